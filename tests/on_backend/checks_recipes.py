@@ -1,0 +1,57 @@
+"""Every shipped recipe, at the scale of `smoke`, from the recipe to the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recipes
+import zoo
+from zoo.training import session
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+FILES = {"recipe.yaml", "run.json", "history.jsonl", "predictions.jsonl", "model", "plots", "report.html", "log.txt"}
+MODEL_FILES = {"model.json", "tokenizer.json", "weights.safetensors"}
+
+
+def numbers(value: Any) -> Iterator[float]:
+    """All figures of a nested value; None stands for one that is not finite."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from numbers(item)
+    elif value is None or isinstance(value, int | float):
+        yield math.nan if value is None else value
+
+
+@pytest.fixture(autouse=True)
+def _one_shape(few_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "SHAPES", 1)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_smoke(name: str, tmp_path: Path) -> None:
+    recipe = recipes.load(name, profile="smoke")
+    run = zoo.train(recipe, out=tmp_path / "run")
+    told = run.folder.run
+    assert (told["status"], told["error"]) == ("done", None)
+    assert {path.name for path in run.path.iterdir()} == FILES
+    assert {path.name for path in (run.path / "model").iterdir()} == MODEL_FILES
+    assert set(run.metrics) == {"train", "validation", "test"}
+    assert all(math.isfinite(figure) for figure in numbers(run.metrics))
+    assert set(told["timing"]) >= {f"{part}_seconds" for part in ("total", "tokenize", "build", "compile", "train")}
+    assert all(math.isfinite(figure) and figure >= 0 for figure in numbers(told["timing"]))
+    assert 0.0 <= told["padding_fraction"] < 1.0
+    assert told["memory"]["peak_bytes"] > 0
+    assert told["training"]["epochs"] == recipe.training.epochs
+    assert len(run.folder.predictions) == told["dataset"]["rows"]["test"]
+    (prediction,) = run.predict(["A gem of a film, highly recommended."])
+    assert prediction.label in run.card.label_names
+    assert sum(prediction.probabilities.values()) == pytest.approx(1.0, abs=1e-6)

@@ -1,0 +1,157 @@
+"""Checks of whole runs, on the backend of this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import recipes
+import zoo
+from zoo.errors import OutputError, TrainingError
+from zoo.recipe import Recipe
+from zoo.recipe.types import BinaryHead
+from zoo.results.run import Run
+from zoo.results.screen import Screen
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+
+def smoke(changes: Mapping[str, Any] | None = None) -> Recipe:
+    return recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 3, **(changes or {})})
+
+
+WITHOUT_CHANCE = {
+    "model.backbone.dropout": 0.0,
+    "model.head": {"type": "classifier", "dropout": 0.0},
+    "training.schedule": {"type": "constant"},
+    "training.optimizer.clip_norm": None,
+}
+LOSSES = [0.694455, 0.694513, 0.694648, 0.691300, 0.647167, 0.392600]
+"""Training loss of six epochs: batch order, weights, loss, gradients and updates are all in it."""
+
+
+def epoch_losses(run: Run) -> list[float]:
+    return [row["train"]["loss"] for row in run.history if row["kind"] == "epoch"]
+
+
+class Interrupting(Screen):
+    """Presses Ctrl-C at the second step of an epoch, and keeps what it is told."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__(quiet=True)
+        self.epoch, self.notes = epoch, list[str]()
+
+    def on_step(self, step: int, epoch: int) -> None:
+        self.seen = getattr(self, "seen", 0) + (epoch == self.epoch)
+        if self.seen == 2:
+            raise KeyboardInterrupt
+
+    def on_note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def whole(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of three epochs that nothing happened to."""
+    return zoo.train(smoke(), out=tmp_path_factory.mktemp("runs") / "whole")
+
+
+def interrupted(folder: Path, epoch: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(smoke(), out=folder, screen=Interrupting(epoch))
+    assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+
+
+def assert_same_run(one: Run, other: Run) -> None:
+    """The same weights and predictions to the last bit, and the same figures and history but for the time."""
+    for name in ("model/weights.safetensors", "model/model.json", "predictions.jsonl"):
+        assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
+    assert one.metrics == other.metrics
+    assert timeless(one) == timeless(other)
+    for key in ("fingerprint", "training", "seed", "dataset"):
+        assert one.folder.run[key] == other.folder.run[key]
+
+
+def timeless(run: Run) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.history]
+
+
+class TestRuns:
+    def test_the_loss_falls_alike_on_every_backend(self, tmp_path: Path) -> None:
+        """Without dropout, the only thing that each backend draws for itself."""
+        run = zoo.train(smoke({**WITHOUT_CHANCE, "training.epochs": 6}), out=tmp_path / "run")
+        assert epoch_losses(run) == pytest.approx(LOSSES, rel=1e-3)
+        assert run.metrics["test"]["accuracy"] == pytest.approx(29 / 32)
+
+    def test_predictions_of_the_run(self, whole: Run) -> None:
+        from zoo.data.dataset import load_dataset
+
+        texts = load_dataset(smoke())[0].test.texts
+        stored = [row["probabilities"] for row in whole.folder.predictions]
+        again = zoo.load_run(whole.path)
+        np.testing.assert_allclose(again.probabilities(texts), stored, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(again.probabilities(texts[:3], batch_size=1), stored[:3], rtol=0, atol=1e-6)
+        assert [p.label for p in again.predict(texts)] == [row["prediction"] for row in whole.folder.predictions]
+
+    def test_same_seed_same_run(self, whole: Run, tmp_path: Path) -> None:
+        assert_same_run(zoo.train(smoke(), out=tmp_path / "again"), whole)
+
+    def test_another_seed_another_run(self, whole: Run, tmp_path: Path) -> None:
+        other = zoo.train(smoke({**WITHOUT_CHANCE, "training.epochs": 1, "seed": 1}), out=tmp_path / "other")
+        assert epoch_losses(other) != pytest.approx(LOSSES[:1], rel=1e-3)  # so that comparison can fail
+        name = "model/weights.safetensors"
+        assert (other.path / name).read_bytes() != (whole.path / name).read_bytes()
+
+    @pytest.mark.parametrize("epoch", [1, 2])
+    def test_resumed_equals_uninterrupted(self, whole: Run, tmp_path: Path, epoch: int) -> None:
+        interrupted(tmp_path / "run", epoch)
+        screen = Interrupting(0)
+        assert_same_run(zoo.train(smoke(), out=tmp_path / "run", resume=True, screen=screen), whole)
+        assert screen.notes == []
+        assert not (tmp_path / "run" / "checkpoints").exists()
+
+    def test_damaged_newest_checkpoint_is_passed_over(self, whole: Run, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        interrupted(folder, 3)
+        checkpoints = sorted((folder / "checkpoints").glob("step-*"))
+        assert len(checkpoints) == 2
+        path = checkpoints[-1] / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+        screen = Interrupting(0)
+        assert_same_run(zoo.train(smoke(), out=folder, resume=True, screen=screen), whole)
+        assert len(screen.notes) == 1
+        assert f"checkpoint {checkpoints[-1].name} is damaged and passed over" in screen.notes[0]
+
+    def test_resume_with_another_recipe(self, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        interrupted(folder, 1)
+        with pytest.raises(OutputError, match=r"training\.batch_size: the run was begun with 8, now it is 4"):
+            zoo.train(smoke({"training.batch_size": 4}), out=folder, resume=True)
+
+    def test_diverging(self, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        recipe = smoke({"training.optimizer.learning_rate": 1e20, "training.log_every": 5})
+        with pytest.raises(TrainingError, match=r"the loss became \w+ by step 5 \(epoch 1, learning rate 1e\+20\)"):
+            zoo.train(recipe, out=folder)
+        run = json.loads((folder / "run.json").read_text())
+        assert run["status"] == "failed"
+        assert "the loss became" in run["error"]
+
+    def test_accumulates_nothing_between_runs_of_a_process(self, whole: Run) -> None:
+        """The run that was made first predicts as ever, after all the others."""
+        text = "A touching film, a delight."
+        np.testing.assert_array_equal(whole.probabilities([text]), zoo.load_run(whole.path).probabilities([text]))
+
+    def test_binary_head_and_bfloat16(self, tmp_path: Path) -> None:
+        changes = {"model.head": {"type": "binary", "threshold": "tune"}, "training.precision": "bfloat16"}
+        run = zoo.train(smoke({**changes, "training.epochs": 1}), out=tmp_path / "run")
+        assert run.folder.run["precision"] == "bfloat16"
+        assert isinstance(run.card.blueprint.head, BinaryHead)
+        assert 0.0 < run.folder.run["threshold"] < 1.0
+        shares = np.array([row["probabilities"] for row in run.folder.predictions])
+        np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-6)

@@ -1,0 +1,373 @@
+"""The optimizer against torch's, the loop by hand, and whole runs: repeated, interrupted, resumed, diverging."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import repeat
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import recipes
+import zoo
+from zoo.backend import Backend, Trainer
+from zoo.data.batches import Batch
+from zoo.errors import OutputError, TrainingError
+from zoo.model import heads, inference, weights
+from zoo.model.backbone import depth
+from zoo.recipe.types import AdamW, ClassifierHead, EarlyStopping, Training
+from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.loop import Outcome, fit, run_length
+from zoo.training.optimizer import build_optimizer
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+
+# --- the optimizer ------------------------------------------------------------------------------
+
+
+def small_model(reference: Any) -> Any:
+    """The model of references.write_adamw, at its start."""
+    import keras
+
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    embedding = keras.layers.Embedding(7, 4, name="token_embedding")
+    features = keras.ops.mean(embedding(token_ids), axis=1)
+    model = keras.Model({"token_ids": token_ids}, keras.layers.Dense(3, name="logits")(features))
+    for variable in model.trainable_variables:
+        variable.assign(reference[f"start/{variable.name}"])
+    return model
+
+
+def five_steps(backend: Backend, model: Any, optimizer: Any, reference: Any) -> list[dict[str, np.ndarray]]:
+    """The weights after each step."""
+    trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+    found = []
+    for token_ids, labels in zip(reference["token_ids"], reference["labels"], strict=True):
+        trainer.step({"token_ids": token_ids}, labels, np.ones(len(labels), np.float32))
+        trainer.commit()
+        found.append({v.name: weights.to_numpy(v).copy() for v in model.trainable_variables})
+    return found
+
+
+def distance(found: list[dict[str, np.ndarray]], reference: Any, kind: str) -> float:
+    """Largest difference of any weight after any step."""
+    return max(
+        float(np.abs(value - reference[f"{kind}/{step}/{name}"]).max())
+        for step, state in enumerate(found)
+        for name, value in state.items()
+    )
+
+
+class TestAdamW:
+    @pytest.mark.parametrize("kind", ["plain", "full"])
+    def test_as_torch(self, backend: Backend, references: Path, kind: str) -> None:
+        """Repeated tokens, clipping, decay of some, rates that move and differ by layer."""
+        reference = np.load(references / "adamw.npz")
+        config = AdamW(weight_decay=0.0, clip_norm=None)
+        rates = [1e-2] * 5
+        if kind == "full":
+            config, rates = AdamW(weight_decay=0.1, clip_norm=0.1, layer_decay=0.5), reference["rates"].tolist()
+        model = small_model(reference)
+        optimizer = build_optimizer(config, model.trainable_variables, num_layers=0, rates=rates)
+        found = five_steps(backend, model, optimizer, reference)
+        assert distance(found, reference, kind) < 2e-6
+        assert distance(found, reference, "full" if kind == "plain" else "plain") > 1e-3  # the comparison can fail
+
+    def test_keras_own_differs_where_gradients_are_sparse(self, backend: Backend, references: Path) -> None:
+        """Why there is an AdamW of ours: Keras's squares a repeated token's gradients before it sums them."""
+        import keras
+
+        reference = np.load(references / "adamw.npz")
+        model = small_model(reference)
+        optimizer = keras.optimizers.AdamW(1e-2, weight_decay=0.0, epsilon=1e-8)
+        optimizer.build(model.trainable_variables)
+        off = distance(five_steps(backend, model, optimizer, reference), reference, "plain")
+        assert off > 1e-3 if backend.name == "tensorflow" else off < 1e-5
+
+    def test_layer_decay_by_depth(self, backend: Backend) -> None:
+        """Adam's first step moves each weight by its rate: the rates can be read off."""
+        model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"model.backbone.dropout": 0.0}))
+        config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, epsilon=1e-12)
+        optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e-3])
+        before = {v.path: weights.to_numpy(v).copy() for v in model.trainable_variables}
+        trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+        random = np.random.default_rng(0)
+        inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
+        inputs["token_ids"] = random.integers(5, 400, (4, 8)).astype(np.int32)
+        trainer.step(inputs, np.array([0, 1, 0, 1], np.int32), np.ones(4, np.float32))
+        trainer.commit()
+        rates: dict[int, float] = {}
+        for variable in model.trainable_variables:
+            moved = float(np.abs(weights.to_numpy(variable) - before[variable.path]).max())
+            level = depth(variable.path, 2)
+            rates[level] = max(rates.get(level, 0.0), moved)
+        expected = {level: 1e-3 * 0.5 ** (3 - level) for level in range(4)}
+        assert rates == pytest.approx(expected, rel=2e-2)
+
+    def test_rate_follows_the_schedule_and_holds(self) -> None:
+        model = zoo.build(recipes.load("quickstart", profile="smoke"))
+        optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1.0, 2.0, 4.0])
+        found = []
+        for step in range(5):
+            optimizer.iterations.assign(step)
+            found.append(float(inference.to_host(optimizer.learning_rate)))
+        assert found == [1.0, 2.0, 4.0, 4.0, 4.0]
+
+
+def test_depth_of_every_layer() -> None:
+    model = zoo.build(recipes.load("quickstart", profile="smoke"))
+    found = {v.path.split("/")[0]: depth(v.path, 2) for v in model.trainable_variables}
+    assert found == {
+        "token_embedding": 0,
+        "segment_embedding": 0,
+        "position_embedding": 0,
+        "embeddings_layer_norm": 0,
+        "transformer_layer_0": 1,
+        "transformer_layer_1": 2,
+        "pooled_dense": 3,
+        "logits": 3,
+    }
+
+
+# --- the loop by hand ---------------------------------------------------------------------------
+
+
+class Steps(Trainer):
+    """Adds 1 to a variable at each step; its loss is what is given."""
+
+    def __init__(self, variable: Any, losses: Iterator[float]) -> None:
+        self.variable, self.losses = variable, losses
+
+    def step(self, inputs: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
+        from keras import ops
+
+        self.variable.assign(self.variable + 1.0)
+        return ops.convert_to_tensor(next(self.losses)), ops.convert_to_tensor([[0.0, 1.0], [1.0, 0.0]])
+
+
+class Notes:
+    """A listener that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.steps: list[tuple[int, int]] = []
+        self.begun: tuple[int, int] | None = None
+
+    def on_begin(self, step: int, steps: int) -> None:
+        self.begun = (step, steps)
+
+    def on_step(self, step: int, epoch: int) -> None:
+        self.steps.append((step, epoch))
+
+    def on_note(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def on_row(self, row: Mapping[str, Any]) -> None:
+        self.rows.append(dict(row))
+
+
+def looped(
+    folder: Path,
+    config: Training,
+    figures: list[float],
+    *,
+    losses: Iterable[float] = repeat(0.5),
+    progress: Progress | None = None,
+) -> tuple[Outcome, float, Notes]:
+    """Three batches of two rows an epoch; `figures` are those of validation, epoch by epoch.
+
+    Returns what `fit` does, the value of the variable that every step adds 1 to, and what was heard.
+    """
+    import keras
+
+    variable = keras.Variable(np.float32(3 * progress.epoch if progress else 0), name="steps")
+    scripted = iter(figures)
+
+    class Scripted(Backend):
+        name = "scripted"
+
+        def trainer(self, model: Any, optimizer: Any, loss: Any) -> Trainer:
+            return Steps(variable, iter(losses))
+
+    batch = Batch(
+        inputs={"token_ids": np.ones((2, 8), np.int32)},
+        labels=np.array([1, 1], np.int32),
+        weights=np.ones(2, np.float32),
+        rows=np.arange(2),
+        tokens=12,
+    )
+    notes = Notes()
+    length = run_length(config, rows=3 * config.batch_size)
+    outcome = fit(
+        SimpleNamespace(variables=[variable], trainable_variables=[variable]),
+        SimpleNamespace(variables=[]),
+        backend=Scripted(),
+        loss=lambda *_: None,
+        config=config,
+        length=length,
+        rates=[0.1 * (step + 1) for step in range(length.steps)],
+        epoch_batches=lambda epoch: iter([batch] * 3),
+        validate=lambda: {config.monitor: next(scripted)},
+        checkpoints=Checkpoints(folder),
+        progress=progress,
+        listener=notes,
+    )
+    return outcome, float(weights.to_numpy(variable)), notes
+
+
+class TestLoop:
+    @pytest.mark.parametrize(("keep", "steps"), [("best", 6.0), ("last", 12.0)])
+    def test_keep(self, tmp_path: Path, keep: Any, steps: float) -> None:
+        outcome, kept, notes = looped(tmp_path, Training(epochs=4, keep=keep), [0.5, 0.9, 0.7, 0.9])
+        assert kept == steps
+        assert outcome.progress == Progress(epoch=4, step=12, best=0.9, best_epoch=2, stale=2)
+        assert [row["best"] for row in notes.rows if row["kind"] == "epoch"] == [True, True, False, False]
+
+    def test_loss_is_better_when_lower(self, tmp_path: Path) -> None:
+        outcome, kept, _ = looped(tmp_path, Training(epochs=3, monitor="loss"), [0.5, 0.3, 0.4])
+        assert (outcome.progress.best, outcome.progress.best_epoch, kept) == (0.3, 2, 6.0)
+
+    @pytest.mark.parametrize(
+        ("patience", "min_delta", "figures", "epochs", "best_epoch"),
+        [
+            (1, 0.0, [0.5, 0.6, 0.6, 0.9], 3, 2),
+            (2, 0.0, [0.5, 0.4, 0.6, 0.5, 0.5, 0.9], 5, 3),
+            (1, 0.2, [0.5, 0.6, 0.9], 2, 1),
+            (3, 0.0, [0.5, 0.6, 0.7, 0.8, 0.9, 1.0], 6, 6),
+        ],
+    )
+    def test_early_stopping(
+        self, tmp_path: Path, patience: int, min_delta: float, figures: list[float], epochs: int, best_epoch: int
+    ) -> None:
+        stopping = EarlyStopping(patience=patience, min_delta=min_delta)
+        outcome, kept, _ = looped(tmp_path, Training(epochs=6, early_stopping=stopping), figures)
+        assert (outcome.progress.epoch, outcome.progress.best_epoch) == (epochs, best_epoch)
+        assert outcome.progress.stopped == (epochs < 6)
+        assert kept == 3 * best_epoch
+
+    def test_a_stopped_run_stays_stopped(self, tmp_path: Path) -> None:
+        config = Training(epochs=6, early_stopping=EarlyStopping(patience=1))
+        outcome, *_ = looped(tmp_path, config, [0.5, 0.4])
+        again, kept, notes = looped(tmp_path, config, [], progress=outcome.progress)
+        assert (again.progress, kept, notes.steps) == (outcome.progress, 3.0, [])
+
+    def test_history_and_clock(self, tmp_path: Path) -> None:
+        losses = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+        outcome, _, notes = looped(tmp_path, Training(epochs=2, log_every=2), [0.5, 0.6], losses=losses)
+        rows = [
+            (row["kind"], row["step"], row["epoch"], row.get("loss", row.get("train", {}).get("loss")))
+            for row in notes.rows
+        ]
+        assert rows == [
+            ("step", 2, 1, 1.5),
+            ("step", 3, 1, 3.0),
+            ("epoch", 3, 1, 2.0),
+            ("step", 4, 2, 4.0),
+            ("step", 6, 2, 5.5),
+            ("epoch", 6, 2, 5.0),
+        ]
+        assert [row["learning_rate"] for row in notes.rows if row["kind"] == "step"] == pytest.approx(
+            [0.2, 0.3, 0.4, 0.6]
+        )
+        assert [row["tokens"] for row in notes.rows if row["kind"] == "step"] == [24, 12, 12, 24]
+        assert {row["train"]["accuracy"] for row in notes.rows if row["kind"] == "epoch"} == {0.5}
+        assert notes.begun == (0, 6)
+        assert notes.steps == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
+        # The first step of a shape counts as compiling.
+        clock = outcome.clock
+        assert (clock.examples, clock.tokens, clock.cells, clock.padded_tokens) == (10, 60, 96, 24)
+
+    def test_a_number_of_steps(self, tmp_path: Path) -> None:
+        outcome, kept, _ = looped(tmp_path, Training(steps=5), [0.5, 0.6])
+        assert (outcome.progress.epoch, outcome.progress.step, kept) == (2, 5, 5.0)
+
+    @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+    def test_a_loss_that_is_not_finite(self, tmp_path: Path, loss: float) -> None:
+        match = (
+            rf"became {loss} by step 5 \(epoch 2, learning rate 0.5\); the last good checkpoint is .*step-00000003: "
+        )
+        with pytest.raises(TrainingError, match=match):
+            looped(tmp_path, Training(epochs=2, log_every=1), [0.5], losses=[0.5] * 4 + [loss, 0.5])
+        assert json.loads((tmp_path / "step-00000003" / "progress.json").read_text())["step"] == 3
+
+    def test_out_of_memory(self, tmp_path: Path) -> None:
+        def losses() -> Iterator[float]:
+            yield 0.5
+            raise RuntimeError("RESOURCE_EXHAUSTED: 12 GB")
+
+        with pytest.raises(TrainingError, match=r"a batch of 2 rows of 8 tokens does not fit .*batch_size=16"):
+            looped(tmp_path, Training(epochs=1), [], losses=losses())
+
+    def test_another_error_is_not_taken_for_that(self, tmp_path: Path) -> None:
+        def losses() -> Iterator[float]:
+            raise RuntimeError("a bug")
+            yield 0.5
+
+        with pytest.raises(RuntimeError, match="a bug"):
+            looped(tmp_path, Training(epochs=1), [], losses=losses())
+
+
+# --- checkpoints --------------------------------------------------------------------------------
+
+
+class TestCheckpoints:
+    def test_round_trip(self, backend: Backend, tmp_path: Path) -> None:
+        """Also the optimizer's moments and the states of dropout."""
+        model, optimizer = stepped(backend)
+        kept = Checkpoints(tmp_path)
+        progress = Progress(epoch=1, step=2, best=0.25, best_epoch=1)
+        kept.save(progress, model, optimizer)
+        other, second = stepped(backend, steps=0)
+        found, passed = kept.restore(other, second)
+        assert (found, passed) == (progress, [])
+        assert any("seed" in v.path for v in model.variables)
+        for ours, theirs in ((model, other), (optimizer, second)):
+            assert len(ours.variables) == len(theirs.variables)
+            for one, two in zip(ours.variables, theirs.variables, strict=True):
+                np.testing.assert_array_equal(weights.to_numpy(one), weights.to_numpy(two), err_msg=one.path)
+
+    def test_two_are_kept(self, backend: Backend, tmp_path: Path) -> None:
+        model, optimizer = stepped(backend, steps=0)
+        kept = Checkpoints(tmp_path)
+        assert kept.newest() is None
+        for step in (3, 6, 9):
+            kept.save(Progress(epoch=step // 3, step=step), model, optimizer)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000006", "step-00000009"]
+        assert kept.newest() == tmp_path / "step-00000009"
+        kept.clear()
+        assert not tmp_path.exists()
+
+    def test_nothing_to_restore(self, backend: Backend, tmp_path: Path) -> None:
+        model, optimizer = stepped(backend, steps=0)
+        assert Checkpoints(tmp_path / "none").restore(model, optimizer) == (Progress(), [])
+
+    def test_all_damaged(self, backend: Backend, tmp_path: Path) -> None:
+        model, optimizer = stepped(backend, steps=0)
+        kept = Checkpoints(tmp_path)
+        for step in (3, 6):
+            kept.save(Progress(step=step), model, optimizer)
+        (tmp_path / "step-00000003" / "progress.json").write_text("{")
+        (tmp_path / "step-00000006" / "optimizer.safetensors").unlink()
+        with pytest.raises(OutputError, match="no checkpoint can be read: start again") as caught:
+            kept.restore(model, optimizer)
+        assert [fault.split(" is ")[0] for fault in caught.value.faults[:2]] == [
+            "checkpoint step-00000006",
+            "checkpoint step-00000003",
+        ]
+
+
+def stepped(backend: Backend, steps: int = 2) -> tuple[Any, Any]:
+    """A nano model and its optimizer after some steps."""
+    model = zoo.build(recipes.load("quickstart", profile="smoke"))
+    optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 3)
+    trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+    inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
+    for _ in range(steps):
+        trainer.step(inputs, np.array([0, 1, 0, 1], np.int32), np.ones(4, np.float32))
+    trainer.commit()
+    return model, optimizer

@@ -1,0 +1,52 @@
+"""Fixtures of the checks that run once a backend; see tests/test_backends.py for how they are started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zoo.backend import Backend, activate
+from zoo.training import session
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def backend() -> Backend:
+    """The backend of this process, which KERAS_BACKEND names."""
+    active = activate()
+    assert active.name == os.environ["KERAS_BACKEND"]
+    return active
+
+
+@pytest.fixture(scope="session")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of references.py: $ZOO_TEST_REFERENCES, else made anew."""
+    if given := os.environ.get("ZOO_TEST_REFERENCES"):
+        return Path(given)
+    folder = tmp_path_factory.mktemp("references")
+    script = Path(__file__).with_name("references.py")
+    subprocess.run(
+        [sys.executable, str(script), str(folder)], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_shapes() -> Iterator[None]:
+    """Batches of two lengths where users have four: jax compiles each of them, which is most of what it does here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "SHAPES", 2)
+        yield
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Keras on torch, with NumPy 2: neither takes the other's word for whether an array is copied.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+    )

@@ -1,0 +1,143 @@
+"""Starts what needs Keras: tests/on_backend once a backend, each in a process of its own.
+
+One of them by hand: KERAS_BACKEND=torch python -m pytest tests/on_backend -o python_files='checks_*.py'
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+import recipes
+from zoo.data.dataset import load_dataset
+
+ROOT = Path(__file__).parents[1]
+CHECKS = Path(__file__).with_name("on_backend")
+BACKENDS = ("jax", "tensorflow", "torch")
+
+pytestmark = pytest.mark.usefixtures("real_cache")
+
+
+def environment(backend: str, shared: Path) -> dict[str, str]:
+    """What a process on this backend is given."""
+    return os.environ | {
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": str(ROOT),
+        "ZOO_TEST_REFERENCES": str(shared / "references"),
+        # Two tests run at once: threads of one that wait for a core spin, and nano steps take twenty times as long.
+        "OMP_NUM_THREADS": "1",
+        # Most of what jax does here is to compile the same nano models again.
+        "JAX_COMPILATION_CACHE_DIR": str(shared / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test session, the same in all its workers, with what references.py makes in it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    with FileLock(folder / "lock"):
+        if not (folder / "references" / "done").exists():
+            (folder / "references").mkdir(exist_ok=True)
+            command = [sys.executable, str(CHECKS / "references.py"), str(folder / "references")]
+            finish(subprocess.Popen(command, env=environment("torch", folder), **PIPES))
+            (folder / "references" / "done").touch()
+    return folder
+
+
+PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    """What the process wrote; a test that started one that fails shows all of it."""
+    output, _ = process.communicate()
+    assert process.returncode == 0, f"{process.args} ended in {process.returncode}:\n{output}"
+    return output
+
+
+PARTS = {"model": ("model", "build"), "training": ("training", "runs"), "recipes": ("recipes",)}
+"""What one process checks: each costs an import of Keras."""
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_on(backend: str, part: str, shared: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *(str(CHECKS / f"checks_{name}.py") for name in PARTS[part]),
+        "-q",
+        "-o",
+        "python_files=checks_*.py",
+    ]
+    command += ["-p", "no:cacheprovider", "--basetemp", str(tmp_path / "checks")]
+    output = finish(subprocess.Popen(command, env=environment(backend, shared), **PIPES))
+    summary = output.splitlines()[-1]
+    assert " passed" in summary
+    assert "skipped" not in summary
+
+
+def test_a_failing_check_fails_here(shared: Path, tmp_path: Path) -> None:
+    """The harness itself: a check that fails, and a backend that is missing, are seen."""
+    check = tmp_path / "checks_wrong.py"
+    check.write_text("def test_wrong(backend):\n    assert backend.name == 'none'\n")
+    (tmp_path / "conftest.py").write_text((CHECKS / "conftest.py").read_text())
+    command = [sys.executable, "-m", "pytest", str(check), "-q", "-o", "python_files=checks_*.py"]
+    for backend, match in (("torch", "assert 'torch' == 'none'"), ("missing", "KERAS_BACKEND is 'missing'")):
+        process = subprocess.Popen(command, env=environment(backend, shared), **PIPES)
+        with pytest.raises(AssertionError, match=match):
+            finish(process)
+
+
+TRAIN = """
+import sys, recipes, zoo
+changes = {"training.epochs": 6, "training.schedule": {"type": "constant"}, "training.optimizer.clip_norm": None}
+changes |= {"model.backbone.dropout": 0.0, "model.head": {"type": "classifier", "dropout": 0.0}}  # it learns sooner
+zoo.train(recipes.load("quickstart", profile="smoke", overrides=changes), out=sys.argv[1])
+"""
+PREDICT = """
+import json, sys, numpy, zoo, zoo.backend
+texts = json.load(open(sys.argv[1]))
+for path in sys.argv[2:]:
+    numpy.save(path + "/" + zoo.backend.activate().name + ".npy", zoo.load_run(path).probabilities(texts))
+"""
+
+
+def test_a_run_predicts_the_same_on_every_backend(shared: Path, tmp_path: Path) -> None:
+    """Whichever backend trained it."""
+    texts = [*load_dataset(recipes.load("quickstart", profile="smoke"))[0].test.texts, "", "Café " * 100]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    runs = {backend: str(tmp_path / backend) for backend in BACKENDS}
+
+    def on_each(code: str, arguments: dict[str, list[str]]) -> None:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, *arguments[backend]], env=environment(backend, shared), **PIPES
+            )
+            for backend in BACKENDS
+        ]
+        for process in started:
+            finish(process)
+
+    on_each(TRAIN, {backend: [runs[backend]] for backend in BACKENDS})
+    on_each(
+        PREDICT,
+        {backend: [str(tmp_path / "texts.json"), *runs.values()] for backend in BACKENDS},
+    )
+    for trained_on, path in runs.items():
+        found = {backend: np.load(f"{path}/{backend}.npy") for backend in BACKENDS}
+        for backend in BACKENDS:
+            assert found[backend].shape == (len(texts), 2)
+            np.testing.assert_allclose(found[backend], found[trained_on], rtol=0, atol=1e-4)
+        assert np.ptp(found[trained_on][:, 0]) > 0.3  # the texts are told apart at all

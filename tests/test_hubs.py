@@ -1,0 +1,99 @@
+"""The hubs, by stand-ins: what is asked of them, and what becomes of their errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoo.data import sources
+from zoo.data.sources import Origin, fetch, hub, locate
+from zoo.data.sources.request import Unreachable
+from zoo.errors import EnvironmentFault
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+
+
+def test_an_open_revision_is_resolved_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[tuple[str, str | None]] = []
+    commits = iter(["1" * 40, "2" * 40])
+
+    class Hub:
+        def repo_info(self, name: str, *, repo_type: str, revision: str | None, timeout: float) -> object:
+            asked.append((repo_type, revision))
+            return type("Info", (), {"sha": revision or next(commits)})()
+
+        def list_repo_files(self, name: str, *, repo_type: str, revision: str) -> list[str]:
+            return ["config.json", "pytorch_model.bin", "onnx/config.json", "model.safetensors"]
+
+    def download(name: str, file: str, *, revision: str, local_dir: Path, **_: object) -> str:
+        (local_dir / file).write_text(f"{file} at {revision}")
+        return str(local_dir / file)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    origin = Origin(uri="hf://org/model", patterns=("config.json", "*.safetensors"))
+    assert locate(origin) is None
+    folder = fetch(origin)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors", "stamp.json"}
+    assert sources.recorded(origin)[0] == "1" * 40
+    (folder / "config.json").unlink()
+    assert locate(origin) is None, "a file that belongs to it is gone"
+    fetch(origin)
+    assert (folder / "config.json").read_text() == f"config.json at {'1' * 40}", "main moved on, the cache did not"
+    assert asked == [("model", None), ("model", "1" * 40)]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("GatedRepoError", "is gated: accept its terms"),
+        ("RepositoryNotFoundError", "does not exist, or is private"),
+        ("RevisionNotFoundError", "no such revision"),
+        ("HfHubHTTPError", "the hub is tired"),
+        ("OfflineModeIsEnabled", "the hub is tired"),
+    ],
+)
+def test_errors_of_the_hub_become_one_sentence(name: str, why: str) -> None:
+    from huggingface_hub import errors
+
+    kind = getattr(errors, name)
+    error = kind.__new__(kind)
+    error.args = ("the hub is tired\nand tells it at length",)
+    monkey = type(name, (kind,), {"__init__": lambda self: None, "__str__": lambda self: "the hub is tired\nlong"})
+    with pytest.raises(Unreachable, match=why), hub._plain_errors("hf://a/b"):
+        raise monkey()
+
+
+def test_a_kaggle_model_is_taken_from_kagglehubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import kagglehub
+
+    theirs = tmp_path / "kagglehub"
+    (theirs / "assets").mkdir(parents=True)
+    (theirs / "config.json").write_text("{}")
+    (theirs / "assets" / "vocabulary.txt").write_text("[PAD]\n")
+    monkeypatch.setattr(kagglehub, "model_download", lambda handle, path=None: str(theirs / path if path else theirs))
+    named = Origin(uri="kaggle://keras/bert/keras/tiny/3", files={"config.json": None, "assets/vocabulary.txt": None})
+    assert (fetch(named) / "assets" / "vocabulary.txt").read_text() == "[PAD]\n"
+    found = Origin(uri="kaggle://keras/bert/keras/tiny/4", patterns=("config.json",))
+    assert {path.name for path in fetch(found).iterdir()} == {"config.json", "stamp.json"}
+    assert (theirs / "config.json").exists(), "their cache stays whole"
+    with pytest.raises(EnvironmentFault, match="has no version"):
+        fetch(Origin(uri="kaggle://keras/bert/keras/tiny", patterns=("config.json",)))
+
+
+def test_a_kaggle_model_behind_a_login_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    import kagglehub
+    from kagglehub.exceptions import UnauthenticatedError
+
+    def refuse(handle: str, path: str | None = None) -> str:
+        raise UnauthenticatedError()
+
+    monkeypatch.setattr(kagglehub, "model_download", refuse)
+    with pytest.raises(EnvironmentFault, match="set KAGGLE_API_TOKEN"):
+        fetch(Origin(uri="kaggle://keras/bert/keras/tiny/3", files={"config.json": None}))

@@ -1,0 +1,269 @@
+"""Pictures and the report: drawn from plain values, self-contained, and never at the cost of the figures."""
+
+import html.parser
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import zoo.report
+from zoo.data.dataset import load_dataset
+from zoo.recipe import load_recipe
+from zoo.results import plots, report
+from zoo.results.report import confident_mistakes, draw_plots, write_report
+from zoo.results.run_folder import RunFolder, create_run
+
+RECIPE = """
+name: mine
+task: classification
+data: {files: {train: reviews.csv}}
+model:
+  backbone: {family: bert, preset: minilm_l6_en_uncased}
+  head: {type: classifier, dropout: 0.1}
+"""
+HOSTILE = 'bad <script>alert("x")</script> for $5 & $\\frac{'
+HISTORY: list[dict[str, Any]] = [
+    {"kind": "step", "step": 20, "epoch": 1, "loss": 0.7, "learning_rate": 1e-5, "seconds": 1.0},
+    {"kind": "step", "step": 40, "epoch": 1, "loss": None, "learning_rate": 2e-5, "seconds": 2.0},
+    {
+        "kind": "epoch",
+        "step": 40,
+        "epoch": 1,
+        "train": {"loss": 0.6, "accuracy": 0.7},
+        "validation": {"loss": 0.5, "accuracy": 0.8},
+        "seconds": 3.0,
+    },
+]
+NAMES = ("negative", "$\\frac{")
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what a browser would load or run, and the text it would show."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.scripts = 0
+        self.shown = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.loaded += [value or "" for key, value in attributes if key in {"src", "href", "srcset", "data", "action"}]
+
+    def handle_data(self, data: str) -> None:
+        self.shown += data
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """Width and height in pixels from the PNG's own header."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", png[16:24])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    folder = create_run(tmp_path / "mine", RECIPE)
+    for row in HISTORY:
+        folder.append_history(row)
+    shares = [[0.1, 0.9], [0.6, 0.4], [0.8, 0.2]]
+    folder.write_predictions(["7", "8", "9"], [0, 1, 0], [1, 0, 0], shares, NAMES)
+    figures = {"accuracy": 1 / 3, "accuracy_low": 0.1, "accuracy_high": 0.7, "f1": 0.0, "loss": 1.25}
+    folder.update_run(
+        {
+            "metrics": {"validation": {"accuracy": 0.5}, "test": figures},
+            "timing": {"train_seconds": 7260.0, "tokens_per_second": 12345.6},
+            "memory": {"peak_bytes": 3 * 2**30},
+            "padding_fraction": 0.25,
+            "backend": "torch",
+            "versions": {"keras": "3.99"},
+            "expected": {"accuracy": 0.5, "f1": None, "hours": 2.0, "source": "a paper"},
+            "dataset": {
+                "rows": {"train": 10, "test": 3},
+                "sha256": "abc",
+                "label_names": NAMES,
+                "label_counts": {"train": [6, 4], "test": [2, 1]},
+                "token_lengths": plots.histogram([5, 9, 200]) | {"max_length": 128},
+            },
+        }
+    )
+    return folder
+
+
+def test_curves_have_a_panel_for_what_there_is() -> None:
+    three, two = size(plots.curves(HISTORY)), size(plots.curves(HISTORY[:1]))
+    assert three[1] > 1.3 * two[1]
+
+
+def test_curves_of_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="no figure to draw"):
+        plots.curves([{"kind": "step", "step": 1}])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6, 12, 30])
+def test_confusion_matrix_grows_with_the_classes(classes: int) -> None:
+    names = [f"a rather long name of class {number}" for number in range(classes)]
+    width, height = size(plots.confusion_matrix(np.eye(classes, dtype=int) * 12345, names))
+    assert min(width, height) > 60 * classes
+    assert max(width, height) < 650 + 110 * classes
+
+
+def test_no_class_name_is_a_formula_or_a_missing_glyph() -> None:
+    # The suite turns warnings into errors, and a formula that does not parse raises.
+    names = ["$\\frac{", "日本語", "two\nlines"]
+    assert size(plots.confusion_matrix(np.eye(3), names))[0] > 100
+    assert size(plots.label_distribution({"train": [3, 0, 9]}, names))[0] > 100
+
+
+def test_empty_counts_are_refused() -> None:
+    with pytest.raises(ValueError, match="no row"):
+        plots.confusion_matrix(np.zeros((2, 2)), NAMES)
+    with pytest.raises(ValueError, match="no split"):
+        plots.label_distribution({"train": [0, 0]}, NAMES)
+    with pytest.raises(ValueError, match="no row"):
+        plots.token_lengths([0, 1, 2], [0, 0], 128)
+
+
+def test_histogram_keeps_every_row_and_gathers_the_longest() -> None:
+    lengths = [*range(1, 1000), 100_000]
+    got = plots.histogram(lengths, bins=50)
+    assert sum(got["counts"]) == len(lengths)
+    assert len(got["edges"]) == len(got["counts"]) + 1 == 51
+    assert got["edges"][-1] < 1100
+    assert all(edge == int(edge) for edge in got["edges"])
+
+
+def test_every_picture_is_drawn_and_kept(folder: RunFolder) -> None:
+    path, warnings = write_report(folder)
+    assert warnings == ()
+    drawn = sorted(file.name for file in (folder.path / "plots").iterdir())
+    assert drawn == ["confusion_matrix.png", "curves.png", "labels.png", "lengths.png"]
+    assert path.read_text(encoding="utf-8").count("data:image/png;base64,") == 4
+
+
+def test_the_report_is_self_contained(folder: RunFolder) -> None:
+    page = Page(write_report(folder, {"7": HOSTILE})[0].read_text(encoding="utf-8"))
+    assert page.scripts == 0
+    assert len(page.loaded) == 4
+    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+
+
+def test_the_report_loads_nothing_by_style(folder: RunFolder) -> None:
+    text = write_report(folder)[0].read_text(encoding="utf-8")
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_texts_are_shown_as_they_are(folder: RunFolder) -> None:
+    text = write_report(folder, {"7": HOSTILE})[0].read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert HOSTILE in Page(text).shown
+    assert "$\\frac{" in Page(text).shown
+
+
+def test_a_name_in_the_recipe_cannot_leave_its_place(tmp_path: Path) -> None:
+    folder = create_run(tmp_path / "mine", RECIPE.replace("reviews.csv", "'<script>alert(1)</script>'"))
+    assert Page(write_report(folder)[0].read_text(encoding="utf-8")).scripts == 0
+
+
+def test_the_report_says_what_came_out(folder: RunFolder) -> None:
+    shown = Page(write_report(folder)[0].read_text(encoding="utf-8")).shown
+    wanted = [
+        "33.33%",
+        "-16.67 points",
+        "2 h 1 min",
+        "+0.0167",
+        "1.25",
+        "3.0 GiB",
+        "25.0%",
+        "12,346",
+        "a paper",
+        "3.99",
+    ]
+    wanted += ["KERAS_BACKEND=torch python -m zoo.run", "minilm_l6_en_uncased", "10 train, 3 test rows"]
+    assert [text for text in wanted if text not in shown] == []
+
+
+def test_a_report_of_a_run_that_failed_early(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="diverged"), create_run(tmp_path / "mine", RECIPE) as folder:
+        raise ValueError("diverged at step 3")
+    page = Page(write_report(folder)[0].read_text(encoding="utf-8"))
+    assert "This run is failed: diverged at step 3" in page.shown
+    assert page.loaded == []
+
+
+def test_a_failed_plot_costs_no_figure(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def burst(*_: object) -> bytes:
+        raise RuntimeError("no font <b>")
+
+    monkeypatch.setattr(report.plots, "curves", burst)
+    path, warnings = write_report(folder, warnings=["texts have changed"])
+    page = Page(path.read_text(encoding="utf-8"))
+    assert warnings == ("texts have changed", "plots/curves.png could not be drawn: RuntimeError: no font <b>")
+    assert all(f"Warning: {warning}" in page.shown for warning in warnings)
+    assert len(page.loaded) == 3
+    assert "33.33%" in page.shown
+
+
+def test_rendering_twice_gives_the_same_page(folder: RunFolder) -> None:
+    first = write_report(folder)[0].read_bytes()
+    assert write_report(folder)[0].read_bytes() == first
+
+
+def test_nothing_is_drawn_from_nothing() -> None:
+    assert draw_plots({}, [], []) == ({}, [])
+
+
+def test_mistakes_are_sorted_and_cut(folder: RunFolder) -> None:
+    found = confident_mistakes(folder.predictions, {"7": "x" * 5000}, most=5)
+    assert [row["id"] for row in found] == ["7", "8"]
+    assert found[0]["probability"] == 0.9
+    assert len(found[0]["text"]) < 700
+    assert found[1]["text"] is None
+    assert len(confident_mistakes(folder.predictions, most=1)) == 1
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> RunFolder:
+    """A finished run on rows that are still there: the first test row was classified wrongly."""
+    rows = [f"a text number {number},{'good' if number % 2 else 'bad'}" for number in range(60)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("reviews.csv", str(tmp_path / "reviews.csv")), encoding="utf-8")
+    dataset, _ = load_dataset(load_recipe(tmp_path / "mine.yaml"))
+    with create_run(tmp_path / "run", (tmp_path / "mine.yaml").read_text(encoding="utf-8")) as folder:
+        labels = dataset.test.labels.copy()
+        labels[0] = 1 - labels[0]
+        folder.write_predictions(dataset.test.ids, dataset.test.labels, labels, np.eye(2)[labels], dataset.label_names)
+        folder.update_run({"dataset": {"sha256": dataset.sha256, "label_names": dataset.label_names}})
+    return folder
+
+
+def test_the_verb_renders_again_with_texts(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.report.main([str(own.path)]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.strip() == str(own.path / "report.html")
+    assert shown.err == ""
+    assert "a text number " in Page((own.path / "report.html").read_text(encoding="utf-8")).shown
+
+
+def test_the_verb_shows_no_text_of_changed_data(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    table = own.path.parent / "reviews.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("a text", "another text"), encoding="utf-8")
+    assert zoo.report.main([str(own.path), "--format", "json"]) == 0
+    assert "the data have changed" in json.loads(capsys.readouterr().out)["warnings"][0]
+    assert "text number" not in Page((own.path / "report.html").read_text(encoding="utf-8")).shown
+
+
+def test_the_verb_does_without_the_data(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    (own.path.parent / "reviews.csv").unlink()
+    assert zoo.report.main([str(own.path)]) == 0
+    assert "shown without their texts" in capsys.readouterr().err
+
+
+def test_the_verb_on_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.report.main([str(tmp_path / "none")]) == 6
+    assert "does not exist" in capsys.readouterr().err

@@ -1,0 +1,210 @@
+"""`python -m zoo.run`, as a user calls it: files, exit codes, messages."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import zoo
+
+ROOT = Path(__file__).parents[1]
+FILES = ["history.jsonl", "log.txt", "model", "plots", "predictions.jsonl", "recipe.yaml", "report.html", "run.json"]
+
+
+def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """`zoo.run`, begun, on torch: the quickest to start with a nano model."""
+    given = {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.Popen(
+        [sys.executable, "-m", "zoo.run", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | given,
+    )
+
+
+def finished(*arguments: object, **environment: str) -> tuple[int, str, str]:
+    """Exit code, stdout, stderr."""
+    process = command(*arguments, **environment)
+    out, err = process.communicate()
+    return process.returncode, out, err
+
+
+def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path) -> None:
+    out = tmp_path / "runs" / "first"
+    call = ("quickstart", "--profile", "smoke", "--out", out)
+    code, told, err = finished(*call)
+    assert (code, told) == (0, f"{out}\n"), err
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    assert sorted(path.name for path in (out / "model").iterdir()) == [
+        "model.json",
+        "tokenizer.json",
+        "weights.safetensors",
+    ]
+    assert not list(out.rglob(".*"))
+    for part in ("torch (KERAS_BACKEND)", "positive", "accuracy", "report.html"):
+        assert part in err
+    assert "Traceback" not in err
+    before = (out / "run.json").read_bytes()
+
+    code, told, err = finished(*call)
+    assert (code, told) == (6, "")
+    assert "is not empty" in err
+    assert "--resume" in err
+
+    # Nothing is left to do: it is not even looked at whether there is a backend.
+    code, told, err = finished(*call, "--resume", "--format", "json", KERAS_BACKEND="jax")
+    assert code == 0
+    assert "holds a finished run" in err
+    shown = json.loads(told)
+    assert (shown["run"], shown["status"], shown["backend"]) == (str(out), "done", "torch")
+    assert shown["metrics"] == zoo.load_run(out).metrics
+    assert (out / "run.json").read_bytes() == before
+
+
+def write_own_data(folder: Path) -> Path:
+    """Three classes, 40 rows each, other column names, one file; and its recipe."""
+    words = {"gut": "great fine lovely", "mittel": "average plain usual", "schlecht": "bad poor awful"}
+    with (folder / "mine.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["nr", "Stimme", "Bemerkung"])
+        for number in range(120):
+            label = list(words)[number % 3]
+            word = words[label].split()[number // 3 % 3]
+            writer.writerow([number, label, f'Nr. {number}, it was {word}, "truly" {word}, naïve'])
+    recipe: dict[str, Any] = {
+        "name": "mine",
+        "data": {"files": {"train": "mine.csv", "text": "Bemerkung", "label": "Stimme"}},
+        "tokens": {"max_length": 32},
+        "model": {
+            "backbone": {
+                "family": "distilbert",
+                "num_layers": 1,
+                "num_heads": 2,
+                "hidden_dim": 16,
+                "intermediate_dim": 32,
+                "vocabulary": "nano_uncased",
+            }
+        },
+        "training": {"epochs": 2, "batch_size": 8, "optimizer": {"type": "adamw", "learning_rate": 0.005}},
+    }
+    path = folder / "my.yaml"
+    path.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    return path
+
+
+def test_a_csv_of_ones_own(tmp_path: Path) -> None:
+    """No test split, three string labels: the split that is made stands in the run's recipe, which gives it again."""
+    recipe = write_own_data(tmp_path)
+    one, two = tmp_path / "one", tmp_path / "two"
+    code, _, err = finished(recipe, "--out", one)
+    assert code == 0, err
+    first = zoo.load_run(one)
+    written = yaml.safe_load((one / "recipe.yaml").read_text(encoding="utf-8"))
+    assert written["data"]["files"]["label_names"] == ["gut", "mittel", "schlecht"]
+    assert written["data"]["test"]["fraction"] > 0
+    assert written["data"]["validation"]["fraction"] > 0
+    rows = first.folder.run["dataset"]["rows"]
+    assert sum(rows.values()) == 120
+    assert min(rows.values()) >= 9
+    assert len(first.folder.predictions) == rows["test"]
+    assert {row["label"] for row in first.folder.predictions} == {"gut", "mittel", "schlecht"}
+
+    code, _, err = finished(one / "recipe.yaml", "--out", two)
+    assert code == 0, err
+    second = zoo.load_run(two)
+    assert second.metrics == first.metrics
+    assert (two / "predictions.jsonl").read_bytes() == (one / "predictions.jsonl").read_bytes()
+    assert (two / "recipe.yaml").read_bytes() == (one / "recipe.yaml").read_bytes()
+    assert second.folder.run["fingerprint"] == first.folder.run["fingerprint"]
+
+
+def test_nothing_cached_and_no_network(tmp_path: Path) -> None:
+    """The full recipe where no hub answers: in seconds, and with what helps."""
+    cache, nowhere = tmp_path / "cache", "http://127.0.0.1:9"
+    begun = time.monotonic()
+    code, told, err = finished(
+        "imdb_bert",
+        "--out",
+        tmp_path / "run",
+        ZOO_CACHE=str(cache),
+        HF_ENDPOINT=nowhere,
+        KAGGLE_API_ENDPOINT="127.0.0.1:9",
+        KAGGLE_API_ENVIRONMENT="LOCALHOST",
+        http_proxy=nowhere,
+        https_proxy=nowhere,
+        HTTP_PROXY=nowhere,
+        HTTPS_PROXY=nowhere,
+        no_proxy="",
+        NO_PROXY="",
+        HOME=str(tmp_path),
+    )
+    assert time.monotonic() - begun < 30
+    assert (code, told) == (4, "")
+    for part in ("imdb", "bert_base_en_uncased", str(cache), "python -m zoo.fetch", "--profile cpu", "--profile smoke"):
+        assert part in err, err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    call = ("quickstart", "--profile", "smoke", "--set", "training.epochs=2000", "--out", out)
+    process = command(*call)
+    while process.poll() is None and not (out / "checkpoints").exists():
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    told, err = process.communicate(timeout=60)
+    assert (process.returncode, told) == (143, ""), err
+    assert "terminated" in err
+    run = zoo.load_run(out)
+    assert run.folder.run["status"] == "interrupted"
+    assert run.folder.run["owner"] is None
+    assert not list(out.rglob(".*"))
+
+    code, told, err = finished(*call, "--set", "training.batch_size=4", "--resume")
+    assert (code, told) == (6, "")
+    assert "training.batch_size: the run was begun with 8, now it is 4" in err
+    assert "Traceback" not in err
+
+
+def test_diverging(tmp_path: Path) -> None:
+    changes = ["--set", "training.optimizer.learning_rate=1e20"]
+    code, told, err = finished("quickstart", "--profile", "smoke", *changes, "--out", tmp_path / "run")
+    assert (code, told) == (5, "")
+    assert "the loss became" in err
+    assert "lower training.optimizer.learning_rate" in err
+    assert zoo.load_run(tmp_path / "run").folder.run["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("environment", "changes", "match"),
+    [
+        ({"KERAS_BACKEND": "mxnet"}, [], "KERAS_BACKEND is 'mxnet', expected one of jax, tensorflow, torch"),
+        ({}, ["--set", "backend=jax"], "KERAS_BACKEND is torch and the recipe's backend is jax"),
+    ],
+)
+def test_backend_refused(environment: dict[str, str], changes: list[str], match: str, tmp_path: Path) -> None:
+    code, _, err = finished("quickstart", "--profile", "smoke", *changes, "--out", tmp_path / "run", **environment)
+    assert code == 4
+    assert match in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_public_names_are_what_they_say() -> None:
+    """No module hides a public function of its name, also after it was imported."""
+    code = "import zoo\nfor _ in range(2):\n    print(*(f'{n}:{getattr(zoo, n).__name__}' for n in zoo.__all__))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    first, second = done.stdout.splitlines()
+    assert first == second == " ".join(f"{name}:{name}" for name in zoo.__all__)

@@ -1,0 +1,239 @@
+"""The run folder: what is written can be read back, and each refusal leaves the folder as it was."""
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from zoo.errors import OutputError
+from zoo.results import run_folder
+from zoo.results.run_folder import RunFolder, create_run, default_folder, open_run
+
+RECIPE = "name: mine\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return create_run(tmp_path / "runs" / "mine", RECIPE)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def fail_with(number: int) -> object:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_a_run_from_start_to_end(folder: RunFolder) -> None:
+    assert folder.run["status"] == "running"
+    assert folder.run["owner"]["pid"] == os.getpid()
+    with folder:
+        folder.append_history({"kind": "step", "step": 20, "epoch": 1, "loss": np.float32(0.5)})
+        folder.update_run({"metrics": {"train": {"accuracy": 0.75}}})
+        folder.update_run({"metrics": {"test": {"accuracy": 0.5}}, "versions": {"keras": "3"}})
+        folder.log("an epoch")
+    again = open_run(folder.path)
+    assert again.recipe_text == RECIPE
+    assert again.run["status"] == "done"
+    assert again.run["owner"] is None
+    assert again.run["metrics"] == {"train": {"accuracy": 0.75}, "test": {"accuracy": 0.5}}
+    assert again.run["finished"] >= again.run["started"]
+    assert again.history == [{"kind": "step", "step": 20, "epoch": 1, "loss": 0.5}]
+    assert again.predictions == []
+    assert "an epoch\n" in (folder.path / "log.txt").read_text(encoding="utf-8")
+    assert names(folder.path) == ["history.jsonl", "log.txt", "recipe.yaml", "run.json"]
+
+
+def test_predictions_are_read_back_in_order(folder: RunFolder) -> None:
+    folder.write_predictions(
+        ["7", "a"], np.array([1, 0]), [0, 0], [[0.25, 0.75], [1 / 3, 2 / 3]], ("schlecht", "gut ☺")
+    )
+    assert folder.predictions == [
+        {"id": "7", "label": "gut ☺", "prediction": "schlecht", "probabilities": [0.25, 0.75]},
+        {"id": "a", "label": "schlecht", "prediction": "schlecht", "probabilities": [0.33333333, 0.66666667]},
+    ]
+
+
+def test_predictions_of_unequal_length_leave_no_file(folder: RunFolder) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        folder.write_predictions(["7", "a"], [1], [0], [[0.5, 0.5]], ("a", "b"))
+    assert names(folder.path) == [".lock", "recipe.yaml", "run.json"]
+
+
+def test_what_json_has_not_is_made_plain(folder: RunFolder) -> None:
+    folder.write_json(
+        "x.json", {"nan": math.nan, "array": np.arange(2), "path": Path("a"), "tuple": (np.int64(1), math.inf)}
+    )
+    read = json.loads((folder.path / "x.json").read_text(encoding="utf-8"))
+    assert read == {"nan": None, "array": [0, 1], "path": "a", "tuple": [1, None]}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (KeyboardInterrupt(), "interrupted", "KeyboardInterrupt"),
+        (SystemExit(143), "interrupted", "143"),
+        (ValueError("loss is nan at step 3"), "failed", "loss is nan at step 3"),
+    ],
+)
+def test_a_broken_off_run_says_so(folder: RunFolder, error: BaseException, status: str, text: str) -> None:
+    with pytest.raises(type(error)), folder:
+        raise error
+    assert folder.run["status"] == status
+    assert folder.run["error"] == text
+    assert folder.run["owner"] is None
+
+
+def test_a_full_disk_at_the_end_does_not_hide_the_first_error(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "replace", fail_with(errno.ENOSPC))
+    with pytest.raises(ValueError, match="first") as caught, folder:
+        raise ValueError("first")
+    assert "the disk is full" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.ENOSPC, "the disk is full"),
+        (errno.EDQUOT, "the disk is full"),
+        (errno.EROFS, "cannot be written"),
+        (errno.EIO, "check the disk"),
+    ],
+)
+def test_a_write_that_fails_leaves_the_old_file(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, number: int, text: str
+) -> None:
+    monkeypatch.setattr(os, "fsync", fail_with(number))
+    with pytest.raises(OutputError, match=text) as caught:
+        folder.write_text("recipe.yaml", "name: other\n")
+    assert str(folder.path) in str(caught.value)
+    assert folder.recipe_text == RECIPE
+    assert names(folder.path) == [".lock", "recipe.yaml", "run.json"]
+
+
+def test_a_full_disk_at_the_start_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", fail_with(errno.ENOSPC))
+    with pytest.raises(OutputError, match="the disk is full"):
+        create_run(tmp_path / "runs" / "mine", RECIPE)
+    assert names(tmp_path) == []
+
+
+def test_a_read_only_place_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The tests may run as root, whom permissions do not stop.
+    monkeypatch.setattr(Path, "mkdir", fail_with(errno.EACCES))
+    with pytest.raises(OutputError, match="expected a writable folder: choose another --out"):
+        create_run(tmp_path / "mine", RECIPE)
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_text("x", encoding="utf-8")
+    with pytest.raises(OutputError, match="is a file, expected a folder"):
+        create_run(file, RECIPE)
+    with pytest.raises(OutputError, match="lies behind a file"):
+        create_run(file / "deeper", RECIPE)
+    assert file.read_text(encoding="utf-8") == "x"
+
+
+def test_a_folder_that_holds_something_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"is not empty \(it holds thesis.txt\)"):
+        create_run(tmp_path, RECIPE)
+    with pytest.raises(OutputError, match="holds files but no run"):
+        create_run(tmp_path, RECIPE, resume=True)
+    assert names(tmp_path) == ["thesis.txt"]
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    assert create_run(tmp_path, RECIPE).recipe_text == RECIPE
+
+
+def test_resume_keeps_the_run_and_clears_what_was_half_written(folder: RunFolder) -> None:
+    folder.append_history({"step": 1})
+    folder.finish("interrupted")
+    started = folder.run["started"]
+    (folder.path / "model").mkdir()
+    (folder.path / "model" / f".weights{run_folder.PARTIAL}").write_bytes(b"half")
+    (folder.path / "model" / f".step-8{run_folder.PARTIAL}").mkdir()
+    (folder.path / "model" / f".step-8{run_folder.PARTIAL}" / f".weights{run_folder.PARTIAL}").write_bytes(b"half")
+    again = create_run(folder.path, "name: other\n", resume=True)
+    assert again.recipe_text == RECIPE
+    assert again.run["status"] == "running"
+    assert again.run["started"] == started
+    assert again.history == [{"step": 1}]
+    assert names(folder.path / "model") == []
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_runs_in_one_folder(folder: RunFolder, resume: bool) -> None:
+    with pytest.raises(OutputError, match=f"written to by process {os.getpid()} on "):
+        create_run(folder.path, RECIPE, resume=resume)
+    assert folder.run["status"] == "running"
+
+
+def test_a_process_that_dies_leaves_no_lock(tmp_path: Path) -> None:
+    path = tmp_path / "mine"
+    code = f"import os; from zoo.results.run_folder import create_run; f = create_run({str(path)!r}, ''); os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert open_run(path).run["status"] == "running"
+    assert create_run(path, RECIPE, resume=True).run["owner"]["pid"] == os.getpid()
+
+
+def test_half_a_last_line_is_left_out(folder: RunFolder) -> None:
+    folder.append_history({"step": 20})
+    with (folder.path / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 4')
+    assert folder.history == [{"step": 20}]
+
+
+def test_history_is_cut_where_a_resumed_run_goes_on(folder: RunFolder) -> None:
+    for step in (20, 40, 60):
+        folder.append_history({"step": step})
+    folder.cut_history(40)
+    folder.append_history({"step": 60})
+    assert [row["step"] for row in folder.history] == [20, 40, 60]
+
+
+def test_broken_files_are_named(folder: RunFolder) -> None:
+    (folder.path / "history.jsonl").write_text('{"step": 1}\nnonsense\n', encoding="utf-8")
+    with pytest.raises(OutputError, match=r"history.jsonl line 2 is not JSON"):
+        _ = folder.history
+    (folder.path / "run.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(OutputError, match=r"run.json holds a list"):
+        _ = folder.run
+    (folder.path / "recipe.yaml").write_bytes(b"\xff")
+    with pytest.raises(OutputError, match="cannot be read"):
+        _ = folder.recipe_text
+
+
+def test_default_folders_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_folder.time, "strftime", lambda _: "20260101-120000")
+    first = default_folder("mine", "jax", tmp_path)
+    assert first == tmp_path / "mine" / "jax-20260101-120000"
+    first.mkdir(parents=True)
+    assert default_folder("mine", "jax", tmp_path).name == "jax-20260101-120000-2"
+
+
+@pytest.mark.parametrize("asked", ["runs/mine/jax-2", "runs/mine", "runs", "runs/mien/jax-1", "rnus/mine/jax-1", "."])
+def test_an_unknown_run_names_near_ones(tmp_path: Path, asked: str) -> None:
+    create_run(tmp_path / "runs" / "mine" / "jax-1", RECIPE).finish("done")
+    with pytest.raises(OutputError, match=r"expected the folder of a run: did you mean .*jax-1\?") as caught:
+        open_run(tmp_path / asked)
+    assert caught.value.exit_code == 6
+
+
+def test_an_unknown_run_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"does not exist, .* train one with `python -m zoo.run RECIPE`"):
+        open_run(tmp_path / "deep" / "er" / "mine")

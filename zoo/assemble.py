@@ -1,0 +1,50 @@
+"""`zoo.build`: a recipe's model, untrained.
+
+In comes a recipe; out comes a plain keras.Model with the checkpoint's weights and a head drawn from
+the seed. Data and weights are fetched where they are not cached.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.backend import activate
+from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
+from zoo.data.catalog import dataset_card
+from zoo.data.dataset import load_dataset
+from zoo.data.tokens import load_tokenizer
+from zoo.model.builder import build_model, plan
+from zoo.recipe import Recipe
+from zoo.training.session import choose_precision
+
+
+def build(recipe: Recipe) -> Any:
+    """The model of a recipe.
+
+    Args:
+        recipe: what to build.
+
+    Returns:
+        A keras.Model from a dict of token_ids, padding_mask (and segment_ids where the family has them), each
+        [batch, length] int32, to float32 logits [batch, classes], or [batch, 1] for a binary head.
+
+    Raises:
+        ZooError: data or weights are missing, or do not fit the recipe.
+    """
+    backend = activate(recipe.backend)
+    bring(recipe)
+    wanted = recipe.model.backbone
+    checkpoint = locate_backbone(wanted) if wanted.preset else None
+    tokenizer = load_tokenizer(locate_vocabulary(wanted))
+    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=_classes(recipe))
+    precision = choose_precision(recipe.training.precision, backend)
+    return build_model(blueprint, checkpoint=checkpoint, seed=recipe.seed, precision=precision)
+
+
+def _classes(recipe: Recipe) -> int:
+    """Number of classes; own files are read only where the recipe does not name the labels."""
+    if recipe.data.dataset is not None:
+        return len(dataset_card(recipe.data.dataset).label_names)
+    if recipe.data.files is not None and recipe.data.files.label_names is not None:
+        return len(recipe.data.files.label_names)
+    return len(load_dataset(recipe)[0].label_names)

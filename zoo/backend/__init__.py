@@ -1,0 +1,215 @@
+"""The one place that names jax, tensorflow and torch.
+
+In comes the name of a Keras backend; out goes a `Backend`: its version and device, and the things each
+framework does in its own way: one training step, one prediction, the reading of a clock. One module a
+framework, imported only when it is chosen. Refused: a backend that is not installed, and a second backend
+in a process that has one already.
+
+The step is ours and not `keras.Model.fit` (docs/decisions/0001): nothing is synchronised between
+steps, and the whole state lies in the variables of the model and of the optimizer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
+from zoo.errors import EnvironmentFault
+
+__all__ = [
+    "AdamWStep",
+    "Backend",
+    "Choice",
+    "Inputs",
+    "Loss",
+    "Trainer",
+    "activate",
+    "choose",
+    "dense",
+    "fused_adamw",
+    "installed",
+    "outdated",
+    "versions",
+    "without_tensorflow",
+]
+
+NAMES = ("jax", "tensorflow", "torch")
+
+
+def installed() -> tuple[str, ...]:
+    """The backends that can be imported here, in the order in which they are preferred."""
+    return tuple(name for name in NAMES if importlib.util.find_spec(name) is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A backend and the reason why it is the one."""
+
+    name: str
+    reason: str
+
+
+def choose(recipe_backend: str | None = None) -> Choice:
+    """Pick the backend: KERAS_BACKEND, else the recipe's, else the first that is installed.
+
+    Raises:
+        EnvironmentFault: the environment contradicts the recipe, or what was asked for is not installed.
+    """
+    asked = os.environ.get("KERAS_BACKEND") or None
+    if asked is not None and asked not in NAMES:
+        raise EnvironmentFault(f"KERAS_BACKEND is {asked!r}, expected one of {', '.join(NAMES)}: set one of these")
+    if asked is not None and recipe_backend is not None and asked != recipe_backend:
+        raise EnvironmentFault(
+            f"KERAS_BACKEND is {asked} and the recipe's backend is {recipe_backend}: "
+            f"unset KERAS_BACKEND, or pass --set backend={asked}"
+        )
+    available = installed()
+    if asked is not None:
+        choice = Choice(name=asked, reason="KERAS_BACKEND")
+    elif recipe_backend is not None:
+        choice = Choice(name=recipe_backend, reason="the recipe")
+    elif not available:
+        raise EnvironmentFault("no Keras backend is installed: pip install 'text-zoo[jax]'")
+    else:
+        choice = Choice(name=available[0], reason="the first of " + ", ".join(NAMES) + " that is installed")
+    if choice.name not in available:
+        raise EnvironmentFault(f"the backend {choice.name} is not installed: pip install 'text-zoo[{choice.name}]'")
+    old = outdated(choice.name)
+    if old:
+        raise EnvironmentFault(old)
+    return choice
+
+
+def outdated(backend: str) -> list[str]:
+    """A fault for Keras, keras-hub and the backend where it is older than text-zoo's own requirements allow.
+
+    They are read from the installed distribution; a source tree that is not installed states none.
+    """
+    found = []
+    with contextlib.suppress(PackageNotFoundError):
+        for requirement in map(Requirement, requires("text-zoo") or []):
+            wanted = requirement.marker is None or requirement.marker.evaluate({"extra": backend})
+            if not wanted or requirement.name not in ("keras", "keras-hub", backend):
+                continue
+            have = versions(requirement.name).get(requirement.name)
+            if have is not None and not requirement.specifier.contains(have, prereleases=True):
+                found.append(
+                    f"{requirement.name} is {have}, expected {requirement.specifier}: pip install -U '{requirement}'"
+                )
+    return found
+
+
+def activate(recipe_backend: str | None = None) -> Backend:
+    """Import Keras on the chosen backend. A process has one: a second call returns the same.
+
+    Raises:
+        EnvironmentFault: see `choose`; or Keras was imported before on another backend.
+    """
+    loaded = sys.modules.get("keras")
+    if loaded is None:
+        name = choose(recipe_backend).name
+        os.environ["KERAS_BACKEND"] = name
+        with _quiet(name):
+            import keras
+    else:
+        keras = loaded
+        name = keras.backend.backend()
+        if recipe_backend is not None and recipe_backend != name:
+            raise EnvironmentFault(
+                f"Keras already runs on {name} in this process and {recipe_backend} is asked for: "
+                f"start a new process with KERAS_BACKEND={recipe_backend}"
+            )
+    backend: Backend = importlib.import_module(f"zoo.backend.on_{name}").BACKEND
+    return backend
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """Keep TensorFlow's start-up notes off stderr; they are shown where the import fails.
+
+    They are written by C++ before any logging can be set up, so the file descriptor is what has to be turned away.
+    """
+    if name != "tensorflow":
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes:
+        stderr = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+            importlib.import_module("zoo.backend.on_tensorflow").BACKEND.device()  # the last of the notes
+        except BaseException:
+            notes.seek(0)
+            os.write(stderr, notes.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Let keras-hub be imported without TensorFlow on the other backends.
+
+    keras-hub imports TensorFlow for tokenizers that are not used here: three seconds, and a second
+    framework in the process of the first. It does without where the import fails.
+    """
+    names = [name for name in ("tensorflow", "tensorflow_text") if name not in sys.modules]
+    if os.environ.get("KERAS_BACKEND") == "tensorflow":
+        names = []
+    for name in names:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
+def dense(gradient: Any) -> Any:
+    """The gradient as one array, duplicate rows summed.
+
+    TensorFlow hands the gradient of an embedding out as IndexedSlices, a row for each token of the
+    batch. Keras squares these rows before it sums the duplicates, so a repeated token gets a wrong
+    second moment, and leaves the rows without a token out of the decay of both moments.
+    """
+    if type(gradient).__name__ == "IndexedSlices":
+        import tensorflow as tf
+
+        return tf.convert_to_tensor(gradient)
+    return gradient
+
+
+def fused_adamw() -> Callable[..., None] | None:
+    """A function that does a whole AdamW step at once, where the backend has one and does not fuse by itself.
+
+    It takes (gradients, values, first, second, factors, decays, AdamWStep): lists in the order of the variables,
+    arrays as the backend's own, changed in place. None on jax and tensorflow, whose graphs are compiled.
+    """
+    if os.environ.get("KERAS_BACKEND") != "torch":
+        return None
+    from zoo.backend import on_torch
+
+    return on_torch.fused_adamw
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions of the named distributions; those not installed are left out."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,0 +1,73 @@
+"""What the rest of the zoo knows of a framework: the interface that each backend's module fills in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+Inputs = Mapping[str, Any]
+"""token_ids, padding_mask (and segment_ids), each [batch, length] int32."""
+
+Loss = Callable[[Any, Any, Any], Any]
+"""(logits [batch, units] float32, labels [batch] int32, weights [batch] float32) -> mean loss, a scalar."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWStep:
+    """The numbers of one AdamW step: its learning rate, its number from 1, and the constants of the rule."""
+
+    rate: Any
+    step: Any
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    clip_norm: float | None
+
+
+class Backend:
+    """What the rest of the zoo needs to know of a framework."""
+
+    name: str
+
+    def version(self) -> str:
+        return version(self.name)
+
+    def device(self) -> str:
+        """Kind and name of the device that is computed on, e.g. `cpu` or `gpu: NVIDIA A100`."""
+        raise NotImplementedError
+
+    @property
+    def accelerated(self) -> bool:
+        return not self.device().startswith("cpu")
+
+    def peak_device_bytes(self) -> int | None:
+        """Largest memory taken on an accelerator so far, in bytes; None on a CPU or where it is not told."""
+        raise NotImplementedError
+
+    def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
+        raise NotImplementedError
+
+    def predictor(self, model: Any) -> Callable[[Inputs], Any]:
+        """A function from inputs to logits [batch, units] on the device, dropout off."""
+        raise NotImplementedError
+
+    def is_out_of_memory(self, error: BaseException) -> bool:
+        text = f"{type(error).__name__}: {error}"
+        signs = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory", "out of memory", "MemoryError")
+        return any(sign in text for sign in signs)
+
+
+class Trainer:
+    """Steps on one model and one optimizer; the state is theirs.
+
+    `step` returns the loss and the logits of the batch while they may still be computed;
+    `numpy.asarray` on either waits for them.
+    """
+
+    def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """Bring the variables of model and optimizer up to date with the last step."""

@@ -1,0 +1,250 @@
+"""`python -m zoo.check RECIPE`: every fault of a recipe, its data and its environment at once.
+
+In comes a recipe; out go what is wrong with it and each of its profiles, what of its data and weights is
+not cached, whether its backend is installed, and an estimate of memory and time. No backend is imported and
+no network is used. Ends in the exit code of the gravest fault: 2 recipe, 3 data, 4 environment, 0 none.
+Rows are read where the files are here and small (MAX_READ); what is larger, `zoo.run` checks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo import backend, cli
+from zoo.data.agreement import dimensions, disagreements, training_rows
+from zoo.data.backbones import missing
+from zoo.data.catalog import backbone_card, backbone_names, dataset_card
+from zoo.data.sources import cache_folder, locate_first
+from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
+from zoo.recipe import Recipe
+from zoo.recipe.estimate import CORE_FLOPS, GPU_FLOPS, estimate
+from zoo.recipe.faults import find_faults
+from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
+from zoo.recipe.yaml12 import Document, Fault
+
+MAX_READ = 16 * 1024 * 1024
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What the check found; `notes` are topic and text, in the order in which they are shown."""
+
+    recipe: str
+    profile: str | None
+    faults: list[ZooError] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    estimate: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        return min((fault.exit_code for fault in self.faults), default=0)
+
+
+def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> Report:
+    """Check a recipe file, the profile and overrides that are asked for, and each of its other profiles."""
+    report = Report(recipe=str(path), profile=profile)
+    recipe = _check_recipe(path, profile, overrides, report)
+    if recipe is not None:
+        rows = _check_data(recipe, report)
+        _check_cache(recipe, path, profile, report)
+        _estimate(recipe, rows, report)
+    _check_backend(recipe, report)
+    return report
+
+
+def check(
+    recipe: cli.RecipeArgument,
+    profile: cli.ProfileOption = None,
+    changes: cli.SetOption = None,
+    output: cli.FormatOption = "text",
+    debug: cli.DebugOption = False,
+) -> int:
+    """Find every fault of a recipe, its data and its environment at once; estimate memory and time.
+
+    Example: python -m zoo.check recipes/imdb_bert.yaml --profile cpu --set training.epochs=1
+    """
+    report = examine(cli.find_recipe(recipe), profile=profile, overrides=changes or ())
+    if output == "json":
+        faults = [{"exit_code": fault.exit_code, "message": text} for fault in report.faults for text in fault.faults]
+        shown = asdict(report) | {"ok": not faults, "exit_code": report.exit_code, "faults": faults}
+        print(json.dumps(shown | {"notes": dict(report.notes)}, indent=2))
+        return report.exit_code
+    for topic, text in report.notes:
+        print(f"{topic:9} {text}")
+    texts = [text for fault in report.faults for text in fault.faults]
+    if texts:
+        cli.show_error(ZooError(texts))
+    return report.exit_code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return cli.run_command(check, argv, name="check")
+
+
+def _check_recipe(path: Path, profile: str | None, overrides: Overrides, report: Report) -> Recipe | None:
+    """Faults of the recipe as asked for, then of what else the file offers; the recipe where it is sound."""
+    try:
+        document = read_document(path)
+    except RecipeError as error:
+        report.faults.append(error)
+        return None
+    asked = resolved(document, folder=path.parent, profile=profile, overrides=overrides)
+    faults = _faults(asked)
+    texts = [str(fault) for fault in faults]
+    seen = set(texts)
+    for other in (None, *profile_names(document)):
+        for fault in _faults(resolved(document, folder=path.parent, profile=other)):
+            if str(fault) not in seen:
+                seen.add(str(fault))
+                texts.append(f"{fault} ({f'with profile {other}' if other else 'without a profile'})")
+    if texts:
+        report.faults.append(RecipeError(texts))
+    if faults:
+        return None
+    offered = ", ".join(profile_names(document)) or "none"
+    told = f"profile {profile}" if profile else "no profile"
+    report.notes.append(("recipe", f"{path}, {told}; profiles: {offered}" + ("" if not texts else "; faults below")))
+    return Recipe.model_validate(asked.data)
+
+
+def _faults(document: Document) -> list[Fault]:
+    """Faults of a document, or, where it is sound, those that only the catalog shows."""
+    faults = find_faults(document)
+    if faults:
+        return faults
+    clashes = disagreements(Recipe.model_validate(document.data))
+    paths = [(tuple(clash.keys[0].split(".")), clash.message) for clash in clashes]
+    return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
+
+
+def _check_data(recipe: Recipe, report: Report) -> int | None:
+    """Read the rows where they are here and small; the number of rows to train on, None where it is not known."""
+    name = recipe.data.dataset or "own files"
+    files = list(_files(recipe))
+    if not files:
+        report.notes.append(("data", f"{name}: not cached"))
+        return training_rows(recipe)
+    size = sum(file.stat().st_size for file in files if file.is_file())
+    if size > MAX_READ:
+        report.notes.append(("data", f"{name}: here; {_bytes(size)} of rows are not read by this check"))
+        return training_rows(recipe)
+    from zoo.data.dataset import load_dataset
+
+    try:
+        data, _ = load_dataset(recipe)
+    except (DataError, RecipeError, EnvironmentFault) as error:
+        report.faults.append(error)
+        return None
+    splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
+    report.notes.append(("data", f"{name}: {splits} rows; classes: {', '.join(data.label_names)}"))
+    report.notes += [("warning", note) for note in data.notes]
+    return len(data.train)
+
+
+def _files(recipe: Recipe) -> Iterator[Path]:
+    """The files that hold the rows; none where the data set is not cached."""
+    own = recipe.data.files
+    if own is not None:
+        yield from (Path(file) for file in (own.train, own.validation, own.test) if file is not None)
+        return
+    found = locate_first(dataset_card(recipe.data.dataset or "").origins)
+    if found is not None:
+        yield from {found[1] / file for file in found[0].splits.values()}
+
+
+def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report) -> None:
+    """What would have to be fetched, with which command, and whether there is room for it."""
+    try:
+        needs = missing(recipe)
+    except ZooError as error:
+        report.faults.append(error)
+        return
+    report.missing = [str(need) for need in needs]
+    if not needs:
+        report.notes.append(("cache", "all that this recipe needs is on this machine"))
+        return
+    command = shlex.join(["python", "-m", "zoo.fetch", str(path), *(["--profile", profile] if profile else [])])
+    report.notes += [("cache", text) for text in report.missing]
+    report.notes.append(("cache", f"{command} fetches it"))
+    wanted, free = _download_bytes(recipe, {need.uri for need in needs}), _free_bytes(cache_folder())
+    if wanted > free:
+        report.faults.append(
+            EnvironmentFault(
+                f"{cache_folder()} has {_bytes(free)} left, expected {_bytes(wanted)} for what is missing: "
+                "free some space, or set ZOO_CACHE to a folder with more"
+            )
+        )
+
+
+def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
+    """Bytes that the cards of what is missing state; what is not stated counts nothing."""
+    cards: list[Any] = [dataset_card(recipe.data.dataset)] if recipe.data.dataset else []
+    cards += [backbone_card(name) for name in (recipe.model.backbone.preset,) if name in backbone_names()]
+    return sum(card.size_bytes or 0 for card in cards if card.origins[0].uri in uris)
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _check_backend(recipe: Recipe | None, report: Report) -> None:
+    try:
+        choice = backend.choose(recipe.backend if recipe else None)
+    except EnvironmentFault as error:
+        report.faults.append(error)
+        return
+    report.notes.append(("backend", f"{choice.name} ({choice.reason})"))
+
+
+def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
+    size = dimensions(recipe.model.backbone)
+    if size is None:
+        report.notes.append(("estimate", "none: the dimensions of the backbone stand in its checkpoint"))
+        return
+    figures, cores = estimate(recipe, size, rows), os.cpu_count() or 1
+    cpu, gpu = figures.seconds(cores * CORE_FLOPS), figures.seconds(GPU_FLOPS)
+    report.estimate = asdict(figures) | {"memory_bytes": figures.memory_bytes, "cpu_seconds": cpu, "gpu_seconds": gpu}
+    report.notes.append(
+        (
+            "estimate",
+            f"memory {_bytes(figures.memory_bytes)} at batch {recipe.training.batch_size}, length "
+            f"{recipe.tokens.max_length}: {figures.parameters / 1e6:.1f} M weights with gradients and moments "
+            f"{_bytes(figures.state_bytes)}, activations {_bytes(figures.activation_bytes)}",
+        )
+    )
+    if cpu is None or gpu is None:
+        report.notes.append(("estimate", "time: none, the number of training rows is not known"))
+        return
+    report.notes.append(
+        (
+            "estimate",
+            f"time at most {_time(cpu)} on this CPU ({cores} cores at an assumed {CORE_FLOPS / 1e9:.0f} GFLOP/s each) "
+            f"or {_time(gpu)} on a data-centre GPU (assumed {GPU_FLOPS / 1e12:.0f} TFLOP/s): {figures.steps} steps, "
+            "every row counted at full length",
+        )
+    )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

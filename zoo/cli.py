@@ -1,0 +1,214 @@
+"""What all commands share: common options, errors to exit codes, signals, and the `zoo VERB` dispatcher.
+
+A verb is a module `zoo/<verb>.py` with one typed function and a `main`:
+
+    def show(recipe: cli.RecipeArgument, profile: cli.ProfileOption = None, debug: cli.DebugOption = False) -> int:
+        \"\"\"What it does, and an example.\"\"\"
+
+    def main(argv: Sequence[str] | None = None) -> int:
+        return cli.run_command(show, argv, name="show")
+
+Out goes the exit code of zoo/errors.py: a ZooError ends in its own, anything unforeseen in 70, with one
+message on stderr and no traceback unless `--debug` is given. A closed stdout (`| head`) ends quietly in 0.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+from zoo.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, RecipeError, ZooError
+
+VERBS = {
+    "run": "train, evaluate and report a recipe",
+    "check": "every fault of a recipe, its data and its environment; memory and time estimate",
+    "list": "recipes, data sets and backbones, and what of them is cached",
+    "fetch": "bring the data and weights of a recipe into the cache",
+    "predict": "classify texts with a finished run",
+    "evaluate": "metrics of a finished run on other data",
+    "report": "render the report of a run again",
+}
+"""Name of a verb, which is its module, and what it does."""
+
+EXIT_USAGE = RecipeError.exit_code
+
+RecipeArgument = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe, as imdb_bert.")
+]
+ProfileOption = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="One of the recipe's profiles, as cpu or smoke.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, as training.epochs=1; may be repeated."),
+]
+FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: raised where the program stands, so that `finally` and `with` still clean up."""
+
+
+def run_command(command: Callable[..., int | None], argv: Sequence[str] | None = None, *, name: str) -> int:
+    """Parse the arguments for a command function, call it, and give the exit code; raises nothing.
+
+    Args:
+        command: a function with typer annotations; its docstring is the help, what it returns the exit code.
+        argv: arguments without the program's name; None takes sys.argv.
+        name: the verb, for the usage line.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(_guarded(command, debug))
+    with _sigterm_raises():
+        try:
+            app(arguments, prog_name=f"zoo {name}")
+        except Terminated:
+            _say("", "terminated")
+            return EXIT_TERMINATED
+        except SystemExit as done:  # typer ends so, also on --help and on wrong usage
+            return done.code if isinstance(done.code, int) else EXIT_DONE
+    return EXIT_DONE
+
+
+def find_recipe(text: str) -> Path:
+    """The file that a RECIPE argument means: a path, or the name of a shipped recipe."""
+    import recipes
+    from zoo.recipe.faults import not_among
+
+    path = Path(text)
+    if text in recipes.names() and not path.is_file():
+        return recipes.path(text)
+    if path.exists() or (path.parent.is_dir() and path.suffix in (".yaml", ".yml")):
+        return path  # a file that is not there gets its near names where it is read
+    raise RecipeError(f"{text}  {not_among(path.stem, recipes.names())}, or the path of a recipe file")
+
+
+def show_error(error: ZooError) -> None:
+    """The faults of an error on stderr, counted where there are several."""
+    count = len(error.faults)
+    _say("error: " if count == 1 else f"{count} errors:\n", str(error))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The console script: `zoo VERB ...` calls the verb's module, and imports no other."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    first = arguments[0] if arguments else ""
+    if first in ("-h", "--help"):
+        print(_overview())
+        return EXIT_DONE
+    if first == "--version":
+        print(f"text-zoo {_version()}")
+        return EXIT_DONE
+    if first not in VERBS:
+        from zoo.recipe.faults import not_among
+
+        _say("error: ", f"verb: {not_among(first, VERBS)}" if first else "got no verb\n\n" + _overview())
+        return EXIT_USAGE
+    verb = importlib.import_module(f"zoo.{first}")
+    return int(verb.main(arguments[1:]))
+
+
+def _guarded(command: Callable[..., int | None], debug: bool) -> Callable[..., NoReturn]:
+    """The command with every error turned into a message, and its exit code raised as typer wants it."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> NoReturn:
+        try:
+            code = command(*args, **kwargs) or EXIT_DONE
+            sys.stdout.flush()
+        except (typer.Exit, typer.BadParameter):
+            raise
+        except KeyboardInterrupt:
+            _say("", "interrupted")
+            code = EXIT_INTERRUPTED
+        except Exception as error:  # noqa: BLE001  # this is where all errors end
+            code = _explain(error)
+            if debug and code != EXIT_DONE:
+                traceback.print_exc()
+        raise typer.Exit(code)
+
+    return guarded
+
+
+def _explain(error: Exception) -> int:
+    """Say what went wrong; the exit code."""
+    if isinstance(error, ZooError):
+        show_error(error)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError) and _stdout_is_closed():
+        return EXIT_DONE
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    what = f"a bug of ours: {type(error).__name__}: {error} ({where})"
+    _say("error: ", f"{what}. Run again with --debug and report the traceback")
+    return EXIT_BUG
+
+
+def _say(label: str, message: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print(Text.assemble((label, "bold red"), message))
+
+
+def _stdout_is_closed() -> bool:
+    """Whether nobody reads stdout any more; it is then pointed at nothing, so that Python's own flush is quiet."""
+    try:
+        number = sys.stdout.fileno()
+    except OSError:  # no real file, as under a test
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return True
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises Terminated meanwhile; only a main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise Terminated
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = "\n".join(f"  {verb:{width}}  {what}" for verb, what in VERBS.items())
+    return (
+        f"usage: zoo VERB ... (zoo VERB --help tells more)\n\n{lines}\n\nexample: zoo run quickstart --out runs/first"
+    )
+
+
+def _version() -> str:
+    try:
+        return version("text-zoo")
+    except PackageNotFoundError:
+        return "(not installed)"

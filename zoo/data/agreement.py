@@ -1,0 +1,116 @@
+"""What a recipe says, held against the catalog: names, families, lengths, classes; and what it will cost.
+
+In comes a recipe that the types accept; out come the contradictions that only the cards can show, as
+`Clash`es to be placed in the file, and the figures for an estimate. Nothing is fetched and no weights
+are read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from zoo.data.backbones import locate_vocabulary
+from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
+from zoo.recipe.config import Clash
+from zoo.recipe.estimate import Dimensions
+from zoo.recipe.faults import not_among
+from zoo.recipe.types import Backbone, Recipe
+
+
+def disagreements(recipe: Recipe) -> Iterator[Clash]:
+    """Every point in which a recipe and the catalog contradict each other."""
+    yield from _of_dataset(recipe)
+    if recipe.model.backbone.preset is not None:
+        yield from _of_preset(recipe, recipe.model.backbone.preset)
+    else:
+        yield from _of_vocabulary(recipe.model.backbone.vocabulary or "")
+
+
+def dimensions(backbone: Backbone) -> Dimensions | None:
+    """What decides the cost of a backbone; None where only the checkpoint tells."""
+    if backbone.preset in backbone_names():
+        card = backbone_card(str(backbone.preset))
+        return Dimensions(**{name: getattr(card, name) for name in Dimensions.__dataclass_fields__})
+    if backbone.preset is not None:
+        return None
+    return Dimensions(
+        num_layers=backbone.num_layers or 0,
+        num_heads=backbone.num_heads or 0,
+        hidden_dim=backbone.hidden_dim or 0,
+        intermediate_dim=backbone.intermediate_dim or 0,
+        vocabulary_size=_vocabulary_size(backbone),
+        max_positions=backbone.max_positions or 512,
+    )
+
+
+def training_rows(recipe: Recipe) -> int | None:
+    """Rows left to train on, from the card of the data set; None for the user's own files."""
+    data = recipe.data
+    if data.dataset is None:
+        return None
+    card = dataset_card(data.dataset)
+    rows = float(card.rows["train"])
+    if "test" not in card.rows:
+        rows *= 1 - data.test.fraction
+    rows = min(rows, data.limit.train or rows)
+    if "validation" not in card.rows:
+        rows *= 1 - data.validation.fraction
+    return round(rows)
+
+
+def _of_dataset(recipe: Recipe) -> Iterator[Clash]:
+    name = recipe.data.dataset
+    if name is None:
+        return
+    if name not in dataset_names():
+        yield Clash(("data.dataset",), not_among(name, dataset_names()))
+        return
+    names = dataset_card(name).label_names
+    if recipe.model.head.type == "binary" and len(names) != 2:
+        message = f"got binary, expected classifier: {name} has {len(names)} classes, not 2"
+        yield Clash(("model.head.type", "data.dataset"), message)
+
+
+def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
+    if "://" in preset:
+        return
+    if preset not in backbone_names():
+        if Path(preset).is_absolute():
+            if not Path(preset).is_dir():
+                yield Clash(("model.backbone.preset",), f"got {preset}, expected a folder that exists")
+            return
+        yield Clash(("model.backbone.preset",), f"{not_among(preset, backbone_names())}, or a local folder")
+        return
+    card, family = backbone_card(preset), recipe.model.backbone.family
+    if card.family != family:
+        message = f"got {family}, expected {card.family}: the family of {preset}"
+        yield Clash(("model.backbone.family", "model.backbone.preset"), message)
+    if recipe.tokens.max_length > card.max_positions:
+        message = f"got {recipe.tokens.max_length}, expected at most {card.max_positions}, the positions of {preset}"
+        yield Clash(("tokens.max_length", "model.backbone.preset"), message)
+    if recipe.model.head.init == "checkpoint" and card.layout == "keras":
+        message = f"got checkpoint, expected seed: {preset} is a Keras preset without a classification head"
+        yield Clash(("model.head.init", "model.backbone.preset"), message)
+
+
+def _of_vocabulary(name: str) -> Iterator[Clash]:
+    known = (*vocabulary_names(), *backbone_names())
+    if Path(name).is_absolute() and not Path(name).exists():
+        yield Clash(("model.backbone.vocabulary",), f"got {name}, expected a file or a folder that exists")
+    elif not Path(name).is_absolute() and name not in known:
+        yield Clash(("model.backbone.vocabulary",), f"{not_among(name, known)}, or a local file or folder")
+
+
+def _vocabulary_size(backbone: Backbone) -> int:
+    """Pieces of a fresh backbone's vocabulary; 30,522, those of BERT, where that is not known without fetching it."""
+    if backbone.vocabulary in backbone_names():
+        return backbone_card(str(backbone.vocabulary)).vocabulary_size
+    path = locate_vocabulary(backbone)
+    files = [path] if path.is_file() else [path / "vocab.txt", path / "vocab.json"]
+    for file in files:
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            return len(json.loads(text)) if file.name == "vocab.json" else text.count("\n")
+    return 30_522

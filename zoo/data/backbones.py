@@ -1,0 +1,293 @@
+"""A recipe's backbone to a checkpoint folder or a vocabulary, and what of it is missing on this machine.
+
+In comes `recipe.model.backbone`: a catalog name, an address or a local folder, or the dimensions of a fresh one
+with a vocabulary; out goes a `Checkpoint`, or the vocabulary's path. Refused: unknown names, a checkpoint of another
+family than the recipe's, folders without weights, and pickled weights (pytorch_model.bin), which can run code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from zoo.data.catalog import (
+    Family,
+    backbone_card,
+    backbone_names,
+    dataset_card,
+    unknown,
+    vocabulary_folder,
+    vocabulary_names,
+)
+from zoo.data.dataset import missing_data
+from zoo.data.sources import Missing, Origin, Progress, address, fetch_first, folder_of, locate_first, matches
+from zoo.errors import EnvironmentFault, RecipeError
+from zoo.recipe import Recipe
+from zoo.recipe.types import Backbone
+
+VOCABULARY_FILES = (
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "assets/tokenizer/*",
+)
+CHECKPOINT_FILES = (
+    "config.json",
+    "metadata.json",
+    "model.weights.h5",
+    "*.safetensors",
+    "model.safetensors.index.json",
+    *VOCABULARY_FILES,
+)
+"""What is taken from a repository that has no card."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A folder with configuration, weights and vocabulary, all there.
+
+    `layout` is hf (config.json, model.safetensors or its shards) or keras (config.json, model.weights.h5; the
+    vocabulary lies in assets/tokenizer, and tokenizer.json holds the settings of keras-hub's tokenizer).
+    `family` is what it is built as: the weights may be of another one, which the card then allows.
+    """
+
+    path: Path
+    layout: Literal["hf", "keras"]
+    family: Family
+    name: str
+    activation: Literal["gelu", "gelu_tanh"] | None = None
+    """What the weights were trained with, where the card knows better than the format."""
+
+
+def locate_backbone(backbone: Backbone) -> Checkpoint | None:
+    """The checkpoint of a backbone with a `preset`; None where it is not in the cache. No network."""
+    reference = _preset(backbone)
+    found = locate_first(reference.origins)
+    return None if found is None else _checkpoint(found[1], backbone, reference)
+
+
+def fetch_backbone(backbone: Backbone, *, progress: Progress | None = None) -> Checkpoint:
+    """The checkpoint of a backbone with a `preset`, brought into the cache where it is not there."""
+    reference = _preset(backbone)
+    return _checkpoint(fetch_first(reference.origins, progress=progress)[1], backbone, reference)
+
+
+def locate_vocabulary(backbone: Backbone) -> Path:
+    """Folder or file of the vocabulary: the checkpoint's, or that of a fresh backbone. No network.
+
+    Raises EnvironmentFault where it is not in the cache; `missing` tells so without an error.
+    """
+    need: Missing
+    if backbone.preset is not None:
+        found = locate_backbone(backbone)
+        if found is not None:
+            return found.path
+        need = _missing(f"the backbone {backbone.preset}", _preset(backbone).origins)
+    else:
+        origins = _vocabulary(backbone)
+        if isinstance(origins, Path):
+            return origins
+        located = locate_first(origins)
+        if located is not None:
+            return located[1]
+        need = _missing(f"the vocabulary of {backbone.vocabulary}", origins)
+    raise EnvironmentFault(f"{need}; run `python -m zoo.fetch` with this recipe")
+
+
+def missing(recipe: Recipe) -> list[Missing]:
+    """What the recipe needs and this machine does not have: data, weights, vocabulary. No network, no backend."""
+    needs = missing_data(recipe)
+    backbone = recipe.model.backbone
+    if backbone.preset is not None:
+        if locate_backbone(backbone) is None:
+            needs.append(_missing(f"the backbone {backbone.preset}", _preset(backbone).origins))
+        return needs
+    origins = _vocabulary(backbone)
+    if not isinstance(origins, Path) and locate_first(origins) is None:
+        needs.append(_missing(f"the vocabulary of {backbone.vocabulary}", origins))
+    return needs
+
+
+def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
+    """Fetch all that `missing` names; the folders of data and checkpoint or vocabulary.
+
+    Raises EnvironmentFault with a fault for each place that could not be reached, after all were tried, and the
+    profiles that need none of them.
+    """
+    wanted: list[Sequence[Origin]] = []
+    if recipe.data.dataset is not None:
+        wanted.append(dataset_card(recipe.data.dataset).origins)
+    backbone = recipe.model.backbone
+    origins = _preset(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
+    if not isinstance(origins, Path):
+        wanted.append(origins)
+    folders, faults = [], list[str]()
+    for each in wanted:
+        try:
+            folders.append(fetch_first(each, progress=progress)[1])
+        except EnvironmentFault as fault:
+            faults.extend(fault.faults)
+    if faults:
+        ready = [f"--profile {name}" for name in ready_profiles(recipe)]
+        if ready:
+            faults.append(f"Without the hubs, {recipe.name} works here with {' or '.join(ready)}")
+        raise EnvironmentFault(faults)
+    if backbone.preset is not None:
+        locate_backbone(backbone)  # refuses a folder that is no checkpoint, or one of another family
+    return folders
+
+
+def ready_profiles(recipe: Recipe) -> list[str]:
+    """Profiles of the recipe that need no hub: what they use is cached, shipped, or on the package index."""
+    ready = []
+    for name, overlay in recipe.profiles.items():
+        other = recipe.override(overlay)
+        if all(address(need.uri).scheme == "pypi" for need in missing(other)):
+            ready.append(name)
+    return ready
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reference:
+    """A preset, understood: where it may be, and what its weights are."""
+
+    name: str
+    origins: Sequence[Origin]
+    weights: Family | None
+    """Architecture of the weights; None where only the folder tells."""
+    activation: Literal["gelu", "gelu_tanh"] | None = None
+
+
+def _preset(backbone: Backbone) -> _Reference:
+    preset = backbone.preset
+    if preset is None:
+        raise RecipeError("model.backbone.preset: none is given, so there is no checkpoint; expected a preset")
+    if "://" in preset:
+        try:
+            return _Reference(name=preset, origins=[Origin(uri=preset, patterns=CHECKPOINT_FILES)], weights=None)
+        except ValueError as error:
+            raise RecipeError(f"model.backbone.preset: {_plain(error)}") from error
+    if preset in backbone_names():
+        card = backbone_card(preset)
+        if card.family != backbone.family:
+            raise RecipeError(
+                f"model.backbone.family: {preset} is a {card.family}, got {backbone.family}; set family: {card.family}"
+            )
+        if card.tokenizer == "sentencepiece":
+            raise RecipeError(
+                f"model.backbone.preset: {preset} has a SentencePiece vocabulary, which is not read yet; choose a "
+                "backbone with a WordPiece or byte-level BPE vocabulary (`python -m zoo.list`)"
+            )
+        return _Reference(
+            name=preset, origins=card.origins, weights=card.convert_from or card.family, activation=card.activation
+        )
+    if _looks_like_a_path(preset):
+        if not Path(preset).is_dir():
+            raise RecipeError(f"model.backbone.preset: there is no folder {preset}; check the path")
+        return _Reference(name=Path(preset).name, origins=[Origin(uri=preset, patterns=CHECKPOINT_FILES)], weights=None)
+    raise RecipeError(unknown("model.backbone.preset", preset, backbone_names()))
+
+
+def _vocabulary(backbone: Backbone) -> Sequence[Origin] | Path:
+    """Where the vocabulary of a fresh backbone is: here, or in one of the origins of a catalog backbone."""
+    name = backbone.vocabulary
+    if name is None:
+        raise RecipeError("model.backbone.vocabulary: a fresh backbone needs one, e.g. nano_uncased")
+    if name in vocabulary_names():
+        return vocabulary_folder(name)
+    if name in backbone_names():
+        # The files of the vocabulary alone, in the same cache folder as the whole checkpoint: no weights are fetched.
+        return [
+            origin.model_copy(update={"files": {n: h for n, h in origin.files.items() if matches(n, VOCABULARY_FILES)}})
+            for origin in backbone_card(name).origins
+        ]
+    if _looks_like_a_path(name):
+        if not Path(name).exists():
+            raise RecipeError(f"model.backbone.vocabulary: there is no file or folder {name}; check the path")
+        return Path(name)
+    raise RecipeError(unknown("model.backbone.vocabulary", name, (*vocabulary_names(), *backbone_names())))
+
+
+def _looks_like_a_path(text: str) -> bool:
+    return text.startswith((".", "/", "~")) or "/" in text or "\\" in text or Path(text).exists()
+
+
+def _missing(what: str, origins: Sequence[Origin]) -> Missing:
+    return Missing(what=what, uri=origins[0].uri, cache_path=folder_of(origins[0]))
+
+
+def _checkpoint(folder: Path, backbone: Backbone, reference: _Reference) -> Checkpoint:
+    """The folder, looked into: its layout and its family."""
+    config = _config(folder)
+    layout: Literal["hf", "keras"]
+    if "class_name" in config and (folder / "model.weights.h5").is_file():
+        layout, weights = "keras", _KERAS_FAMILIES.get(str(config["class_name"]), str(config["class_name"]))
+    elif (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file():
+        _refuse_lost_shards(folder)
+        layout, weights = "hf", str(config.get("model_type", "unknown"))
+    elif list(folder.glob("*.bin")) or list(folder.glob("*.pt")):
+        raise EnvironmentFault(
+            f"{folder}: the weights are pickled, which can run code when they are read, expected model.safetensors; "
+            "save the model again with save_pretrained(folder, safe_serialization=True)"
+        )
+    else:
+        raise EnvironmentFault(
+            f"{folder}: no weights, expected model.safetensors (Hugging Face) "
+            "or model.weights.h5 (Keras); check the folder"
+        )
+    if weights != (reference.weights or backbone.family):
+        raise RecipeError(
+            f"model.backbone.family: the checkpoint {reference.name} holds a {weights}, got {backbone.family}; "
+            f"set family: {weights}"
+            if weights in _KERAS_FAMILIES.values()
+            else f"model.backbone.preset: {reference.name} holds a {weights}, expected bert, distilbert or roberta"
+        )
+    return Checkpoint(
+        path=folder, layout=layout, family=backbone.family, name=reference.name, activation=reference.activation
+    )
+
+
+_KERAS_FAMILIES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
+
+
+def _config(folder: Path) -> dict[str, object]:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise EnvironmentFault(
+            f"{folder}: no config.json, expected the folder of a checkpoint; check the path"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EnvironmentFault(f"{path}: cannot be read ({error}); get the checkpoint again") from error
+    if not isinstance(config, dict):
+        raise EnvironmentFault(f"{path}: got {type(config).__name__}, expected an object; get the checkpoint again")
+    return config
+
+
+def _refuse_lost_shards(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        return
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise EnvironmentFault(f"{index}: cannot be read ({error!r}); get the checkpoint again") from error
+    lost = [name for name in shards if not (folder / name).is_file()]
+    if lost:
+        raise EnvironmentFault(f"{folder}: lacks {', '.join(lost)}, named in {index.name}; get the checkpoint again")
+
+
+def _plain(error: ValueError) -> str:
+    """The message of a ValueError, without pydantic's frame around it."""
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return "; ".join(str(detail["msg"]).removeprefix("Value error, ") for detail in error.errors())
+    return str(error)

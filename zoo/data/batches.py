@@ -1,0 +1,151 @@
+"""Token ids to batches of few fixed shapes, the same on every backend.
+
+In come a `TokenTable`, labels and a seed; out come `Batch`es. Every batch of a run has
+`batch_size` rows and one of a few lengths, so a compiler that traces each shape does so a few times.
+Rows of like length go together; the order is drawn by NumPy from (seed, epoch) and is nobody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.data.tokens import TokenTable
+
+MULTIPLE = 8
+"""Lengths are multiples of this many tokens, which suits the vector units of CPUs, GPUs and TPUs."""
+
+WINDOW = 50
+"""Batches' worth of rows that are drawn at random and then sorted by length among themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """One step's rows.
+
+    inputs: token_ids, padding_mask and segment_ids, each [batch, length] int32.
+    labels: [batch] int32; weights: [batch] float32, 0 where a row only fills the batch up.
+    rows: [real rows] int64, which rows of the table these are, in order.
+    tokens: real tokens, padding and filling rows not counted.
+    """
+
+    inputs: dict[str, np.ndarray]
+    labels: np.ndarray
+    weights: np.ndarray
+    rows: np.ndarray
+    tokens: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.inputs["token_ids"].shape
+
+
+def choose_lengths(lengths: np.ndarray, *, shapes: int) -> tuple[int, ...]:
+    """The at most `shapes` lengths to which rows of these lengths are padded with the least padding.
+
+    Args:
+        lengths: tokens a row, [rows].
+        shapes: how many lengths there may be.
+
+    Returns:
+        Lengths in rising order, multiples of 8; the last holds the longest row. The choice is exact:
+        dynamic programming over the multiples of 8 that occur.
+    """
+    rounded = -(-np.asarray(lengths) // MULTIPLE) * MULTIPLE
+    values, counts = np.unique(rounded, return_counts=True)
+    rows = np.concatenate([[0], np.cumsum(counts)])
+    # cost[k][j]: least padded tokens of the shortest j values with k lengths, the last of them values[j - 1]
+    cost = np.full(len(values) + 1, np.inf)
+    cost[0] = 0.0
+    choices: list[np.ndarray] = []
+    for _ in range(min(shapes, len(values))):
+        options = cost[None, :] + (rows[1:, None] - rows[None, :]) * values[:, None]
+        options[np.arange(len(values) + 1)[None, :] > np.arange(len(values))[:, None]] = np.inf
+        choices.append(options.argmin(axis=1))
+        cost = np.concatenate([[0.0], options.min(axis=1)])
+    chosen: list[int] = []
+    end = len(values)
+    for choice in reversed(choices):
+        if end == 0:
+            break
+        chosen.append(int(values[end - 1]))
+        end = int(choice[end - 1])
+    return tuple(sorted(chosen))
+
+
+def training_order(lengths: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Which rows each step of an epoch takes: every row once, in batches of like length, shuffled.
+
+    Args:
+        lengths: tokens a row, [rows].
+        batch_size: rows a step; the batch that is left over has fewer.
+        seed, epoch: what the order is drawn from.
+    """
+    random = np.random.Generator(np.random.PCG64([seed, epoch]))
+    rows = random.permutation(len(lengths))
+    batches: list[np.ndarray] = []
+    for start in range(0, len(rows), WINDOW * batch_size):
+        window = rows[start : start + WINDOW * batch_size]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        batches += [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def evaluation_order(lengths: np.ndarray, *, batch_size: int) -> list[np.ndarray]:
+    """Every row once, longest first: least padding, and a row that does not fit in memory fails at once."""
+    rows = np.argsort(-np.asarray(lengths), kind="stable")
+    return [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+
+
+def batches(
+    table: TokenTable,
+    labels: np.ndarray | None,
+    order: Sequence[np.ndarray],
+    *,
+    batch_size: int,
+    lengths: Sequence[int],
+    names: Sequence[str],
+) -> Iterator[Batch]:
+    """The batches of an order.
+
+    Args:
+        table: the rows' tokens.
+        labels: [rows] int32, or None where only logits are wanted.
+        order: rows a batch, from `training_order` or `evaluation_order`.
+        batch_size: rows of every batch; fewer rows are filled up with weight 0.
+        lengths: the lengths a batch may have, rising; the last holds the longest row.
+        names: which inputs the model takes, of token_ids, padding_mask and segment_ids.
+    """
+    sizes = table.lengths
+    for rows in order:
+        longest = int(sizes[rows].max())
+        length = next(candidate for candidate in lengths if candidate >= longest)
+        column = np.arange(length)[None, :]
+        size = np.zeros(batch_size, np.int64)
+        size[: len(rows)] = sizes[rows]
+        size[len(rows) :] = 1  # a filling row attends to one token, so that its softmax is finite
+        second = np.full(batch_size, length)
+        second[: len(rows)] = table.second[rows]
+        real = column < size[:, None]
+        positions = np.zeros(batch_size, np.int64)
+        positions[: len(rows)] = table.offsets[rows]
+        token_ids = np.where(real, table.ids[np.minimum(positions[:, None] + column, len(table.ids) - 1)], table.pad)
+        inputs = {
+            "token_ids": token_ids.astype(np.int32),
+            "padding_mask": real.astype(np.int32),
+            "segment_ids": (real & (column >= second[:, None])).astype(np.int32),
+        }
+        filled = np.zeros(batch_size, np.int32)
+        if labels is not None:
+            filled[: len(rows)] = labels[rows]
+        weights = np.zeros(batch_size, np.float32)
+        weights[: len(rows)] = 1.0
+        yield Batch(
+            inputs={name: inputs[name] for name in names},
+            labels=filled,
+            weights=weights,
+            rows=rows,
+            tokens=int(sizes[rows].sum()),
+        )

@@ -1,0 +1,258 @@
+"""The cache: an origin in, a folder with its verified files out.
+
+    <cache>/sources/<scheme>-<name>-<key>/   the files, and stamp.json: what each hashed to, its size and time
+                                  .incoming/ what is still on its way, resumed by the next try
+
+A file is in its place only after its hash was checked, by one atomic rename, so half a download is never
+used. The stamp makes `locate` fast: it compares sizes and times and hashes again only what was touched. A hash
+that the card leaves open is recorded in the stamp, and another one is refused from then on. One process
+fetches an origin at a time; the others wait and find it there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from zoo.data.sources import hub, index, kaggle, web
+from zoo.data.sources.origin import Address, Origin, address
+from zoo.data.sources.request import Brought, Progress, Request, Unreachable, mismatch, sha256_of
+from zoo.data.storage import write_atomically
+from zoo.errors import EnvironmentFault
+
+SCHEMES = {"hf": hub.bring, "kaggle": kaggle.bring, "pypi": index.bring, "https": web.bring, "http": web.bring}
+STAMP = "stamp.json"
+
+AnyOrigin = TypeVar("AnyOrigin", bound=Origin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """Something that a recipe needs and this machine does not have."""
+
+    what: str
+    uri: str
+    cache_path: Path
+
+    def __str__(self) -> str:
+        return f"{self.what} is not on this machine: {self.uri} would be cached in {self.cache_path}"
+
+
+@dataclass(kw_only=True)
+class Stamp:
+    """What is known of an origin's files: written at each fetch."""
+
+    revision: str | None = None
+    archive_sha256: str | None = None
+    complete: bool = False
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name -> sha256, size in bytes, mtime_ns."""
+
+
+def cache_folder() -> Path:
+    """$ZOO_CACHE, else text-zoo in the user's cache folder of this platform."""
+    chosen = os.environ.get("ZOO_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "text-zoo"
+
+
+def folder_of(origin: Origin) -> Path:
+    """Where the origin's files lie, or would lie."""
+    uri = address(origin.uri)
+    if uri.scheme == "path":
+        return Path(uri.name)
+    if uri.scheme == "package":
+        return Path(str(resources.files("zoo.data.catalog"))) / uri.name
+    readable = re.sub(r"[^A-Za-z0-9._]+", "-", uri.name).strip("-.")[-80:]
+    key = hashlib.sha256(origin.uri.encode()).hexdigest()[:8]
+    return cache_folder() / "sources" / f"{uri.scheme}-{readable}-{key}"
+
+
+def locate(origin: Origin) -> Path | None:
+    """The folder with all of the origin's files, verified; None where one is absent or damaged. No network."""
+    folder = folder_of(origin)
+    if address(origin.uri).scheme in {"path", "package"}:
+        present = all((folder / name).is_file() for name in origin.files)
+        return folder if present and folder.is_dir() else None
+    stamp = _read_stamp(folder)
+    if not stamp.complete and not origin.files:
+        return None
+    names = list(origin.files) or [name for name in stamp.files if origin.wants(name)]
+    if not names or not all(_sound(folder, name, stamp, origin.files.get(name)) for name in names):
+        return None
+    return folder
+
+
+def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
+    """Bring the origin's files into the cache and verify them; the folder.
+
+    EnvironmentFault where the place cannot be reached, a hash is not the expected one, or the cache cannot
+    be written; what was downloaded so far stays and the next try resumes there.
+    """
+    folder = folder_of(origin)
+    uri = address(origin.uri)
+    if uri.scheme in {"path", "package"}:
+        if locate(origin) is None:
+            absent = [name for name in origin.files if not (folder / name).is_file()]
+            raise EnvironmentFault(f"{folder}: {', '.join(absent) or 'the folder'} is not there; check the path")
+        return folder
+    found = locate(origin)
+    if found is not None:
+        return found
+    from filelock import FileLock
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f"{folder.name}.lock")):
+            if locate(origin) is None:
+                _bring(origin, uri, folder, progress or _silent)
+    except Unreachable as error:
+        raise EnvironmentFault(
+            f"{error}. It would be cached in {folder}: try again with a network "
+            "(`python -m zoo.fetch`), or copy that folder from a machine that has it"
+        ) from error
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{folder}: the cache cannot be written ({error.strerror or error}); free some space, or set ZOO_CACHE to "
+            "a folder that can be written"
+        ) from error
+    return folder
+
+
+def locate_first(origins: Sequence[AnyOrigin]) -> tuple[AnyOrigin, Path] | None:
+    """The first origin that is cached, and its folder."""
+    for origin in origins:
+        folder = locate(origin)
+        if folder is not None:
+            return origin, folder
+    return None
+
+
+def fetch_first(origins: Sequence[AnyOrigin], *, progress: Progress | None = None) -> tuple[AnyOrigin, Path]:
+    """The first origin that is cached, else the first that can be fetched; EnvironmentFault with what each one said."""
+    found = locate_first(origins)
+    if found is not None:
+        return found
+    faults: list[str] = []
+    for origin in origins:
+        try:
+            return origin, fetch(origin, progress=progress)
+        except EnvironmentFault as fault:
+            faults.extend(fault.faults)
+    raise EnvironmentFault(faults)
+
+
+def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> None:
+    """Download what is absent or damaged, verify it, put it in its place and stamp it."""
+    stamp = _read_stamp(folder)
+    missing = {name for name in origin.files if not _sound(folder, name, stamp, origin.files[name])}
+    incoming = folder / ".incoming"
+    incoming.mkdir(exist_ok=True)
+    request = Request(
+        origin=origin,
+        missing=frozenset(missing),
+        folder=incoming,
+        revision=stamp.revision,
+        archive_sha256=origin.archive_sha256 or stamp.archive_sha256,
+        progress=progress,
+    )
+    brought: Brought = SCHEMES[uri.scheme](request)
+    arrived = [path.relative_to(incoming).as_posix() for path in sorted(incoming.rglob("*")) if path.is_file()]
+    arrived = [name for name in arrived if request.wants(name)]
+    absent = missing.difference(arrived)
+    if absent or not arrived:
+        raise Unreachable(f"{origin.uri} has no {', '.join(sorted(absent) or origin.patterns)}")
+    for name in arrived:
+        source, target = incoming / name, folder / name
+        progress(f"{name} (verifying)", 0, None)
+        digest = sha256_of(source)
+        expected = origin.files.get(name) or stamp.files.get(name, {}).get("sha256")
+        if expected is not None and digest != expected:
+            source.unlink()
+            raise mismatch(f"{name} from {origin.uri}", expected, digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source.replace(target)
+        stamp.files[name] = _entry(target, digest)
+    stamp.revision = brought.revision or stamp.revision
+    stamp.archive_sha256 = brought.archive_sha256 or stamp.archive_sha256
+    stamp.complete = True
+    _write_stamp(folder, origin.uri, stamp)
+    shutil.rmtree(incoming)
+
+
+def _sound(folder: Path, name: str, stamp: Stamp, pinned: str | None) -> bool:
+    """Whether the file is the one that the stamp and the card speak of."""
+    entry = stamp.files.get(name)
+    if entry is None or (pinned is not None and pinned != entry["sha256"]):
+        return False
+    path = folder / name
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    if found.st_size != entry["size"]:
+        return False
+    if found.st_mtime_ns == entry["mtime_ns"]:
+        return True
+    # Copied or touched since: the bytes decide, once.
+    if sha256_of(path) != entry["sha256"]:
+        return False
+    stamp.files[name] = _entry(path, entry["sha256"])
+    # A cache that is shared read-only cannot be stamped anew: it is hashed again the next time.
+    with contextlib.suppress(OSError):
+        _write_stamp(folder, None, stamp)
+    return True
+
+
+def _entry(path: Path, digest: str) -> dict[str, Any]:
+    found = path.stat()
+    return {"sha256": digest, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+
+
+def recorded(origin: Origin) -> tuple[str | None, Mapping[str, str]]:
+    """Revision and sha256 by name, as recorded at the first download; for tools/refresh_catalog.py."""
+    stamp = _read_stamp(folder_of(origin))
+    return stamp.revision, {name: entry["sha256"] for name, entry in stamp.files.items()}
+
+
+def _read_stamp(folder: Path) -> Stamp:
+    try:
+        data = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        data.pop("uri", None)
+        return Stamp(**data)
+    except (FileNotFoundError, NotADirectoryError):
+        return Stamp()
+    except (OSError, ValueError, TypeError) as error:
+        raise EnvironmentFault(
+            f"{folder / STAMP} cannot be read ({error}): delete the folder {folder} and run `python -m zoo.fetch` again"
+        ) from error
+
+
+def _write_stamp(folder: Path, uri: str | None, stamp: Stamp) -> None:
+    path = folder / STAMP
+    if uri is None:
+        uri = json.loads(path.read_text(encoding="utf-8"))["uri"]
+    text = json.dumps({"uri": uri, **vars(stamp)}, indent=1, sort_keys=True)
+    with write_atomically(path) as stream:
+        stream.write(f"{text}\n".encode())
+
+
+def _silent(name: str, done: int, total: int | None) -> None:
+    """Progress for nobody."""

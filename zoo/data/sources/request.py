@@ -1,0 +1,69 @@
+"""What the cache asks of a scheme, and what it gets back.
+
+In comes an `Origin`, the names still missing and a folder to download into; a scheme's `bring` puts the
+files there. A scheme verifies nothing but the archive it unpacks: the cache verifies every file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.data.sources.origin import Origin
+from zoo.errors import EnvironmentFault
+
+Progress = Callable[[str, int, "int | None"], None]
+"""Called with the file's name, the bytes that are there and the bytes in all (None: unknown)."""
+
+
+class Unreachable(Exception):
+    """The place cannot be reached, or does not have what was asked of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What a scheme found out while it brought the files."""
+
+    revision: str | None = None
+    archive_sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One call of a scheme's `bring`."""
+
+    origin: Origin
+    missing: frozenset[str]
+    """Names to bring; empty where the origin has patterns and nothing was brought yet."""
+    folder: Path
+    revision: str | None
+    """Revision recorded at the first download, for an origin that leaves it open."""
+    archive_sha256: str | None
+    """sha256 the archive must have, from the card or from the first download; None is open."""
+    progress: Progress
+
+    def wants(self, name: str) -> bool:
+        """Whether `name` is to be brought now."""
+        return self.origin.wants(name) and (not self.missing or name in self.missing)
+
+    def check_archive(self, archive: Path, digest: str) -> None:
+        """Refuse an archive with another hash than the pinned one, and delete it."""
+        if self.archive_sha256 is not None and digest != self.archive_sha256:
+            archive.unlink()
+            raise mismatch(f"{archive.name} from {self.origin.uri}", self.archive_sha256, digest)
+
+
+def mismatch(what: str, expected: str, got: str) -> EnvironmentFault:
+    """The fault of a file that is not the file it should be."""
+    return EnvironmentFault(
+        f"{what}: sha256 expected {expected}, got {got}. The file was deleted; fetch it again, and if it comes "
+        "out the same, the source has changed: do not use it before you know why"
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,367 @@
+"""Texts to token ids, by the Rust `tokenizers` library.
+
+In come a folder or file that holds a vocabulary, and a split's texts; out come a `Tokenizer` and a
+`TokenTable`: all rows in one flat array, special tokens and truncation done. Refused: a folder
+without a vocabulary, a vocabulary without the special tokens of its kind.
+
+The normaliser is that of the original BERT (accents stripped where the vocabulary is uncased), which
+keras-hub's own WordPiece leaves out; see docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+from tokenizers import Tokenizer as RustTokenizer
+from tokenizers import models, normalizers, pre_tokenizers
+
+from zoo.data.dataset import SPLITS, Dataset
+from zoo.data.sources import cache_folder
+from zoo.data.storage import write_atomically
+from zoo.errors import DataError, EnvironmentFault
+from zoo.recipe.types import Tokens
+
+FORMAT = "2"
+"""Of the cached tables; another one is another file."""
+
+CHUNK = 2000
+"""Rows tokenized between two reports of progress."""
+
+MUCH_CUT = 0.2
+MUCH_UNKNOWN = 0.3
+"""Shares of rows cut and of tokens unknown above which the user is told."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Specials:
+    """Ids of the tokens that frame a row: `start` a `end`, and for pairs `start` a `between` b `end`."""
+
+    start: int
+    end: int
+    pad: int
+    between: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenTable:
+    """Token ids of many rows, flat.
+
+    ids: [tokens] int32, row after row, special tokens included.
+    offsets: [rows + 1] int64; row i is ids[offsets[i]:offsets[i + 1]].
+    second: [rows] int32, where in the row segment 1 begins (the row's length where there is none).
+    full: [rows] int32, tokens the row would have without truncation.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    second: np.ndarray
+    full: np.ndarray
+    pad: int
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens a row, [rows] int64."""
+        return np.diff(self.offsets)
+
+    @property
+    def truncated(self) -> int:
+        """Rows that lost tokens."""
+        return int((self.full > self.lengths).sum())
+
+
+class Tokenizer:
+    """A vocabulary with its normaliser: `pieces` of one text, and a `TokenTable` of many."""
+
+    def __init__(self, rust: RustTokenizer) -> None:
+        self.rust = rust
+        self.rust.no_truncation()
+        self.rust.no_padding()
+        self.specials = _specials(rust)
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokenizer:
+        return cls(RustTokenizer.from_str(text))
+
+    def to_json(self) -> str:
+        """The tokenizer.json that `from_json` and the Hugging Face libraries read."""
+        return self.rust.to_str()
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self.rust.get_vocab_size(with_added_tokens=True)
+
+    @property
+    def unknown(self) -> int | None:
+        return self.rust.token_to_id("[UNK]")
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The vocabulary entries of these ids."""
+        return [self.rust.id_to_token(int(i)) or "" for i in ids]
+
+    def encode(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        config: Tokens,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> TokenTable:
+        """Tokenize all rows.
+
+        Args:
+            texts: first text of each row.
+            pairs: second text of each row, or None.
+            config: length and truncation.
+            progress: called with the number of rows done since the last call.
+        """
+        start, end = self.specials.start, self.specials.end
+        middle = self.specials.between if pairs is not None else ()
+        room = config.max_length - 2 - len(middle)
+        flat = array("i")
+        offsets = np.zeros(len(texts) + 1, np.int64)
+        second = np.zeros(len(texts), np.int32)
+        full = np.zeros(len(texts), np.int32)
+        for index, (a, b) in enumerate(self._raw(texts, pairs, progress)):
+            keep_a, keep_b = _budgets(len(a), len(b), room)
+            full[index] = len(a) + len(b) + config.max_length - room
+            a, b = _cut(a, keep_a, config), _cut(b, keep_b, config)
+            flat.extend((start, *a, *middle, *b, end))
+            offsets[index + 1] = len(flat)
+            # Hugging Face counts the first separator to segment 0.
+            second[index] = 2 + len(a) if pairs is not None else 2 + len(a) + len(b)
+        ids = np.frombuffer(flat, np.int32) if flat else np.zeros(0, np.int32)
+        return TokenTable(ids=ids, offsets=offsets, second=second, full=full, pad=self.specials.pad)
+
+    def _raw(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, progress: Callable[[int], None] | None
+    ) -> Iterator[tuple[list[int], list[int]]]:
+        for start in range(0, len(texts), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            first = self._ids(texts[chunk])
+            other: list[list[int]] = self._ids(pairs[chunk]) if pairs is not None else [[]] * len(first)
+            yield from zip(first, other, strict=True)
+            if progress is not None:
+                progress(len(first))
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        try:
+            return [e.ids for e in self.rust.encode_batch_fast(list(texts), add_special_tokens=False)]
+        except TypeError as error:
+            broken = next((text for text in texts if not _is_unicode(text)), None)
+            if broken is None:
+                raise
+            raise DataError(
+                f"a text holds half of a character (a lone surrogate): {broken!r:.80}; expected Unicode, repair the row"
+            ) from error
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _budgets(a: int, b: int, room: int) -> tuple[int, int]:
+    """Tokens that each of a pair may keep: the longer one gives way first, as Hugging Face's longest_first."""
+    if a + b <= room:
+        return a, b
+    shorter = min(a, b, room // 2)
+    return (room - shorter, shorter) if a > b else (shorter, room - shorter)
+
+
+def _cut(ids: list[int], budget: int, config: Tokens) -> list[int]:
+    if len(ids) <= budget:
+        return ids
+    if config.truncation == "head":
+        return ids[:budget]
+    if config.truncation == "tail":
+        return ids[len(ids) - budget :]
+    head = min(config.head if config.head is not None else config.max_length // 4, budget)
+    return ids[:head] + ids[len(ids) - (budget - head) :]
+
+
+def encode_cached(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    config: Tokens,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> TokenTable:
+    """`Tokenizer.encode`, kept on disk under a hash of the tokenizer, the settings and the texts."""
+    path = cache_folder() / "tokens" / f"{_content_key(tokenizer, texts, pairs, config)}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as stored:
+            table = TokenTable(
+                ids=stored["ids"],
+                offsets=stored["offsets"],
+                second=stored["second"],
+                full=stored["full"],
+                pad=tokenizer.specials.pad,
+            )
+        if progress is not None:
+            progress(len(table))
+        return table
+    table = tokenizer.encode(texts, pairs, config, progress=progress)
+    with write_atomically(path) as stream:
+        np.savez(stream, ids=table.ids, offsets=table.offsets, second=table.second, full=table.full)
+    return table
+
+
+def encode_splits(
+    tokenizer: Tokenizer, dataset: Dataset, config: Tokens, *, progress: Callable[[int], None] | None = None
+) -> dict[str, TokenTable]:
+    """The tables of train, validation and test, by name; `progress` is called with the number of rows done."""
+    splits = {name: getattr(dataset, name) for name in SPLITS}
+    return {
+        name: encode_cached(tokenizer, split.texts, split.pairs, config, progress=progress)
+        for name, split in splits.items()
+    }
+
+
+def doubts(tokenizer: Tokenizer, tables: Mapping[str, TokenTable], config: Tokens) -> list[str]:
+    """What looks wrong about the tokens: many rows cut, or many words that the vocabulary does not know."""
+    found = []
+    for name, table in tables.items():
+        share = table.truncated / max(1, len(table))
+        if share > MUCH_CUT:
+            found.append(f"{share:.0%} of the {name} rows are cut at tokens.max_length: {config.max_length}")
+        unknown = float(np.mean(table.ids == tokenizer.unknown)) if tokenizer.unknown is not None else 0.0
+        if unknown > MUCH_UNKNOWN:
+            found.append(f"{unknown:.0%} of the {name} tokens are unknown to the vocabulary: is it the right one?")
+    return found
+
+
+def _content_key(tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str] | None, config: Tokens) -> str:
+    digest = hashlib.sha256()
+    for part in (FORMAT, tokenizers.__version__, tokenizer.to_json(), config.model_dump_json()):
+        digest.update(part.encode())
+    for column in (texts, pairs):
+        digest.update(b"\x01" if column is not None else b"\x00")
+        for text in column or ():
+            encoded = text.encode("utf-8", "surrogatepass")
+            digest.update(len(encoded).to_bytes(8, "little"))
+            digest.update(encoded)
+    return digest.hexdigest()
+
+
+# --- a vocabulary from disk ---------------------------------------------------------------------
+
+
+def load_tokenizer(path: Path, *, uncased: bool | None = None) -> Tokenizer:
+    """Build the tokenizer of a vocabulary.
+
+    Args:
+        path: a tokenizer.json, a vocab.txt, or a folder in Hugging Face's or Keras's layout.
+        uncased: whether the vocabulary is lower-case; None reads it from the folder's own settings,
+            and failing these from the vocabulary itself.
+
+    Raises:
+        EnvironmentFault: nothing there that is a vocabulary, or one without its special tokens.
+    """
+    folder = path if path.is_dir() else path.parent
+    assets = folder / "assets" / "tokenizer"
+    candidates = [path] if path.is_file() else []
+    candidates += [f for d in (folder, assets) for f in (d / "vocab.txt", d / "vocabulary.txt") if path.is_dir()]
+    candidates += [f for d in (folder, assets) for f in (d / "vocab.json", d / "vocabulary.json") if path.is_dir()]
+    hub = folder / "tokenizer.json"
+    if path.is_dir() and hub.is_file() and "model" in _read_json(hub):  # Keras's tokenizer.json holds settings alone
+        candidates.insert(0, hub)
+    found = next((f for f in candidates if f.is_file()), None)
+    if found is None:
+        raise EnvironmentFault(
+            f"{path}: no vocabulary there, expected tokenizer.json, vocab.txt, or vocab.json with merges.txt"
+        )
+    if found.name.endswith(".txt"):
+        return Tokenizer(_word_piece(found, _settings(folder), uncased))
+    if "model" in _read_json(found):
+        return Tokenizer(RustTokenizer.from_file(str(found)))
+    return Tokenizer(_byte_level_bpe(found, found.with_name("merges.txt")))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise EnvironmentFault(f"{path}: not valid JSON ({error}): fetch it again") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """do_lower_case, strip_accents and tokenize_chinese_chars of the folder, where it says them."""
+    hub, keras = folder / "tokenizer_config.json", folder / "tokenizer.json"
+    if hub.is_file():
+        return _read_json(hub)
+    if keras.is_file():
+        config = _read_json(keras).get("config", {})
+        return {"do_lower_case": config["lowercase"]} if "lowercase" in config else {}
+    return {}
+
+
+def _word_piece(vocabulary: Path, settings: dict[str, Any], uncased: bool | None) -> RustTokenizer:
+    entries = vocabulary.read_text(encoding="utf-8").splitlines()
+    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in entries]
+    if missing:
+        raise EnvironmentFault(
+            f"{vocabulary}: {', '.join(missing)} missing, expected BERT's vocabulary, a token a line"
+        )
+    lowercase = settings.get("do_lower_case", uncased)
+    if lowercase is None:
+        lowercase = not any(entry[:1].isupper() for entry in entries)
+    rust = RustTokenizer(models.WordPiece(dict(map(reversed, enumerate(entries))), unk_token="[UNK]"))  # type: ignore[arg-type]
+    rust.normalizer = normalizers.BertNormalizer(
+        clean_text=True,
+        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
+        strip_accents=settings.get("strip_accents"),  # None: as `lowercase`, like the original
+        lowercase=lowercase,
+    )
+    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    cls, sep = "[CLS]", "[SEP]"
+    rust.add_special_tokens([t for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if t in entries])
+    rust.post_processor = tokenizers.processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1",
+        special_tokens=[(cls, entries.index(cls)), (sep, entries.index(sep))],
+    )
+    rust.decoder = tokenizers.decoders.WordPiece()
+    return rust
+
+
+def _byte_level_bpe(vocabulary: Path, merges: Path) -> RustTokenizer:
+    if not merges.is_file():
+        raise EnvironmentFault(f"{merges}: missing, expected beside {vocabulary.name}")
+    entries = _read_json(vocabulary)
+    missing = [token for token in ("<s>", "</s>", "<pad>", "<unk>") if token not in entries]
+    if missing:
+        raise EnvironmentFault(f"{vocabulary}: {', '.join(missing)} missing, expected a RoBERTa vocabulary")
+    rust = RustTokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
+    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    rust.decoder = tokenizers.decoders.ByteLevel()
+    rust.post_processor = tokenizers.processors.RobertaProcessing(
+        ("</s>", entries["</s>"]), ("<s>", entries["<s>"]), trim_offsets=True, add_prefix_space=False
+    )
+    rust.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"])
+    rust.add_special_tokens([tokenizers.AddedToken("<mask>", lstrip=True)])
+    return rust
+
+
+def _specials(rust: RustTokenizer) -> Specials:
+    for start, end, pad, doubled in (("[CLS]", "[SEP]", "[PAD]", False), ("<s>", "</s>", "<pad>", True)):
+        ids = [number for token in (start, end, pad) if (number := rust.token_to_id(token)) is not None]
+        if len(ids) == 3:
+            between = (ids[1], ids[1]) if doubled else (ids[1],)
+            return Specials(start=ids[0], end=ids[1], pad=ids[2], between=between)
+    raise EnvironmentFault("the vocabulary has neither [CLS] [SEP] [PAD] nor <s> </s> <pad>: use BERT's or RoBERTa's")

@@ -1,0 +1,142 @@
+"""`python -m zoo.list`: the recipes, data sets and backbones there are, and what of them is on this machine.
+
+In comes, at most, which of the three to show; out goes a table, or JSON. No backend is imported and no
+network is used.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import typer
+
+from zoo import cli
+
+Kind = Literal["recipes", "datasets", "backbones"]
+
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "recipes": ("name", "data", "backbone", "profiles", "accuracy"),
+    "datasets": ("name", "rows", "classes", "size", "source", "cached"),
+    "backbones": ("name", "family", "parameters", "size", "source", "cached"),
+}
+
+
+def show(
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="[recipes|datasets|backbones]", help="What to list; all three by default.")
+    ] = None,
+    output: cli.FormatOption = "text",
+    debug: cli.DebugOption = False,
+) -> int:
+    """List recipes, data sets and backbones: size, parameters, source, cached or not.
+
+    Example: python -m zoo.list backbones --format json
+    """
+    makers = {"recipes": _recipes, "datasets": _datasets, "backbones": _backbones}
+    listed = {name: make() for name, make in makers.items() if kind in (None, name)}
+    if output == "json":
+        print(json.dumps(listed, indent=2))
+        return 0
+    from zoo.data.sources import cache_folder
+
+    for name, rows in listed.items():
+        print(f"{name}\n{_table(COLUMNS[name], rows)}\n")
+    print(f"The cache is {cache_folder()}; `python -m zoo.fetch RECIPE` fills it.")
+    return 0
+
+
+def _recipes() -> list[dict[str, Any]]:
+    import recipes
+
+    rows = []
+    for name in recipes.names():
+        recipe = recipes.load(name)
+        backbone = recipe.model.backbone
+        rows.append(
+            {
+                "name": name,
+                "data": recipe.data.dataset or "own files",
+                "backbone": backbone.preset or f"a fresh {backbone.family}",
+                "profiles": sorted(recipe.profiles),
+                "accuracy": recipe.expected.accuracy if recipe.expected else None,
+            }
+        )
+    return rows
+
+
+def _datasets() -> list[dict[str, Any]]:
+    from zoo.data.catalog import dataset_card, dataset_names
+    from zoo.data.sources import locate_first
+
+    rows = []
+    for card in map(dataset_card, dataset_names()):
+        rows.append(
+            {
+                "name": card.name,
+                "title": card.title,
+                "rows": dict(card.rows),
+                "classes": list(card.label_names),
+                "size": card.size_bytes,
+                "source": card.origins[0].uri,
+                "license": card.license,
+                "cached": locate_first(card.origins) is not None,
+            }
+        )
+    return rows
+
+
+def _backbones() -> list[dict[str, Any]]:
+    from zoo.data.catalog import backbone_card, backbone_names
+    from zoo.data.sources import locate_first
+
+    rows = []
+    for card in map(backbone_card, backbone_names()):
+        rows.append(
+            {
+                "name": card.name,
+                "title": card.title,
+                "family": card.family,
+                "parameters": card.parameters,
+                "size": card.size_bytes,
+                "source": card.origins[0].uri,
+                "license": card.license,
+                "cached": locate_first(card.origins) is not None,
+            }
+        )
+    return rows
+
+
+def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """Rows as text, in columns two spaces apart."""
+    cells = [list(columns), *([_cell(column, row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+    return "\n".join(f"  {line}".rstrip() for line in lines)
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if column == "size":
+        return "shipped" if value == 0 else f"{value / 1e6:,.0f} MB"
+    if column == "rows":
+        return " + ".join(f"{count:,}" for count in value.values())
+    if column == "classes":
+        return str(len(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    return cli.run_command(show, argv, name="list")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

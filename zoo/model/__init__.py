@@ -1,0 +1,1 @@
+"""recipe.model -> a plain keras.Model, filled with weights."""

@@ -1,0 +1,141 @@
+"""A backbone from its dimensions: a keras-hub BERT, DistilBERT or RoBERTa.
+
+In comes a `BackboneConfig`, out comes the keras-hub model with fresh weights. What a checkpoint was
+trained with and keras-hub's classes fix (the kind of GELU, the layer norm's epsilon) is set here, in
+one place. Refused: an activation that none of these families was trained with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zoo.backend import without_tensorflow
+from zoo.errors import EnvironmentFault
+
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+ACTIVATIONS: dict[str, Activation] = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+}
+"""Names that Hugging Face configs use, and what they compute."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig:
+    """All that decides what a backbone computes, its weights apart.
+
+    num_segments is None where the family takes no segment_ids. dropout is the rate of hidden and
+    attention dropout alike.
+    """
+
+    family: Literal["bert", "distilbert", "roberta"]
+    vocabulary_size: int
+    num_layers: int
+    num_heads: int
+    hidden_dim: int
+    intermediate_dim: int
+    max_positions: int
+    num_segments: int | None
+    activation: Activation
+    layer_norm_epsilon: float
+    dropout: float
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    # Devlin et al. 2019, Sanh et al. 2019, Liu et al. 2019, as their authors released them.
+    "bert": {"num_segments": 2, "activation": "gelu", "layer_norm_epsilon": 1e-12, "dropout": 0.1},
+    "distilbert": {"num_segments": None, "activation": "gelu", "layer_norm_epsilon": 1e-12, "dropout": 0.1},
+    "roberta": {"num_segments": None, "activation": "gelu", "layer_norm_epsilon": 1e-5, "dropout": 0.1},
+}
+"""What a family has where a recipe or a checkpoint does not say."""
+
+
+def activation_named(name: str) -> Activation:
+    """The activation that a Hugging Face config calls `name`.
+
+    Raises:
+        EnvironmentFault: an activation that these families do not know.
+    """
+    try:
+        return ACTIVATIONS[name]
+    except KeyError:
+        raise EnvironmentFault(
+            f"the checkpoint's activation is {name!r}, expected one of {', '.join(ACTIVATIONS)}: use another checkpoint"
+        ) from None
+
+
+def assemble(config: BackboneConfig, *, dtype: str) -> Any:
+    """The keras-hub backbone of this config.
+
+    Args:
+        config: dimensions and rates.
+        dtype: a Keras dtype policy, e.g. float32 or mixed_bfloat16.
+
+    Returns:
+        A keras.Model from token_ids, padding_mask (and segment_ids), each [batch, length] int32, to
+        hidden states [batch, length, hidden_dim]; BERT's is a dict that also holds pooled_output.
+    """
+    with without_tensorflow():
+        import keras_hub
+    import keras
+
+    classes = {
+        "bert": keras_hub.models.BertBackbone,
+        "distilbert": keras_hub.models.DistilBertBackbone,
+        "roberta": keras_hub.models.RobertaBackbone,
+    }
+    arguments: dict[str, Any] = {
+        "vocabulary_size": config.vocabulary_size,
+        "num_layers": config.num_layers,
+        "num_heads": config.num_heads,
+        "hidden_dim": config.hidden_dim,
+        "intermediate_dim": config.intermediate_dim,
+        "max_sequence_length": config.max_positions,
+        "dropout": config.dropout,
+        "dtype": dtype,
+    }
+    if config.num_segments is not None:
+        arguments["num_segments"] = config.num_segments
+    backbone = classes[config.family](**arguments)
+    activation = {
+        "gelu": keras.activations.gelu,
+        "gelu_tanh": _tanh_gelu(),
+        "relu": keras.activations.relu,
+    }[config.activation]
+    backbone.embeddings_layer_norm.epsilon = config.layer_norm_epsilon
+    for layer in backbone.transformer_layers:
+        # keras-hub builds every BERT with tanh-GELU; checkpoints from Hugging Face were trained with erf-GELU,
+        # and the outputs differ by 3e-3. The activation belongs to the checkpoint.
+        layer.activation = activation
+        layer._feedforward_intermediate_dense.activation = activation
+        for norm in (layer._self_attention_layer_norm, layer._feedforward_layer_norm):
+            norm.epsilon = config.layer_norm_epsilon
+        layer.layer_norm_epsilon = config.layer_norm_epsilon
+    return backbone
+
+
+def _tanh_gelu() -> Any:
+    """GELU by its tanh approximation, in the form that keras-hub can save."""
+    with without_tensorflow():
+        from keras_hub.src.utils.keras_utils import gelu_approximate
+    return gelu_approximate
+
+
+def depth(path: str, num_layers: int) -> int:
+    """How far a variable is from the input: 0 embeddings, 1 to num_layers the layers, num_layers + 1 the head.
+
+    Args:
+        path: `keras.Variable.path`, e.g. transformer_layer_3/self_attention_layer/query/kernel.
+    """
+    top = path.split("/", 1)[0]
+    if top.startswith("transformer_layer_"):
+        return int(top.removeprefix("transformer_layer_")) + 1
+    if "embedding" in top:
+        return 0
+    return num_layers + 1

@@ -1,0 +1,115 @@
+"""From a recipe's model to a filled keras.Model.
+
+In come the recipe, its checkpoint and the tokenizer; out come a plain keras.Model with its weights
+and the `Blueprint` from which it can be assembled again. Refused: a row length above the backbone's
+positions, a vocabulary that does not fit the embeddings, a binary head on other than two classes.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.data.backbones import Checkpoint
+from zoo.data.tokens import Tokenizer
+from zoo.errors import EnvironmentFault, RecipeError
+from zoo.model import heads, weights
+from zoo.model.backbone import DEFAULTS, BackboneConfig, assemble
+from zoo.model.checkpoints import read_config
+from zoo.recipe.types import BinaryHead, ClassifierHead, Recipe
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+"""Keras dtype policies by the recipe's name for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """All that decides what a model computes, its weights apart."""
+
+    backbone: BackboneConfig
+    head: ClassifierHead | BinaryHead
+    classes: int
+
+
+def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, classes: int) -> Blueprint:
+    """The blueprint of a recipe; reads the checkpoint's config, no weights.
+
+    Args:
+        checkpoint: where the preset lies; None for a fresh backbone.
+        tokenizer: of the backbone's vocabulary.
+        classes: number of classes in the data.
+
+    Raises:
+        RecipeError: the recipe's parts do not fit each other or the checkpoint.
+        EnvironmentFault: the checkpoint cannot be used.
+    """
+    wanted = recipe.model.backbone
+    if recipe.model.head.type == "binary" and classes != 2:
+        raise RecipeError(f"model.head.type: got binary, but the data has {classes} classes: use type: classifier")
+    if checkpoint is not None:
+        config = read_config(checkpoint, dropout=wanted.dropout)
+    else:
+        own = dict(DEFAULTS[wanted.family])
+        if wanted.dropout is not None:
+            own["dropout"] = wanted.dropout
+        config = BackboneConfig(
+            family=wanted.family,
+            vocabulary_size=tokenizer.vocabulary_size,
+            num_layers=wanted.num_layers,  # type: ignore[arg-type]  # the recipe's types refuse None here
+            num_heads=wanted.num_heads,  # type: ignore[arg-type]
+            hidden_dim=wanted.hidden_dim,  # type: ignore[arg-type]
+            intermediate_dim=wanted.intermediate_dim,  # type: ignore[arg-type]
+            max_positions=wanted.max_positions or 512,
+            **own,
+        )
+    if tokenizer.vocabulary_size > config.vocabulary_size:
+        raise EnvironmentFault(
+            f"the vocabulary has {tokenizer.vocabulary_size} entries and the backbone embeds "
+            f"{config.vocabulary_size}: they are not of the same checkpoint"
+        )
+    if recipe.tokens.max_length > config.max_positions:
+        raise RecipeError(
+            f"tokens.max_length: got {recipe.tokens.max_length}, but the backbone has {config.max_positions} "
+            f"positions: set it to {config.max_positions} or less"
+        )
+    return Blueprint(backbone=config, head=recipe.model.head, classes=classes)
+
+
+def assemble_model(blueprint: Blueprint, *, precision: str) -> Any:
+    """The keras.Model of a blueprint; its weights are whatever Keras drew.
+
+    Args:
+        precision: float32 or bfloat16, of the matrix products; weights are float32 in both.
+    """
+    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision])
+    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes)
+
+
+def build_model(blueprint: Blueprint, *, checkpoint: Checkpoint | None, seed: int, precision: str) -> Any:
+    """The keras.Model of a blueprint, filled: with the checkpoint's weights, and from the seed where it has none.
+
+    Raises:
+        EnvironmentFault: the checkpoint's weights do not fit.
+    """
+    # Keras seeds each dropout layer from Python's generator; its own set_random_seed would import TensorFlow.
+    state = random.getstate()
+    random.seed(seed)
+    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision])
+    model = heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes)
+    random.setstate(state)
+    from_checkpoint = blueprint.head.init == "checkpoint"
+    if checkpoint is None:
+        fresh = {variable.path for variable in model.trainable_variables}
+    elif checkpoint.layout == "hf":
+        fresh = set(weights.load_hugging_face(model, blueprint.backbone, checkpoint.path, head=from_checkpoint))
+    else:
+        weights.load_keras_preset(backbone, checkpoint.path)
+        inside = {variable.path for variable in backbone.trainable_variables}
+        fresh = {variable.path for variable in model.trainable_variables} - inside
+    if from_checkpoint and fresh:
+        raise RecipeError(
+            "model.head.init: got checkpoint, but this backbone comes without a classification head: use init: seed"
+        )
+    weights.draw([v for v in model.trainable_variables if v.path in fresh], seed)
+    return model

@@ -1,0 +1,78 @@
+"""A finished model on disk: the folder `model/` of a run.
+
+In come a model, its blueprint, its tokenizer and the class names; out come three files that hold all
+that prediction needs, readable on any backend: model.json, tokenizer.json, weights.safetensors.
+Refused: a folder in which one is missing or damaged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from zoo.data.storage import storage_errors, write_atomically
+from zoo.data.tokens import Tokenizer
+from zoo.errors import OutputError
+from zoo.model import weights
+from zoo.model.builder import Blueprint, assemble_model
+from zoo.recipe.types import Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What model.json holds.
+
+    blueprint: how the model is assembled; tokens: how texts are cut; label_names: by class number;
+    threshold: probability from which a row counts as class 1, None for the most probable class.
+    """
+
+    blueprint: Blueprint
+    tokens: Tokens
+    label_names: tuple[str, ...]
+    threshold: float | None
+
+
+_CARD = TypeAdapter(ModelCard)
+
+
+def save_model(folder: Path, model: Any, card: ModelCard, tokenizer: Tokenizer) -> None:
+    """Write the three files; weights first, so that a folder with a model.json is complete."""
+    with storage_errors(folder):
+        weights.save(model.trainable_variables, folder / "weights.safetensors")
+        with write_atomically(folder / "tokenizer.json") as stream:
+            stream.write(tokenizer.to_json().encode())
+        with write_atomically(folder / "model.json") as stream:
+            stream.write(_CARD.dump_json(card, indent=2))
+
+
+def load_card(folder: Path) -> tuple[ModelCard, Tokenizer]:
+    """What a saved model is, without its weights and without a backend.
+
+    Raises:
+        OutputError: no saved model there, or a damaged one.
+    """
+    try:
+        description = (folder / "model.json").read_bytes()
+        vocabulary = (folder / "tokenizer.json").read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: no finished model there ({error.strerror}): give a run whose training is done, or train again"
+        ) from error
+    try:
+        card = _CARD.validate_json(description, strict=False)
+    except ValidationError as error:
+        raise OutputError(f"{folder}: model.json is damaged ({error}): train again") from error
+    try:
+        return card, Tokenizer.from_json(vocabulary.decode())
+    except Exception as error:  # the Rust library raises nothing narrower
+        raise OutputError(f"{folder}: tokenizer.json is damaged ({error}): train again") from error
+
+
+def load_model(folder: Path, card: ModelCard) -> Any:
+    """The keras.Model of a card with its saved weights, in float32."""
+    model = assemble_model(card.blueprint, precision="float32")
+    weights.load(model.trainable_variables, folder / "weights.safetensors")
+    return model

@@ -1,0 +1,131 @@
+"""`python -m zoo.predict RUN`: classify texts with a finished run.
+
+In come texts (`--text`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin); out comes, on stdout
+and in their order, the class and the probability of every class. Refused: an unknown run, a file
+without the text column, nothing on stdin, rows without text.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO
+
+import typer
+
+from zoo import cli
+from zoo.data.dataset import columns_of, read_texts
+from zoo.errors import DataError, RecipeError
+from zoo.recipe import load_recipe
+from zoo.results.run import Prediction, Run, load_run
+from zoo.results.screen import Screen
+
+TextColumnOption = Annotated[
+    list[str] | None,
+    typer.Option("--text-column", metavar="NAME", help="Column of the text; twice for pairs. Default: the recipe's."),
+]
+
+
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text to classify; may be repeated.")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="csv, tsv, jsonl, parquet, or txt with a text a line.")
+    ] = None,
+    text_column: TextColumnOption = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
+    output: Annotated[
+        Literal["text", "json", "jsonl", "csv"], typer.Option("--format", help="For people or for programs.")
+    ] = "text",
+    debug: cli.DebugOption = False,
+) -> int:
+    """Classify texts with a finished run; without --text and --file the lines of stdin.
+
+    Example: python -m zoo.predict runs/mine --file reviews.csv --format jsonl
+    """
+    done = load_run(run).finished()
+    texts, pairs = _texts(done, text, file, text_column)
+    with Screen().bar("predict", len(texts)) as advance:
+        found = done.probabilities(texts, pairs, batch_size=batch_size, progress=advance)
+    WRITERS[output](sys.stdout, texts, done.named(found))
+    return 0
+
+
+def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]:
+    """The text column, or the two of pairs: as asked for, else the recipe's own.
+
+    Raises:
+        RecipeError: more than two.
+    """
+    if not asked:
+        return columns_of(load_recipe(run.path / "recipe.yaml"))[0]
+    if len(asked) > 2:
+        raise RecipeError(f"--text-column: got {len(asked)}, expected one, or two for pairs of texts")
+    return (asked[0], asked[1]) if len(asked) == 2 else asked[0]
+
+
+def _texts(
+    run: Run, text: Sequence[str] | None, file: str | None, columns: Sequence[str] | None
+) -> tuple[list[str], list[str] | None]:
+    if text and file:
+        raise RecipeError("--text and --file: got both, expected one of them")
+    if text:
+        return list(text), None
+    if file is not None:
+        return read_texts(Path(file), text_columns(run, columns))
+    lines = [line.rstrip("\r\n") for line in sys.stdin]
+    if not any(line.strip() for line in lines):
+        raise DataError("stdin is empty, expected a text a line: pipe some in, or give --text or --file")
+    empty = [number for number, line in enumerate(lines, 1) if not line.strip()]
+    if empty:
+        raise DataError(f"stdin line {empty[0]} is empty, expected a text on every line ({len(empty)} such lines)")
+    return lines, None
+
+
+def _write_text(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
+    width = max(len(prediction.label) for prediction in found)
+    for text, prediction in zip(texts, found, strict=True):
+        probability = prediction.probabilities[prediction.label]
+        shown = " ".join(text.split())
+        print(f"{prediction.label:{width}}  {probability:7.2%}  {shown[:100]}", file=stream)
+
+
+def _as_json(prediction: Prediction) -> dict[str, Any]:
+    rounded = {name: round(value, 6) for name, value in prediction.probabilities.items()}
+    return {"label": prediction.label, "probabilities": rounded}
+
+
+def _write_json(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
+    print(json.dumps([_as_json(prediction) for prediction in found], ensure_ascii=False, indent=2), file=stream)
+
+
+def _write_jsonl(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
+    for prediction in found:
+        print(json.dumps(_as_json(prediction), ensure_ascii=False), file=stream)
+
+
+def _write_csv(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
+    names = list(found[0].probabilities)
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(["label", *names])
+    rows.writerows([p.label, *(f"{value:.6f}" for value in p.probabilities.values())] for p in found)
+
+
+WRITERS: dict[str, Callable[[TextIO, Sequence[str], Sequence[Prediction]], None]] = {
+    "text": _write_text,
+    "json": _write_json,
+    "jsonl": _write_jsonl,
+    "csv": _write_csv,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The verb: arguments in, exit code out."""
+    return cli.run_command(predict, argv, name="predict")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,237 @@
+"""A recipe file, with a profile and overrides on top, to a `Recipe`; and a `Recipe` back to text.
+
+In comes the path of a YAML file (or plain data), the name of one of its profiles, and overrides
+`dotted.key=value`; out goes a frozen `Recipe`, its relative file paths made absolute against the
+file's folder. A profile or an override replaces, whole, what stands at its key. Refused, with every
+fault at once: what is no text of at most MAX_BYTES, what yaml12.py and the types refuse, an unknown
+profile, a key that does not exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os.path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from zoo.errors import RecipeError
+from zoo.recipe.faults import not_among, validate
+from zoo.recipe.hiding import hide_line
+from zoo.recipe.types import Recipe
+from zoo.recipe.yaml12 import Document, Fault, Path, Place, read_yaml, write_yaml
+
+MAX_BYTES = 256 * 1024
+
+Overrides = Mapping[str, Any] | Sequence[str]
+"""`{"training.epochs": 1}`, or `["training.epochs=1"]` with the value in YAML."""
+
+
+def load_recipe(path: str | FilePath, *, profile: str | None = None, overrides: Overrides = ()) -> Recipe:
+    """The recipe of a file; raises RecipeError with every fault, each with its place."""
+    return validate(resolved(read_document(path), folder=FilePath(path).parent, profile=profile, overrides=overrides))
+
+
+def recipe_from(data: Mapping[str, Any], *, overrides: Overrides = (), folder: FilePath | None = None) -> Recipe:
+    """The recipe of plain data, as YAML would give it; relative paths stay as they are without a `folder`."""
+    document = Document(data=_plain(data), source="recipe")
+    return validate(resolved(document, folder=folder, overrides=overrides))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """YAML text of a recipe with every default written out and no profiles; reading it gives an equal recipe."""
+    return write_yaml(_told(recipe, recipe.model_dump(exclude={"profiles"})))
+
+
+def read_document(path: str | FilePath) -> Document:
+    """The text of a recipe file as plain data with places, its faults noted in it; profiles still in it.
+
+    Raises RecipeError where there is no text to read, or its YAML is broken.
+    """
+    path = FilePath(path)
+    text = _text(path)
+    document = read_yaml(text, str(path))
+    if document.data is None and not document.faults:
+        raise RecipeError(f"{path}  got an empty file, expected a recipe with name, data and model")
+    return document
+
+
+def profile_names(document: Document) -> tuple[str, ...]:
+    """The profiles that a recipe file offers."""
+    profiles = document.data.get("profiles") if isinstance(document.data, dict) else None
+    return tuple(profiles) if isinstance(profiles, dict) else ()
+
+
+def resolved(
+    document: Document, *, folder: FilePath | None = None, profile: str | None = None, overrides: Overrides = ()
+) -> Document:
+    """A new document: the profile laid over it, then the overrides, then its file paths made absolute."""
+    document = Document(
+        data=_plain(document.data),
+        source=document.source,
+        keys=dict(document.keys),
+        values=dict(document.values),
+        faults=list(document.faults),
+    )
+    if profile is not None:
+        _lay_profile(document, profile)
+    for key, value in _changes(document, overrides):
+        place = Place(source=f"{'override' if isinstance(overrides, Mapping) else '--set'} {key}")
+        over = value if isinstance(value, Document) else Document(data=_plain(value), source=place.source)
+        over.values = dict.fromkeys(over.values, place) | {(): place}
+        over.keys = dict.fromkeys(over.keys, place)
+        _lay(document, key, over, place)
+    if folder is not None:
+        _anchor(document.data, folder)
+    return document
+
+
+def _text(path: FilePath) -> str:
+    if path.is_dir():
+        found = ", ".join(sorted(child.name for child in path.glob("*.yaml"))[:10])
+        raise RecipeError(f"{path}  got a folder, expected a recipe file{f', as one of {found}' if found else ''}")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path}  got no such file, expected a recipe{near_files(path)}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise RecipeError(f"{str(path)!r}  got a file that cannot be read ({reason}), expected a recipe") from error
+    if len(raw) > MAX_BYTES:
+        raise RecipeError(f"{path}  got more than {MAX_BYTES // 1024} KB, expected a recipe of a few KB")
+    if b"\0" in raw:
+        raise RecipeError(f"{path}  got a binary file, expected a recipe: text in YAML")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"{path}  got the byte 0x{raw[error.start]:02x} at offset {error.start}, expected UTF-8: save it as UTF-8"
+        ) from error
+
+
+def near_files(path: FilePath) -> str:
+    """A did-you-mean from the recipe files of the folder, or a word on the folder where that is missing too."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f": the folder {folder} does not exist either"
+    names = sorted(child.name for child in folder.iterdir() if child.suffix in (".yaml", ".yml"))
+    near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
+    near += [name for name in names if FilePath(name).stem == path.stem and name not in near]
+    return f" (did you mean {' or '.join(str(folder / name) for name in near)}?)" if near else ""
+
+
+def _plain(data: Any) -> Any:
+    """A copy with plain dicts and lists, which the overlays may then change."""
+    if isinstance(data, Mapping):
+        return {key if isinstance(key, str) else str(key): _plain(value) for key, value in data.items()}
+    return [_plain(value) for value in data] if isinstance(data, (list, tuple)) else data
+
+
+def _lay_profile(document: Document, profile: str) -> None:
+    names = profile_names(document)
+    if profile not in names:
+        place = document.place(("profiles",), of_key=True)
+        document.faults.append(Fault(place=place, path=("profile",), message=not_among(profile, names)))
+        return
+    overlay = document.data["profiles"][profile]
+    if not isinstance(overlay, dict):
+        return  # the types say that a profile is a group
+    document.data.pop("expected", None)  # the figures are those of the recipe as it stands, not of this profile
+    for key, value in overlay.items():
+        root: Path = ("profiles", profile, key)
+        over = Document(
+            data=_plain(value),
+            source=document.source,
+            keys={path[3:]: place for path, place in document.keys.items() if path[:3] == root},
+            values={path[3:]: place for path, place in document.values.items() if path[:3] == root},
+        )
+        _lay(document, key, over, document.place(root, of_key=True))
+
+
+def _changes(document: Document, overrides: Overrides) -> list[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    changes: list[tuple[str, Any]] = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            message = f"got {hide_line(text)!r}, expected dotted.key=value"
+            document.faults.append(Fault(place=Place(source="--set"), path=(), message=message))
+            continue
+        label = f"--set {key}"
+        try:
+            over = read_yaml(value, label)
+        except RecipeError as error:
+            message = f"{str(error).partition('  ')[2]}\n    quote the value to give it as text"
+            document.faults.append(Fault(place=Place(source=label), path=tuple(key.split(".")), message=message))
+            continue
+        path = tuple(key.split("."))
+        document.faults += [replace(fault, place=Place(source=label), path=path + fault.path) for fault in over.faults]
+        over.faults = []
+        changes.append((key, over))
+    return changes
+
+
+def _lay(document: Document, key: str, over: Document, key_place: Place) -> None:
+    """Put what `over` holds at a dotted key of the document, in the place of what stood there."""
+    path: Path = tuple(key.split("."))
+    if path[0] in ("version", "profiles"):
+        message = "got a profile or an override for it, expected it in the recipe file alone"
+        document.faults.append(Fault(place=key_place, path=path, message=message))
+        return
+    group = document.data
+    for end, part in enumerate(path[:-1], start=1):
+        if isinstance(group, dict) and group.get(part) is None:
+            group[part] = {}
+            document.keys[path[:end]] = document.values[path[:end]] = key_place
+        group = group.get(part) if isinstance(group, dict) else None
+    if not isinstance(group, dict):
+        message = "got a key inside a single value or a list, expected a key of a group: give the whole value"
+        document.faults.append(Fault(place=key_place, path=path, message=message))
+        return
+    group[path[-1]] = over.data
+    for places in (document.keys, document.values):
+        for old in [old for old in places if old[: len(path)] == path]:
+            del places[old]
+    document.keys |= {path + below: place for below, place in over.keys.items()} | {path: key_place}
+    document.values |= {path + below: place for below, place in over.values.items()}
+
+
+def _anchor(group: Any, folder: FilePath, prefix: Path = ()) -> None:
+    """Make the paths of files absolute, in place: those of the recipe, and those of its profiles."""
+    if not isinstance(group, dict):
+        return
+    for key, value in group.items():
+        path = (*prefix, *key.split("."))
+        if path == ("profiles",) and isinstance(value, dict):
+            for overlay in value.values():
+                _anchor(overlay, folder)
+        elif isinstance(value, dict):
+            _anchor(value, folder, path)
+        elif isinstance(value, str) and value and "\0" not in value and _means_a_path(path, value, folder):
+            group[key] = os.path.abspath(folder / os.path.expanduser(value))
+
+
+def _means_a_path(path: Path, value: str, folder: FilePath) -> bool:
+    """Files always do; a preset or a vocabulary only where it looks like a path, or lies beside the recipe."""
+    if path[:2] == ("data", "files"):
+        return path[2:] in (("train",), ("validation",), ("test",))
+    if path not in (("model", "backbone", "preset"), ("model", "backbone", "vocabulary")) or "://" in value:
+        return False
+    return value.startswith((".", "/", "~")) or os.path.exists(folder / value)
+
+
+def _told(group: Any, data: dict[str, Any]) -> dict[str, Any]:
+    """The dumped data without what is None by default anyway."""
+    told = {}
+    for key, value in data.items():
+        field = type(group).model_fields[key]
+        if value is None and field.default is None:
+            continue
+        told[key] = _told(getattr(group, key), value) if isinstance(value, dict) else value
+    return told

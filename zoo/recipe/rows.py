@@ -1,0 +1,111 @@
+"""The recipe's `data`: where the rows come from and how they are split.
+
+In comes plain data, out goes a `Data`. Refused: what config.py refuses, and here both or neither of
+`dataset` and `files`, splits that leave nothing to train on, columns and class names given twice.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zoo.recipe.config import Clash, Config, Count, Name, Names, Pair, Text
+
+
+class Files(Config):
+    """The user's own files: csv, tsv, jsonl or parquet, told by the ending."""
+
+    train: Text
+    """Path of the training rows, from the recipe's folder."""
+    validation: Text | None = None
+    """Path of the validation rows; None carves them from train as `data.validation` says."""
+    test: Text | None = None
+    """Path of the test rows; None carves them from train as `data.test` says."""
+    text: Text | Pair = "text"
+    """Column of the text, or two columns for pairs of texts."""
+    label: Text = "label"
+    """Column of the label."""
+    label_names: Names | None = None
+    """Class names, by class number from 0; None takes the labels found in train, sorted."""
+    encoding: Text = "utf-8"
+    """Character encoding of csv, tsv and jsonl files."""
+
+    def clashes(self) -> Iterator[Clash]:
+        columns = (self.text,) if isinstance(self.text, str) else self.text
+        if self.label in columns:
+            yield Clash(("label", "text"), f"got {self.label}, the text column, expected a column of its own")
+        if len(set(columns)) < len(columns):
+            yield Clash(("text",), f"got the column {columns[0]} twice, expected two columns")
+        names = self.label_names or ()
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            yield Clash(("label_names",), f"got {', '.join(twice)} more than once, expected each class once")
+        if self.label_names is not None and len(set(names)) < 2:
+            yield Clash(("label_names",), f"got {len(set(names))} class, expected two or more")
+        for split in ("validation", "test"):
+            if getattr(self, split) == self.train:
+                yield Clash((split, "train"), f"got {self.train}, the training file, expected rows not trained on")
+        if self.test is not None and self.test == self.validation:
+            yield Clash(("test", "validation"), f"got {self.test}, the validation file, expected other rows")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            yield Clash(
+                ("encoding",), f"got {self.encoding}, expected an encoding that Python knows, as utf-8 or cp1252"
+            )
+
+
+class Carve(Config):
+    """How a split is carved from the training rows."""
+
+    fraction: Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)] = 0.1
+    """Share of the training rows, above 0 and below 1."""
+    stratify: bool = True
+    """Keep the share of each class equal in both parts."""
+
+
+class Limit(Config):
+    """At most so many rows a split, drawn from the recipe's seed with the classes kept in proportion."""
+
+    train: Count | None = None
+    """Rows of train and validation together, before the carving; None takes all."""
+    validation: Count | None = None
+    """Rows of validation; None takes all."""
+    test: Count | None = None
+    """Rows of test; None takes all."""
+
+
+class Data(Config):
+    """Where the rows come from and how they are split."""
+
+    dataset: Name | None = None
+    """Name of a dataset in the catalog (`python -m zoo.list`); or give `files`."""
+    files: Files | None = None
+    """The user's own files; or give `dataset`."""
+    validation: Carve = Carve()
+    """How validation is carved from train where the data has none of its own."""
+    test: Carve = Carve()
+    """How test is carved from train where the data has none of its own."""
+    limit: Limit = Limit()
+    """At most so many rows a split."""
+    on_missing: Literal["error", "drop"] = "error"
+    """What a row without text or label gets: an error, or left out (the count is printed)."""
+    deduplicate: bool = True
+    """Drop exact duplicates from train before splitting; a text with two labels is an error under `strict`."""
+    strict: bool = False
+    """Fail, rather than warn, on rows that stand in both train and test and on contradicting duplicates."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.dataset is None and self.files is None:
+            yield Clash(("dataset", "files"), "got nothing, expected `data.dataset` or `data.files`")
+        if self.dataset is not None and self.files is not None:
+            yield Clash(("files", "dataset"), f"got files beside dataset: {self.dataset}, expected one of the two")
+        carved = self.validation.fraction + self.test.fraction
+        if carved >= 1.0:
+            yield Clash(
+                ("validation.fraction", "test.fraction"),
+                f"got {carved:g} together with test.fraction, expected below 1: nothing is left to train on",
+            )

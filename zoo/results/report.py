@@ -1,0 +1,228 @@
+"""report.html and plots/*.png from what stands in a run folder.
+
+In comes a run folder; out comes one HTML file that loads nothing from anywhere: pictures are inside it,
+there is no script. Texts, names and messages are escaped. A picture that cannot be drawn becomes a
+warning in the report; it never costs the figures. Refused: a folder without run.json (OutputError).
+"""
+
+from __future__ import annotations
+
+import base64
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from zoo.data.dataset import Split, load_dataset
+from zoo.errors import ZooError
+from zoo.recipe import load_recipe
+from zoo.results import metrics, plots
+from zoo.results.run_folder import RunFolder
+
+__all__ = ["confident_mistakes", "draw_plots", "label_names", "tested_texts", "texts_by_id", "write_report"]
+
+MISTAKES = 20
+NOTHING = "\N{EN DASH}"
+LONGEST_TEXT = 600
+SPLITS = ("train", "validation", "test")
+TITLES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "macro_f1": "F1, macro",
+    "precision": "precision",
+    "recall": "recall",
+    "roc_auc": "area under ROC",
+    "average_precision": "average precision",
+    "matthews": "Matthews correlation",
+    "loss": "loss, nats",
+}
+CAPTIONS = {
+    "curves": "Loss, accuracy and the like, and learning rate, over the optimizer steps",
+    "confusion_matrix": "Test split: true class by row, predicted class by column",
+    "labels": "How often each class occurs",
+    "lengths": "Length of the training texts in tokens, before truncation",
+}
+
+
+def write_report(
+    folder: RunFolder, texts: Mapping[str, str] | None = None, warnings: Sequence[str] = ()
+) -> tuple[Path, tuple[str, ...]]:
+    """Draw the plots, write report.html, and return its path with the warnings that stand in it.
+
+    `texts` maps ids of predictions.jsonl to their texts, shown beside the mistakes; without them the id
+    stands alone. `warnings` are added to what the report warns of.
+    """
+    run, predictions = folder.run, folder.predictions
+    names = label_names(run, predictions)
+    pictures, failed = draw_plots(run, folder.history, predictions)
+    for name, png in pictures.items():
+        folder.write_bytes(f"plots/{name}.png", png)
+    told = (*warnings, *failed)
+    splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
+    html = _template().render(
+        run=run,
+        recipe=yaml.safe_load(folder.recipe_text),
+        recipe_text=folder.recipe_text,
+        warnings=told,
+        titles=TITLES,
+        splits=splits,
+        figures={
+            name: [figures.get(name) for figures in splits.values()]
+            for name in TITLES
+            if any(name in figures for figures in splits.values())
+        },
+        expected=_expected(run),
+        pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+        classes=metrics.classification_table(*_numbered(predictions, names), names) if predictions else [],
+        mistakes=confident_mistakes(predictions, texts),
+        wrong=sum(row["label"] != row["prediction"] for row in predictions),
+        tested=len(predictions),
+        again=f"python -m zoo.run {shlex.quote(str(folder.path / 'recipe.yaml'))}",
+    )
+    return folder.write_text("report.html", html), told
+
+
+def tested_texts(folder: RunFolder) -> tuple[dict[str, str], list[str]]:
+    """The texts of a run's test split by id, read from its data again, and a warning where that cannot be.
+
+    Data that have changed since the run give no texts: another text could stand under an id.
+    """
+    try:
+        dataset, _ = load_dataset(load_recipe(folder.path / "recipe.yaml"))
+    except ZooError as error:
+        return {}, [f"the mistakes are shown without their texts: {error}"]
+    if dataset.sha256 != folder.run.get("dataset", {}).get("sha256"):
+        return {}, ["the mistakes are shown without their texts: the data have changed since the run"]
+    return texts_by_id(dataset.test), []
+
+
+def texts_by_id(split: Split) -> dict[str, str]:
+    """The rows' texts by id, the two texts of a pair on lines of their own."""
+    pairs = split.pairs or [""] * len(split)
+    return {key: f"{text}\n{pair}".rstrip() for key, text, pair in zip(split.ids, split.texts, pairs, strict=True)}
+
+
+def draw_plots(
+    run: Mapping[str, Any], history: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, bytes], list[str]]:
+    """A PNG for all there is data for, by name, and a warning for each that could not be drawn.
+
+    Beside the rows of history.jsonl and predictions.jsonl it reads from `run`, where they are there,
+    `dataset.label_counts` (split -> rows a class) and `dataset.token_lengths` (edges, counts, max_length).
+    """
+    names = label_names(run, predictions)
+    dataset = run.get("dataset", {})
+    counts, lengths = dataset.get("label_counts"), dataset.get("token_lengths")
+    drawings: dict[str, Callable[[], bytes]] = {}
+    if history:
+        drawings["curves"] = lambda: plots.curves(history)
+    if predictions:
+        table = metrics.confusion(*_numbered(predictions, names), len(names))
+        drawings["confusion_matrix"] = lambda: plots.confusion_matrix(table, names)
+    if counts:
+        drawings["labels"] = lambda: plots.label_distribution(counts, names)
+    if lengths:
+        drawings["lengths"] = lambda: plots.token_lengths(**lengths)
+    pictures, failed = {}, []
+    for name, draw in drawings.items():
+        try:
+            pictures[name] = draw()
+        except Exception as error:  # noqa: BLE001 - whatever a drawing library raises, the figures are worth more
+            failed.append(f"plots/{name}.png could not be drawn: {type(error).__name__}: {error}")
+    return pictures, failed
+
+
+def confident_mistakes(
+    predictions: Sequence[Mapping[str, Any]], texts: Mapping[str, str] | None = None, most: int = MISTAKES
+) -> list[dict[str, Any]]:
+    """The wrong predictions the model was surest of: id, label, prediction, probability, text (None where unknown).
+
+    The probability is the largest of the row's, 0 to 1. A long text is cut in its middle.
+    """
+    wrong = [row for row in predictions if row["label"] != row["prediction"]]
+    wrong.sort(key=lambda row: -max(row["probabilities"]))
+    return [
+        {
+            "id": row["id"],
+            "label": row["label"],
+            "prediction": row["prediction"],
+            "probability": max(row["probabilities"]),
+            "text": _cut(texts[row["id"]]) if texts and row["id"] in texts else None,
+        }
+        for row in wrong[:most]
+    ]
+
+
+def label_names(run: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The class names by number as run.json has them, else those that occur, sorted."""
+    known = run.get("dataset", {}).get("label_names")
+    return list(known) if known else sorted({row[key] for row in predictions for key in ("label", "prediction")})
+
+
+def _numbered(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[list[int], list[int]]:
+    """True and predicted class numbers `[rows]`."""
+    number = {name: index for index, name in enumerate(names)}
+    return [number[row["label"]] for row in predictions], [number[row["prediction"]] for row in predictions]
+
+
+def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the recipe promised beside what came out: name, expected, measured (None where nothing was), unit."""
+    promised, test = run.get("expected") or {}, run.get("metrics", {}).get("test", {})
+    seconds = run.get("timing", {}).get("train_seconds")
+    measured = {
+        "accuracy": test.get("accuracy"),
+        "f1": test.get("f1"),
+        "hours": None if seconds is None else seconds / 3600,
+    }
+    return [
+        {"name": name, "expected": promised[name], "measured": value}
+        for name, value in measured.items()
+        if promised.get(name) is not None
+    ]
+
+
+def _cut(text: str) -> str:
+    half = LONGEST_TEXT // 2
+    return text if len(text) <= LONGEST_TEXT else f"{text[:half]} […] {text[-half:]}"
+
+
+def _template() -> jinja2.Template:
+    folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    house = jinja2.Environment(
+        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    house.filters.update(share=_share, number=_number, duration=_duration, size=_size)
+    return house.get_template("report.html.j2")
+
+
+def _share(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    """Counts with thousands marks, other numbers with four significant digits."""
+    if value is None:
+        return NOTHING
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _size(octets: float | None) -> str:
+    if octets is None:
+        return NOTHING
+    for unit in ("B", "KiB", "MiB"):
+        if octets < 1024:
+            return f"{octets:.0f} {unit}"
+        octets /= 1024
+    return f"{octets:.1f} GiB"

@@ -1,0 +1,142 @@
+"""A finished run, in Python.
+
+In comes a run folder; out come its figures, and predictions for new texts. Refused: texts that are
+empty lists or not strings; a folder without a finished model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.backend import activate
+from zoo.data.tokens import Tokenizer
+from zoo.errors import DataError
+from zoo.model import inference
+from zoo.model.saved import ModelCard, load_card, load_model
+from zoo.results import metrics
+from zoo.results.run_folder import RunFolder, open_run
+
+BATCH = 64
+"""Rows a batch in prediction, unless the caller says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The class of one text, and the probability of every class, by name."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+class Run:
+    """A run folder with what one does with it; the model is loaded at the first prediction."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Figures of train, validation and test, as in run.json."""
+        found: dict[str, dict[str, float]] = self.folder.run.get("metrics", {})
+        return found
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl."""
+        return self.folder.history
+
+    @cached_property
+    def _saved(self) -> tuple[ModelCard, Tokenizer]:
+        return load_card(self.path / "model")
+
+    def finished(self) -> Run:
+        """This run, once it is sure that there is a model to predict with; OutputError where there is none."""
+        _ = self._saved
+        return self
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is: its blueprint, class names, truncation and threshold."""
+        return self._saved[0]
+
+    @cached_property
+    def model(self) -> Any:
+        """The keras.Model with its trained weights, on the active backend."""
+        activate()
+        return load_model(self.path / "model", self.card)
+
+    @cached_property
+    def _predictor(self) -> Callable[[Any], Any]:
+        return activate().predictor(self.model)
+
+    def probabilities(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        batch_size: int = BATCH,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Probabilities [rows, classes] float64 of texts, in their order.
+
+        Args:
+            texts: first text of each row.
+            pairs: second text of each row, where the run was trained on pairs.
+            batch_size: rows a batch.
+            progress: called with the number of rows done since the last call.
+
+        Raises:
+            DataError: no texts, or something else than strings.
+        """
+        columns: tuple[Any, ...] = (texts,) if pairs is None else (texts, pairs)
+        for column in columns:
+            wrong = [column] if isinstance(column, str) else [item for item in column if not isinstance(item, str)]
+            if wrong:
+                raise DataError(f"got {wrong[0]!r:.60}, expected a list of strings: wrap a single text in a list")
+        if not texts:
+            raise DataError("there are no texts to classify: give at least one")
+        card, tokenizer = self._saved
+        predict = self._predictor
+        logits = inference.logits(
+            predict,
+            tokenizer.encode(texts, pairs, card.tokens),
+            names=inference.input_names(self.model),
+            batch_size=min(batch_size, len(texts)),
+            progress=progress,
+        )
+        return metrics.probabilities(logits, card.blueprint.head.type)
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
+        """The class of each text, in order; raises as `probabilities`."""
+        return self.named(self.probabilities(texts, pairs))
+
+    def named(self, probabilities: np.ndarray) -> list[Prediction]:
+        """Predictions from probabilities [rows, classes]."""
+        names = self.card.label_names
+        chosen = metrics.predictions(probabilities, self.card.threshold)
+        return [
+            Prediction(label=names[label], probabilities=dict(zip(names, map(float, row), strict=True)))
+            for label, row in zip(chosen, probabilities, strict=True)
+        ]
+
+
+def load_run(path: str | Path) -> Run:
+    """The run in a folder.
+
+    Raises:
+        OutputError: there is no run.
+    """
+    return Run(open_run(path))

@@ -1,0 +1,330 @@
+"""The run folder: what a run leaves behind, written so that a crash leaves no half file.
+
+In come a folder, the resolved recipe and what training tells as it goes; out come recipe.yaml, run.json,
+history.jsonl, predictions.jsonl and log.txt, and `open_run` reads them back. Other rooms put model/,
+checkpoints/ and plots/ beside them.
+
+Refused, as OutputError: a path that is no folder or cannot be written, a folder that holds something
+(without `resume`), a folder that another process writes to, a full disk, a folder that is no run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import ArrayLike
+
+from zoo.data.storage import PARTIAL, storage_errors, write_atomically
+from zoo.errors import OutputError
+
+__all__ = ["RunFolder", "create_run", "default_folder", "open_run"]
+
+Status = Literal["running", "done", "failed", "interrupted"]
+
+LOCK = ".lock"
+
+
+class RunFolder:
+    """One run folder, open for reading; `create_run` gives one that is locked and may be written.
+
+    As a context manager around a run it settles the status: `done` after the block, `failed` after an error,
+    `interrupted` after what is no error (Ctrl-C, SIGTERM, SystemExit); then the lock goes.
+    """
+
+    def __init__(self, path: Path, lock: FileLock | None = None) -> None:
+        self.path = path
+        self._lock = lock
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def recipe_text(self) -> str:
+        """The resolved recipe as YAML."""
+        return self._read("recipe.yaml")
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What run.json says."""
+        found: dict[str, Any] = self._parse("run.json", self._read("run.json"))
+        return found
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl, in order; none before the first was written."""
+        return self._rows("history.jsonl")
+
+    @property
+    def predictions(self) -> list[dict[str, Any]]:
+        """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test."""
+        return self._rows("predictions.jsonl")
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file whole or not at all; returns its path."""
+        return self._write(name, [text])
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write a binary file whole or not at all; returns its path."""
+        return self._write(name, [content])
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write indented JSON whole or not at all; a figure that is not finite becomes null."""
+        return self._write(name, [json.dumps(_plain(value), indent=2, ensure_ascii=False), "\n"])
+
+    def update_run(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge `changes` into run.json, group by group (a list replaces a list); returns the new whole."""
+        merged = _merge(self.run if (self.path / "run.json").exists() else {}, changes)
+        self.write_json("run.json", merged)
+        return merged
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """Add a row to history.jsonl; it can be read as soon as this returns."""
+        self._append("history.jsonl", json.dumps(_plain(row), ensure_ascii=False) + "\n")
+
+    def cut_history(self, step: int) -> None:
+        """Drop the rows after `step`, where a resumed run goes on, so that none stands twice."""
+        kept = [row for row in self.history if row["step"] <= step]
+        self._write("history.jsonl", (json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+
+    def log(self, text: str) -> None:
+        """Add a message with the local time to log.txt."""
+        self._append("log.txt", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
+
+    def write_predictions(
+        self,
+        ids: Sequence[str],
+        labels: ArrayLike,
+        predicted: ArrayLike,
+        probabilities: ArrayLike,
+        label_names: Sequence[str],
+    ) -> Path:
+        """Write predictions.jsonl, a line a row in the given order.
+
+        `ids`, `labels` and `predicted` are `[rows]` (class numbers, written as names); `probabilities` is
+        `[rows, classes]`, written in class order with 8 decimals.
+        """
+        rows = zip(
+            ids,
+            np.asarray(labels).tolist(),
+            np.asarray(predicted).tolist(),
+            np.round(np.asarray(probabilities, dtype=np.float64), 8).tolist(),
+            strict=True,
+        )
+        lines = (
+            json.dumps(
+                {"id": key, "label": label_names[label], "prediction": label_names[guess], "probabilities": shares},
+                ensure_ascii=False,
+            )
+            + "\n"
+            for key, label, guess, shares in rows
+        )
+        return self._write("predictions.jsonl", lines)
+
+    def finish(self, status: Status, error: str | None = None) -> None:
+        """Write the status and the time, take the owner out, and let the folder go."""
+        try:
+            self.update_run({"status": status, "owner": None, "error": error, "finished": _now()})
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let another process write to the folder."""
+        if self._lock is not None:
+            # While it is held: who waits for the lock then sees that the file is gone, and makes a new one.
+            (self.path / LOCK).unlink(missing_ok=True)
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish("done")
+            return
+        status: Status = "failed" if isinstance(error, Exception) else "interrupted"
+        try:
+            self.log("".join(traceback.format_exception(error)))
+            self.finish(status, str(error) or type(error).__name__)
+        except OutputError as second:
+            # The first error is the one to tell; on a full disk the status cannot be written either.
+            error.add_note(str(second))
+
+    def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
+        target = self.path / name
+        with storage_errors(self.path), write_atomically(target) as file:
+            file.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+        return target
+
+    def _append(self, name: str, line: str) -> None:
+        with storage_errors(self.path), (self.path / name).open("a", encoding="utf-8", newline="\n") as file:
+            file.write(line)
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise OutputError(f"{self.path} has no {name}: expected the folder of a run; train again") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise OutputError(f"{self.path / name} cannot be read ({error}): restore it or train again") from error
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        if not (self.path / name).exists():
+            return []
+        # A killed process can leave a last line without its end; it was never whole, so it is left out.
+        lines = self._read(name).split("\n")[:-1]
+        return [self._parse(f"{name} line {number}", line) for number, line in enumerate(lines, 1)]
+
+    def _parse(self, name: str, text: str) -> dict[str, Any]:
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise OutputError(f"{self.path}: {name} is not JSON ({error}): restore it or train again") from error
+        if not isinstance(value, dict):
+            raise OutputError(f"{self.path}: {name} holds a {type(value).__name__}, expected keys and values")
+        return value
+
+
+def default_folder(recipe_name: str, backend: str, root: Path = Path("runs")) -> Path:
+    """A path that is free: `<root>/<recipe>/<backend>-<local time>`, with a number where two fall in one second."""
+    first = root / recipe_name / f"{backend}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = first, 2
+    while path.exists():
+        path, number = first.with_name(f"{first.name}-{number}"), number + 1
+    return path
+
+
+def create_run(path: str | Path, recipe_text: str, *, resume: bool = False) -> RunFolder:
+    """Make the folder, lock it, and write recipe.yaml and a run.json with status `running`.
+
+    With `resume` the folder may hold an earlier run: its recipe.yaml stays, what a crash left half-written
+    goes, and the status becomes `running` again. Raises OutputError as the module says.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file, expected a folder for the run: choose another --out")
+    made = _missing_parents(path)
+    try:
+        with storage_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = _take(path)
+        folder = RunFolder(path, lock)
+        try:
+            _claim(folder, recipe_text, resume=resume)
+        except BaseException:
+            folder.release()
+            raise
+    except OutputError:
+        _unmake(made)
+        raise
+    return folder
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """A finished (or broken off) run, for reading. Raises OutputError, naming near runs, where there is none."""
+    path = Path(path)
+    if (path / "run.json").is_file():
+        return RunFolder(path)
+    what = "has no run.json" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    base = next((parent for parent in (path, *path.parents) if parent.is_dir()), Path())
+    runs = sorted(
+        str(file.parent)
+        for pattern in ("run.json", "*/run.json", "*/*/run.json", "runs/*/*/run.json")
+        for file in base.glob(pattern)
+    )
+    known = difflib.get_close_matches(str(path), runs, cutoff=0.5) or runs[-5:]
+    choice = f"did you mean {' or '.join(known)}?" if known else "train one with `python -m zoo.run RECIPE`"
+    raise OutputError(f"{path} {what}, expected the folder of a run: {choice}")
+
+
+def _claim(folder: RunFolder, recipe_text: str, *, resume: bool) -> None:
+    """Check what an own, locked folder holds, and mark it as this process's."""
+    path = folder.path
+    with storage_errors(path):
+        held = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK)
+        if held and not resume:
+            listed = ", ".join(held[:5]) + (", ..." if len(held) > 5 else "")
+            raise OutputError(
+                f"{path} is not empty (it holds {listed}): choose another --out, or go on with its run by --resume"
+            )
+        if held and not {"run.json", "recipe.yaml"} & set(held):
+            raise OutputError(f"{path} holds files but no run, expected one to go on with: leave out --resume")
+        # The deepest first: a half-written checkpoint is a folder, with half-written files inside.
+        for leftover in sorted(path.rglob(f".*{PARTIAL}"), reverse=True):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    if not (path / "recipe.yaml").exists():
+        folder.write_text("recipe.yaml", recipe_text)
+    owner = {"pid": os.getpid(), "host": socket.gethostname()}
+    started = {} if (path / "run.json").exists() else {"started": _now()}
+    folder.update_run({"status": "running", "owner": owner, "error": None, "finished": None, **started})
+
+
+def _take(path: Path) -> FileLock:
+    """The folder's lock. The kernel frees it with the process, so a crash leaves none behind."""
+    lock = FileLock(path / LOCK, blocking=False)
+    with storage_errors(path):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            owner = RunFolder(path).run.get("owner") if (path / "run.json").exists() else None
+            who = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
+            raise OutputError(
+                f"{path} is being written to by {who}, expected one run a folder: wait for it or choose another --out"
+            ) from error
+    return lock
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """The folders that making `path` would add, the innermost first."""
+    return [parent for parent in (path, *path.parents) if not parent.exists()]
+
+
+def _unmake(made: Sequence[Path]) -> None:
+    """Take away what a refused run made: its own folder, and those above that nothing else stands in."""
+    if made and made[0].is_dir():
+        shutil.rmtree(made[0])
+    for parent in made[1:]:
+        if not parent.is_dir() or any(parent.iterdir()):
+            break
+        parent.rmdir()
+
+
+def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _plain(value: Any) -> Any:
+    """NumPy values, paths and tuples as JSON has them; NaN and infinity, which it has not, as null."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,116 @@
+"""What a person sees while a run goes on.
+
+In come the listener's calls of the training loop; out come progress bars on a terminal and plain lines
+elsewhere, all on stderr, so that stdout stays free for results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+
+class Screen:
+    """Bars and lines on stderr; with `quiet` nothing at all."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+        self._figures = ""
+
+    def say(self, topic: str, text: str) -> None:
+        """One line: what it is about, and what there is to know."""
+        self._console.print(f"[bold]{topic:>9}[/]  ", end="")
+        self._console.print(text, markup=False)
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+        """A bar of so many items (None: told later); yields the function that moves it by a number of items."""
+        columns = (
+            TextColumn(f"{title:>9} "),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+        )
+        # `transient`: a finished bar makes way for the line that says what came of it.
+        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
+            task = bar.add_task(title, total=total, figures="")
+            self._progress, self._task = bar, task
+            try:
+                yield lambda count: bar.advance(task, count)
+            finally:
+                self._progress = self._task = None
+
+    def downloads(self) -> Downloads:
+        """Bars for files that are fetched."""
+        return Downloads(self._console)
+
+    # --- the training loop's listener
+
+    def on_begin(self, step: int, steps: int) -> None:
+        if step:
+            self.say("resume", f"goes on after step {step:,} of {steps:,}")
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=steps, completed=step)
+
+    def on_step(self, step: int, epoch: int) -> None:
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=step, figures=f"epoch {epoch}  {self._figures}")
+
+    def on_row(self, row: Mapping[str, Any]) -> None:
+        if row["kind"] == "step":
+            rate = row["tokens"] / max(row["seconds"], 1e-9)
+            self._figures = f"loss {row['loss']:.4f}  rate {row['learning_rate']:.1e}  {rate:,.0f} tokens/s"
+            return
+        self.say(f"epoch {row['epoch']}", epoch_line(row))
+
+    def on_note(self, text: str) -> None:
+        self.say("note", text)
+
+
+class Downloads:
+    """A bar for each file on its way, on stderr; `update` is what `zoo.data.sources` calls."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        console = console or Console(stderr=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Downloads:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """File `name` has `done` of `total` bytes; None is not known."""
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total)
+        self._progress.update(self._tasks[name], completed=done, total=total)
+
+
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """A history row of kind `epoch` in words."""
+    train, validation = row["train"], row["validation"]
+    return (
+        f"train loss {train['loss']:.4f} accuracy {train['accuracy']:.4f}   validation "
+        f"loss {validation['loss']:.4f} accuracy {validation['accuracy']:.4f} f1 {validation['f1']:.4f}   "
+        f"{row['seconds']:.1f} s{'   best so far' if row['best'] else ''}"
+    )

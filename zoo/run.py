@@ -1,0 +1,124 @@
+"""`python -m zoo.run RECIPE`: train, evaluate and report.
+
+In comes a recipe; out comes a run folder and, in Python, a `Run`. The data goes one way, down:
+recipe -> rows -> tokens -> model -> training -> results.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo import cli
+from zoo.backend import activate, choose
+from zoo.data.agreement import disagreements
+from zoo.data.backbones import bring, locate_backbone, locate_vocabulary, missing
+from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
+from zoo.data.tokens import doubts, encode_splits, load_tokenizer
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.results.account import Stopwatch
+from zoo.results.recording import Recorder
+from zoo.results.run import Run, load_run
+from zoo.results.run_folder import create_run, default_folder
+from zoo.results.screen import Screen
+from zoo.training.session import prepare
+
+
+def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False, screen: Screen | None = None) -> Run:
+    """Train a recipe and leave a run folder.
+
+    Args:
+        recipe: what to train.
+        out: the run's folder; None makes runs/<recipe>/<backend>-<time>.
+        resume: go on with the run that the folder holds; a finished one is left as it is.
+        screen: where progress is shown; None shows nothing.
+
+    Raises:
+        ZooError: each kind as zoo/errors.py says.
+    """
+    screen, watch = screen or Screen(quiet=True), Stopwatch()
+    if resume and out is not None and _finished(Path(out)):
+        screen.say("done", f"{out} holds a finished run: nothing is left to do")
+        return load_run(out)
+    clashes = [f"{clash.keys[0]}: {clash.message}" for clash in disagreements(recipe)]
+    if clashes:
+        raise RecipeError(clashes)
+    choice = choose(recipe.backend)
+    screen.say("backend", f"{choice.name} ({choice.reason})")
+    for need in missing(recipe):
+        screen.say("fetch", str(need))
+    with screen.downloads() as bars:
+        bring(recipe, progress=bars.update)
+    with watch.measure("data"):
+        dataset, recipe = load_dataset(recipe)
+    _tell(dataset, screen)
+    with watch.measure("import"):
+        backend = activate(recipe.backend)
+    out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
+    with create_run(out, dump_recipe(recipe), resume=resume) as folder:
+        recorder = Recorder(folder, screen, watch, recipe, dataset)
+        checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
+        tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
+        with watch.measure("tokenize"), screen.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
+            tables = encode_splits(tokenizer, dataset, recipe.tokens, progress=advance)
+        for doubt in doubts(tokenizer, tables, recipe.tokens):
+            recorder.on_note(doubt)
+        with watch.measure("build"):
+            session = prepare(
+                recipe, dataset, backend=backend, checkpoint=checkpoint, tokenizer=tokenizer, tables=tables
+            )
+        recorder.begin(session, backend)
+        outcome = recorder.train(session, resume=resume)
+        recorder.finish(session, tokenizer, outcome)
+    return load_run(out)
+
+
+def _finished(path: Path) -> bool:
+    return (path / "run.json").is_file() and load_run(path).folder.run.get("status") == "done"
+
+
+def _splits(dataset: Dataset) -> list[Split]:
+    return [getattr(dataset, name) for name in SPLITS]
+
+
+def _tell(dataset: Dataset, screen: Screen) -> None:
+    rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(SPLITS, _splits(dataset), strict=True))
+    screen.say("data", f"{rows} rows; classes: {', '.join(dataset.label_names)}")
+    for note in dataset.notes:
+        screen.say("warning", note)
+
+
+def run(
+    recipe: cli.RecipeArgument,
+    profile: cli.ProfileOption = None,
+    changes: cli.SetOption = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="The run's folder, this very one.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
+    output: cli.FormatOption = "text",
+    debug: cli.DebugOption = False,
+) -> int:
+    """Train, evaluate and report a recipe.
+
+    Example: KERAS_BACKEND=jax python -m zoo.run recipes/imdb_bert.yaml --profile cpu --out runs/mine
+    """
+    loaded = load_recipe(cli.find_recipe(recipe), profile=profile, overrides=changes or ())
+    done = train(loaded, out, resume=resume, screen=Screen())
+    if output == "json":
+        print(json.dumps({"run": str(done.path), **done.folder.run}))
+    else:
+        print(done.path)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The verb: arguments in, exit code out."""
+    return cli.run_command(run, argv, name="run")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""(model, batches, recipe.training) -> history, checkpoints and weights."""

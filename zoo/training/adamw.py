@@ -1,0 +1,105 @@
+"""The Keras class behind `zoo.training.optimizer`; importing it imports Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from zoo.backend import AdamWStep, dense, fused_adamw
+
+
+class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no types
+    """AdamW (Loshchilov and Hutter 2019) in torch.optim.AdamW's form.
+
+    Args:
+        rates: learning rate of each step, [steps]; the last one holds on after the end.
+        factors: factor on the learning rate by variable path.
+        decays: decoupled weight decay by variable path.
+        beta_1, beta_2: decay of the first and the second moment.
+        epsilon: added to the root of the corrected second moment.
+        clip_norm: largest global norm of the gradients, as torch.nn.utils.clip_grad_norm_; None does not clip.
+    """
+
+    def __init__(
+        self,
+        rates: Sequence[float],
+        *,
+        factors: Mapping[str, float],
+        decays: Mapping[str, float],
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        clip_norm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate=self._rate, name="adamw")
+        self._rates = np.asarray(rates, np.float32)
+        self._factors, self._decays = dict(factors), dict(decays)
+        self._beta_1, self._beta_2, self._epsilon, self._clip_norm = beta_1, beta_2, epsilon, clip_norm
+
+    def _rate(self) -> Any:
+        step = ops.minimum(self._iterations.value, len(self._rates) - 1)
+        return ops.take(ops.convert_to_tensor(self._rates), ops.cast(step, "int32"))
+
+    def build(self, variables: list[Any]) -> None:
+        super().build(variables)
+        self._first, self._second = self.add_optimizer_variables(variables, ["first_moment", "second_moment"])
+
+    def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
+        indices = [self._get_variable_index(variable) for variable in trainable_variables]
+        columns = (
+            [dense(gradient) for gradient in grads],
+            trainable_variables,
+            [self._first[index] for index in indices],
+            [self._second[index] for index in indices],
+            [self._factors[variable.path] for variable in trainable_variables],
+            [self._decays[variable.path] for variable in trainable_variables],
+        )
+        numbers = AdamWStep(
+            rate=self._rate(),
+            step=ops.cast(self._iterations.value, "float32") + 1.0,
+            beta_1=self._beta_1,
+            beta_2=self._beta_2,
+            epsilon=self._epsilon,
+            clip_norm=self._clip_norm,
+        )
+        fused = fused_adamw()
+        if fused is None:
+            _update(*columns, numbers)
+        else:
+            gradients, variables, first, second, factors, decays = columns
+            fused(
+                gradients,
+                *([v.value for v in column] for column in (variables, first, second)),
+                factors,
+                decays,
+                numbers,
+            )
+
+
+def _update(
+    gradients: list[Any],
+    variables: list[Any],
+    first_moments: list[Any],
+    second_moments: list[Any],
+    factors: list[float],
+    decays: list[float],
+    numbers: AdamWStep,
+) -> None:
+    if numbers.clip_norm is not None:
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+        scale = ops.minimum(1.0, numbers.clip_norm / (norm + 1e-6))  # the 1e-6 is torch's
+        gradients = [gradient * scale for gradient in gradients]
+    correction_1 = 1.0 - ops.power(numbers.beta_1, numbers.step)
+    correction_2 = ops.sqrt(1.0 - ops.power(numbers.beta_2, numbers.step))
+    for gradient, variable, first, second, factor, decay in zip(
+        gradients, variables, first_moments, second_moments, factors, decays, strict=True
+    ):
+        rate = numbers.rate * factor
+        first.assign(first + (gradient - first) * (1.0 - numbers.beta_1))
+        second.assign(second + (ops.square(gradient) - second) * (1.0 - numbers.beta_2))
+        update = first / (ops.sqrt(second) / correction_2 + numbers.epsilon)
+        variable.assign(variable * (1.0 - rate * decay) - update * (rate / correction_1))

@@ -1,0 +1,260 @@
+"""The training loop, the same on every backend.
+
+In come a model, an optimizer, a backend's step and the batches of each epoch; out come rows of
+history, checkpoints and the weights of the epoch that is kept. Refused: a loss that is not finite,
+a step that does not fit in memory.
+
+Between two epochs the whole state is the variables and one `Progress`; within an epoch nothing is
+read back from the device but every `log_every` steps.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from zoo.backend import Backend, Loss
+from zoo.data.batches import Batch
+from zoo.errors import TrainingError
+from zoo.model.inference import to_host
+from zoo.recipe.types import Training
+from zoo.training.checkpoint import Checkpoints, Progress
+
+
+class Listener(Protocol):
+    """Who is told how training goes."""
+
+    def on_begin(self, step: int, steps: int) -> None:
+        """Training begins after `step` steps of `steps`; above 0 when a run goes on."""
+
+    def on_step(self, step: int, epoch: int) -> None:
+        """A step was sent off; it may not be computed yet."""
+
+    def on_note(self, text: str) -> None:
+        """Something to tell the user."""
+
+    def on_row(self, row: Mapping[str, Any]) -> None:
+        """A row of history.jsonl: kind `step` every `log_every` steps, kind `epoch` after each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """How long a run is, in epochs and optimizer steps."""
+
+    epochs: int
+    steps: int
+    steps_per_epoch: int
+
+
+def run_length(config: Training, *, rows: int) -> Length:
+    """Epochs and steps of a run on so many training rows; a run of `steps` may end within an epoch."""
+    steps_per_epoch = -(-rows // config.batch_size)
+    if config.steps is not None:
+        return Length(epochs=-(-config.steps // steps_per_epoch), steps=config.steps, steps_per_epoch=steps_per_epoch)
+    epochs = config.epochs or DEFAULT_EPOCHS
+    return Length(epochs=epochs, steps=epochs * steps_per_epoch, steps_per_epoch=steps_per_epoch)
+
+
+DEFAULT_EPOCHS = 3
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """What the steps took. Seconds; `compile_seconds` are the first steps of each shape, one step's work included."""
+
+    train_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+    cells: int = 0
+    """Token positions of all batches, padding and filling rows included."""
+    padded_tokens: int = 0
+    """Those of them that hold no real token."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What training ends with: its state, its clock, and the last epoch row of the epoch that is kept."""
+
+    progress: Progress
+    clock: Clock
+
+
+def fit(
+    model: Any,
+    optimizer: Any,
+    *,
+    backend: Backend,
+    loss: Loss,
+    config: Training,
+    length: Length,
+    rates: Sequence[float],
+    epoch_batches: Callable[[int], Iterable[Batch]],
+    validate: Callable[[], Mapping[str, float]],
+    checkpoints: Checkpoints,
+    progress: Progress | None,
+    listener: Listener,
+) -> Outcome:
+    """Train from `progress` to the end, and leave the kept epoch's weights in the model.
+
+    Args:
+        model: keras.Model from a dict of inputs to logits [batch, units].
+        optimizer: a Keras optimizer built on the model's variables.
+        loss: (logits, labels, weights) -> scalar.
+        rates: learning rate of each step, [steps], for the history.
+        epoch_batches: the batches of an epoch, counted from 0.
+        validate: figures of the validation split under the model's present weights.
+        progress: where to begin; None at the start.
+
+    Raises:
+        TrainingError: the loss is not finite; out of memory.
+    """
+    progress = progress or Progress()
+    listener.on_begin(progress.step, length.steps)
+    trainer = backend.trainer(model, optimizer, loss)
+    clock = Clock()
+    shapes: set[tuple[int, int]] = set()
+    for epoch in range(progress.epoch, length.epochs):
+        if progress.stopped:
+            break
+        epoch_log = _EpochLog(config.log_every, rates, checkpoints, listener)
+        begun = time.perf_counter()
+        compiled_before = clock.compile_seconds
+        step = progress.step
+        for batch in epoch_batches(epoch):
+            if step == length.steps:
+                break
+            new_shape = batch.shape not in shapes
+            started = time.perf_counter()
+            try:
+                value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
+                if new_shape:
+                    to_host(value)
+            except Exception as error:
+                if backend.is_out_of_memory(error):
+                    raise _out_of_memory(batch, config, error) from error
+                raise
+            if new_shape:
+                shapes.add(batch.shape)
+                clock.compile_seconds += time.perf_counter() - started
+            else:
+                clock.examples += len(batch.rows)
+                clock.tokens += batch.tokens
+            clock.cells += batch.shape[0] * batch.shape[1]
+            clock.padded_tokens += batch.shape[0] * batch.shape[1] - batch.tokens
+            step += 1
+            listener.on_step(step, epoch + 1)
+            epoch_log.add(step, epoch + 1, value, logits, batch)
+        figures = epoch_log.close()  # waits for the last step
+        seconds = time.perf_counter() - begun
+        clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
+        trainer.commit()
+        validation = dict(validate())
+        progress = _advance(progress, config, step=step, figure=validation[config.monitor])
+        listener.on_row(
+            {
+                "kind": "epoch",
+                "step": step,
+                "epoch": epoch + 1,
+                "train": figures,
+                "validation": validation,
+                "seconds": seconds,
+                "best": progress.best_epoch == epoch + 1,
+            }
+        )
+        if config.keep == "best" and progress.best_epoch == epoch + 1:
+            checkpoints.save_best(model.trainable_variables)
+        checkpoints.save(progress, model, optimizer)
+    if config.keep == "best":
+        checkpoints.restore_best(model.trainable_variables)
+    return Outcome(progress=progress, clock=clock)
+
+
+def _advance(progress: Progress, config: Training, *, step: int, figure: float) -> Progress:
+    """The progress after one more epoch with this validation figure."""
+    margin = config.early_stopping.min_delta if config.early_stopping else 0.0
+    score = -figure if config.monitor == "loss" else figure
+    best = None if progress.best is None else (-progress.best if config.monitor == "loss" else progress.best)
+    progress = replace(progress, epoch=progress.epoch + 1, step=step)
+    if best is None or score > best + margin:
+        return replace(progress, best=figure, best_epoch=progress.epoch, stale=0)
+    stale = progress.stale + 1
+    patience = config.early_stopping.patience if config.early_stopping else math.inf
+    return replace(progress, stale=stale, stopped=stale >= patience)
+
+
+class _EpochLog:
+    """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
+
+    def __init__(self, every: int, rates: Sequence[float], checkpoints: Checkpoints, listener: Listener) -> None:
+        self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
+        self._waiting: list[tuple[Any, Any, Batch]] = []
+        self._step = self._epoch = 0
+        self._since = time.perf_counter()
+        self._loss_sum, self._correct, self._rows = 0.0, 0, 0
+
+    def add(self, step: int, epoch: int, value: Any, logits: Any, batch: Batch) -> None:
+        self._step, self._epoch = step, epoch
+        self._waiting.append((value, logits, batch))
+        if step % self._every == 0:
+            self._read()
+
+    def close(self) -> dict[str, float]:
+        """Mean loss and accuracy over the epoch, as it went: dropout on, weights moving."""
+        if self._waiting:
+            self._read()
+        rows = max(1, self._rows)
+        return {"loss": self._loss_sum / rows, "accuracy": self._correct / rows}
+
+    def _read(self) -> None:
+        losses, correct, rows = [], 0, 0
+        for value, logits, batch in self._waiting:
+            real = len(batch.rows)
+            loss = float(to_host(value))
+            host = to_host(logits)[:real]
+            predicted = host.argmax(axis=1) if host.shape[1] > 1 else (host[:, 0] > 0.0).astype(np.int64)
+            losses.append(loss * real)
+            correct += int((predicted == batch.labels[:real]).sum())
+            rows += real
+        mean = sum(losses) / rows
+        rate = self._rates[self._step - 1]
+        if not math.isfinite(mean):
+            newest = self._checkpoints.newest()
+            kept = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint yet"
+            raise TrainingError(
+                f"the loss became {mean} by step {self._step} (epoch {self._epoch}, learning rate {rate:.3g}); {kept}: "
+                "lower training.optimizer.learning_rate, or set training.precision: float32"
+            )
+        now = time.perf_counter()
+        self._listener.on_row(
+            {
+                "kind": "step",
+                "step": self._step,
+                "epoch": self._epoch,
+                "loss": mean,
+                "accuracy": correct / rows,
+                "learning_rate": rate,
+                "seconds": now - self._since,
+                "tokens": sum(batch.tokens for _, _, batch in self._waiting),
+            }
+        )
+        self._since = now
+        self._waiting.clear()
+        self._loss_sum, self._correct, self._rows = (
+            self._loss_sum + sum(losses),
+            self._correct + correct,
+            self._rows + rows,
+        )
+
+
+def _out_of_memory(batch: Batch, config: Training, error: Exception) -> TrainingError:
+    rows, length = batch.shape
+    return TrainingError(
+        f"a batch of {rows} rows of {length} tokens does not fit in memory ({type(error).__name__}): "
+        f"pass --set training.batch_size={max(1, config.batch_size // 2)}, or lower tokens.max_length"
+    )

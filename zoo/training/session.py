@@ -1,0 +1,131 @@
+"""One training session: all that a recipe's model, tokens and training say, put together.
+
+In come the recipe, its rows and the active backend; out come the trained model, its figures and the
+clock. What is written where is the caller's business, through `Checkpoints` and a `Listener`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zoo.backend import Backend
+from zoo.data.backbones import Checkpoint
+from zoo.data.batches import batches, choose_lengths, training_order
+from zoo.data.dataset import Dataset
+from zoo.data.tokens import Tokenizer, TokenTable
+from zoo.model import heads, inference
+from zoo.model.builder import Blueprint, build_model, plan
+from zoo.recipe.types import Recipe
+from zoo.training.checkpoint import Checkpoints
+from zoo.training.loop import Listener, Outcome, fit, run_length
+from zoo.training.optimizer import build_optimizer
+from zoo.training.schedule import learning_rates
+
+SHAPES = 4
+"""Lengths that training batches may have: each is traced once where the backend compiles."""
+
+Judge = Callable[[np.ndarray], Mapping[str, float]]
+"""Logits [rows, units] of the validation split -> its figures."""
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A model, its tokens and its shapes; `train` once, then ask for `logits`."""
+
+    recipe: Recipe
+    backend: Backend
+    blueprint: Blueprint
+    model: Any
+    tables: Mapping[str, TokenTable]
+    labels: Mapping[str, np.ndarray]
+    build_seconds: float
+    precision: str
+
+    def __post_init__(self) -> None:
+        every = np.concatenate([table.lengths for table in self.tables.values()])
+        self.lengths = choose_lengths(every, shapes=SHAPES)
+        self.names = inference.input_names(self.model)
+        self._predict = self.backend.predictor(self.model)
+
+    def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Outcome:
+        """Fit the model; the kept epoch's weights are in it afterwards."""
+        config = self.recipe.training
+        length = run_length(config, rows=len(self.tables["train"]))
+        rates = learning_rates(config.schedule, peak=config.optimizer.learning_rate, steps=length.steps)
+        optimizer = build_optimizer(
+            config.optimizer,
+            self.model.trainable_variables,
+            num_layers=self.blueprint.backbone.num_layers,
+            rates=rates,
+        )
+        progress, passed = checkpoints.restore(self.model, optimizer) if resume else (None, [])
+        for line in passed:
+            listener.on_note(line)
+        return fit(
+            self.model,
+            optimizer,
+            backend=self.backend,
+            loss=heads.loss(self.blueprint.head),
+            config=config,
+            length=length,
+            rates=rates,
+            epoch_batches=self._epoch_batches,
+            validate=lambda: judge(self.logits("validation")),
+            checkpoints=checkpoints,
+            progress=progress,
+            listener=listener,
+        )
+
+    def _epoch_batches(self, epoch: int) -> Any:
+        table, size = self.tables["train"], self.recipe.training.batch_size
+        order = training_order(table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+        return batches(table, self.labels["train"], order, batch_size=size, lengths=self.lengths, names=self.names)
+
+    def logits(self, split: str) -> np.ndarray:
+        """Logits [rows, units] of a split under the model's present weights."""
+        config = self.recipe.training
+        return inference.logits(
+            self._predict,
+            self.tables[split],
+            names=self.names,
+            batch_size=config.eval_batch_size or 2 * config.batch_size,
+            lengths=self.lengths,
+        )
+
+
+def prepare(
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    backend: Backend,
+    checkpoint: Checkpoint | None,
+    tokenizer: Tokenizer,
+    tables: Mapping[str, TokenTable],
+) -> Session:
+    """Build the model and put it beside its tokens."""
+    begun = time.perf_counter()
+    precision = choose_precision(recipe.training.precision, backend)
+    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(dataset.label_names))
+    model = build_model(blueprint, checkpoint=checkpoint, seed=recipe.seed, precision=precision)
+    return Session(
+        recipe=recipe,
+        backend=backend,
+        blueprint=blueprint,
+        model=model,
+        tables=tables,
+        labels={name: getattr(dataset, name).labels for name in tables},
+        build_seconds=time.perf_counter() - begun,
+        precision=precision,
+    )
+
+
+def choose_precision(asked: str, backend: Backend) -> str:
+    """float32 or bfloat16: what the recipe asks for, and for `auto` what the device is made for."""
+    if asked != "auto":
+        return asked
+    return "bfloat16" if backend.accelerated else "float32"
