@@ -109,6 +109,33 @@ def test_sigterm_is_143_and_cleans_up() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned\n", "terminated\n")
 
 
+def test_sigterm_where_it_is_lost_comes_again() -> None:
+    """As in a callback of the garbage collector, which cannot pass an exception on."""
+    body = (
+        "def command() -> int:\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    except BaseException:\n"
+        "        print('lost', flush=True)\n"
+        "    time.sleep(20)\n"
+    )
+    done = subprocess.run(script(body), capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "lost\n", "terminated\n")
+
+
+def test_sigterm_leaves_time_to_clean_up() -> None:
+    body = (
+        "def command() -> int:\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    finally:\n"
+        f"        time.sleep({2.5 * cli.TERMINATED_AGAIN})\n"
+        "        print('cleaned', flush=True)\n"
+    )
+    done = subprocess.run(script(body), capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned\n", "terminated\n")
+
+
 def test_sigint_is_130() -> None:
     # A job that a shell put into the background ignores SIGINT, and hands that on.
     body = (
@@ -120,9 +147,10 @@ def test_sigint_is_130() -> None:
 
 
 def test_the_handler_is_given_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGTERM, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
     cli.run_command(raising(KeyError("x")), [], name="test")
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_closed_stdout_ends_quietly() -> None:

@@ -165,7 +165,11 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
     while process.poll() is None and not (out / "checkpoints").exists():
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    told, err = process.communicate(timeout=60)
+    try:
+        told, err = process.communicate(timeout=120)
+    finally:
+        process.kill()  # one that goes on would disturb the tests after this one
+        process.communicate()
     assert (process.returncode, told) == (143, ""), err
     assert "terminated" in err
     run = zoo.load_run(out)

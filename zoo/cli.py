@@ -45,6 +45,9 @@ VERBS = {
 
 EXIT_USAGE = RecipeError.exit_code
 
+TERMINATED_AGAIN = 0.5
+"""Seconds after which Terminated is raised again where it was lost."""
+
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe, as imdb_bert.")
 ]
@@ -184,19 +187,30 @@ def _stdout_is_closed() -> bool:
 
 @contextmanager
 def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM raises Terminated meanwhile; only a main thread may ask for that."""
+    """SIGTERM raises Terminated meanwhile, again and again until it gets through; only a main thread may ask for that.
+
+    Raised once it can be lost: a finaliser or a callback of the garbage collector (jax has one) cannot pass an
+    exception on, and there are bare excepts in libraries.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.signal(number, _terminate) for number in (signal.SIGTERM, signal.SIGALRM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
-    raise Terminated
+def _terminate(number: int, frame: object) -> None:
+    signal.setitimer(signal.ITIMER_REAL, TERMINATED_AGAIN)
+    error = sys.exception()
+    while error is not None and not isinstance(error, Terminated):
+        error = error.__context__
+    if error is None:  # nobody is cleaning up after it yet
+        raise Terminated
 
 
 def _overview() -> str:
