@@ -2,58 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import recipes
+from tools.comparisons import tokenization
+from tools.comparisons.tokenization import HARD, differences, original
 from zoo.data import tokens
 from zoo.data.catalog import backbone_card, vocabulary_folder
-from zoo.data.dataset import Dataset, Split
+from zoo.data.dataset import Dataset, Split, load_dataset
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.tokens import Tokenizer, TokenTable, doubts, encode_cached, encode_splits, load_tokenizer
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
-HARD = [
-    "",
-    " ",
-    "A truly GREAT film.",
-    "Café naïve, crème brûlée, Ångström, İstanbul",
-    "Cafe\u0301 nai\u0308ve with combining accents",
-    "👍🏽 emoji 👩‍👩‍👧‍👦 and flags 🇪🇺",
-    "电影 is 很好, 日本語のテキスト and 한국어",
-    "no\u00a0break\u2009thin\u3000ideographic spaces",
-    "zero\u200bwidth\u200djoiner\ufeffmark\u2060word",
-    "soft\u00adhyphen and bell\x07 and \ufffd",
-    "Straße, ẞ, ß",
-    "ﬁne oﬃce ligatures",
-    "tabs\tand\nnew\r\nlines   and   runs",
-    "don't can't we'll I'm they'd you've it's",
-    "10,000.50$ 3/4 1e-5 @user #tag http://a.b/c?d=e&f",
-    "…—\u2013“quotes”\u2018single\u2019«guillemets»",
-    "ελληνικά Ελληνικός русский עברית العربية हिन्दी ไทย",
-    "<br />HTML<br />",
-    "x" * 10_000,
-    "é" * 10_000,
-    "great " * 3_000,
-]
 # Shorter than the texts: transformers keeps what it cuts off, each part of the first with each of the second.
-PAIRS = [(a[:600], b[:600]) for a in HARD[:4] + HARD[-3:] for b in (HARD[0], HARD[2], HARD[3], HARD[-1])]
-
-
-@pytest.fixture(scope="module")
-def original() -> Callable[[str, Path], Any]:
-    """A tokenizer of transformers by class name and folder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what it imports, which is not ours
-        import transformers
-    return lambda name, folder: getattr(transformers, name).from_pretrained(folder)
+PAIRS = [
+    (a[:100], b[:100])
+    for place, a in enumerate(HARD)
+    for b in (HARD[place - 1], "", "A truly GREAT film.", "great " * 20)
+]
 
 
 def rows(table: TokenTable) -> list[list[int]]:
@@ -67,63 +38,137 @@ def segments(table: TokenTable) -> list[list[int]]:
     ]
 
 
-def assert_equal_to(theirs: Any, ours: Tokenizer, max_length: int) -> None:
-    config = Tokens(max_length=max_length)
-    how = {"truncation": "longest_first", "max_length": max_length}
+def assert_equal_to(
+    theirs: Any, ours: Tokenizer, max_length: int, *, side: str = "right", strategy: str = "longest_first"
+) -> None:
+    """Ids and segments of the hard texts and of the hard pairs, and which pairs are refused."""
+    truncation = {"right": "head", "left": "tail"}[side]
+    config = Tokens(max_length=max_length, truncation=truncation, pair_truncation=strategy)  # type: ignore[arg-type]
+    theirs.truncation_side = side
+    how = {"truncation": strategy, "max_length": max_length, "return_token_type_ids": True}
+    # transformers takes a single text with only_second for a mistake; to us it is a text like any other.
+    single = how | {"truncation": "longest_first"}
     for text, found in zip(HARD, rows(ours.encode(HARD, None, config)), strict=True):
-        assert found == theirs(text, **how)["input_ids"], text[:60]
-    first, second = zip(*PAIRS, strict=True)
-    table = ours.encode(first, second, config)
-    for pair, found, kinds in zip(PAIRS, rows(table), segments(table), strict=True):
+        expected = theirs(text, **single)
+        assert found == expected["input_ids"], text[:60]
+        assert expected["token_type_ids"] == [0] * len(found)
+    for a, b in PAIRS:
+        try:
+            table = ours.encode([a], [b], config)
+        except DataError:
+            with pytest.raises(Exception, match="too short to respect the provided max_length"):
+                theirs([a], [b], **how)
+            continue
         # In lists: transformers takes a second text that is empty for none.
-        expected = theirs([pair[0]], [pair[1]], return_token_type_ids=True, **how)
-        assert found == expected["input_ids"][0], [text[:60] for text in pair]
+        expected = theirs([a], [b], **how)
+        assert rows(table) == expected["input_ids"], (a, b)
         # RoBERTa has no segments, and its tokenizer says 0 throughout.
-        assert len(ours.specials.between) == 2 or kinds == expected["token_type_ids"][0]
+        assert len(ours.specials.between) == 2 or segments(table) == expected["token_type_ids"], (a, b)
 
 
-@pytest.mark.parametrize("max_length", [8, 9, 33, 512])
-class TestTheOriginals:
-    @pytest.mark.parametrize("kind", ["BertTokenizer", "DistilBertTokenizer"])
-    def test_nano_word_piece(self, original: Callable[[str, Path], Any], kind: str, max_length: int) -> None:
-        folder = vocabulary_folder("nano_uncased")
-        assert_equal_to(original(kind, folder), load_tokenizer(folder), max_length)
+@pytest.fixture(scope="module")
+def cased(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cased")
+    entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Café", "Cafe", "cafe", "A", "GREAT", "film", "##film"]
+    (folder / "vocab.txt").write_text("\n".join(entries), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false, "tokenizer_class": "BertTokenizer"}')
+    return folder
 
-    def test_cased(self, original: Callable[[str, Path], Any], max_length: int, tmp_path: Path) -> None:
-        entries = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Café", "Cafe", "cafe", "A", "GREAT", "film", "##film"]
-        (tmp_path / "vocab.txt").write_text("\n".join(entries), encoding="utf-8")
-        (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "tokenizer_class": "BertTokenizer"}')
-        ours = load_tokenizer(tmp_path)
-        assert_equal_to(original("BertTokenizer", tmp_path), ours, max_length)
-        table = ours.encode(["Café Cafe cafe"], None, Tokens(max_length=max_length))
-        assert rows(table) == [[2, 5, 6, 7, 3]]
 
-    def test_nano_byte_level_bpe(self, original: Callable[[str, Path], Any], max_length: int) -> None:
-        folder = vocabulary_folder("nano_bpe")
-        assert_equal_to(original("RobertaTokenizer", folder), load_tokenizer(folder), max_length)
-
-    def test_minilm(
-        self,
-        original: Callable[[str, Path], Any],
-        max_length: int,
-        real_cache: Path,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:
-        monkeypatch.setenv("ZOO_CACHE", str(real_cache))
+@pytest.fixture(scope="module")
+def minilm(real_cache: Path) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(real_cache))
         located = locate_first(backbone_card("minilm_l6_en_uncased").origins)
-        assert located is not None
-        ours = load_tokenizer(located[1])
+    assert located is not None
+    return located[1]
+
+
+@pytest.mark.parametrize("strategy", ["longest_first", "only_first", "only_second"])
+@pytest.mark.parametrize("side", ["right", "left"])
+class TestTheOriginals:
+    """The least length has room for one token of a pair; odd and even ones share it out differently."""
+
+    @pytest.mark.parametrize("name", ["BertTokenizer", "DistilBertTokenizer"])
+    def test_nano_word_piece(self, name: str, side: str, strategy: str) -> None:
+        folder = vocabulary_folder("nano_uncased")
+        for max_length in (4, 8, 9, 33, 512):
+            assert_equal_to(original(name, folder), load_tokenizer(folder), max_length, side=side, strategy=strategy)
+
+    def test_cased(self, cased: Path, side: str, strategy: str) -> None:
+        for max_length in (4, 8, 9, 33, 512):
+            theirs = original("BertTokenizer", cased)
+            assert_equal_to(theirs, load_tokenizer(cased), max_length, side=side, strategy=strategy)
+
+    def test_nano_byte_level_bpe(self, side: str, strategy: str) -> None:
+        folder = vocabulary_folder("nano_bpe")
+        for max_length in (5, 8, 9, 33, 512):
+            theirs = original("RobertaTokenizer", folder)
+            assert_equal_to(theirs, load_tokenizer(folder), max_length, side=side, strategy=strategy)
+
+    def test_minilm(self, minilm: Path, side: str, strategy: str) -> None:
+        theirs, ours = original("BertTokenizer", minilm), load_tokenizer(minilm)
         assert ours.vocabulary_size == 30522
-        assert_equal_to(original("BertTokenizer", located[1]), ours, max_length)
+        for max_length in (9, 512):
+            assert_equal_to(theirs, ours, max_length, side=side, strategy=strategy)
 
 
-def test_the_comparison_can_fail(original: Callable[[str, Path], Any]) -> None:
+def test_the_comparison_can_fail() -> None:
     """What keras-hub does, no accents stripped, is seen to be another tokenizer."""
     folder = vocabulary_folder("nano_uncased")
     ours = load_tokenizer(folder)
     ours.rust.normalizer.strip_accents = False
     with pytest.raises(AssertionError, match="Café"):
         assert_equal_to(original("BertTokenizer", folder), ours, 512)
+
+
+def test_cased_words_stay_apart(cased: Path) -> None:
+    table = load_tokenizer(cased).encode(["Café Cafe cafe"], None, Tokens())
+    assert rows(table) == [[2, 5, 6, 7, 3]]
+
+
+class TestRealReviews:
+    """tools/comparisons/tokenization.py, with which tools/parity.py measures."""
+
+    @pytest.fixture
+    def reviews(self, real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        monkeypatch.setenv("ZOO_CACHE", str(real_cache))
+        return load_dataset(recipes.load("quickstart"))[0].train.texts
+
+    @pytest.mark.parametrize("kind", tokenization.KINDS)
+    def test_some(self, kind: str, reviews: list[str], tmp_path: Path) -> None:
+        found = tokenization.compare(kind, reviews[:300], perturb=False, folder=tmp_path)
+        assert (found.differing, found.example) == (0, None)
+        assert found.compared > 6 * 300
+
+    @pytest.mark.parametrize("kind", tokenization.KINDS)
+    def test_a_damaged_vocabulary_is_seen(self, kind: str, reviews: list[str], tmp_path: Path) -> None:
+        found = tokenization.compare(kind, reviews[:100], perturb=True, folder=tmp_path)
+        assert 0 < found.differing < found.compared
+        assert found.example is not None
+        assert "expected" in found.example
+
+    def test_a_wrong_truncation_is_seen(
+        self, reviews: list[str], minilm: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        theirs, ours = original("BertTokenizer", minilm), load_tokenizer(minilm)
+        monkeypatch.setattr(tokens, "_budgets", lambda a, b, room, _: (min(a, room), min(b, room - min(a, room))))
+        wrong = [what for what, found, expected in differences(theirs, ours, reviews[:20]) if found != expected]
+        assert any("longest_first" in what for what in wrong)
+        assert any("only_first" in what for what in wrong)
+        assert all(" with " in what for what in wrong)  # single texts are cut as before
+
+    def test_without_the_real_vocabulary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+        with pytest.raises(EnvironmentFault, match="minilm_l6_en_uncased: not in the cache"):
+            tokenization.compare("distilbert", [], perturb=False, folder=tmp_path)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("kind", tokenization.KINDS)
+    def test_all(self, kind: str, reviews: list[str], tmp_path: Path) -> None:
+        found = tokenization.compare(kind, reviews[:5000], perturb=False, folder=tmp_path)
+        assert (found.differing, found.example) == (0, None)
+        assert found.compared > 6 * 5000
 
 
 class TestTruncation:
@@ -155,6 +200,73 @@ class TestTruncation:
         config = Tokens(max_length=8, truncation=truncation)  # type: ignore[arg-type]
         (row,) = rows(tokenizer.encode([self.text], ["k l"], config))
         assert tokenizer.pieces(row) == ["[CLS]", *kept.split(), "[SEP]", "k", "l", "[SEP]"]
+
+    @pytest.mark.parametrize(
+        ("truncation", "pair_truncation", "expected"),
+        [
+            ("head", "longest_first", "a b | k l"),
+            ("head", "only_first", "a | k l m"),
+            ("head", "only_second", "a b c | k"),
+            ("tail", "longest_first", "b c | l m"),
+            ("tail", "only_first", "c | k l m"),
+            ("tail", "only_second", "a b c | m"),
+            ("head_tail", "longest_first", "a c | k m"),
+            ("head_tail", "only_first", "a | k l m"),
+            ("head_tail", "only_second", "a b c | k"),
+        ],
+    )
+    def test_which_of_a_pair_gives_way(self, truncation: str, pair_truncation: str, expected: str) -> None:
+        tokenizer = nano()
+        how = {"truncation": truncation, "pair_truncation": pair_truncation}
+        if truncation == "head_tail":
+            how |= {"head": 1}  # type: ignore[dict-item]
+        table = tokenizer.encode(["a b c"], ["k l m"], Tokens(max_length=7, **how))  # type: ignore[arg-type]
+        first, second = expected.split(" | ")
+        assert tokenizer.pieces(rows(table)[0]) == ["[CLS]", *first.split(), "[SEP]", *second.split(), "[SEP]"]
+        assert table.second.tolist() == [len(first.split()) + 2]
+        assert (table.full.tolist(), table.truncated) == ([9], 1)
+
+    @pytest.mark.parametrize("pair_truncation", ["only_first", "only_second"])
+    def test_a_single_text_is_cut_all_the_same(self, pair_truncation: str) -> None:
+        config = Tokens(max_length=8, pair_truncation=pair_truncation)  # type: ignore[arg-type]
+        assert rows(nano().encode([self.text], None, config)) == rows(
+            nano().encode([self.text], None, Tokens(max_length=8))
+        )
+
+    @pytest.mark.parametrize(
+        ("pair_truncation", "texts", "pairs", "message"),
+        [
+            (
+                "only_first",
+                ["a", "a b c"],
+                ["k", "k l m n"],
+                "row train/7: its texts have 3 and 4 tokens, and the second one alone leaves no room for the first "
+                "one, which tokens.pair_truncation: only_first cuts; expected second texts of less than 4 tokens: set "
+                "tokens.max_length to 8 or more, or tokens.pair_truncation=longest_first",
+            ),
+            (
+                "only_second",
+                ["a", "a b c d e"],
+                ["k", ""],
+                "row train/7: its texts have 5 and 0 tokens, and the first one alone leaves no room for the second "
+                "one, which tokens.pair_truncation: only_second cuts; expected first texts of less than 4 tokens: set "
+                "tokens.max_length to 9 or more, or tokens.pair_truncation=longest_first",
+            ),
+        ],
+    )
+    def test_nothing_would_be_left(
+        self, pair_truncation: str, texts: list[str], pairs: list[str], message: str
+    ) -> None:
+        config = Tokens(max_length=7, pair_truncation=pair_truncation)  # type: ignore[arg-type]
+        with pytest.raises(DataError) as caught:
+            nano().encode(texts, pairs, config, ids=["train/3", "train/7"])
+        assert str(caught.value) == message
+        with pytest.raises(DataError, match="row 1: "):
+            nano().encode(texts, pairs, config)
+        # The repair that it names is one.
+        repaired = int(message.split("max_length to ")[1].split()[0])
+        nano().encode(texts, pairs, config.model_copy(update={"max_length": repaired}))
+        nano().encode(texts, pairs, config.model_copy(update={"pair_truncation": "longest_first"}))
 
     @pytest.mark.parametrize("truncation", ["head", "tail", "head_tail"])
     def test_no_row_is_longer_than_it_may_be(self, truncation: str) -> None:
@@ -203,14 +315,6 @@ class TestTable:
         assert done == [2, 2, 1]
         assert [row[3] for row in rows(table)] == [row[1] for row in rows(nano().encode("fghij", None, Tokens()))]
 
-    def test_json_round_trip(self) -> None:
-        for name in ("nano_uncased", "nano_bpe"):
-            tokenizer = load_tokenizer(vocabulary_folder(name))
-            again = Tokenizer.from_json(tokenizer.to_json())
-            config = Tokens(max_length=64)
-            assert rows(again.encode(HARD, None, config)) == rows(tokenizer.encode(HARD, None, config))
-            assert again.specials == tokenizer.specials
-
 
 class TestCache:
     texts = ("a b c", "d e", "f")
@@ -243,6 +347,7 @@ class TestCache:
             (texts, None, Tokens(max_length=5)),
             (texts, None, Tokens(max_length=4, truncation="tail")),
             (texts, None, Tokens(max_length=4, truncation="head_tail", head=1)),
+            (texts, None, Tokens(max_length=4, pair_truncation="only_first")),
             (texts, ["", "", ""], Tokens(max_length=4)),
             (("a b cd", " e", "f"), None, Tokens(max_length=4)),
             (texts[:2], None, Tokens(max_length=4)),
@@ -265,6 +370,12 @@ class TestCache:
         tables = encode_splits(nano(), data, Tokens())
         assert {name: len(table) for name, table in tables.items()} == {"train": 2, "validation": 1, "test": 1}
 
+    def test_a_refused_row_is_called_by_its_place_in_the_file(self) -> None:
+        split = Split(texts=["a", "b"], pairs=["c", "d e"], labels=np.zeros(2, np.int32), ids=["train/5", "train/9"])
+        data = Dataset(train=split, validation=split, test=split, label_names=("x", "y"), sha256="", notes=())
+        with pytest.raises(DataError, match="row train/9: its texts have 1 and 2 tokens"):
+            encode_splits(nano(), data, Tokens(max_length=5, pair_truncation="only_first"))
+
 
 def test_doubts() -> None:
     config = Tokens(max_length=4)
@@ -278,85 +389,6 @@ def test_doubts() -> None:
         "25% of the validation rows are cut at tokens.max_length: 4",
         "50% of the test tokens are unknown to the vocabulary: is it the right one?",
     ]
-
-
-class TestVocabularyFromDisk:
-    word_piece = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cafe", "Cafe")
-
-    def write(self, path: Path, entries: tuple[str, ...] = word_piece) -> Path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(entries) + "\n", encoding="utf-8")
-        return path
-
-    def ids(self, tokenizer: Tokenizer) -> list[int]:
-        return rows(tokenizer.encode(["Café"], None, Tokens()))[0]
-
-    def test_a_file_and_what_is_said_of_it(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path / "vocab.txt")
-        assert self.ids(load_tokenizer(path, uncased=True)) == [2, 5, 3]
-        assert self.ids(load_tokenizer(path, uncased=False)) == [2, 1, 3]
-        assert self.ids(load_tokenizer(path)) == [2, 1, 3]  # it has a capital, so it is cased
-
-    def test_lower_case_is_seen_from_the_vocabulary(self, tmp_path: Path) -> None:
-        assert self.ids(load_tokenizer(self.write(tmp_path / "vocab.txt", self.word_piece[:-1]))) == [2, 5, 3]
-
-    @pytest.mark.parametrize(("lowercase", "expected"), [(True, [2, 5, 3]), (False, [2, 1, 3])])
-    def test_keras_layout(self, tmp_path: Path, lowercase: bool, expected: list[int]) -> None:
-        self.write(tmp_path / "assets" / "tokenizer" / "vocabulary.txt")
-        settings = {"class_name": "BertTokenizer", "config": {"lowercase": lowercase}}
-        (tmp_path / "tokenizer.json").write_text(json.dumps(settings))
-        assert self.ids(load_tokenizer(tmp_path)) == expected
-
-    def test_keras_layout_of_roberta(self, tmp_path: Path) -> None:
-        assets = tmp_path / "assets" / "tokenizer"
-        assets.mkdir(parents=True)
-        source = vocabulary_folder("nano_bpe")
-        shutil.copy(source / "vocab.json", assets / "vocabulary.json")
-        shutil.copy(source / "merges.txt", assets / "merges.txt")
-        (tmp_path / "tokenizer.json").write_text('{"class_name": "RobertaTokenizer", "config": {}}')
-        config = Tokens(max_length=64)
-        expected = rows(load_tokenizer(source).encode(HARD, None, config))
-        assert rows(load_tokenizer(tmp_path).encode(HARD, None, config)) == expected
-
-    def test_tokenizer_json(self, tmp_path: Path) -> None:
-        (tmp_path / "tokenizer.json").write_text(nano().to_json(), encoding="utf-8")
-        config = Tokens(max_length=64)
-        expected = rows(nano().encode(HARD, None, config))
-        for path in (tmp_path, tmp_path / "tokenizer.json"):
-            assert rows(load_tokenizer(path).encode(HARD, None, config)) == expected
-
-    def test_nothing_there(self, tmp_path: Path) -> None:
-        with pytest.raises(EnvironmentFault, match=r"no vocabulary there, expected tokenizer\.json"):
-            load_tokenizer(tmp_path)
-
-    def test_special_tokens_missing(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path / "vocab.txt", ("[PAD]", "[UNK]", "a"))
-        with pytest.raises(EnvironmentFault, match=r"\[CLS\], \[SEP\] missing"):
-            load_tokenizer(path)
-
-    def test_bpe_without_merges(self, tmp_path: Path) -> None:
-        shutil.copy(vocabulary_folder("nano_bpe") / "vocab.json", tmp_path / "vocab.json")
-        with pytest.raises(EnvironmentFault, match=r"merges.txt: missing, expected beside vocab.json"):
-            load_tokenizer(tmp_path)
-
-    def test_bpe_without_special_tokens(self, tmp_path: Path) -> None:
-        (tmp_path / "vocab.json").write_text('{"a": 0, "<pad>": 1}')
-        (tmp_path / "merges.txt").write_text("")
-        with pytest.raises(EnvironmentFault, match="<s>, </s>, <unk> missing"):
-            load_tokenizer(tmp_path)
-
-    def test_damaged_json(self, tmp_path: Path) -> None:
-        (tmp_path / "vocab.json").write_text('{"a": ')
-        with pytest.raises(EnvironmentFault, match="not valid JSON"):
-            load_tokenizer(tmp_path)
-
-    def test_a_tokenizer_of_another_kind(self, tmp_path: Path) -> None:
-        value = json.loads(nano().to_json())
-        value["added_tokens"] = []
-        value["model"]["vocab"] = {"[UNK]": 0, "a": 1}
-        (tmp_path / "tokenizer.json").write_text(json.dumps(value))
-        with pytest.raises(EnvironmentFault, match=r"neither \[CLS\]"):
-            load_tokenizer(tmp_path)
 
 
 def test_half_a_character_is_refused() -> None:

@@ -1,31 +1,28 @@
 """Texts to token ids, by the Rust `tokenizers` library.
 
 In come a folder or file that holds a vocabulary, and a split's texts; out come a `Tokenizer` and a
-`TokenTable`: all rows in one flat array, special tokens and truncation done. Refused: a folder
-without a vocabulary, a vocabulary without the special tokens of its kind.
-
-The normaliser is that of the original BERT (accents stripped where the vocabulary is uncased), which
-keras-hub's own WordPiece leaves out; see docs/decisions/0002.
+`TokenTable`: all rows in one flat array, special tokens and truncation done. Refused: what
+vocabulary.py refuses, a vocabulary without the tokens that frame a row, a pair that the recipe's
+truncation cannot shorten. Equality with transformers is shown by tools/comparisons/tokenization.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import tokenizers
 from tokenizers import Tokenizer as RustTokenizer
-from tokenizers import models, normalizers, pre_tokenizers
 
 from zoo.data.dataset import SPLITS, Dataset
 from zoo.data.sources import cache_folder
 from zoo.data.storage import write_atomically
+from zoo.data.vocabulary import read_vocabulary
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
@@ -116,6 +113,7 @@ class Tokenizer:
         config: Tokens,
         *,
         progress: Callable[[int], None] | None = None,
+        ids: Sequence[str] | None = None,
     ) -> TokenTable:
         """Tokenize all rows.
 
@@ -124,24 +122,31 @@ class Tokenizer:
             pairs: second text of each row, or None.
             config: length and truncation.
             progress: called with the number of rows done since the last call.
+            ids: what an error calls each row; None counts them from 0.
+
+        Raises:
+            DataError: a text is not Unicode, or a pair is too long and the text that has to give way would vanish.
         """
         start, end = self.specials.start, self.specials.end
         middle = self.specials.between if pairs is not None else ()
         room = config.max_length - 2 - len(middle)
+        strategy = config.pair_truncation if pairs is not None else "longest_first"
         flat = array("i")
         offsets = np.zeros(len(texts) + 1, np.int64)
         second = np.zeros(len(texts), np.int32)
         full = np.zeros(len(texts), np.int32)
         for index, (a, b) in enumerate(self._raw(texts, pairs, progress)):
-            keep_a, keep_b = _budgets(len(a), len(b), room)
+            kept = _budgets(len(a), len(b), room, strategy)
+            if kept is None:
+                raise DataError(_too_long(ids[index] if ids else str(index), len(a), len(b), room, config))
             full[index] = len(a) + len(b) + config.max_length - room
-            a, b = _cut(a, keep_a, config), _cut(b, keep_b, config)
+            a, b = _cut(a, kept[0], config), _cut(b, kept[1], config)
             flat.extend((start, *a, *middle, *b, end))
             offsets[index + 1] = len(flat)
             # Hugging Face counts the first separator to segment 0.
             second[index] = 2 + len(a) if pairs is not None else 2 + len(a) + len(b)
-        ids = np.frombuffer(flat, np.int32) if flat else np.zeros(0, np.int32)
-        return TokenTable(ids=ids, offsets=offsets, second=second, full=full, pad=self.specials.pad)
+        tokens = np.frombuffer(flat, np.int32) if flat else np.zeros(0, np.int32)
+        return TokenTable(ids=tokens, offsets=offsets, second=second, full=full, pad=self.specials.pad)
 
     def _raw(
         self, texts: Sequence[str], pairs: Sequence[str] | None, progress: Callable[[int], None] | None
@@ -174,12 +179,28 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _budgets(a: int, b: int, room: int) -> tuple[int, int]:
-    """Tokens that each of a pair may keep: the longer one gives way first, as Hugging Face's longest_first."""
+def _budgets(
+    a: int, b: int, room: int, strategy: Literal["longest_first", "only_first", "only_second"]
+) -> tuple[int, int] | None:
+    """Tokens that each text of a row may keep, None where the one to be cut would vanish; as transformers decides."""
     if a + b <= room:
         return a, b
+    if strategy == "only_first":
+        return (room - b, b) if b < room else None
+    if strategy == "only_second":
+        return (a, room - a) if a < room else None
     shorter = min(a, b, room // 2)
     return (room - shorter, shorter) if a > b else (shorter, room - shorter)
+
+
+def _too_long(row: str, a: int, b: int, room: int, config: Tokens) -> str:
+    cut, kept, count = ("first", "second", b) if config.pair_truncation == "only_first" else ("second", "first", a)
+    return (
+        f"row {row}: its texts have {a} and {b} tokens, and the {kept} one alone leaves no room for the {cut} one, "
+        f"which tokens.pair_truncation: {config.pair_truncation} cuts; expected {kept} texts of less than {room} "
+        f"tokens: set tokens.max_length to {config.max_length - room + count + 1} or more, or "
+        "tokens.pair_truncation=longest_first"
+    )
 
 
 def _cut(ids: list[int], budget: int, config: Tokens) -> list[int]:
@@ -200,6 +221,7 @@ def encode_cached(
     config: Tokens,
     *,
     progress: Callable[[int], None] | None = None,
+    ids: Sequence[str] | None = None,
 ) -> TokenTable:
     """`Tokenizer.encode`, kept on disk under a hash of the tokenizer, the settings and the texts."""
     path = cache_folder() / "tokens" / f"{_content_key(tokenizer, texts, pairs, config)}.npz"
@@ -215,7 +237,7 @@ def encode_cached(
         if progress is not None:
             progress(len(table))
         return table
-    table = tokenizer.encode(texts, pairs, config, progress=progress)
+    table = tokenizer.encode(texts, pairs, config, progress=progress, ids=ids)
     with write_atomically(path) as stream:
         np.savez(stream, ids=table.ids, offsets=table.offsets, second=table.second, full=table.full)
     return table
@@ -227,7 +249,7 @@ def encode_splits(
     """The tables of train, validation and test, by name; `progress` is called with the number of rows done."""
     splits = {name: getattr(dataset, name) for name in SPLITS}
     return {
-        name: encode_cached(tokenizer, split.texts, split.pairs, config, progress=progress)
+        name: encode_cached(tokenizer, split.texts, split.pairs, config, progress=progress, ids=split.ids)
         for name, split in splits.items()
     }
 
@@ -258,104 +280,9 @@ def _content_key(tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str
     return digest.hexdigest()
 
 
-# --- a vocabulary from disk ---------------------------------------------------------------------
-
-
 def load_tokenizer(path: Path, *, uncased: bool | None = None) -> Tokenizer:
-    """Build the tokenizer of a vocabulary.
-
-    Args:
-        path: a tokenizer.json, a vocab.txt, or a folder in Hugging Face's or Keras's layout.
-        uncased: whether the vocabulary is lower-case; None reads it from the folder's own settings,
-            and failing these from the vocabulary itself.
-
-    Raises:
-        EnvironmentFault: nothing there that is a vocabulary, or one without its special tokens.
-    """
-    folder = path if path.is_dir() else path.parent
-    assets = folder / "assets" / "tokenizer"
-    candidates = [path] if path.is_file() else []
-    candidates += [f for d in (folder, assets) for f in (d / "vocab.txt", d / "vocabulary.txt") if path.is_dir()]
-    candidates += [f for d in (folder, assets) for f in (d / "vocab.json", d / "vocabulary.json") if path.is_dir()]
-    hub = folder / "tokenizer.json"
-    if path.is_dir() and hub.is_file() and "model" in _read_json(hub):  # Keras's tokenizer.json holds settings alone
-        candidates.insert(0, hub)
-    found = next((f for f in candidates if f.is_file()), None)
-    if found is None:
-        raise EnvironmentFault(
-            f"{path}: no vocabulary there, expected tokenizer.json, vocab.txt, or vocab.json with merges.txt"
-        )
-    if found.name.endswith(".txt"):
-        return Tokenizer(_word_piece(found, _settings(folder), uncased))
-    if "model" in _read_json(found):
-        return Tokenizer(RustTokenizer.from_file(str(found)))
-    return Tokenizer(_byte_level_bpe(found, found.with_name("merges.txt")))
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EnvironmentFault(f"{path}: not valid JSON ({error}): fetch it again") from error
-    return value if isinstance(value, dict) else {}
-
-
-def _settings(folder: Path) -> dict[str, Any]:
-    """do_lower_case, strip_accents and tokenize_chinese_chars of the folder, where it says them."""
-    hub, keras = folder / "tokenizer_config.json", folder / "tokenizer.json"
-    if hub.is_file():
-        return _read_json(hub)
-    if keras.is_file():
-        config = _read_json(keras).get("config", {})
-        return {"do_lower_case": config["lowercase"]} if "lowercase" in config else {}
-    return {}
-
-
-def _word_piece(vocabulary: Path, settings: dict[str, Any], uncased: bool | None) -> RustTokenizer:
-    entries = vocabulary.read_text(encoding="utf-8").splitlines()
-    missing = [token for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]") if token not in entries]
-    if missing:
-        raise EnvironmentFault(
-            f"{vocabulary}: {', '.join(missing)} missing, expected BERT's vocabulary, a token a line"
-        )
-    lowercase = settings.get("do_lower_case", uncased)
-    if lowercase is None:
-        lowercase = not any(entry[:1].isupper() for entry in entries)
-    rust = RustTokenizer(models.WordPiece(dict(map(reversed, enumerate(entries))), unk_token="[UNK]"))  # type: ignore[arg-type]
-    rust.normalizer = normalizers.BertNormalizer(
-        clean_text=True,
-        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
-        strip_accents=settings.get("strip_accents"),  # None: as `lowercase`, like the original
-        lowercase=lowercase,
-    )
-    rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    cls, sep = "[CLS]", "[SEP]"
-    rust.add_special_tokens([t for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if t in entries])
-    rust.post_processor = tokenizers.processors.TemplateProcessing(
-        single=f"{cls} $A {sep}",
-        pair=f"{cls} $A {sep} $B:1 {sep}:1",
-        special_tokens=[(cls, entries.index(cls)), (sep, entries.index(sep))],
-    )
-    rust.decoder = tokenizers.decoders.WordPiece()
-    return rust
-
-
-def _byte_level_bpe(vocabulary: Path, merges: Path) -> RustTokenizer:
-    if not merges.is_file():
-        raise EnvironmentFault(f"{merges}: missing, expected beside {vocabulary.name}")
-    entries = _read_json(vocabulary)
-    missing = [token for token in ("<s>", "</s>", "<pad>", "<unk>") if token not in entries]
-    if missing:
-        raise EnvironmentFault(f"{vocabulary}: {', '.join(missing)} missing, expected a RoBERTa vocabulary")
-    rust = RustTokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
-    rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    rust.decoder = tokenizers.decoders.ByteLevel()
-    rust.post_processor = tokenizers.processors.RobertaProcessing(
-        ("</s>", entries["</s>"]), ("<s>", entries["<s>"]), trim_offsets=True, add_prefix_space=False
-    )
-    rust.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"])
-    rust.add_special_tokens([tokenizers.AddedToken("<mask>", lstrip=True)])
-    return rust
+    """The tokenizer of a vocabulary on disk; see `read_vocabulary` for what it takes and refuses."""
+    return Tokenizer(read_vocabulary(path, uncased=uncased))
 
 
 def _specials(rust: RustTokenizer) -> Specials:
