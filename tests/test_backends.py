@@ -17,6 +17,7 @@ import pytest
 from filelock import FileLock
 
 import recipes
+import zoo
 from zoo.data.dataset import load_dataset
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,7 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-PARTS = {"model": ("model", "build"), "training": ("training", "runs"), "recipes": ("recipes",)}
+PARTS = {"model": ("model", "build"), "training": ("training", "dropout", "runs"), "recipes": ("recipes",)}
 """What one process checks: each costs an import of Keras."""
 
 
@@ -141,3 +142,42 @@ def test_a_run_predicts_the_same_on_every_backend(shared: Path, tmp_path: Path) 
             assert found[backend].shape == (len(texts), 2)
             np.testing.assert_allclose(found[backend], found[trained_on], rtol=0, atol=1e-4)
         assert np.ptp(found[trained_on][:, 0]) > 0.3  # the texts are told apart at all
+
+
+STOPPED = """
+import json, sys, recipes, zoo
+from zoo.results.screen import Screen
+
+class Stopping(Screen):
+    def on_step(self, step, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+try:
+    recipe = recipes.load("quickstart", profile="smoke", overrides=json.loads(sys.argv[2]))
+    zoo.train(recipe, sys.argv[1], screen=Stopping())
+except KeyboardInterrupt:
+    sys.exit(0)
+sys.exit("it was not stopped")
+"""
+
+
+@pytest.mark.parametrize("masks", ["portable", "native"])
+def test_a_run_goes_on_on_another_backend(shared: Path, tmp_path: Path, masks: str) -> None:
+    """How far it then is from the uninterrupted run is measured by tools/parity.py."""
+    out = tmp_path / "run"
+    changes = {"training.epochs": 4, "training.dropout_masks": masks}
+    begun = [sys.executable, "-c", STOPPED, str(out), json.dumps(changes)]
+    finish(subprocess.Popen(begun, env=environment("torch", shared), **PIPES))
+    call = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(out), "--resume"]
+    call += [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    told = finish(subprocess.Popen(call, env=environment("tensorflow", shared), **PIPES))
+    note = "the run was begun on torch and goes on on tensorflow"
+    if masks == "native":
+        note += ", which draws dropout in its own way (training.dropout_masks: portable would not)"
+    assert f"{note}\n" in told
+    assert "goes on after step 22 of 44" in told
+    assert f"{note}\n" in (out / "log.txt").read_text()
+    run = zoo.load_run(out)
+    assert (run.folder.run["status"], run.folder.run["backend"]) == ("done", "tensorflow")
+    assert [row["epoch"] for row in run.history if row["kind"] == "epoch"] == [1, 2, 3, 4]

@@ -59,6 +59,9 @@ LONG = (
     "KERAS_BACKEND=torch python -m zoo.run imdb_distilbert --profile cpu --out runs/imdb-torch",
     "python -m zoo.check my.yaml",
     "python -m zoo.run my.yaml --profile quick",
+    "python tools/parity.py",
+    "python tools/parity.py --perturb",
+    "python tools/parity.py --small",
 )
 
 

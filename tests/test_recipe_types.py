@@ -92,7 +92,7 @@ def test_lists_become_tuples() -> None:
         ("training.optimizer.layer_decay", float("nan"), "got .nan, expected a number above 0 and at most 1"),
         ("training.optimizer.weight_decay", float("inf"), "got .inf, expected a number of at least 0"),
         ("training.schedule.warmup", 500, "got 500, expected a number of at least 0 and below 1"),
-        ("model.head.dropout", 1, "got 1, expected a number of at least 0 and below 1"),
+        ("model.head.dropout", 1, "got 1, expected a number of at least 0 and below 1, or null"),
         ("model.backbone.dropout", float("nan"), "got .nan, expected a number of at least 0 and below 1, or null"),
         ("data.validation.fraction", 1.5, "got 1.5, expected a number above 0 and below 1"),
         ("tokens.max_length", 100000, "got 100000, expected a whole number of at least 4 and at most 8192"),

@@ -33,18 +33,24 @@ def build(recipe: Recipe) -> Any:
     """
     backend = activate(recipe.backend)
     bring(recipe)
+    if recipe.data.files is not None and recipe.data.files.label_names is None:
+        _, recipe = load_dataset(recipe)  # which names the classes that it finds
     wanted = recipe.model.backbone
     checkpoint = locate_backbone(wanted) if wanted.preset else None
     tokenizer = load_tokenizer(locate_vocabulary(wanted))
     blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=_classes(recipe))
     precision = choose_precision(recipe.training.precision, backend)
-    return build_model(blueprint, checkpoint=checkpoint, seed=recipe.seed, precision=precision)
+    return build_model(
+        blueprint,
+        checkpoint=checkpoint,
+        seed=recipe.seed,
+        precision=precision,
+        dropout_masks=recipe.training.dropout_masks,
+    )
 
 
 def _classes(recipe: Recipe) -> int:
-    """Number of classes; own files are read only where the recipe does not name the labels."""
-    if recipe.data.dataset is not None:
-        return len(dataset_card(recipe.data.dataset).label_names)
+    """Number of classes of a recipe that names them."""
     if recipe.data.files is not None and recipe.data.files.label_names is not None:
         return len(recipe.data.files.label_names)
-    return len(load_dataset(recipe)[0].label_names)
+    return len(dataset_card(str(recipe.data.dataset)).label_names)

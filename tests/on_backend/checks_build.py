@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from nano import (
     FAMILIES,
+    TOLERANCE,
+    blueprint_of,
     call,
+    changed,
     checkpoint,
     classifier_of,
     drawn,
@@ -26,11 +29,25 @@ from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.model import heads, inference, weights
 from zoo.model.builder import Blueprint, assemble_model, plan
-from zoo.model.checkpoints import read_config
 from zoo.model.saved import ModelCard, load_card, load_model, save_model
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")
+
+
+def planned(changes: dict[str, Any], classes: int = 2, tokenizer: str = "nano_uncased") -> Blueprint:
+    recipe = nano_recipe(changes)
+    loaded = load_tokenizer(vocabulary_folder(tokenizer))
+    wanted = recipe.model.backbone
+    found = checkpoint(Path(wanted.preset), wanted.family) if wanted.preset else None
+    return plan(recipe, checkpoint=found, tokenizer=loaded, classes=classes)
+
+
+def rates(folder: Path | None, family: str = "bert", changes: dict[str, Any] | None = None) -> tuple[float | None, ...]:
+    """Of hidden dropout, of attention dropout, before the last layer."""
+    preset = {} if folder is None else {"model.backbone": {"family": family, "preset": str(folder)}}
+    found = planned(preset | (changes or {}), tokenizer="nano_bpe" if family == "roberta" else "nano_uncased")
+    return found.backbone.dropout, found.backbone.attention_dropout, found.head.dropout
 
 
 class TestBuild:
@@ -85,30 +102,147 @@ class TestBuild:
         model = zoo.build(recipes.load("imdb_bert", profile="smoke"))
         assert model.count_params() > 10_000
 
-    def planned(self, changes: dict[str, Any], classes: int = 2, tokenizer: str = "nano_uncased") -> Blueprint:
-        recipe = nano_recipe(changes)
-        loaded = load_tokenizer(vocabulary_folder(tokenizer))
-        wanted = recipe.model.backbone
-        found = checkpoint(Path(wanted.preset), wanted.family) if wanted.preset else None
-        return plan(recipe, checkpoint=found, tokenizer=loaded, classes=classes)
-
     def test_binary_head_on_three_classes(self) -> None:
         with pytest.raises(RecipeError, match=r"model\.head\.type: got binary, but the data has 3 classes"):
-            self.planned({"model.head.type": "binary"}, classes=3)
+            planned({"model.head.type": "binary"}, classes=3)
 
     def test_rows_longer_than_the_positions(self, references: Path) -> None:
         preset = {"family": "roberta", "preset": str(references / "roberta-gelu")}
         with pytest.raises(RecipeError, match=r"tokens\.max_length: got 33, but the backbone has 32 positions"):
-            self.planned({"model.backbone": preset, "tokens.max_length": 33}, tokenizer="nano_bpe")
+            planned({"model.backbone": preset, "tokens.max_length": 33}, tokenizer="nano_bpe")
 
     def test_vocabulary_larger_than_the_embeddings(self, references: Path) -> None:
         preset = {"family": "bert", "preset": str(references / "bert-gelu")}
         with pytest.raises(EnvironmentFault, match="the vocabulary has 661 entries and the backbone embeds 459"):
-            self.planned({"model.backbone": preset}, tokenizer="nano_bpe")
+            planned({"model.backbone": preset}, tokenizer="nano_bpe")
 
 
 HEAD_CRC = 4082283250
 """Of the head's weights at seed 5, [8, 2] float32 in C order. It must never change: runs could not be repeated."""
+
+
+class TestDropout:
+    BERT: ClassVar = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3}
+    DISTILBERT: ClassVar = {"dropout": 0.2, "attention_dropout": 0.3, "seq_classif_dropout": 0.4}
+
+    @pytest.mark.parametrize(
+        ("source", "family", "config", "expected"),
+        [
+            ("bert", "bert", BERT, (0.2, 0.3, 0.2)),
+            ("bert", "bert", BERT | {"classifier_dropout": 0.4}, (0.2, 0.3, 0.4)),
+            ("bert", "bert", BERT | {"classifier_dropout": 0.0}, (0.2, 0.3, 0.0)),
+            ("roberta", "roberta", BERT | {"classifier_dropout": 0.4}, (0.2, 0.3, 0.4)),
+            ("distilbert", "distilbert", DISTILBERT, (0.2, 0.3, 0.4)),
+            # Keys of the other architecture say nothing.
+            ("bert", "distilbert", BERT | DISTILBERT | {"dropout": 0.6, "attention_dropout": 0.6}, (0.2, 0.3, 0.2)),
+            ("distilbert", "distilbert", BERT | {"classifier_dropout": 0.6}, (0.1, 0.1, 0.2)),
+        ],
+    )
+    def test_is_the_checkpoints(
+        self, references: Path, tmp_path: Path, source: str, family: str, config: dict[str, float], expected: Any
+    ) -> None:
+        assert rates(changed(references / f"{source}-gelu", tmp_path, config), family) == expected
+
+    def test_of_a_fresh_backbone(self) -> None:
+        assert rates(None) == (0.1, 0.1, 0.1)
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"model.backbone.dropout": 0.0}, (0.0, 0.0, 0.2)),
+            ({"model.backbone.attention_dropout": 0.0}, (0.2, 0.0, 0.2)),
+            ({"model.backbone.dropout": 0.5, "model.backbone.attention_dropout": 0.6}, (0.5, 0.6, 0.2)),
+            ({"model.head.dropout": 0.0}, (0.2, 0.3, 0.0)),
+        ],
+    )
+    def test_the_recipe_comes_first(
+        self, references: Path, tmp_path: Path, changes: dict[str, float], expected: Any
+    ) -> None:
+        assert rates(changed(references / "bert-gelu", tmp_path, self.BERT), changes=changes) == expected
+
+
+class TestHeadOfACheckpoint:
+    def planned(self, folder: Path, head: dict[str, Any] | None = None, family: str = "bert") -> Blueprint:
+        changes = {f"model.head.{key}": value for key, value in {"init": "checkpoint", **(head or {})}.items()}
+        return planned({"model.backbone": {"family": family, "preset": str(folder)}, **changes})
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_classes_are_put_into_the_datas_order(self, references: Path, family: str) -> None:
+        """The checkpoint's classes are POSITIVE and NEGATIVE, the data's negative and positive."""
+        folder = references / f"{family}-two"
+        preset = {"family": family, "preset": str(folder)}
+        model = zoo.build(nano_recipe({"model.backbone": preset, "model.head.init": "checkpoint"}))
+        reference = np.load(folder / "reference.npz")
+        ours = inference.to_host(call(model, inputs_of(reference)))
+        np.testing.assert_allclose(ours, reference["logits"][:, ::-1], rtol=0, atol=TOLERANCE)
+        assert np.abs(ours - reference["logits"]).max() > 0.1  # they are told apart at all
+
+    @pytest.mark.parametrize(
+        ("names", "labels", "rows"),
+        [
+            (("Negative", "POSITIVE"), None, (0, 1)),
+            (("positive", "negative"), None, (1, 0)),
+            (("LABEL_0", "LABEL_1"), None, (0, 1)),
+            (("LABEL_0", "LABEL_1"), ["LABEL_1", "LABEL_0"], (1, 0)),
+            (("0", "1"), None, (0, 1)),
+            (("good", "bad"), ["bad", "good"], (1, 0)),
+            (("positive", "negative"), ["Positive", "Negative"], (0, 1)),  # as told, whatever the words
+        ],
+    )
+    def test_order(self, references: Path, tmp_path: Path, names: Any, labels: Any, rows: Any) -> None:
+        folder = changed(references / "bert-two", tmp_path, {"id2label": dict(enumerate(names))})
+        assert self.planned(folder, {"checkpoint_labels": labels}).head_rows == rows
+
+    @pytest.mark.parametrize("names", [None, {}])
+    def test_without_names(self, references: Path, tmp_path: Path, names: dict[int, str] | None) -> None:
+        assert self.planned(changed(references / "bert-two", tmp_path, {"id2label": names})).head_rows == (0, 1)
+
+    def test_the_seeds_head_has_no_order(self, references: Path) -> None:
+        assert self.planned(references / "bert-five", {"init": "seed"}).head_rows is None
+
+    @pytest.mark.parametrize(
+        ("kind", "config", "head", "match"),
+        [
+            ("two", {"id2label": {0: "NEG", 1: "POS"}}, {}, "calls its classes NEG, POS and the data negative, posit"),
+            ("two", {"id2label": {0: "LABEL_1", 1: "LABEL_0"}}, {}, "calls its classes LABEL_1, LABEL_0"),
+            ("two", {"id2label": {0: "positive", 1: "Positive"}}, {}, "calls its classes positive, Positive"),
+            ("two", {}, {"checkpoint_labels": ["bad", "good"]}, "got bad, good, expected the classes of .* POSITIVE, "),
+            ("two", {"id2label": {1: "a", 2: "b"}}, {}, "has an id2label that does not number its classes"),
+            ("five", {}, {}, "has 5 classes and the data 2: use init: seed"),
+            ("one", {}, {}, "has 1 class and the data 2: use init: seed"),
+            ("two", {}, {"type": "binary"}, "got binary, but the head of .* has 2 classes: use type: classifier"),
+            ("one", {"problem_type": None}, {"type": "binary"}, r"trained for regression \(one logit and no problem_t"),
+            ("one", {"problem_type": "regression"}, {"type": "binary"}, "trained for regression, expected multi_label"),
+            ("one", {"id2label": {0: "negative"}}, {"type": "binary"}, "classes negative and the data positive"),
+            ("two", {"problem_type": "multi_label_classification"}, {}, "for multi_label_classification, expected si"),
+            ("masked", {}, {}, "was written by BertForMaskedLM, expected a model for sequence classification"),
+        ],
+    )
+    def test_refused(
+        self, references: Path, tmp_path: Path, kind: str, config: dict[str, Any], head: dict[str, Any], match: str
+    ) -> None:
+        folder = changed(references / f"bert-{kind}", tmp_path, config)
+        with pytest.raises(RecipeError, match=match):
+            self.planned(folder, head)
+
+    def test_a_single_logit_is_class_one(self, references: Path, tmp_path: Path) -> None:
+        assert self.planned(references / "bert-one", {"type": "binary"}).head_rows == (0,)
+        named = changed(references / "bert-one", tmp_path, {"id2label": {0: "Positive"}})
+        assert self.planned(named, {"type": "binary"}).head_rows == (0,)
+
+    def test_a_head_of_another_architecture(self, references: Path) -> None:
+        with pytest.raises(RecipeError, match="the head of a bert checkpoint does not fit a distilbert backbone"):
+            self.planned(references / "bert-two", family="distilbert")
+
+    def test_labels_of_no_checkpoint(self) -> None:
+        with pytest.raises(RecipeError, match="checkpoint_labels: got a, b, expected null with init: seed"):
+            nano_recipe({"model.head.checkpoint_labels": ["a", "b"]})
+
+    def test_data_without_names(self, references: Path) -> None:
+        preset = {"family": "bert", "preset": str(references / "bert-two")}
+        changes = {"data": {"files": {"train": "a.csv"}}, "model.backbone": preset, "model.head.init": "checkpoint"}
+        with pytest.raises(RecipeError, match=r"data\.files\.label_names: got null, expected the classes in order"):
+            planned(changes)
 
 
 class TestLosses:
@@ -140,7 +274,7 @@ class TestSavedModel:
         head = ClassifierHead(init="checkpoint")
         model = classifier_of(found, head)
         card = ModelCard(
-            blueprint=Blueprint(backbone=read_config(found, dropout=None), head=head, classes=3),
+            blueprint=blueprint_of(found, head),
             tokens=Tokens(max_length=16, truncation="head_tail", head=4),
             label_names=("a", "b", "ç"),
             threshold=None,
@@ -182,7 +316,7 @@ class TestSavedModel:
         """Weights are found by path, so a second model of a process must not be numbered."""
         blueprint = Blueprint(
             backbone=tiny_config("roberta"),
-            head=BinaryHead(),
+            head=BinaryHead(dropout=0.1),
             classes=2,
         )
         one, two = (assemble_model(blueprint, precision="float32") for _ in range(2))

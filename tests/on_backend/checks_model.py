@@ -13,8 +13,11 @@ from nano import (
     KINDS,
     TOLERANCE,
     assert_hidden_states,
+    assert_logits,
     backbone_of,
+    blueprint_of,
     call,
+    changed,
     checkpoint,
     classifier_of,
     drawn,
@@ -32,9 +35,9 @@ from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.model import inference, weights
 from zoo.model.backbone import assemble
-from zoo.model.builder import Blueprint, build_model
+from zoo.model.builder import build_model
 from zoo.model.checkpoints import read_config
-from zoo.recipe.types import ClassifierHead, Tokens
+from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -45,10 +48,11 @@ class TestAgainstTransformers:
         folder = references / f"{family}-{activation}"
         assert_hidden_states(backbone_of(checkpoint(folder, family)), np.load(folder / "reference.npz"))
 
+    @pytest.mark.parametrize("kind", ["gelu", "masked"])
     @pytest.mark.parametrize("family", FAMILIES)
-    def test_hidden_states_can_fail(self, references: Path, family: str) -> None:
+    def test_hidden_states_can_fail(self, references: Path, family: str, kind: str) -> None:
         """One weight of hundreds of thousands, moved by a hundredth."""
-        folder = references / f"{family}-gelu"
+        folder = references / f"{family}-{kind}"
         backbone = backbone_of(checkpoint(folder, family))
         kernel = next(
             v for v in backbone.variables if v.path == "transformer_layer_0/self_attention_layer/value/kernel"
@@ -59,6 +63,31 @@ class TestAgainstTransformers:
         with pytest.raises(AssertionError, match="Not equal to tolerance"):
             assert_hidden_states(backbone, np.load(folder / "reference.npz"))
 
+    @pytest.mark.parametrize("kind", ["bare", "masked"])
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_checkpoints_without_a_head(self, references: Path, tmp_path: Path, family: str, kind: str) -> None:
+        """As transformers' encoders and masked language models write them, and with less said beside them.
+
+        RoBERTa's bare encoder has two token types, and the masked ones an epsilon of 1e-3.
+        """
+        whole = changed(references / f"{family}-{kind}", tmp_path / "whole", {"architectures": None})
+        silent = {"do_lower_case": None, "tokenizer_class": None}
+        folder = changed(whole, tmp_path / "silent", silent, file="tokenizer_config.json")
+        recipe = nano_recipe({"model.backbone": {"family": family, "preset": str(folder)}})
+        found = locate_backbone(recipe.model.backbone)
+        assert found is not None
+        assert_hidden_states(backbone_of(found), np.load(folder / "reference.npz"))
+        tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
+        upper, lower = (tokenizer.encode([text], None, Tokens(max_length=32)).ids for text in ("A Film", "a film"))
+        assert (list(upper) == list(lower)) == (family != "roberta")
+        assert zoo.build(recipe).output.shape == (None, 2)
+
+    @pytest.mark.parametrize("family", ["bert", "roberta"])
+    def test_the_epsilon_matters(self, references: Path, tmp_path: Path, family: str) -> None:
+        folder = changed(references / f"{family}-masked", tmp_path, {"layer_norm_eps": 1e-5})
+        with pytest.raises(AssertionError, match="Not equal to tolerance"):
+            assert_hidden_states(backbone_of(checkpoint(folder, family)), np.load(folder / "reference.npz"))
+
     def test_the_kind_of_gelu_matters(self, references: Path) -> None:
         backbone = backbone_of(checkpoint(references / "bert-gelu_new", "bert"))
         with pytest.raises(AssertionError, match="Not equal to tolerance"):
@@ -66,13 +95,15 @@ class TestAgainstTransformers:
 
     @pytest.mark.parametrize(("family", "activation"), KINDS)
     def test_logits_of_a_classification_checkpoint(self, references: Path, family: str, activation: str) -> None:
-        folder = references / f"{family}-{activation}"
-        reference = np.load(folder / "reference.npz")
-        model = classifier_of(checkpoint(folder, family), ClassifierHead(init="checkpoint"))
-        ours = inference.to_host(call(model, inputs_of(reference)))
-        np.testing.assert_allclose(ours, reference["logits"], rtol=0, atol=TOLERANCE)
-        alone = inference.to_host(call(model, inputs_of(reference, slice(1, 2), 9)))
-        np.testing.assert_allclose(alone, reference["logits"][1:2], rtol=0, atol=TOLERANCE)
+        found = checkpoint(references / f"{family}-{activation}", family)
+        assert_logits(found, ClassifierHead(init="checkpoint"))
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_logits_of_other_numbers_of_classes(self, references: Path, family: str) -> None:
+        for kind, classes in (("two", 2), ("five", 5)):
+            found = checkpoint(references / f"{family}-{kind}", family)
+            assert_logits(found, ClassifierHead(init="checkpoint"), classes)
+        assert_logits(checkpoint(references / f"{family}-one", family), BinaryHead(init="checkpoint"), classes=2)
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_logits_can_fail(self, references: Path, family: str) -> None:
@@ -239,6 +270,7 @@ class TestHuggingFaceFolders:
         [
             ({"hidden_act": "swish"}, EnvironmentFault, "activation is 'swish', expected one of gelu"),
             ({"position_embedding_type": "relative_key"}, EnvironmentFault, "its positions are relative_key"),
+            ({"is_decoder": True}, EnvironmentFault, "it is a decoder"),
             ({"model_type": "roberta"}, RecipeError, "got bert, but .* is a roberta checkpoint"),
             ({"vocab_size": None}, EnvironmentFault, "'vocab_size' is missing"),
         ],
@@ -246,11 +278,14 @@ class TestHuggingFaceFolders:
     def test_configs_refused(
         self, references: Path, tmp_path: Path, change: dict[str, Any], error: type[Exception], match: str
     ) -> None:
-        config = json.loads((references / "bert-gelu" / "config.json").read_text()) | change
-        config = {key: value for key, value in config.items() if value is not None}
-        (tmp_path / "config.json").write_text(json.dumps(config))
+        folder = changed(references / "bert-gelu", tmp_path, change)
         with pytest.raises(error, match=match):
-            read_config(checkpoint(tmp_path, "bert"), dropout=None)
+            read_config(checkpoint(folder, "bert"))
+
+    def test_roberta_with_another_padding_id(self, references: Path, tmp_path: Path) -> None:
+        folder = changed(references / "roberta-gelu", tmp_path, {"pad_token_id": 3})
+        with pytest.raises(EnvironmentFault, match="its positions are counted from the padding id 3, expected 1"):
+            read_config(checkpoint(folder, "roberta"))
 
 
 class TestKerasPreset:
@@ -273,9 +308,10 @@ class TestKerasPreset:
             variable.assign(weights.to_numpy(variable) + 0.1 * random.normal(size=variable.shape).astype(np.float32))
         theirs.save_to_preset(str(tmp_path))
         found = checkpoint(tmp_path, family, layout="keras")
-        config = read_config(found, dropout=None)
-        assert (config.dropout, config.max_positions, config.num_segments) == (0.2, 32, 2 if family == "bert" else None)
-        blueprint = Blueprint(backbone=config, head=ClassifierHead(), classes=2)
+        config = read_config(found).backbone
+        assert (config.dropout, config.attention_dropout) == (0.2, 0.2)
+        assert (config.max_positions, config.num_segments) == (32, 2 if family == "bert" else None)
+        blueprint = blueprint_of(found, ClassifierHead(), classes=2)
         model = build_model(blueprint, checkpoint=found, seed=0, precision="float32")
         ours = {v.path: weights.to_numpy(v) for v in model.trainable_variables}
         for variable in theirs.trainable_variables:

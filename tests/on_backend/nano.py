@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any
@@ -25,16 +27,39 @@ def checkpoint(folder: Path, family: str, layout: str = "hf") -> Checkpoint:
     return Checkpoint(path=folder, layout=layout, family=family, name=folder.name)  # type: ignore[arg-type]
 
 
+def changed(source: Path, target: Path, changes: dict[str, Any], file: str = "config.json") -> Path:
+    """A copy of a checkpoint, other in some keys of one of its JSON files; None takes a key out."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    content = json.loads((target / file).read_text()) | changes
+    (target / file).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+    return target
+
+
 def backbone_of(found: Checkpoint) -> Any:
-    config = read_config(found, dropout=None)
+    config = read_config(found).backbone
     backbone = assemble(config, dtype="float32")
     weights.load_hugging_face(backbone, config, found.path, head=False)
     return backbone
 
 
 def classifier_of(found: Checkpoint, head: ClassifierHead | BinaryHead, classes: int = 3) -> Any:
-    blueprint = Blueprint(backbone=read_config(found, dropout=None), head=head, classes=classes)
-    return build_model(blueprint, checkpoint=found, seed=0, precision="float32")
+    return build_model(blueprint_of(found, head, classes), checkpoint=found, seed=0, precision="float32")
+
+
+def blueprint_of(found: Checkpoint, head: ClassifierHead | BinaryHead, classes: int = 3) -> Blueprint:
+    config = read_config(found)
+    filled = head.model_copy(update={"dropout": config.head_dropout})
+    return Blueprint(backbone=config.backbone, head=filled, classes=classes)
+
+
+def assert_logits(found: Checkpoint, head: ClassifierHead | BinaryHead, classes: int = 3) -> None:
+    """A model with the checkpoint's own head gives the reference's logits, in a padded batch and for a row alone."""
+    reference = np.load(found.path / "reference.npz")
+    model = classifier_of(found, head, classes)
+    ours = inference.to_host(call(model, inputs_of(reference)))
+    np.testing.assert_allclose(ours, reference["logits"], rtol=0, atol=TOLERANCE)
+    alone = inference.to_host(call(model, inputs_of(reference, slice(1, 2), 9)))
+    np.testing.assert_allclose(alone, reference["logits"][1:2], rtol=0, atol=TOLERANCE)
 
 
 def call(model: Any, inputs: dict[str, np.ndarray]) -> Any:

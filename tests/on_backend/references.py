@@ -4,6 +4,7 @@
 
     <family>-<activation>/   a nano classification checkpoint of transformers with its vocabulary
         reference.npz        a padded batch, its hidden states and its logits
+    <family>-<kind>/         the same of another kind, see KINDS
     adamw.npz                weights of a small model before and after each of five torch.optim.AdamW steps
     losses.npz               logits, labels, row weights and torch's losses
 """
@@ -17,69 +18,49 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 
+from tools.comparisons.reference import CLASSES, VOCABULARIES, arguments, nano_model
 from zoo.data.catalog import vocabulary_folder
 
-CLASSES = 3
 LENGTHS = (16, 9, 5, 1)
-DIMENSIONS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "bert": (
-        "Bert",
-        "nano_uncased",
-        {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64},
-    ),
-    "distilbert": ("DistilBert", "nano_uncased", {"n_layers": 2, "n_heads": 2, "dim": 32, "hidden_dim": 64}),
-    "roberta": (
-        "Roberta",
-        "nano_bpe",
-        {
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "type_vocab_size": 1,
-            "layer_norm_eps": 1e-5,
-        },
-    ),
+CLASSIFIER = "ForSequenceClassification"
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gelu": (CLASSIFIER, {"num_labels": CLASSES}),
+    "gelu_new": (CLASSIFIER, {"num_labels": CLASSES, "hidden_act": "gelu_new"}),
+    # A bare encoder; RoBERTa with two token types, all of whose tokens are of the first.
+    "bare": ("Model", {"type_vocab_size": 2}),
+    # A masked language model, with an epsilon that is far from the usual one.
+    "masked": ("ForMaskedLM", {"layer_norm_eps": 1e-3}),
+    "two": (CLASSIFIER, {"id2label": {0: "POSITIVE", 1: "NEGATIVE"}}),
+    "five": (CLASSIFIER, {"num_labels": 5}),
+    "one": (CLASSIFIER, {"num_labels": 1, "problem_type": "multi_label_classification"}),
 }
+"""What the checkpoints are written by, and what is particular to their configs, in BERT's words."""
+DISTILBERT_WORDS = {"hidden_act": "activation"}
 
 
-def write_checkpoint(folder: Path, family: str, activation: str) -> None:
+def write_checkpoint(folder: Path, family: str, kind: str) -> None:
     """A checkpoint with random weights, and what it makes of a batch."""
-    torch.manual_seed(0)
-    name, vocabulary, dimensions = DIMENSIONS[family]
-    shutil.copytree(vocabulary_folder(vocabulary), folder)
-    entries = {"nano_uncased": 459, "nano_bpe": 661}[vocabulary]
-    config = getattr(transformers, f"{name}Config")(
-        vocab_size=entries,
-        max_position_embeddings=34 if family == "roberta" else 32,
-        num_labels=CLASSES,
-        **{"activation" if family == "distilbert" else "hidden_act": activation},
-        **dimensions,
-    )
-    model = getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():  # biases and layer norms too, or their places could be exchanged
-            parameter.add_(torch.randn_like(parameter) * 0.15)
+    task, particular = KINDS[kind]
+    if family == "distilbert":
+        particular = {DISTILBERT_WORDS.get(key, key): value for key, value in particular.items()}
+    shutil.copytree(vocabulary_folder(VOCABULARIES[family]), folder)
+    model = nano_model(family, particular, task=task)
     model.save_pretrained(folder)
 
     random = np.random.default_rng(0)
     mask = (np.arange(max(LENGTHS))[None, :] < np.array(LENGTHS)[:, None]).astype(np.int32)
-    token_ids = np.where(mask, random.integers(6, entries, mask.shape), config.pad_token_id).astype(np.int32)
+    drawn = random.integers(6, model.config.vocab_size, mask.shape)
+    token_ids = np.where(mask, drawn, model.config.pad_token_id).astype(np.int32)
     segment_ids = (mask * (np.arange(max(LENGTHS)) >= 4)).astype(np.int32)
-    inputs = {"input_ids": torch.tensor(token_ids).long(), "attention_mask": torch.tensor(mask).long()}
-    if family == "bert":
-        inputs["token_type_ids"] = torch.tensor(segment_ids).long()
+    batch = {"token_ids": token_ids, "padding_mask": mask, "segment_ids": segment_ids}
     with torch.no_grad():
-        found = model(**inputs, output_hidden_states=True)
+        found = model(**arguments(model, batch), output_hidden_states=True)
     np.savez(
         folder / "reference.npz",
-        token_ids=token_ids,
-        padding_mask=mask,
-        segment_ids=segment_ids,
+        **batch,
         hidden=found.hidden_states[-1].numpy(),
-        logits=found.logits.numpy(),
+        **({"logits": found.logits.numpy()} if task == CLASSIFIER else {}),
     )
 
 
@@ -148,9 +129,9 @@ def write_losses(path: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    for family in DIMENSIONS:
-        for activation in ("gelu", "gelu_new"):
-            write_checkpoint(folder / f"{family}-{activation}", family, activation)
+    for family in VOCABULARIES:
+        for kind in KINDS:
+            write_checkpoint(folder / f"{family}-{kind}", family, kind)
     write_adamw(folder / "adamw.npz")
     write_losses(folder / "losses.npz")
 

@@ -184,7 +184,7 @@ def dense(gradient: Any) -> Any:
 
     TensorFlow hands the gradient of an embedding out as IndexedSlices, a row for each token of the
     batch. Keras squares these rows before it sums the duplicates, so a repeated token gets a wrong
-    second moment, and leaves the rows without a token out of the decay of both moments.
+    second moment, and a norm of the gradients that is wrong too (docs/upstream/keras-sparse-adam.md).
     """
     if type(gradient).__name__ == "IndexedSlices":
         import tensorflow as tf

@@ -1,8 +1,8 @@
 """A backbone from its dimensions: a keras-hub BERT, DistilBERT or RoBERTa.
 
 In comes a `BackboneConfig`, out comes the keras-hub model with fresh weights. What a checkpoint was
-trained with and keras-hub's classes fix (the kind of GELU, the layer norm's epsilon) is set here, in
-one place. Refused: an activation that none of these families was trained with.
+trained with and keras-hub's classes fix (the kind of GELU, the layer norm's epsilon, one rate for all
+dropout) is set here, in one place. Refused: an activation that none of these families was trained with.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ ACTIVATIONS: dict[str, Activation] = {
 class BackboneConfig:
     """All that decides what a backbone computes, its weights apart.
 
-    num_segments is None where the family takes no segment_ids. dropout is the rate of hidden and
-    attention dropout alike.
+    num_segments is None where the family takes no segment_ids. dropout is the rate on the embeddings and on
+    what attention and feed-forward put out, attention_dropout the rate on the attention's weights.
     """
 
     family: Literal["bert", "distilbert", "roberta"]
@@ -45,13 +45,16 @@ class BackboneConfig:
     activation: Activation
     layer_norm_epsilon: float
     dropout: float
+    attention_dropout: float
 
+
+RATES = {"dropout": 0.1, "attention_dropout": 0.1}
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     # Devlin et al. 2019, Sanh et al. 2019, Liu et al. 2019, as their authors released them.
-    "bert": {"num_segments": 2, "activation": "gelu", "layer_norm_epsilon": 1e-12, "dropout": 0.1},
-    "distilbert": {"num_segments": None, "activation": "gelu", "layer_norm_epsilon": 1e-12, "dropout": 0.1},
-    "roberta": {"num_segments": None, "activation": "gelu", "layer_norm_epsilon": 1e-5, "dropout": 0.1},
+    "bert": {"num_segments": 2, "activation": "gelu", "layer_norm_epsilon": 1e-12, **RATES},
+    "distilbert": {"num_segments": None, "activation": "gelu", "layer_norm_epsilon": 1e-12, **RATES},
+    "roberta": {"num_segments": None, "activation": "gelu", "layer_norm_epsilon": 1e-5, **RATES},
 }
 """What a family has where a recipe or a checkpoint does not say."""
 
@@ -97,7 +100,8 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
         "hidden_dim": config.hidden_dim,
         "intermediate_dim": config.intermediate_dim,
         "max_sequence_length": config.max_positions,
-        "dropout": config.dropout,
+        # The larger of the two, or a layer would be built without a generator that it needs; set apart below.
+        "dropout": max(config.dropout, config.attention_dropout),
         "dtype": dtype,
     }
     if config.num_segments is not None:
@@ -109,6 +113,7 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
         "relu": keras.activations.relu,
     }[config.activation]
     backbone.embeddings_layer_norm.epsilon = config.layer_norm_epsilon
+    backbone.embeddings_dropout.rate = backbone.dropout = config.dropout
     for layer in backbone.transformer_layers:
         # keras-hub builds every BERT with tanh-GELU; checkpoints from Hugging Face were trained with erf-GELU,
         # and the outputs differ by 3e-3. The activation belongs to the checkpoint.
@@ -117,6 +122,11 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
         for norm in (layer._self_attention_layer_norm, layer._feedforward_layer_norm):
             norm.epsilon = config.layer_norm_epsilon
         layer.layer_norm_epsilon = config.layer_norm_epsilon
+        layer._self_attention_layer._dropout = config.attention_dropout
+        layer._self_attention_layer._dropout_layer.rate = config.attention_dropout
+        layer._self_attention_dropout.rate = layer._feedforward_dropout.rate = layer.dropout = config.dropout
+        if config.family == "distilbert":
+            layer._self_attention_dropout.rate = 0.0  # Sanh et al. 2019 have none there, keras-hub has
     return backbone
 
 

@@ -2,22 +2,24 @@
 
 In come the recipe, its checkpoint and the tokenizer; out come a plain keras.Model with its weights
 and the `Blueprint` from which it can be assembled again. Refused: a row length above the backbone's
-positions, a vocabulary that does not fit the embeddings, a binary head on other than two classes.
+positions, a vocabulary that does not fit the embeddings, a binary head on other than two classes, a
+checkpoint's head whose classes are not known to be those of the data.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from zoo.data.backbones import Checkpoint
+from zoo.data.catalog import dataset_card
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.model import heads, weights
 from zoo.model.backbone import DEFAULTS, BackboneConfig, assemble
-from zoo.model.checkpoints import read_config
-from zoo.recipe.types import BinaryHead, ClassifierHead, Recipe
+from zoo.model.checkpoints import HEAD_DROPOUT, head_rows, read_config
+from zoo.recipe.types import Backbone, BinaryHead, ClassifierHead, Recipe
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 """Keras dtype policies by the recipe's name for them."""
@@ -25,11 +27,16 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """All that decides what a model computes, its weights apart."""
+    """All that decides what a model computes, its weights apart.
+
+    head has its rate of dropout as a number. head_rows is, for a head that comes with the checkpoint, which row of
+    the checkpoint's last layer each logit takes; None takes them as they stand.
+    """
 
     backbone: BackboneConfig
     head: ClassifierHead | BinaryHead
     classes: int
+    head_rows: tuple[int, ...] | None = None
 
 
 def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, classes: int) -> Blueprint:
@@ -47,12 +54,11 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     wanted = recipe.model.backbone
     if recipe.model.head.type == "binary" and classes != 2:
         raise RecipeError(f"model.head.type: got binary, but the data has {classes} classes: use type: classifier")
+    found = None
     if checkpoint is not None:
-        config = read_config(checkpoint, dropout=wanted.dropout)
+        found = read_config(checkpoint)
+        config = found.backbone
     else:
-        own = dict(DEFAULTS[wanted.family])
-        if wanted.dropout is not None:
-            own["dropout"] = wanted.dropout
         config = BackboneConfig(
             family=wanted.family,
             vocabulary_size=tokenizer.vocabulary_size,
@@ -61,7 +67,7 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
             hidden_dim=wanted.hidden_dim,  # type: ignore[arg-type]
             intermediate_dim=wanted.intermediate_dim,  # type: ignore[arg-type]
             max_positions=wanted.max_positions or 512,
-            **own,
+            **DEFAULTS[wanted.family],
         )
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise EnvironmentFault(
@@ -73,7 +79,33 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
             f"tokens.max_length: got {recipe.tokens.max_length}, but the backbone has {config.max_positions} "
             f"positions: set it to {config.max_positions} or less"
         )
-    return Blueprint(backbone=config, head=recipe.model.head, classes=classes)
+    head, rows = recipe.model.head, None
+    if head.dropout is None:
+        head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
+    if head.init == "checkpoint" and found is not None and found.head is not None:
+        rows = head_rows(found.head, head, family=config.family, label_names=_label_names(recipe))
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=classes, head_rows=rows)
+
+
+def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
+    """The config with the recipe's rates of dropout in place of the checkpoint's, where the recipe has them."""
+    attention = wanted.dropout if wanted.attention_dropout is None else wanted.attention_dropout
+    return replace(
+        config,
+        dropout=config.dropout if wanted.dropout is None else wanted.dropout,
+        attention_dropout=config.attention_dropout if attention is None else attention,
+    )
+
+
+def _label_names(recipe: Recipe) -> tuple[str, ...]:
+    """The data's classes by number; own files have to be loaded, or name them, before."""
+    if recipe.data.dataset is not None:
+        return dataset_card(recipe.data.dataset).label_names
+    if recipe.data.files is None or recipe.data.files.label_names is None:
+        raise RecipeError(
+            "data.files.label_names: got null, expected the classes in order, with model.head.init: checkpoint"
+        )
+    return recipe.data.files.label_names
 
 
 def assemble_model(blueprint: Blueprint, *, precision: str) -> Any:
@@ -86,8 +118,20 @@ def assemble_model(blueprint: Blueprint, *, precision: str) -> Any:
     return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes)
 
 
-def build_model(blueprint: Blueprint, *, checkpoint: Checkpoint | None, seed: int, precision: str) -> Any:
+def build_model(
+    blueprint: Blueprint,
+    *,
+    checkpoint: Checkpoint | None,
+    seed: int,
+    precision: str,
+    dropout_masks: Literal["portable", "native"] = "portable",
+) -> Any:
     """The keras.Model of a blueprint, filled: with the checkpoint's weights, and from the seed where it has none.
+
+    Args:
+        seed: draws fresh weights, and dropout in training.
+        precision: see `assemble_model`.
+        dropout_masks: how dropout is drawn: the same on every backend, or by the backend itself.
 
     Raises:
         EnvironmentFault: the checkpoint's weights do not fit.
@@ -102,7 +146,11 @@ def build_model(blueprint: Blueprint, *, checkpoint: Checkpoint | None, seed: in
     if checkpoint is None:
         fresh = {variable.path for variable in model.trainable_variables}
     elif checkpoint.layout == "hf":
-        fresh = set(weights.load_hugging_face(model, blueprint.backbone, checkpoint.path, head=from_checkpoint))
+        fresh = set(
+            weights.load_hugging_face(
+                model, blueprint.backbone, checkpoint.path, head=from_checkpoint, head_rows=blueprint.head_rows
+            )
+        )
     else:
         weights.load_keras_preset(backbone, checkpoint.path)
         inside = {variable.path for variable in backbone.trainable_variables}
@@ -112,4 +160,8 @@ def build_model(blueprint: Blueprint, *, checkpoint: Checkpoint | None, seed: in
             "model.head.init: got checkpoint, but this backbone comes without a classification head: use init: seed"
         )
     weights.draw([v for v in model.trainable_variables if v.path in fresh], seed)
+    if dropout_masks == "portable":
+        from zoo.model.dropout import make_portable  # it imports Keras
+
+        make_portable(model)
     return model

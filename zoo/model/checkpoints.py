@@ -1,29 +1,68 @@
 """What a checkpoint says of itself.
 
 In comes a folder in Hugging Face's or Keras's layout; out comes the `BackboneConfig` it was trained
-with. Refused: a checkpoint of another architecture than the recipe names, positions that are not
-absolute, a config that cannot be read.
+with, and what its config says of a classification head. Refused: a checkpoint of another architecture
+than the recipe names, positions that are not absolute or not counted from the padding id 1, a decoder,
+a config that cannot be read; and a head whose classes are not known to be those of the data.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.data.backbones import Checkpoint
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.model.backbone import DEFAULTS, BackboneConfig, activation_named
+from zoo.recipe.types import BinaryHead, ClassifierHead
 
 KERAS_CLASSES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
 
+HEAD_DROPOUT = 0.1
+"""Rate before the last layer where neither the recipe nor a checkpoint gives one."""
 
-def read_config(checkpoint: Checkpoint, *, dropout: float | None) -> BackboneConfig:
+HUGGING_FACE_EPSILON = 1e-12
+"""Of the layer norms where a Hugging Face config says none; DistilBERT's config never does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointHead:
+    """What a Hugging Face config says of the classification head beside it.
+
+    owner is the checkpoint's name in messages; model_type the architecture of the weights. label_names are by
+    row of the head's last layer, LABEL_0, LABEL_1 and so on where the config names none, and empty where it does
+    not number them from 0. problem_type is what transformers trained the head for, None where the config leaves
+    it open. tasks are the classes that wrote the checkpoint, as BertForSequenceClassification; empty where the
+    config names none.
+    """
+
+    owner: str
+    model_type: str
+    label_names: tuple[str, ...]
+    problem_type: str | None
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """All that is read from a checkpoint's config.
+
+    backbone holds the rates that the checkpoint was trained with; head_dropout is the rate before the last layer.
+    head is None for a Keras preset, which holds a backbone alone.
+    """
+
+    backbone: BackboneConfig
+    head_dropout: float
+    head: CheckpointHead | None
+
+
+def read_config(checkpoint: Checkpoint) -> CheckpointConfig:
     """The config of a checkpoint, for the family that the recipe asks for.
 
     Args:
         checkpoint: where it lies, in which layout, for which family.
-        dropout: the recipe's rate; None takes the checkpoint's own.
 
     Raises:
         RecipeError: the checkpoint is of a family that does not fit.
@@ -36,8 +75,10 @@ def read_config(checkpoint: Checkpoint, *, dropout: float | None) -> BackboneCon
         raise EnvironmentFault(f"{path}: cannot be read as JSON ({error}): fetch it again") from error
     try:
         if checkpoint.layout == "keras":
-            return _keras(raw, checkpoint, dropout)
-        return _hugging_face(raw, checkpoint, dropout)
+            return CheckpointConfig(backbone=_keras(raw, checkpoint), head_dropout=HEAD_DROPOUT, head=None)
+        return CheckpointConfig(
+            backbone=_hugging_face(raw, checkpoint), head_dropout=_head_dropout(raw), head=_head(raw, checkpoint)
+        )
     except KeyError as error:
         raise EnvironmentFault(f"{path}: {error} is missing, expected the config of a {checkpoint.family}") from error
 
@@ -52,7 +93,7 @@ def _fits(found: str, checkpoint: Checkpoint) -> None:
     )
 
 
-def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint, dropout: float | None) -> BackboneConfig:
+def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
     if raw["class_name"] not in KERAS_CLASSES:
         raise RecipeError(
             f"model.backbone.preset: {checkpoint.name} holds a {raw['class_name']}, "
@@ -74,21 +115,18 @@ def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint, dropout: float | None
         num_segments=config["num_segments"] if family == "bert" else None,
         activation=checkpoint.activation or own["activation"],
         layer_norm_epsilon=own["layer_norm_epsilon"],
-        dropout=config["dropout"] if dropout is None else dropout,
+        dropout=config["dropout"],
+        attention_dropout=config["dropout"],
     )
 
 
-def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint, dropout: float | None) -> BackboneConfig:
+def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
     found = raw.get("model_type", "unnamed")
     _fits(found, checkpoint)
-    if raw.get("position_embedding_type", "absolute") != "absolute":
-        raise EnvironmentFault(
-            f"{checkpoint.name}: its positions are {raw['position_embedding_type']}, expected absolute ones"
-        )
+    _refuse_other_computations(raw, found, checkpoint.name)
     distil = found == "distilbert"
     own = DEFAULTS[checkpoint.family]
     positions = raw["max_position_embeddings"]
-    rate = raw.get("dropout" if distil else "hidden_dropout_prob", own["dropout"])
     return BackboneConfig(
         family=checkpoint.family,
         vocabulary_size=raw["vocab_size"],
@@ -100,6 +138,134 @@ def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint, dropout: float
         max_positions=positions - 2 if found == "roberta" else positions,
         num_segments=raw.get("type_vocab_size", 2) if checkpoint.family == "bert" else None,
         activation=activation_named(raw.get("activation" if distil else "hidden_act", "gelu")),
-        layer_norm_epsilon=raw.get("layer_norm_eps", own["layer_norm_epsilon"]),
-        dropout=rate if dropout is None else dropout,
+        layer_norm_epsilon=HUGGING_FACE_EPSILON if distil else raw.get("layer_norm_eps", HUGGING_FACE_EPSILON),
+        dropout=raw.get("dropout" if distil else "hidden_dropout_prob", own["dropout"]),
+        attention_dropout=raw.get(
+            "attention_dropout" if distil else "attention_probs_dropout_prob", own["attention_dropout"]
+        ),
     )
+
+
+def _refuse_other_computations(raw: Mapping[str, Any], found: str, name: str) -> None:
+    """Settings under which the same weights compute something else than these backbones do."""
+    positions = raw.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        raise EnvironmentFault(f"{name}: its positions are {positions}, expected absolute ones: use another checkpoint")
+    if raw.get("is_decoder", False):
+        raise EnvironmentFault(
+            f"{name}: it is a decoder, each of whose tokens sees only those before it, expected an encoder: "
+            "use another checkpoint"
+        )
+    padding = raw.get("pad_token_id", 1)
+    if found == "roberta" and padding != 1:
+        raise EnvironmentFault(
+            f"{name}: its positions are counted from the padding id {padding}, expected 1: use another checkpoint"
+        )
+
+
+# --- the classification head ------------------------------------------------------------------------
+
+
+def _head_dropout(raw: Mapping[str, Any]) -> float:
+    """The rate that transformers' own classification model of this config has before its last layer."""
+    if raw["model_type"] == "distilbert":
+        return float(raw.get("seq_classif_dropout", 0.2))
+    rate = raw.get("classifier_dropout")
+    return float(raw.get("hidden_dropout_prob", HEAD_DROPOUT) if rate is None else rate)
+
+
+def _head(raw: Mapping[str, Any], checkpoint: Checkpoint) -> CheckpointHead:
+    names = raw.get("id2label") or {str(number): f"LABEL_{number}" for number in range(raw.get("num_labels", 2))}
+    whole = isinstance(names, dict) and names.keys() == {str(number) for number in range(len(names))}
+    return CheckpointHead(
+        owner=checkpoint.name,
+        model_type=raw["model_type"],
+        label_names=tuple(str(names[str(number)]) for number in range(len(names))) if whole else (),
+        problem_type=raw.get("problem_type"),
+        tasks=tuple(raw.get("architectures") or ()),
+    )
+
+
+def head_rows(
+    found: CheckpointHead, head: ClassifierHead | BinaryHead, *, family: str, label_names: Sequence[str]
+) -> tuple[int, ...]:
+    """Which row of the checkpoint's last layer each logit takes, so that class numbers mean what the data says.
+
+    Names are compared without regard to case. A checkpoint that calls its classes LABEL_0, LABEL_1 and so on, or
+    merely numbers them, says nothing of their order: its rows are taken as they stand.
+
+    Args:
+        found: what the checkpoint says of its head.
+        head: the recipe's, with `init: checkpoint`.
+        family: of the backbone that is built.
+        label_names: the data's classes by number.
+
+    Raises:
+        RecipeError: the checkpoint has no head of this kind, or its classes are not known to be the data's.
+    """
+    _refuse_other_heads(found, head, family, len(label_names))
+    theirs = found.label_names
+    if head.type == "binary":
+        # The one logit speaks for class 1, and the checkpoint has a name for that one.
+        ours, repair = tuple(label_names[1:]), "rename class 1 of the data"
+    elif head.checkpoint_labels is not None:
+        rows = _places(theirs, head.checkpoint_labels)
+        if rows is None:
+            raise RecipeError(
+                f"model.head.checkpoint_labels: got {', '.join(head.checkpoint_labels)}, expected the classes of "
+                f"{found.owner}, which are {', '.join(theirs)}, in the order of the data's: {', '.join(label_names)}"
+            )
+        return rows
+    else:
+        ours = tuple(label_names)
+        repair = "list the checkpoint's names in the data's order in model.head.checkpoint_labels"
+    rows = _places(theirs, ours)
+    if rows is None and not _says_nothing(theirs):
+        raise RecipeError(
+            f"model.head.init: got checkpoint, but {found.owner} calls its classes {', '.join(theirs)} "
+            f"and the data {', '.join(ours)}: {repair}, or use init: seed"
+        )
+    return tuple(range(len(theirs))) if rows is None else rows
+
+
+def _places(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] | None:
+    """Where each wanted name stands among the names; None unless both are the same names."""
+    for spelling in (str, str.casefold):
+        places = {spelling(name): place for place, name in enumerate(names)}
+        if len(names) == len(wanted) == len(places) and places.keys() == {spelling(name) for name in wanted}:
+            return tuple(places[spelling(name)] for name in wanted)
+    return None
+
+
+def _says_nothing(names: Sequence[str]) -> bool:
+    return all(name.upper() in (f"LABEL_{number}", str(number)) for number, name in enumerate(names))
+
+
+def _refuse_other_heads(found: CheckpointHead, head: ClassifierHead | BinaryHead, family: str, classes: int) -> None:
+    """Refuse heads of another make, of other numbers of classes, or trained for something else."""
+    rows, binary = len(found.label_names), head.type == "binary"
+    where, otherwise = "model.head.init: got checkpoint, but", "use init: seed"
+    if found.model_type != family:
+        raise RecipeError(
+            f"{where} the head of a {found.model_type} checkpoint does not fit a {family} backbone: "
+            f"{otherwise}, or family: {found.model_type}"
+        )
+    if found.tasks and not any(task.endswith("ForSequenceClassification") for task in found.tasks):
+        raise RecipeError(
+            f"{where} {found.owner} was written by {', '.join(found.tasks)}, "
+            f"expected a model for sequence classification: {otherwise}"
+        )
+    if binary and rows > 1:
+        raise RecipeError(
+            f"model.head.type: got binary, but the head of {found.owner} has {rows} classes: "
+            "use type: classifier, which has a logit for each"
+        )
+    if rows != (1 if binary else classes):
+        count = f"{rows} class{'' if rows == 1 else 'es'}" if rows else "an id2label that does not number its classes"
+        raise RecipeError(f"{where} the head of {found.owner} has {count} and the data {classes}: {otherwise}")
+    # transformers trains a single logit as a regression unless the config says otherwise; a sigmoid on it is
+    # what it calls the classification of several labels, here of one.
+    expected = "multi_label_classification" if binary else "single_label_classification"
+    if found.problem_type != expected and (binary or found.problem_type is not None):
+        kind = found.problem_type or "regression (one logit and no problem_type)"
+        raise RecipeError(f"{where} the head of {found.owner} was trained for {kind}, expected {expected}: {otherwise}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,9 @@ def _assign(variable: Any, value: np.ndarray, path: Path) -> None:
 # --- Hugging Face layout ------------------------------------------------------------------------
 
 
-def load_hugging_face(model: Any, config: BackboneConfig, folder: Path, *, head: bool) -> list[str]:
+def load_hugging_face(
+    model: Any, config: BackboneConfig, folder: Path, *, head: bool, head_rows: Sequence[int] | None = None
+) -> list[str]:
     """Fill a model from a Hugging Face folder.
 
     A BERT checkpoint also fits into a DistilBERT backbone, which has no segments: segment 0 is added
@@ -122,6 +124,7 @@ def load_hugging_face(model: Any, config: BackboneConfig, folder: Path, *, head:
 
     Args:
         head: whether the classification head is taken too.
+        head_rows: which row of the head's last layer each logit takes; None takes them as they stand.
 
     Returns:
         Paths of the variables that the checkpoint does not have (the pooler of a masked language
@@ -131,6 +134,10 @@ def load_hugging_face(model: Any, config: BackboneConfig, folder: Path, *, head:
         EnvironmentFault: a tensor is missing or of another shape; or `head` and there is none.
     """
     tensors = {_plain_name(name): value for name, value in _read_folder(folder).items()}
+    if head_rows is not None:
+        for name in LAST_LAYER:
+            if name in tensors:
+                tensors[name] = tensors[name][list(head_rows)]
     left: list[str] = []
     for variable in model.trainable_variables:
         top = variable.path.split("/", 1)[0]
@@ -183,6 +190,8 @@ _TOP = {
     "head_dense": ("pre_classifier", "classifier.dense"),
     "logits": ("classifier", "classifier.out_proj"),
 }
+LAST_LAYER = [f"{name}.{part}" for name in _TOP["logits"] for part in ("weight", "bias")]
+"""Tensors of a classification head with a row for each class."""
 _PART = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 
 

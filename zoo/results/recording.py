@@ -170,7 +170,10 @@ class Recorder:
         if faults:
             raise OutputError([*faults, f"{self._folder.path}: put these back to go on, or choose another --out"])
         if known.get("backend", backend.name) != backend.name:
-            self.on_note(f"the run was begun on {known['backend']} and goes on on {backend.name}")
+            note = f"the run was begun on {known['backend']} and goes on on {backend.name}"
+            if self._recipe.training.dropout_masks == "native":
+                note += ", which draws dropout in its own way (training.dropout_masks: portable would not)"
+            self.on_note(note)
 
     def _conclude(self, test: Mapping[str, float]) -> None:
         low, high = test["accuracy_low"], test["accuracy_high"]

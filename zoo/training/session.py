@@ -111,7 +111,13 @@ def prepare(
     begun = time.perf_counter()
     precision = choose_precision(recipe.training.precision, backend)
     blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(dataset.label_names))
-    model = build_model(blueprint, checkpoint=checkpoint, seed=recipe.seed, precision=precision)
+    model = build_model(
+        blueprint,
+        checkpoint=checkpoint,
+        seed=recipe.seed,
+        precision=precision,
+        dropout_masks=recipe.training.dropout_masks,
+    )
     return Session(
         recipe=recipe,
         backend=backend,
