@@ -1,0 +1,198 @@
+"""What is equal to what: the rows of docs/trust.md, and how each is worked out of what the processes left.
+
+In come the figures of measured.py and the run folders of runs.py; out come, for each row, the measured difference on
+each backend and whether it is within the row's limit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import zoo
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One comparison.
+
+    what is compared, with what (`against`), in which `unit` (none: a number as it is) the difference is counted, and
+    the largest that passes.
+    """
+
+    key: str
+    what: str
+    against: str
+    unit: str
+    limit: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A row and what was measured, by backend; a backend may be missing where its process failed."""
+
+    row: Row
+    measured: Mapping[str, float]
+
+    def failed(self, backends: tuple[str, ...]) -> bool:
+        """Whether any backend is beyond the limit, or has no figure."""
+        return not all(self.measured.get(backend, np.inf) <= self.row.limit for backend in backends)
+
+
+KINDS = {
+    "bert_uncased": "BERT uncased (MiniLM's vocabulary)",
+    "bert_cased": "BERT cased (a vocabulary of the reviews)",
+    "distilbert": "DistilBERT (MiniLM's vocabulary)",
+    "roberta": "RoBERTa (a vocabulary of the reviews)",
+}
+MODELS = {
+    "bert": "BERT, nano",
+    "distilbert": "DistilBERT, nano",
+    "roberta": "RoBERTa, nano",
+    "minilm": "MiniLM, real weights and reviews",
+}
+FORWARD = {
+    "padded": "last hidden states, padded batch",
+    "unpadded": "last hidden states, single rows",
+    "logits": "logits, head imported",
+}
+
+ROWS = (
+    *(
+        Row(
+            key=f"tokens/{kind}",
+            what=f"{name}: token ids and segments",
+            against="transformers' tokenizer",
+            unit="rows",
+            limit=0,
+        )
+        for kind, name in KINDS.items()
+    ),
+    *(
+        Row(
+            key=f"forward/{model}/{part}",
+            what=f"{name}: {text}",
+            against="transformers",
+            unit="",
+            limit=1e-4,
+        )
+        for model, name in MODELS.items()
+        for part, text in FORWARD.items()
+    ),
+    *(
+        Row(
+            key=f"steps/{model}/{part}",
+            what=f"{name}: {text}",
+            against="transformers, torch.optim.AdamW",
+            unit="",
+            limit=limit,
+        )
+        for model, name in MODELS.items()
+        for part, text, limit in (
+            ("weights", "weights after one step", 1e-5),
+            ("losses", "loss of each of 20 steps", 1e-4),
+        )
+    ),
+    Row(
+        key="masks/positions",
+        what="portable dropout masks, bit by bit",
+        against="the same generator in NumPy",
+        unit="positions",
+        limit=0,
+    ),
+    Row(
+        key="whole/losses",
+        what="a whole run with dropout: loss of each step",
+        against="the other two backends",
+        unit="",
+        limit=1e-3,
+    ),
+    Row(
+        key="whole/predictions",
+        what="a whole run with dropout: test rows with another class, or a probability off by 0.001",
+        against="the other two backends",
+        unit="% of rows",
+        limit=5e-3,
+    ),
+    Row(
+        key="resume/losses",
+        what="a run resumed here that another backend began: loss of each step",
+        against="that backend, uninterrupted",
+        unit="",
+        limit=1e-3,
+    ),
+    Row(
+        key="again/files",
+        what="the same run again: weights, predictions, metrics, history",
+        against="itself",
+        unit="files",
+        limit=0,
+    ),
+)
+
+
+VISIBLE = 1e-3
+"""Difference of a probability that counts; few rows change their class for so little as one moved weight."""
+
+
+def losses(run: Path) -> np.ndarray:
+    """The training loss of each step, [steps]."""
+    return np.array([row["loss"] for row in zoo.load_run(run).history if row["kind"] == "step"])
+
+
+def run_differences(folder: Path, begun: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The rows that compare runs, by key and backend.
+
+    Args:
+        folder: of runs.py.
+        begun: by backend, the one whose half run it resumed.
+    """
+    backends = list(begun)
+    found: dict[str, dict[str, float]] = {key: {} for key in ("losses", "predictions", "resume", "again")}
+    whole = {backend: losses(folder / backend / "whole") for backend in backends}
+    predicted = {backend: zoo.load_run(folder / backend / "whole").folder.predictions for backend in backends}
+    for backend in backends:
+        others = [other for other in backends if other != backend]
+        found["losses"][backend] = max((_largest(whole[backend], whole[other]) for other in others), default=np.inf)
+        found["predictions"][backend] = max(
+            (_share_otherwise(predicted[backend], predicted[other]) for other in others), default=np.inf
+        )
+        found["resume"][backend] = _largest(losses(folder / backend / "resumed"), whole[begun[backend]])
+        found["again"][backend] = _differing_files(folder / backend / "short", folder / backend / "again")
+    return {
+        "whole/losses": found["losses"],
+        "whole/predictions": found["predictions"],
+        "resume/losses": found["resume"],
+        "again/files": found["again"],
+    }
+
+
+def _largest(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).max()) if one.shape == other.shape else float("inf")
+
+
+def _share_otherwise(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> float:
+    """Share of the rows of two predictions.jsonl with another class or a probability that is visibly another."""
+
+    def differs(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+        off = np.abs(np.subtract(a["probabilities"], b["probabilities"])).max()
+        return bool(a["prediction"] != b["prediction"] or off > VISIBLE)
+
+    return float(np.mean([differs(a, b) for a, b in zip(one, other, strict=True)]))
+
+
+def _differing_files(one: Path, other: Path) -> int:
+    """How many of a run's results differ by a byte; the time that a step took is none."""
+
+    def content(run: Path) -> list[object]:
+        history = [{k: v for k, v in row.items() if k != "seconds"} for row in zoo.load_run(run).history]
+        metrics = json.dumps(zoo.load_run(run).metrics)
+        files = ("model/weights.safetensors", "predictions.jsonl")
+        return [*((run / name).read_bytes() for name in files), metrics, history]
+
+    return sum(a != b for a, b in zip(content(one), content(other), strict=True))

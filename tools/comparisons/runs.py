@@ -1,0 +1,124 @@
+"""Whole runs on the backend of this process, for parity.py to compare.
+
+    KERAS_BACKEND=jax python -m tools.comparisons.runs whole FOLDER [--small] [--perturb]
+    KERAS_BACKEND=torch python -m tools.comparisons.runs resume FOLDER --begun jax [--small] [--perturb]
+
+`whole` trains FOLDER/<backend>/whole with dropout on and portable masks, copies it as it stands after the first epoch
+to FOLDER/<backend>/half, and trains FOLDER/<backend>/short for a few steps with native masks.
+`resume` goes on with the half run of another backend in FOLDER/<backend>/resumed, and trains
+FOLDER/<backend>/again as `short` was trained.
+With `--perturb` one weight is moved by 1e-2: of the head before `whole` and before `again`, in the checkpoint before
+`resume`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from safetensors.numpy import load_file, save_file
+
+import recipes
+import zoo
+from tools.comparisons.measured import MOVED, move_one_weight
+from zoo.backend import activate
+from zoo.model.builder import build_model
+from zoo.recipe import Recipe
+from zoo.results.screen import Screen
+from zoo.training import session
+
+SHORT_STEPS = 10
+HEAD = "logits/bias"
+
+
+def recipe_of(*, small: bool) -> Recipe:
+    """100 steps of the real MiniLM on real sentences, in two epochs of about 50; `small`: 66 of a nano BERT, in six."""
+    shared: dict[str, Any] = {
+        "training.dropout_masks": "portable",
+        "training.precision": "float32",
+        "training.log_every": 1,
+        "training.keep": "last",
+    }
+    if small:
+        changes = {"training.epochs": 6, "training.optimizer.clip_norm": None}
+        return recipes.load("quickstart", profile="smoke", overrides=shared | changes)
+    changes = {
+        "data.limit": {"train": 880, "test": 1000},
+        "tokens.max_length": 48,
+        "training.batch_size": 16,
+        "training.epochs": None,
+        "training.steps": 100,
+    }
+    return recipes.load("quickstart", overrides=shared | changes)
+
+
+class Copying(Screen):
+    """Copies the run's folder as it stands when the second epoch has begun."""
+
+    def __init__(self, run: Path, copy: Path) -> None:
+        super().__init__(quiet=True)
+        self._run, self._copy = run, copy
+
+    def on_step(self, step: int, epoch: int) -> None:
+        if epoch == 2 and not self._copy.exists():
+            shutil.copytree(self._run, self._copy, ignore=shutil.ignore_patterns(".lock"))
+
+
+@contextmanager
+def weight_moved(moved: bool) -> Iterator[None]:
+    """Where asked for, models that are built meanwhile have one weight of their head moved."""
+
+    def built(*arguments: Any, **named: Any) -> Any:
+        model = build_model(*arguments, **named)
+        move_one_weight(model, HEAD)
+        return model
+
+    with mock.patch.object(session, "build_model", built if moved else build_model):
+        yield
+
+
+def whole(folder: Path, *, small: bool, perturb: bool) -> None:
+    """The run that the others are held against, its copy at half time, and a short one."""
+    with weight_moved(perturb):
+        zoo.train(recipe_of(small=small), out=folder / "whole", screen=Copying(folder / "whole", folder / "half"))
+    short(folder / "short", small=small, perturb=False)
+
+
+def resume(folder: Path, begun: Path, *, small: bool, perturb: bool) -> None:
+    """Go on with another backend's half run, and train the short one again."""
+    target = folder / "resumed"
+    shutil.copytree(begun / "half", target)
+    if perturb:
+        path = max(target.glob("checkpoints/step-*")) / "model.safetensors"
+        arrays = load_file(path)
+        arrays[HEAD].reshape(-1)[0] += MOVED
+        save_file(arrays, path)
+    zoo.train(recipe_of(small=small), out=target, resume=True)
+    short(folder / "again", small=small, perturb=perturb)
+
+
+def short(out: Path, *, small: bool, perturb: bool) -> None:
+    """A few steps as a recipe has them by default, with the backend's own masks."""
+    changes = {"training.epochs": None, "training.steps": SHORT_STEPS, "training.dropout_masks": "native"}
+    with weight_moved(perturb):
+        zoo.train(recipe_of(small=small).override(changes), out=out)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["whole", "resume"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--begun", help="the backend whose half run is resumed")
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--perturb", action="store_true")
+    given = parser.parse_args()
+    own = given.folder / activate().name
+    if given.what == "whole":
+        whole(own, small=given.small, perturb=given.perturb)
+    else:
+        resume(own, given.folder / given.begun, small=given.small, perturb=given.perturb)

@@ -1,0 +1,205 @@
+"""Is a number the model's, and not the backend's? Measure every comparison of docs/trust.md.
+
+    python tools/parity.py              # all rows on three backends, under ten minutes; exit 1 when a row fails
+    python tools/parity.py --write      # and put the measured table into docs/trust.md
+    python tools/parity.py --small      # nano models, short runs: what CI does
+    python tools/parity.py --perturb    # one weight moved by 1e-2: every row has to fail, or the exit code is 2
+
+transformers and torch compute the references in a process of their own (comparisons/reference.py), each backend its
+forward passes and steps (comparisons/measured.py) and its runs (comparisons/runs.py) in others; comparisons/rows.py
+says what is compared and how much it may differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from rich.console import Console  # noqa: E402
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+import recipes  # noqa: E402
+from tools.comparisons.rows import KINDS, ROWS, Result, Row, run_differences  # noqa: E402
+from zoo.backend import versions  # noqa: E402
+from zoo.data.catalog import backbone_card, dataset_card  # noqa: E402
+from zoo.data.dataset import load_dataset  # noqa: E402
+from zoo.data.sources import fetch_first  # noqa: E402
+
+BACKENDS = ("jax", "tensorflow", "torch")
+PAGE = "docs/trust.md"
+MARKERS = ("<!-- parity: begin -->", "<!-- parity: end -->")
+REVIEWS, FEW_REVIEWS = 5000, 100
+ONE_DIFFERS = 2
+"""Exit code where a row passes that should not."""
+
+
+def measure(folder: Path, *, small: bool, perturb: bool, console: Console) -> dict[str, dict[str, float]]:
+    """Differences by row and backend.
+
+    Args:
+        folder: scratch space.
+        small: fewer reviews, nano models, short runs.
+        perturb: move a weight (for tokens: exchange two entries of the vocabulary) before each comparison.
+        console: where progress goes.
+    """
+    flags = ["--small"] * small
+    moved = ["--perturb"] * perturb
+    found: dict[str, dict[str, float]] = {}
+    begun = {BACKENDS[i]: BACKENDS[i - 1] for i in range(len(BACKENDS))}
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("references", total=len(KINDS) + 1 + 3 * len(BACKENDS))
+
+        def call(what: str, module: str, *arguments: str, backend: str = "torch") -> str:
+            bar.update(task, description=what)
+            output = _process(module, *arguments, backend=backend)
+            bar.advance(task)
+            return output
+
+        call("references", "reference", str(folder / "references"), *flags)
+        for backend in BACKENDS:
+            figures = json.loads(
+                call(f"{backend}: models", "measured", str(folder / "references"), *moved, backend=backend)
+            )
+            for key, value in figures.items():
+                found.setdefault(key, {})[backend] = value
+        for backend in BACKENDS:
+            # One of three is enough for all comparisons with it to fail.
+            first = moved if backend == BACKENDS[0] else []
+            call(f"{backend}: whole run", "runs", "whole", str(folder / "runs"), *flags, *first, backend=backend)
+        for backend in BACKENDS:
+            arguments = ("resume", str(folder / "runs"), "--begun", begun[backend], *flags, *moved)
+            call(f"{backend}: goes on from {begun[backend]}", "runs", *arguments, backend=backend)
+        found |= run_differences(folder / "runs", begun)
+        texts = load_dataset(recipes.load("quickstart"))[0].train.texts[: FEW_REVIEWS if small else REVIEWS]
+        for kind in KINDS:
+            bar.update(task, description=f"tokens: {kind}")
+            from tools.comparisons import tokenization  # transformers takes seconds to import
+
+            differing = tokenization.compare(
+                kind, texts, perturb=perturb, folder=folder / "vocabularies" / kind
+            ).differing
+            found[f"tokens/{kind}"] = dict.fromkeys(BACKENDS, differing)
+            bar.advance(task)
+    return found
+
+
+def _process(module: str, *arguments: str, backend: str) -> str:
+    """stdout of `python -m tools.comparisons.MODULE`."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tools.comparisons.{module}", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": backend},
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(done.args)} on {backend} ended in {done.returncode}:\n{done.stderr}")
+    return done.stdout
+
+
+def figure(value: float | None, row: Row) -> str:
+    """A difference as it is printed, without its unit."""
+    if value is None:
+        return "none"
+    if not row.unit:
+        return f"{value:.1e}"
+    return f"{value:.2%}".rstrip("%") if row.unit.startswith("%") else f"{value:g}"
+
+
+def limit(row: Row) -> str:
+    """The largest difference that passes, with its unit."""
+    return f"{figure(row.limit, row)} {row.unit}".rstrip()
+
+
+def screen_table(results: Sequence[Result]) -> Table:
+    """The rows for a terminal, the failed ones in red."""
+    table = Table("what", "against", "at most", *BACKENDS, "")
+    for result in results:
+        row, failed = result.row, result.failed(BACKENDS)
+        table.add_row(
+            row.what,
+            row.against,
+            limit(row),
+            *(figure(result.measured.get(backend), row) for backend in BACKENDS),
+            "FAILED" if failed else "ok",
+            style="red" if failed else None,
+        )
+    return table
+
+
+def page_table(results: Sequence[Result], seconds: float) -> str:
+    """The rows as Markdown, and where and when they were measured."""
+    lines = [f"| what | against | at most | {' | '.join(BACKENDS)} |", "|---" * (3 + len(BACKENDS)) + "|"]
+    for result in results:
+        row = result.row
+        figures = " | ".join(figure(result.measured.get(backend), row) for backend in BACKENDS)
+        lines.append(f"| {row.what} | {row.against} | {limit(row)} | {figures} |")
+    packages = versions("keras", "keras-hub", *BACKENDS, "transformers", "tokenizers")
+    named = ", ".join(f"{name} {number}" for name, number in packages.items())
+    machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}"
+    lines += ["", f"Measured on {date.today().isoformat()} in {seconds / 60:.1f} minutes on {machine}, with {named}."]
+    return "\n".join(lines)
+
+
+def write_page(table: str) -> None:
+    """Put the table between its markers in docs/trust.md."""
+    page = ROOT / PAGE
+    text = page.read_text(encoding="utf-8")
+    begin, end = (text.index(marker) for marker in MARKERS)
+    page.write_text(f"{text[:begin]}{MARKERS[0]}\n{table}\n{text[end:]}", encoding="utf-8")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, and say by the exit code whether all is as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="nano models and short runs")
+    parser.add_argument("--perturb", action="store_true", help="move one weight before each comparison")
+    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE}")
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="for people or for programs")
+    given = parser.parse_args(argv)
+    if given.write and (given.small or given.perturb):
+        parser.error("--write goes with the whole measurement alone: leave --small and --perturb out")
+    begun = time.perf_counter()
+    for card in (backbone_card("minilm_l6_en_uncased"), dataset_card("rotten_tomatoes_train")):
+        fetch_first(card.origins)
+    with tempfile.TemporaryDirectory() as scratch:
+        found = measure(Path(scratch), small=given.small, perturb=given.perturb, console=Console(stderr=True))
+    seconds = time.perf_counter() - begun
+    results = [Result(row=row, measured=found.get(row.key, {})) for row in ROWS]
+    failed = [result.row.key for result in results if result.failed(BACKENDS)]
+    if given.format == "json":
+        rows = [
+            {"key": r.row.key, "limit": r.row.limit, "measured": dict(r.measured), "failed": r.failed(BACKENDS)}
+            for r in results
+        ]
+        print(json.dumps({"rows": rows, "seconds": seconds}))
+    else:
+        console = Console(width=None if sys.stdout.isatty() else 150)
+        console.print(screen_table(results))
+        console.print(f"{len(results) - len(failed)} of {len(results)} rows within their limits, {seconds:.0f} s")
+    if given.write:
+        write_page(page_table(results, seconds))
+    if given.perturb and len(failed) < len(results):
+        passed = sorted({row.key for row in ROWS} - set(failed))
+        print(f"a weight was moved, and these rows did not notice: {', '.join(passed)}", file=sys.stderr)
+        return ONE_DIFFERS
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
