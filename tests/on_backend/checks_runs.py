@@ -31,7 +31,7 @@ WITHOUT_CHANCE = {
     "training.schedule": {"type": "constant"},
     "training.optimizer.clip_norm": None,
 }
-LOSSES = [0.694455, 0.694513, 0.694648, 0.691300, 0.647167, 0.392600]
+LOSSES = [0.695277, 0.693805, 0.692725, 0.687561, 0.577293, 0.285013]
 """Training loss of six epochs: batch order, weights, loss, gradients and updates are all in it."""
 
 
@@ -86,7 +86,7 @@ class TestRuns:
         """Without dropout, the only thing that each backend draws for itself."""
         run = zoo.train(smoke({**WITHOUT_CHANCE, "training.epochs": 6}), out=tmp_path / "run")
         assert epoch_losses(run) == pytest.approx(LOSSES, rel=1e-3)
-        assert run.metrics["test"]["accuracy"] == pytest.approx(29 / 32)
+        assert run.metrics["test"]["accuracy"] == pytest.approx(22 / 32)
 
     def test_predictions_of_the_run(self, whole: Run) -> None:
         from zoo.data.dataset import load_dataset

@@ -7,7 +7,7 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from zoo.backend import Backend
 from zoo.data.backbones import Checkpoint
-from zoo.data.batches import batches, choose_lengths, training_order
+from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Dataset
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.model import heads, inference
@@ -26,7 +26,7 @@ from zoo.training.loop import Listener, Outcome, fit, run_length
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 
-SHAPES = 4
+SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
 
 Judge = Callable[[np.ndarray], Mapping[str, float]]
@@ -74,16 +74,17 @@ class Session:
             config=config,
             length=length,
             rates=rates,
-            epoch_batches=self._epoch_batches,
+            epoch_batches=self.epoch_batches,
             validate=lambda: judge(self.logits("validation")),
             checkpoints=checkpoints,
             progress=progress,
             listener=listener,
         )
 
-    def _epoch_batches(self, epoch: int) -> Any:
+    def epoch_batches(self, epoch: int) -> Iterator[Batch]:
+        """The training batches of an epoch, counted from 0."""
         table, size = self.tables["train"], self.recipe.training.batch_size
-        order = training_order(table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+        order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
         return batches(table, self.labels["train"], order, batch_size=size, lengths=self.lengths, names=self.names)
 
     def logits(self, split: str) -> np.ndarray:
