@@ -181,3 +181,17 @@ def test_a_run_goes_on_on_another_backend(shared: Path, tmp_path: Path, masks: s
     run = zoo.load_run(out)
     assert (run.folder.run["status"], run.folder.run["backend"]) == ("done", "tensorflow")
     assert [row["epoch"] for row in run.history if row["kind"] == "epoch"] == [1, 2, 3, 4]
+
+
+def test_what_jax_compiled_is_kept(shared: Path, tmp_path: Path) -> None:
+    """The second run of a recipe compiles nothing that the first did, and is byte for byte the same."""
+    given = {key: value for key, value in environment("jax", shared).items() if not key.startswith("JAX_")}
+    kept = []
+    for name in ("first", "second"):
+        call = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(tmp_path / name)]
+        finish(subprocess.Popen(call, env=given | {"ZOO_CACHE": str(tmp_path / "cache")}, **PIPES))
+        kept.append({path.name for path in (tmp_path / "cache" / "compiled").glob("jax-*/*-cache")})
+    assert kept[0]
+    assert kept[0] == kept[1]
+    files = [(tmp_path / name / "model" / "weights.safetensors").read_bytes() for name in ("first", "second")]
+    assert files[0] == files[1]

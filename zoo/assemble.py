@@ -12,6 +12,7 @@ from zoo.backend import activate
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
 from zoo.data.catalog import dataset_card
 from zoo.data.dataset import load_dataset
+from zoo.data.sources import cache_folder
 from zoo.data.tokens import load_tokenizer
 from zoo.model.builder import build_model, plan
 from zoo.recipe import Recipe
@@ -32,6 +33,7 @@ def build(recipe: Recipe) -> Any:
         ZooError: data or weights are missing, or do not fit the recipe.
     """
     backend = activate(recipe.backend)
+    backend.keep_compiled(cache_folder() / "compiled")
     bring(recipe)
     if recipe.data.files is not None and recipe.data.files.label_names is None:
         _, recipe = load_dataset(recipe)  # which names the classes that it finds

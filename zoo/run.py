@@ -18,6 +18,7 @@ from zoo.backend import activate, choose
 from zoo.data.agreement import disagreements
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
+from zoo.data.sources import cache_folder
 from zoo.data.tokens import doubts, encode_splits, load_tokenizer
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe
@@ -59,6 +60,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
     _tell(dataset, screen)
     with watch.measure("import"):
         backend = activate(recipe.backend)
+        backend.keep_compiled(cache_folder() / "compiled")
     out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
     with create_run(out, dump_recipe(recipe), resume=resume) as folder:
         recorder = Recorder(folder, screen, watch, recipe, dataset)

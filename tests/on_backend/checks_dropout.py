@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,3 +119,32 @@ class TestLayer:
         layer = PortableDropout(0.1, dtype="bfloat16", seed=1)
         found = layer(ops.ones((2, 4), dtype="bfloat16"), training=True)
         assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+
+
+class TestFusedAttention:
+    """Keras uses the fused form where a layer's rate is 0, and has one rate for training and prediction."""
+
+    @pytest.mark.parametrize(
+        ("rate", "training", "fused"), [(0.1, False, True), (0.1, True, False), (0.0, True, True), (0.0, False, True)]
+    )
+    def test_where_nothing_is_dropped(
+        self, rate: float, training: bool, fused: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from keras import ops
+        from keras.src.layers.attention import multi_head_attention
+
+        asked: list[bool] = []
+        own = multi_head_attention.ops.dot_product_attention
+
+        def asking(*arguments: Any, **named: Any) -> Any:
+            asked.append(True)
+            return own(*arguments, **named)
+
+        monkeypatch.setattr(multi_head_attention.ops, "dot_product_attention", asking)
+        backbone = assemble(replace(tiny_config("bert"), attention_dropout=rate), dtype="float32")
+        asked.clear()
+        inputs = {name: ops.ones((2, 3), dtype="int32") for name in inference.input_names(backbone)}
+        backbone(inputs, training=training)
+        assert bool(asked) == fused
+        (layer,) = backbone.transformer_layers
+        assert layer._self_attention_layer.dropout == rate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 Inputs = Mapping[str, Any]
@@ -45,6 +46,9 @@ class Backend:
     def peak_device_bytes(self) -> int | None:
         """Largest memory taken on an accelerator so far, in bytes; None on a CPU or where it is not told."""
         raise NotImplementedError
+
+    def keep_compiled(self, folder: Path) -> None:
+        """Keep what is compiled from now on in a folder, and take it from there; nothing where nothing is compiled."""
 
     def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
         raise NotImplementedError

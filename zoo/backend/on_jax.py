@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,6 +22,12 @@ class Jax(Backend):
     def peak_device_bytes(self) -> int | None:
         stats = jax.devices()[0].memory_stats() or {}
         return stats.get("peak_bytes_in_use")
+
+    def keep_compiled(self, folder: Path) -> None:
+        if jax.config.jax_compilation_cache_dir is None:  # else the user has one of their own
+            # By machine: what was compiled for another processor may end in an illegal instruction.
+            jax.config.update("jax_compilation_cache_dir", str(folder / f"jax-{jax.__version__}-{platform.node()}"))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
     def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
         return _JaxTrainer(model, optimizer, loss)

@@ -1,14 +1,17 @@
 """A backbone from its dimensions: a keras-hub BERT, DistilBERT or RoBERTa.
 
-In comes a `BackboneConfig`, out comes the keras-hub model with fresh weights. What a checkpoint was
+In comes a `BackboneConfig`, out comes the keras-hub model, its weights still blank. What a checkpoint was
 trained with and keras-hub's classes fix (the kind of GELU, the layer norm's epsilon, one rate for all
 dropout) is set here, in one place. Refused: an activation that none of these families was trained with.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
+from unittest import mock
 
 from zoo.backend import without_tensorflow
 from zoo.errors import EnvironmentFault
@@ -83,10 +86,13 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
     Returns:
         A keras.Model from token_ids, padding_mask (and segment_ids), each [batch, length] int32, to
         hidden states [batch, length, hidden_dim]; BERT's is a dict that also holds pooled_output.
+        Its weights are blank: all kernels and embeddings are zero.
     """
     with without_tensorflow():
         import keras_hub
     import keras
+
+    from zoo.model.attention import FusedAttention
 
     classes = {
         "bert": keras_hub.models.BertBackbone,
@@ -106,7 +112,8 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
     }
     if config.num_segments is not None:
         arguments["num_segments"] = config.num_segments
-    backbone = classes[config.family](**arguments)
+    with _nothing_drawn():
+        backbone = classes[config.family](**arguments)
     activation = {
         "gelu": keras.activations.gelu,
         "gelu_tanh": _tanh_gelu(),
@@ -122,12 +129,30 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
         for norm in (layer._self_attention_layer_norm, layer._feedforward_layer_norm):
             norm.epsilon = config.layer_norm_epsilon
         layer.layer_norm_epsilon = config.layer_norm_epsilon
+        # The object stands within a layer that keras-hub built: it has to stay, only what it does is exchanged.
+        layer._self_attention_layer.__class__ = FusedAttention
         layer._self_attention_layer._dropout = config.attention_dropout
         layer._self_attention_layer._dropout_layer.rate = config.attention_dropout
         layer._self_attention_dropout.rate = layer._feedforward_dropout.rate = layer.dropout = config.dropout
         if config.family == "distilbert":
             layer._self_attention_dropout.rate = 0.0  # Sanh et al. 2019 have none there, keras-hub has
     return backbone
+
+
+@contextlib.contextmanager
+def _nothing_drawn() -> Iterator[None]:
+    """Let Keras fill with zeros what it would draw.
+
+    All weights are taken from a checkpoint or drawn by `zoo.model.weights` afterwards; keras-hub draws them first, which
+    takes seconds (a normal truncated by rejection, compiled for each shape on jax), and can be told no other way.
+    """
+    import keras
+
+    def zeros(self: Any, shape: Any, dtype: Any = None, **_: Any) -> Any:
+        return keras.ops.zeros(shape, dtype)
+
+    with mock.patch.object(keras.initializers.TruncatedNormal, "__call__", zeros):
+        yield
 
 
 def _tanh_gelu() -> Any:

@@ -109,7 +109,7 @@ def _label_names(recipe: Recipe) -> tuple[str, ...]:
 
 
 def assemble_model(blueprint: Blueprint, *, precision: str) -> Any:
-    """The keras.Model of a blueprint; its weights are whatever Keras drew.
+    """The keras.Model of a blueprint; its weights are still to be filled in.
 
     Args:
         precision: float32 or bfloat16, of the matrix products; weights are float32 in both.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from zoo.backend import activate
+from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.errors import DataError
 from zoo.model import inference
@@ -75,7 +76,7 @@ class Run:
     @cached_property
     def model(self) -> Any:
         """The keras.Model with its trained weights, on the active backend."""
-        activate()
+        activate().keep_compiled(cache_folder() / "compiled")
         return load_model(self.path / "model", self.card)
 
     @cached_property
