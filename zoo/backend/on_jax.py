@@ -24,10 +24,11 @@ class Jax(Backend):
         return stats.get("peak_bytes_in_use")
 
     def keep_compiled(self, folder: Path) -> None:
-        if jax.config.jax_compilation_cache_dir is None:  # else the user has one of their own
+        if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]  # else the user has their own
             # By machine: what was compiled for another processor may end in an illegal instruction.
-            jax.config.update("jax_compilation_cache_dir", str(folder / f"jax-{jax.__version__}-{platform.node()}"))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+            own = folder / f"jax-{jax.__version__}-{platform.node()}"
+            jax.config.update("jax_compilation_cache_dir", str(own))  # type: ignore[no-untyped-call]
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
 
     def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
         return _JaxTrainer(model, optimizer, loss)

@@ -16,6 +16,8 @@ import keras
 class FusedAttention(keras.layers.MultiHeadAttention):  # type: ignore[misc]  # Keras ships no types
     """keras.layers.MultiHeadAttention that has no dropout outside training."""
 
+    _dropout: float
+
     def _compute_attention(
         self,
         query: Any,

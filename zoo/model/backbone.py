@@ -143,8 +143,8 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
 def _nothing_drawn() -> Iterator[None]:
     """Let Keras fill with zeros what it would draw.
 
-    All weights are taken from a checkpoint or drawn by `zoo.model.weights` afterwards; keras-hub draws them first, which
-    takes seconds (a normal truncated by rejection, compiled for each shape on jax), and can be told no other way.
+    All weights are taken from a checkpoint or drawn by `zoo.model.weights` afterwards; keras-hub draws them first,
+    which takes seconds (a truncated normal, compiled for each shape on jax), and can be told no other way.
     """
     import keras
 
