@@ -59,6 +59,7 @@ LONG = (
     "KERAS_BACKEND=torch python -m zoo.run imdb_distilbert --profile cpu --out runs/imdb-torch",
     "python -m zoo.check my.yaml",
     "python -m zoo.run my.yaml --profile quick",
+    "python benchmarks/compare.py --speed-only --profile cpu --recipes quickstart --backends torch --peers hf",
     "python tools/parity.py",
     "python tools/parity.py --perturb",
     "python tools/parity.py --small",

@@ -1,0 +1,214 @@
+"""One recipe, one backend, this process.
+
+    KERAS_BACKEND=torch python benchmarks/measure.py quickstart --profile cpu                # a whole run
+    KERAS_BACKEND=torch python benchmarks/measure.py quickstart --profile cpu --speed-only   # blocks of steps
+    ... --speed-only --serve                                                                 # a block on demand
+
+In comes a recipe; out comes a line of JSON on stdout, with --serve one for each line on stdin (protocol.py). What it
+refuses, and the exit codes, are those of zoo.run.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+import zoo
+from benchmarks import protocol
+from benchmarks.protocol import Answer
+from zoo import cli
+from zoo.backend import activate
+from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
+from zoo.data.batches import Batch
+from zoo.data.dataset import load_dataset
+from zoo.data.tokens import encode_splits, load_tokenizer
+from zoo.errors import ZooError
+from zoo.model import heads, inference
+from zoo.model.inference import to_host
+from zoo.recipe import Recipe, load_recipe
+from zoo.results import account, metrics
+from zoo.results.run import BATCH
+from zoo.training.loop import run_length
+from zoo.training.optimizer import build_optimizer
+from zoo.training.schedule import learning_rates
+from zoo.training.session import Session, prepare
+
+
+class ZooSubject:
+    """A recipe's session, warmed up over all its shapes."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        watch = account.Stopwatch()
+        bring(recipe)
+        with watch.measure("data"):
+            dataset, recipe = load_dataset(recipe)
+        with watch.measure("import"):
+            backend = activate(recipe.backend)
+        checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
+        self._tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
+        with watch.measure("tokenize"):
+            tables = encode_splits(self._tokenizer, dataset, recipe.tokens)
+        with watch.measure("build"):
+            self._session = prepare(
+                recipe, dataset, backend=backend, checkpoint=checkpoint, tokenizer=self._tokenizer, tables=tables
+            )
+        self._predictor = backend.predictor(self._session.model)
+        self._texts = dataset.test.texts[: protocol.PREDICT_ROWS]
+        self._pairs = None if dataset.test.pairs is None else dataset.test.pairs[: protocol.PREDICT_ROWS]
+        labels = self._labels()  # under the weights that the peer begins with, too
+        self._trainer = _trainer(self._session)
+        self._blocks = 0
+        begun = time.perf_counter()
+        self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))
+        self._making_seconds = (time.perf_counter() - begun) / len(self._pool)
+        first, step_seconds, padding = self._warm_up()
+        self._steps = protocol.steps_of_block(step_seconds)
+        self.ready: Answer = {
+            "seconds": watch.seconds,
+            "compile_seconds": first,
+            "shapes": len(first),
+            "padding_fraction": padding,
+            "steps_per_block": self._steps,
+            "precision": self._session.precision,
+            "labels": labels,
+            **account.environment(backend, self._session.precision, recipe.seed, "", dataset),
+        }
+        self.actions: Mapping[str, Callable[[], Answer]] = {
+            "train": self._train,
+            "predict": self._predict,
+            "ceiling": self._ceiling,
+            "memory": lambda: account.memory(backend),
+        }
+        del self.ready["fingerprint"]  # of a run, which this is not
+
+    def _train(self) -> Answer:
+        places = protocol.block_of([batch.tokens for batch in self._pool], self._steps, self._blocks)
+        block = [self._pool[place] for place in places]
+        self._blocks += 1
+        lengths = self._session.tables["train"].lengths[np.concatenate([batch.rows for batch in block])]
+        begun = time.perf_counter()
+        for batch in block:
+            value, _ = self._trainer.step(batch.inputs, batch.labels, batch.weights)
+        to_host(value)
+        # The batches were made before; the training loop makes each between two steps.
+        seconds = time.perf_counter() - begun + len(block) * self._making_seconds
+        self._trainer.commit()  # prediction reads the variables
+        return {
+            "seconds": seconds,
+            "steps": len(block),
+            "examples": len(lengths),
+            "tokens": int(lengths.sum()),
+            "model_flops": protocol.model_flops(self._session.blueprint.backbone, lengths),
+        }
+
+    def _predict(self) -> Answer:
+        begun = time.perf_counter()
+        self._labels()
+        return {"seconds": time.perf_counter() - begun, "examples": len(self._texts)}
+
+    def _ceiling(self) -> Answer:
+        from keras import ops
+
+        dtype = self._session.precision
+        rows = self._session.recipe.training.batch_size * self._session.lengths[-1]
+        return protocol.best_product(
+            protocol.product_shapes(self._session.blueprint.backbone, rows),
+            draw=lambda matrix: ops.convert_to_tensor(matrix, dtype=dtype),
+            multiply=ops.matmul,
+            wait=lambda product: to_host(product[:1, :1]),
+        )
+
+    def _labels(self) -> list[int]:
+        """Class numbers of the texts, the way from text to class that a finished run takes."""
+        table = self._tokenizer.encode(self._texts, self._pairs, self._session.recipe.tokens)
+        logits = inference.logits(
+            self._predictor, table, names=self._session.names, batch_size=min(BATCH, len(self._texts))
+        )
+        head = self._session.blueprint.head
+        found: list[int] = metrics.predictions(metrics.probabilities(logits, head.type)).tolist()
+        return found
+
+    def _warm_up(self) -> tuple[dict[str, float], float, float]:
+        """Two steps of each shape: seconds of the first by shape, mean of the second ones, and the share of padding."""
+        first: dict[str, float] = {}
+        second: list[float] = []
+        cells = tokens = 0
+        for batch in self._pool:
+            rows, length = batch.shape
+            cells, tokens = cells + rows * length, tokens + batch.tokens
+            name = f"{rows}x{length}"
+            if name not in first:
+                first[name] = self._timed(batch)
+                second.append(self._timed(batch))
+        self._trainer.commit()
+        return first, float(np.mean(second)), 1.0 - tokens / cells
+
+    def _timed(self, batch: Batch) -> float:
+        begun = time.perf_counter()
+        value, _ = self._trainer.step(batch.inputs, batch.labels, batch.weights)
+        to_host(value)
+        return time.perf_counter() - begun
+
+
+def _trainer(session: Session) -> Any:
+    """The steps that `Session.train` would take."""
+    config = session.recipe.training
+    steps = run_length(config, rows=len(session.tables["train"])).steps
+    optimizer = build_optimizer(
+        config.optimizer,
+        session.model.trainable_variables,
+        num_layers=session.blueprint.backbone.num_layers,
+        rates=learning_rates(config.schedule, peak=config.optimizer.learning_rate, steps=steps),
+    )
+    return session.backend.trainer(session.model, optimizer, heads.loss(session.blueprint.head))
+
+
+def whole_run(recipe: Recipe, out: str | None) -> Answer:
+    """Train the recipe; its figures as run.json has them, and the seconds to the accuracy that it expects.
+
+    Args:
+        recipe: what to train.
+        out: the run's folder; None leaves none.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        run = zoo.train(recipe, out or Path(scratch) / "run")
+        told = run.folder.run
+        epochs = [row for row in run.history if row["kind"] == "epoch"]
+    kept = ("backend", "device", "precision", "seed", "fingerprint", "versions", "timing", "padding_fraction", "memory")
+    return {
+        **{key: told[key] for key in kept},
+        "test": told["metrics"]["test"],
+        "time_to_target_seconds": protocol.seconds_to_target(recipe, epochs),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = protocol.arguments("Measure a recipe on the backend of KERAS_BACKEND.").parse_args(argv)
+    answers = protocol.take_stdout()
+    try:
+        recipe = load_recipe(cli.find_recipe(options.recipe), profile=options.profile, overrides=options.changes)
+        if not options.speed_only:
+            protocol.say(answers, whole_run(recipe, options.out))
+            return 0
+        subject = ZooSubject(recipe)
+        if options.serve:
+            protocol.serve(subject, sys.stdin, answers)
+        else:
+            protocol.say(answers, protocol.alone(subject))
+    except ZooError as error:
+        cli.show_error(error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What a user would pick instead of the zoo, on the same rows and weights."""

@@ -1,0 +1,267 @@
+"""The peer's speed, block by block, by the protocol of the zoo's own measurement.
+
+In comes a recipe and a setting; out comes a `Subject`. `notebook` and `tuned` train in a loop by hand, which leaves out
+what `transformers.Trainer` does beside the steps (callbacks, logging, accelerate's wrappers): it is the faster of the
+two. `pipeline` predicts by `transformers.pipeline`. Refused: what hf_model.py refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import transformers
+
+from benchmarks import protocol
+from benchmarks.peers import hf_model
+from benchmarks.peers.hf_model import Material, Setting
+from benchmarks.protocol import Answer
+from zoo.backend import versions
+from zoo.results.account import Stopwatch
+
+PIPELINE_BATCHES = (8, 32, 64, 128)
+"""Batch sizes that the pipeline is tried at."""
+PIPELINE_PASSES = 2
+"""Blocks of each trial: the first one also chooses kernels."""
+TRIALS = 5
+"""Steps of each precision from which the faster one is told."""
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Training:
+    """Blocks of training steps."""
+
+    def __init__(self, material: Material, setting: Setting, watch: Stopwatch) -> None:
+        self._material, self._setting = material, setting
+        with watch.measure("build"):
+            self._model = hf_model.build(material, setting)
+            self._optimizer, self._scheduler = hf_model.optimizer_of(material, self._model)
+        self._rows = material.rows["train"]
+        self._lengths = self._rows.lengths
+        self._order = list(islice(next(hf_model.batch_orders(material, setting)), protocol.POOL))
+        self._model.train()
+        torch.manual_seed(material.recipe.seed)
+        self._precision = choose_precision(self._model, material, setting)
+        first, step_seconds = self._warm_up()
+        self._steps = protocol.steps_of_block(step_seconds)
+        self._blocks = 0
+        self.actions: Mapping[str, Callable[[], Answer]] = {
+            "train": self._train,
+            "ceiling": self._ceiling,
+            "memory": memory,
+        }
+        cells = sum(len(rows) * self._length(rows) for rows in self._order)
+        self.ready: Answer = {
+            "seconds": watch.seconds,
+            "compile_seconds": first,
+            "shapes": len(first),
+            "padding_fraction": 1.0 - int(sum(self._lengths[rows].sum() for rows in self._order)) / cells,
+            "steps_per_block": self._steps,
+            "precision": self._precision,
+            "loop": "by hand",
+            **environment(),
+        }
+
+    def _train(self) -> Answer:
+        sizes = [int(self._lengths[rows].sum()) for rows in self._order]
+        order = [self._order[place] for place in protocol.block_of(sizes, self._steps, self._blocks)]
+        self._blocks += 1
+        lengths = self._lengths[np.concatenate(order)]
+        begun = time.perf_counter()
+        for rows in order:
+            loss = self._step(rows)
+        loss.item()
+        wait()
+        seconds = time.perf_counter() - begun
+        return {
+            "seconds": seconds,
+            "steps": len(order),
+            "examples": len(lengths),
+            "tokens": int(lengths.sum()),
+            "model_flops": protocol.model_flops(self._material.blueprint.backbone, lengths),
+        }
+
+    def _ceiling(self) -> Answer:
+        rows = self._material.recipe.training.batch_size * max(map(self._length, self._order))
+        return torch_ceiling(self._material, rows, self._precision)
+
+    def _step(self, rows: list[int]) -> Any:
+        loss = forward_backward(self._model, self._material, self._setting, rows, self._precision)
+        clip = self._material.recipe.training.optimizer.clip_norm
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(self._model.parameters(), clip, foreach=True)
+        self._optimizer.step()
+        self._scheduler.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _warm_up(self) -> tuple[dict[str, float], float]:
+        """Two steps of each shape: seconds of the first by shape, and the mean of the second ones."""
+        first: dict[str, float] = {}
+        second: list[float] = []
+        for rows in self._order:
+            name = f"{len(rows)}x{self._length(rows)}"
+            if name not in first:
+                first[name] = self._timed(rows)
+                second.append(self._timed(rows))
+        return first, float(np.mean(second))
+
+    def _timed(self, rows: list[int]) -> float:
+        begun = time.perf_counter()
+        self._step(rows)
+        wait()
+        return time.perf_counter() - begun
+
+    def _length(self, rows: list[int]) -> int:
+        """Tokens a row that these rows are padded to."""
+        return max(int(self._lengths[rows].max()), self._setting.pad_to or 0)
+
+
+class Pipeline:
+    """Blocks of predictions by transformers' text-classification pipeline, at its fastest of all that is tried."""
+
+    def __init__(self, material: Material, setting: Setting, watch: Stopwatch) -> None:
+        self._material = material
+        with watch.measure("build"):
+            model = hf_model.build(material, setting).eval()
+            self._pipeline = transformers.pipeline(
+                "text-classification", model=model, tokenizer=material.tokenizer, device=hf_model.device()
+            )
+        test = material.dataset.test
+        texts = test.texts[: protocol.PREDICT_ROWS]
+        pairs = None if test.pairs is None else test.pairs[: protocol.PREDICT_ROWS]
+        self._inputs: list[Any] = list(texts)
+        if pairs is not None:
+            self._inputs = [{"text": a, "text_pair": b} for a, b in zip(texts, pairs, strict=True)]
+        numbers = model.config.label2id
+        labels = [int(numbers[found["label"]]) for found in self._classify(PIPELINE_BATCHES[0], "float32")]
+        tried = self._trials(setting)
+        self.actions: Mapping[str, Callable[[], Answer]] = {"predict": self._predict, "memory": memory}
+        self._batch, self._precision = min(tried, key=lambda pair: tried[pair])
+        self.ready: Answer = {
+            "seconds": watch.seconds,
+            "precision": self._precision,
+            "batch_size": self._batch,
+            "tried": {f"{precision} {size}": len(texts) / value for (size, precision), value in tried.items()},
+            "labels": labels,
+            **environment(),
+        }
+
+    def _predict(self) -> Answer:
+        begun = time.perf_counter()
+        self._classify(self._batch, self._precision)
+        return {"seconds": time.perf_counter() - begun, "examples": len(self._inputs)}
+
+    def _classify(self, batch_size: int, precision: Precision) -> Iterable[Any]:
+        length = self._material.recipe.tokens.max_length
+        with autocast(precision):
+            found: list[Any] = self._pipeline(self._inputs, batch_size=batch_size, truncation=True, max_length=length)
+        return found
+
+    def _trials(self, setting: Setting) -> dict[tuple[int, Precision], float]:
+        """Seconds of one block by batch size and precision."""
+        precisions: tuple[Precision, ...] = (
+            ("float32", "bfloat16") if setting.precision == "auto" else (setting.precision,)
+        )
+        tried = {}
+        for precision in precisions:
+            for size in PIPELINE_BATCHES:
+                seconds = []
+                for _ in range(PIPELINE_PASSES):
+                    begun = time.perf_counter()
+                    self._classify(size, precision)
+                    seconds.append(time.perf_counter() - begun)
+                tried[size, precision] = min(seconds)
+        return tried
+
+
+def forward_backward(model: Any, material: Material, setting: Setting, rows: list[int], precision: Precision) -> Any:
+    """The loss on these rows of train, still on the device; the gradients are in the model."""
+    batch = hf_model.padded(material.rows["train"], rows, setting, material.tokenizer.pad_token_id)
+    inputs = {name: torch.from_numpy(value).to(hf_model.device()) for name, value in batch.items()}
+    with autocast(precision):
+        loss = model(**inputs).loss
+    loss.backward()
+    return loss.detach()
+
+
+def choose_precision(model: Any, material: Material, setting: Setting) -> Precision:
+    """What the setting says; with `auto` the one in which forward and backward of a middling batch are faster.
+
+    No weight is changed, and no gradient is left in the model.
+    """
+    if setting.precision != "auto":
+        return setting.precision
+    size = material.recipe.training.batch_size
+    middle = len(material.rows["train"].ids) // 2
+    rows = np.argsort(material.rows["train"].lengths, kind="stable")[max(0, middle - size // 2) :][:size].tolist()
+    best: dict[Precision, float] = {"float32": np.inf, "bfloat16": np.inf}
+    for trial in range(1 + TRIALS):
+        for precision in best:
+            begun = time.perf_counter()
+            forward_backward(model, material, setting, rows, precision)
+            wait()
+            if trial:  # the first one chooses kernels
+                best[precision] = min(best[precision], time.perf_counter() - begun)
+    model.zero_grad(set_to_none=True)
+    return "bfloat16" if best["bfloat16"] < best["float32"] else "float32"
+
+
+def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
+    """The context in which a model computes in this precision; its weights are float32 in both."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[Any] = torch.autocast(hf_model.device().type, torch.bfloat16)
+    return context
+
+
+def wait() -> None:
+    """Return when all that was sent off is computed."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def torch_ceiling(material: Material, rows: int, precision: Precision) -> Answer:
+    """See `Subject.ceiling`."""
+    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+    def finished(product: Any) -> None:
+        wait()
+
+    with torch.no_grad():
+        return protocol.best_product(
+            protocol.product_shapes(material.blueprint.backbone, rows),
+            draw=lambda matrix: torch.from_numpy(matrix).to(hf_model.device(), kind),
+            multiply=torch.matmul,
+            wait=finished,
+        )
+
+
+def memory() -> Answer:
+    """Largest memory so far, counted as the zoo counts its own (zoo.results.account.memory)."""
+    if torch.cuda.is_available():
+        return {"peak_bytes": torch.cuda.max_memory_allocated(), "of": "device"}
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "process"}
+
+
+def environment() -> Answer:
+    """Device and versions, as the zoo's runs tell them."""
+    gpu = torch.cuda.is_available()
+    return {
+        "device": "gpu: " + torch.cuda.get_device_name(0) if gpu else "cpu",
+        "versions": {
+            "python": platform.python_version(),
+            **versions("transformers", "accelerate", "tokenizers", "numpy"),
+            "torch": torch.__version__,
+        },
+    }

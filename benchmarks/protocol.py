@@ -1,0 +1,230 @@
+"""What every measured process does in the same way, the zoo's and a peer's; README.md says why.
+
+In come a `Subject` and lines on stdin (`train`, `predict`, `ceiling`, `memory`, `quit`); out goes a line of JSON on
+stdout for each, after a first one that says what was prepared. Refused: a line that the subject does not know.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TextIO
+
+import numpy as np
+
+from zoo.model.backbone import BackboneConfig
+from zoo.recipe import Recipe
+
+BLOCK_SECONDS = 5.0
+"""What a block of training steps is meant to last."""
+FEWEST_STEPS, MOST_STEPS = 3, 10
+"""Steps of a block."""
+POOL = 200
+"""Batches of an epoch from which blocks are drawn."""
+PREDICT_ROWS = 256
+"""Test rows of a block of predictions."""
+ROUNDS_ALONE = 5
+"""Blocks of each kind where a process is measured by itself."""
+CEILING_ROWS = 4096
+"""Most rows of a product with which the ceiling is measured."""
+SQUARE = 2048
+"""Side of the square product with which the ceiling is measured."""
+CEILING_REPEATS = 4
+BLOCKS = ("train", "predict", "ceiling")
+"""What is asked once a round."""
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+
+Answer = dict[str, Any]
+
+
+class Subject(Protocol):
+    """What is measured; all of it can be written as JSON."""
+
+    ready: Answer
+    """What was prepared: seconds by part, compile seconds by shape, padding share, precision, versions, labels."""
+    actions: Mapping[str, Callable[[], Answer]]
+    """What it can be asked: some of
+    train: a block of training steps: seconds, steps, examples, tokens (real ones) and model_flops;
+    predict: PREDICT_ROWS texts to labels: seconds and examples;
+    ceiling: flops_per_second of the best matrix product, in the precision of training;
+    memory: peak_bytes so far, and of what."""
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """The options that every measured process takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe file, or the name of a shipped recipe")
+    parser.add_argument("--profile", metavar="NAME", help="one of the recipe's profiles")
+    parser.add_argument("--set", dest="changes", metavar="KEY=VALUE", action="append", default=[], help="as zoo.run's")
+    parser.add_argument("--out", metavar="DIR", help="where a whole run leaves its folder; default: nowhere")
+    parser.add_argument("--speed-only", action="store_true", help="no whole run: blocks of steps and of predictions")
+    parser.add_argument("--serve", action="store_true", help="with --speed-only: a block for each line on stdin")
+    return parser
+
+
+def take_stdout() -> TextIO:
+    """The process's stdout, for answers alone: what libraries print goes to stderr from now on."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    return answers
+
+
+def say(answers: TextIO, answer: Answer) -> None:
+    """One answer as a line."""
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def serve(subject: Subject, questions: Iterable[str], answers: TextIO) -> None:
+    """Say what is ready, then answer each line until `quit` or the end; one not understood is answered by `error`."""
+    say(answers, {**subject.ready, "answers": list(subject.actions)})
+    for line in questions:
+        asked = line.strip()
+        if asked == "quit":
+            return
+        if asked in subject.actions:
+            say(answers, subject.actions[asked]())
+        else:
+            say(answers, {"error": f"got {asked!r}, expected one of {', '.join([*subject.actions, 'quit'])}"})
+
+
+def alone(subject: Subject) -> Answer:
+    """The figures of one process that nothing is compared with."""
+    blocks = {name: action for name, action in subject.actions.items() if name in BLOCKS}
+    rounds = [{name: action() for name, action in blocks.items()} for _ in range(ROUNDS_ALONE)]
+    return {**subject.ready, **figures(rounds), "memory": subject.actions["memory"]()}
+
+
+def figures(rounds: Sequence[Mapping[str, Answer]]) -> Answer:
+    """Median and quartiles over rounds, of what the rounds hold.
+
+    Args:
+        rounds: the answers of each round, by what was asked.
+    """
+    columns: dict[str, list[float]] = {}
+    for answers in rounds:
+        for name, value in rates(answers).items():
+            columns.setdefault(name, []).append(value)
+    return {name: spread(values) for name, values in columns.items()}
+
+
+def rates(answers: Mapping[str, Answer]) -> dict[str, float]:
+    """The figures of one round: examples and real tokens a second, and the share of the ceiling that training gets."""
+    found: dict[str, float] = {}
+    if "train" in answers:
+        block = answers["train"]
+        found["train_examples_per_second"] = block["examples"] / block["seconds"]
+        found["train_tokens_per_second"] = block["tokens"] / block["seconds"]
+        found["train_flops_per_second"] = block["model_flops"] / block["seconds"]
+    if "predict" in answers:
+        found["predict_examples_per_second"] = answers["predict"]["examples"] / answers["predict"]["seconds"]
+    if "ceiling" in answers:
+        found["ceiling_flops_per_second"] = answers["ceiling"]["flops_per_second"]
+        if "train" in answers:
+            found["model_flop_utilisation"] = found["train_flops_per_second"] / found["ceiling_flops_per_second"]
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, quartiles and number of some values, at least one."""
+    if len(values) == 1:
+        return {"median": values[0], "low": values[0], "high": values[0], "blocks": 1}
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"median": statistics.median(values), "low": low, "high": high, "blocks": len(values)}
+
+
+def steps_of_block(step_seconds: float) -> int:
+    """How many steps of this length last about BLOCK_SECONDS."""
+    return max(FEWEST_STEPS, min(MOST_STEPS, round(BLOCK_SECONDS / max(step_seconds, 1e-9))))
+
+
+def block_of(sizes: Sequence[int], count: int, number: int) -> list[int]:
+    """Which batches make up a block: a systematic sample by size, in the epoch's own order.
+
+    Every block so has the mix of lengths of the whole epoch, and blocks differ by time and not by luck.
+
+    Args:
+        sizes: tokens of each batch of the epoch.
+        count: batches in the block.
+        number: which block, from 0; each begins elsewhere.
+
+    Returns:
+        `count` places in `sizes`, rising; all of them where there are no more.
+    """
+    if count >= len(sizes):
+        return list(range(len(sizes)))
+    order = np.argsort(np.asarray(sizes), kind="stable")
+    places = (np.arange(count) + number * GOLDEN % 1.0) * len(sizes) / count
+    return sorted(int(index) for index in order[places.astype(np.int64)])
+
+
+def model_flops(backbone: BackboneConfig, lengths: np.ndarray) -> float:
+    """Floating point operations that a training step on rows of these lengths cannot do without.
+
+    6 for each weight of a matrix product and real token, and 12 for each layer, width and pair of real tokens of a row,
+    for the attention's two products. Padding, embeddings, the head and recomputation count nothing.
+    """
+    h, i, layers = backbone.hidden_dim, backbone.intermediate_dim, backbone.num_layers
+    real = lengths.astype(np.float64)
+    return float(6 * layers * (4 * h * h + 2 * h * i) * real.sum() + 12 * layers * h * np.square(real).sum())
+
+
+def product_shapes(backbone: BackboneConfig, rows: int) -> list[tuple[int, int, int]]:
+    """[rows, inner] x [inner, columns] products as the model has them at so many tokens a batch, and a square one."""
+    h, i, rows = backbone.hidden_dim, backbone.intermediate_dim, min(rows, CEILING_ROWS)
+    return [(rows, h, h), (rows, h, i), (rows, i, h), (SQUARE, SQUARE, SQUARE)]
+
+
+def best_product(
+    shapes: Sequence[tuple[int, int, int]],
+    draw: Callable[[np.ndarray], Any],
+    multiply: Callable[[Any, Any], Any],
+    wait: Callable[[Any], object],
+) -> Answer:
+    """The most operations a second of any of the products.
+
+    Args:
+        shapes: rows, inner and columns of each product.
+        draw: a float32 matrix as the framework's own, in the precision to measure.
+        multiply: one product.
+        wait: returns when a product is computed.
+    """
+    random = np.random.Generator(np.random.PCG64(0))
+    best = 0.0
+    for rows, inner, columns in shapes:
+        left = draw(random.standard_normal((rows, inner), np.float32))
+        right = draw(random.standard_normal((inner, columns), np.float32))
+        wait(multiply(left, right))
+        for _ in range(CEILING_REPEATS):
+            begun = time.perf_counter()
+            wait(multiply(left, right))
+            best = max(best, 2.0 * rows * inner * columns / (time.perf_counter() - begun))
+    return {"flops_per_second": best}
+
+
+def seconds_to_target(recipe: Recipe, epochs: Sequence[Mapping[str, Any]]) -> float | None:
+    """Training seconds until validation first had the accuracy that the recipe expects.
+
+    Args:
+        recipe: with or without `expected.accuracy`.
+        epochs: rows of history of kind `epoch`.
+
+    Returns:
+        Seconds; None where nothing is expected or it was not reached.
+    """
+    target = recipe.expected.accuracy if recipe.expected else None
+    if target is None:
+        return None
+    passed = 0.0
+    for row in epochs:
+        passed += float(row["seconds"])
+        if row["validation"]["accuracy"] >= target:
+            return passed
+    return None

@@ -1,0 +1,248 @@
+"""What was measured, for people: tables on the screen and in Markdown, and a chart.
+
+In comes the document of compare.py (plain values, as in its JSON); out come `Table`s, their two renderings, and a PNG.
+What was not measured is a dash or a reason, never a number. Nothing is refused.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import seaborn
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table as RichTable
+
+NOTHING = "-"
+PANELS = (
+    ("train_tokens_per_second", "Training, real tokens a second"),
+    ("predict_examples_per_second", "Prediction, texts a second"),
+    ("model_flop_utilisation", "Training, share of the matmul ceiling"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Columns and rows of text under a title."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def tables(document: Mapping[str, Any]) -> list[Table]:
+    """The tables of a document that hold any row."""
+    found = [expected_results(document), speed(document), ratios(document), whole_runs(document)]
+    return [table for table in found if table.rows]
+
+
+def expected_results(document: Mapping[str, Any]) -> Table:
+    """What each recipe should reach, and what each contender reached."""
+    columns = ("Model", "Dataset", "Expected accuracy", "F1", "Hours", "Recipe", "By", "Seed", "Accuracy (95%)")
+    rows = []
+    for row in document["results"]:
+        expected, test = row["expected"] or {}, row.get("test")
+        rows.append(
+            (
+                row["model"],
+                row["dataset"],
+                number(expected.get("accuracy"), "{:.3f}"),
+                number(expected.get("f1"), "{:.3f}"),
+                number(expected.get("hours"), "{:g}"),
+                _name(row),
+                row["contender"],
+                number(row.get("seed"), "{}"),
+                interval(test),
+                number(test and test["f1"], "{:.4f}"),
+                duration(row.get("timing", {}).get("train_seconds")),
+                row["verdict"],
+            )
+        )
+    return Table(title="Expected results", columns=(*columns, "F1", "Training", "Result"), rows=rows)
+
+
+def whole_runs(document: Mapping[str, Any]) -> Table:
+    """Where the time of whole runs went."""
+    parts = ("import", "tokenize", "build", "compile", "train", "evaluate", "total")
+    columns = ("Recipe", "By", "Seed", *(part.capitalize() for part in parts))
+    rows = [
+        (
+            _name(row),
+            row["contender"],
+            str(row["seed"]),
+            *(duration(row["timing"].get(f"{part}_seconds")) for part in parts),
+            number(row["timing"].get("tokens_per_second"), "{:,.0f}"),
+            _memory(row["memory"]),
+            duration(row.get("time_to_target_seconds")),
+        )
+        for row in document["results"]
+        if "timing" in row
+    ]
+    return Table(title="Whole runs", columns=(*columns, "Tokens/s", "Peak memory", "To target"), rows=rows)
+
+
+def speed(document: Mapping[str, Any]) -> Table:
+    """The steady state, and what came before it."""
+    columns = ("Recipe", "By", "Precision", "Import", "Tokenize", "Build", "First steps", "Shapes", "Padding")
+    figures = ("Train examples/s", "Train tokens/s", "Utilisation", "Ceiling GFLOP/s", "Predict texts/s", "Peak memory")
+    rows = []
+    for each in document["speed"]:
+        for row in each["rows"]:
+            if "failed" in row:
+                blank = [NOTHING] * (len(columns) + len(figures) - 3)
+                rows.append((_name(each), row["contender"], row["failed"], *blank))
+                continue
+            seconds = row["seconds"]
+            first = row.get("compile_seconds")
+            rows.append(
+                (
+                    _name(each),
+                    row["contender"],
+                    row["precision"],
+                    *(duration(seconds.get(part)) for part in ("import", "tokenize", "build")),
+                    duration(sum(first.values()) if first else None),
+                    number(row.get("shapes"), "{}"),
+                    number(row.get("padding_fraction"), "{:.1%}"),
+                    spread(row.get("train_examples_per_second"), "{:,.1f}"),
+                    spread(row.get("train_tokens_per_second"), "{:,.0f}"),
+                    spread(row.get("model_flop_utilisation"), "{:.1%}"),
+                    spread(_in_giga(row.get("ceiling_flops_per_second")), "{:,.0f}"),
+                    spread(row.get("predict_examples_per_second"), "{:,.1f}"),
+                    _memory(row["memory"]),
+                )
+            )
+    return Table(title="Speed: median (quartiles) of blocks", columns=columns + figures, rows=rows)
+
+
+def ratios(document: Mapping[str, Any]) -> Table:
+    """Zoo over peer, medians of the ratios of each round."""
+    rows = [
+        (_name(each), figure, ours, peer, spread(values, "{:.2f}"))
+        for each in document["speed"]
+        for figure, peers in each["ratios"].items()
+        for peer, contenders in peers.items()
+        for ours, values in contenders.items()
+    ]
+    rows += [
+        (_name(each), "share of equal labels", ours, "hf_pipeline", number(share, "{:.3f}"))
+        for each in document["speed"]
+        for ours, share in each["equal_labels"].items()
+    ]
+    return Table(title="Zoo over peer", columns=("Recipe", "Figure", "Zoo", "Peer", "Ratio (quartiles)"), rows=rows)
+
+
+def show(document: Mapping[str, Any], console: Console) -> None:
+    """All tables on a screen."""
+    for table in tables(document):
+        drawn = RichTable(title=table.title, title_justify="left")
+        for column in table.columns:
+            drawn.add_column(column, overflow="fold")
+        for row in table.rows:
+            drawn.add_row(*(cell.replace("[", r"\[") for cell in row))
+        console.print(drawn)
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """All tables as a page."""
+    page = [f"# Measured on {document['date']}\n\n{document['machine']}\n\n{_versions(document['versions'])}\n"]
+    for table in tables(document):
+        lines: list[tuple[str, ...]] = [table.columns, ("---",) * len(table.columns), *table.rows]
+        page.append(f"\n## {table.title}\n\n" + "".join(f"| {' | '.join(map(_cell, line))} |\n" for line in lines))
+    return "".join(page)
+
+
+def chart(document: Mapping[str, Any]) -> bytes | None:
+    """Speed with quartiles and accuracy with its 95% interval, a panel each, as PNG; None without any."""
+    panels = [
+        (f"{_name(each)}: {title}", bars)
+        for each in document["speed"]
+        for figure, title in PANELS
+        if (bars := [(row["contender"], row[figure]) for row in each["rows"] if figure in row])
+    ]
+    for name in dict.fromkeys(_name(row) for row in document["results"]):
+        bars = [
+            (f"{row['contender']} seed {row['seed']}", _as_spread(row["test"]))
+            for row in document["results"]
+            if _name(row) == name and "test" in row
+        ]
+        if bars:
+            panels.append((f"{name}: test accuracy, 95% interval", bars))
+    if not panels:
+        return None
+    style = seaborn.axes_style("whitegrid") | {"text.parse_math": False}
+    colours = seaborn.color_palette("colorblind")
+    buffer = io.BytesIO()
+    with mpl.rc_context(style):
+        heights = [0.8 + 0.36 * len(bars) for _, bars in panels]
+        figure = Figure(figsize=(9.0, sum(heights)), layout="constrained")
+        grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (title, bars) in zip(grid, panels, strict=True):
+            middles = [value["median"] for _, value in bars]
+            reach = [
+                [value["median"] - value["low"] for _, value in bars],
+                [value["high"] - value["median"] for _, value in bars],
+            ]
+            colour = [colours[1] if name.startswith("hf_") else colours[0] for name, _ in bars]
+            axes.barh(range(len(bars)), middles, 0.7, xerr=reach, color=colour, capsize=3)
+            axes.set_yticks(range(len(bars)), [name for name, _ in bars])
+            axes.invert_yaxis()
+            axes.grid(visible=False, axis="y")
+            axes.set_title(title, loc="left", fontsize=11)
+        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=0.1)
+    return buffer.getvalue()
+
+
+def number(value: float | None, form: str) -> str:
+    """A number in this form; a dash where there is none."""
+    return NOTHING if value is None else form.format(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person reads them."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60.0:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60.0:.1f} min" if seconds < 3600.0 else f"{seconds / 3600.0:.2f} h"
+
+
+def interval(test: Mapping[str, float] | None) -> str:
+    """Accuracy with its Wilson interval."""
+    if test is None:
+        return NOTHING
+    return f"{test['accuracy']:.4f} ({test['accuracy_low']:.4f} to {test['accuracy_high']:.4f})"
+
+
+def spread(values: Mapping[str, float] | None, form: str) -> str:
+    """Median and quartiles."""
+    if values is None:
+        return NOTHING
+    return f"{form.format(values['median'])} ({form.format(values['low'])} to {form.format(values['high'])})"
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['recipe']} ({row['profile']})" if row["profile"] else str(row["recipe"])
+
+
+def _memory(memory: Mapping[str, Any] | None) -> str:
+    return NOTHING if memory is None else f"{memory['peak_bytes'] / 1e9:.2f} GB"
+
+
+def _in_giga(values: Mapping[str, float] | None) -> dict[str, float] | None:
+    return None if values is None else {name: value / 1e9 for name, value in values.items()}
+
+
+def _as_spread(test: Mapping[str, float]) -> dict[str, float]:
+    return {"median": test["accuracy"], "low": test["accuracy_low"], "high": test["accuracy_high"]}
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,225 @@
+"""benchmarks/: the protocol of a measured process, and the peer."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import recipes
+from benchmarks import processes, protocol
+from benchmarks.peers import hf_model
+from zoo.errors import EnvironmentFault
+from zoo.model.backbone import BackboneConfig
+from zoo.recipe.types import Recipe
+from zoo.results.account import Stopwatch
+
+NANO = BackboneConfig(
+    family="bert",
+    vocabulary_size=10,
+    num_layers=2,
+    num_heads=2,
+    hidden_dim=4,
+    intermediate_dim=8,
+    max_positions=16,
+    num_segments=2,
+    activation="gelu",
+    layer_norm_epsilon=1e-12,
+    dropout=0.1,
+    attention_dropout=0.2,
+)
+
+
+def quickstart(profile: str | None = None, **changes: Any) -> Recipe:
+    """The quickstart recipe, at a profile's scale."""
+    recipe = recipes.load("quickstart")
+    return recipe.override({**(recipe.profiles[profile] if profile else {}), **changes})
+
+
+def block(tokens: int, seconds: float) -> dict[str, Any]:
+    return {"seconds": seconds, "steps": 3, "examples": 96, "tokens": tokens, "model_flops": 1e9}
+
+
+# --- the protocol -------------------------------------------------------------------------------
+
+
+class TestProtocol:
+    def test_model_flops_by_hand(self) -> None:
+        weights = 2 * (4 * 4 * 4 + 2 * 4 * 8)
+        assert protocol.model_flops(NANO, np.array([3, 5])) == 6 * weights * 8 + 12 * 2 * 4 * (9 + 25)
+
+    def test_blocks_have_the_mix_of_the_epoch(self) -> None:
+        sizes = np.random.Generator(np.random.PCG64(0)).integers(5, 500, 120)
+        means = []
+        for number in range(20):
+            places = protocol.block_of(sizes.tolist(), 10, number)
+            assert places == sorted(set(places))
+            assert len(places) == 10
+            means.append(sizes[places].mean())
+        assert np.std(means) < 0.4 * np.std(sizes) / np.sqrt(10)  # far less than of batches drawn at random
+        assert np.mean(means) == pytest.approx(sizes.mean(), rel=0.02)
+
+    def test_a_short_epoch_is_one_block(self) -> None:
+        assert protocol.block_of([5, 1, 3], 10, 4) == [0, 1, 2]
+
+    def test_steps_of_a_block(self) -> None:
+        assert [protocol.steps_of_block(seconds) for seconds in (0.0, 0.1, 1.0, 60.0)] == [10, 10, 5, 3]
+
+    def test_spread(self) -> None:
+        assert protocol.spread([3.0]) == {"median": 3.0, "low": 3.0, "high": 3.0, "blocks": 1}
+        assert protocol.spread([4.0, 1.0, 2.0, 3.0, 5.0]) == {"median": 3.0, "low": 2.0, "high": 4.0, "blocks": 5}
+
+    def test_rates_and_utilisation(self) -> None:
+        answers = {
+            "train": block(1000, 2.0),
+            "ceiling": {"flops_per_second": 1e9},
+            "predict": {"examples": 10, "seconds": 5},
+        }
+        assert protocol.rates(answers) == {
+            "train_examples_per_second": 48.0,
+            "train_tokens_per_second": 500.0,
+            "train_flops_per_second": 5e8,
+            "model_flop_utilisation": 0.5,
+            "ceiling_flops_per_second": 1e9,
+            "predict_examples_per_second": 2.0,
+        }
+        assert protocol.rates({}) == {}
+
+    def test_the_ceiling_counts_the_best_product(self) -> None:
+        found = protocol.best_product([(8, 4, 2), (64, 64, 64)], lambda matrix: matrix, np.matmul, lambda _: None)
+        assert found["flops_per_second"] > 0
+
+    def test_serving(self) -> None:
+        class Subject:
+            ready: protocol.Answer = {"precision": "float32"}  # noqa: RUF012
+            actions = {"train": lambda: block(1, 1.0)}  # noqa: RUF012
+
+        answers = io.StringIO()
+        protocol.serve(Subject(), ["train\n", "dance\n", "quit\n", "train\n"], answers)
+        ready, trained, refused = map(json.loads, answers.getvalue().splitlines())
+        assert ready == {"precision": "float32", "answers": ["train"]}
+        assert trained == block(1, 1.0)
+        assert refused == {"error": "got 'dance', expected one of train, quit"}
+
+    def test_time_to_the_target(self) -> None:
+        rows = [{"seconds": 10.0, "validation": {"accuracy": accuracy}} for accuracy in (0.7, 0.83, 0.9)]
+        recipe = quickstart()
+        assert protocol.seconds_to_target(recipe, rows) == 20.0
+        assert protocol.seconds_to_target(recipe, rows[:1]) is None
+        assert protocol.seconds_to_target(recipe.override({"expected": None}), rows) is None
+
+
+# --- the peer -----------------------------------------------------------------------------------
+
+
+class TestPeer:
+    def test_what_it_cannot_do(self) -> None:
+        assert "fresh" in str(hf_model.why_not(quickstart("smoke")))
+        assert "binary" in str(hf_model.why_not(quickstart(**{"model.head.type": "binary"})))
+        assert "not in the cache" in str(hf_model.why_not(quickstart(**{"model.backbone.preset": "bert_base_en"})))
+        with pytest.raises(EnvironmentFault, match="leave out --peers"):
+            hf_model.load_material(quickstart("smoke"), Stopwatch())
+
+    def test_depth_as_the_zoo_counts_it(self) -> None:
+        names = {
+            "bert.embeddings.word_embeddings.weight": 0,
+            "bert.encoder.layer.0.output.dense.weight": 1,
+            "distilbert.transformer.layer.5.ffn.lin1.bias": 6,
+            "bert.pooler.dense.weight": 7,
+            "classifier.weight": 7,
+        }
+        assert {name: hf_model.depth(name, 6) for name in names} == names
+
+    def test_padding_of_the_settings(self) -> None:
+        rows = hf_model.Rows(ids=[[5, 6], [7, 8, 9]], segments=None, labels=np.array([1, 0]))
+        tuned = hf_model.padded(rows, [0, 1], hf_model.SETTINGS["tuned"], pad=4)
+        assert tuned["input_ids"].tolist() == [[5, 6, 4], [7, 8, 9]]
+        assert tuned["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+        assert tuned["labels"].tolist() == [1, 0]
+        notebook = hf_model.padded(rows, [1], hf_model.SETTINGS["notebook"], pad=4)
+        assert notebook["input_ids"].shape == (1, 128)
+
+    def test_pairs_keep_their_segments(self) -> None:
+        rows = hf_model.Rows(ids=[[5, 6, 7]], segments=[[0, 0, 1]], labels=np.array([1]))
+        assert rows.features() == [{"input_ids": [5, 6, 7], "labels": 1, "token_type_ids": [0, 0, 1]}]
+        batch = hf_model.padded(rows, [0], hf_model.SETTINGS["notebook"], pad=0)
+        assert batch["token_type_ids"][0, :4].tolist() == [0, 0, 1, 0]
+
+    def test_two_steps_on_the_weights_of_the_zoo(self, real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Same tokens, same head, groups and rates; and a whole run by Trainer."""
+        from benchmarks.peers import hf_trainer
+        from zoo.data.backbones import locate_vocabulary
+        from zoo.data.tokens import encode_splits, load_tokenizer
+        from zoo.model.weights import draw
+
+        monkeypatch.setenv("ZOO_CACHE", str(real_cache))
+        small = {"data.limit": {"train": 80, "test": 20}, "training.epochs": None, "training.steps": 2}
+        recipe = quickstart("cpu", **small, **{"model.backbone.dropout": 0.2})
+        material = hf_model.load_material(recipe, Stopwatch())
+        table = encode_splits(load_tokenizer(locate_vocabulary(recipe.model.backbone)), material.dataset, recipe.tokens)
+        assert np.concatenate(material.rows["test"].ids).tolist() == table["test"].ids.tolist()
+
+        model = hf_model.build(material, hf_model.SETTINGS["tuned"])
+        assert (model.config.hidden_dropout_prob, model.config.attention_probs_dropout_prob) == (0.2, 0.2)
+
+        class Kernel:
+            name, path, shape = "kernel", "logits/kernel", (384, 2)
+
+            def assign(self, value: np.ndarray) -> None:
+                self.value = value
+
+        kernel = Kernel()
+        draw([kernel], recipe.seed)
+        np.testing.assert_array_equal(model.classifier.weight.detach().numpy(), kernel.value.T)
+        optimizer, _ = hf_model.optimizer_of(material, model)
+        assert sorted((group["weight_decay"], len(group["params"])) for group in optimizer.param_groups) == [
+            (0.0, 64),
+            (0.01, 41),
+        ]
+        found = hf_trainer.whole_run(recipe, hf_model.SETTINGS["tuned"], Stopwatch())
+        assert found["test"]["rows"] == 20
+        assert found["test"]["accuracy_low"] < found["test"]["accuracy"] < found["test"]["accuracy_high"]
+        assert found["timing"]["train_seconds"] > 0
+        assert found["loop"] == "transformers.Trainer"
+
+    def test_blocks(self, real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from benchmarks.peers import hf_speed
+
+        monkeypatch.setenv("ZOO_CACHE", str(real_cache))
+        monkeypatch.setattr(hf_speed, "PIPELINE_BATCHES", (8,))
+        monkeypatch.setattr(protocol, "PREDICT_ROWS", 8)
+        small = {"data.limit": {"train": 80, "test": 20}, "tokens.max_length": 16}
+        material = hf_model.load_material(quickstart("cpu", **small), Stopwatch())
+        setting = replace(hf_model.SETTINGS["tuned"], precision="float32")
+        training = hf_speed.Training(material, setting, Stopwatch())
+        assert training.ready["compile_seconds"].keys() == {"32x16", "8x16"}
+        assert training.ready["shapes"] == 2
+        block = training.actions["train"]()
+        assert block["examples"] == 72
+        assert block["tokens"] == material.rows["train"].lengths.sum()
+        assert hf_speed.choose_precision(training._model, material, hf_model.SETTINGS["tuned"]) in (
+            "float32",
+            "bfloat16",
+        )
+
+        pipeline = hf_speed.Pipeline(material, setting, Stopwatch())
+        assert pipeline.ready["tried"].keys() == {"float32 8"}
+        assert len(pipeline.ready["labels"]) == pipeline.actions["predict"]()["examples"] == 8
+        assert pipeline.actions["memory"]()["peak_bytes"] > 1e8
+
+    def test_a_pipeline_does_not_train(self) -> None:
+        done = subprocess.run(
+            [sys.executable, str(processes.SCRIPTS["hf"]), "quickstart", "--setting", "pipeline"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "expected notebook or tuned" in done.stderr
