@@ -123,7 +123,7 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
     backbone.embeddings_dropout.rate = backbone.dropout = config.dropout
     for layer in backbone.transformer_layers:
         # keras-hub builds every BERT with tanh-GELU; checkpoints from Hugging Face were trained with erf-GELU,
-        # and the outputs differ by 3e-3. The activation belongs to the checkpoint.
+        # and the outputs differ by 3e-3 (docs/upstream/keras-hub-gelu.md). The activation belongs to the checkpoint.
         layer.activation = activation
         layer._feedforward_intermediate_dense.activation = activation
         for norm in (layer._self_attention_layer_norm, layer._feedforward_layer_norm):
