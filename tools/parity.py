@@ -84,7 +84,7 @@ def measure(folder: Path, *, small: bool, perturb: bool, console: Console) -> di
             arguments = ("resume", str(folder / "runs"), "--begun", begun[backend], *flags, *moved)
             call(f"{backend}: goes on from {begun[backend]}", "runs", *arguments, backend=backend)
         found |= run_differences(folder / "runs", begun)
-        texts = load_dataset(recipes.load("quickstart"))[0].train.texts[: FEW_REVIEWS if small else REVIEWS]
+        texts = reviews(FEW_REVIEWS if small else REVIEWS)
         for kind in KINDS:
             bar.update(task, description=f"tokens: {kind}")
             from tools.comparisons import tokenization  # transformers takes seconds to import
@@ -95,6 +95,14 @@ def measure(folder: Path, *, small: bool, perturb: bool, console: Console) -> di
             found[f"tokens/{kind}"] = dict.fromkeys(BACKENDS, differing)
             bar.advance(task)
     return found
+
+
+def reviews(count: int) -> list[str]:
+    """So many real texts: sentences of rotten_tomatoes, and for a fifth whole reviews of IMDB, which have to be cut."""
+    whole = recipes.load("imdb_bert", profile="cpu", overrides={"data.limit": {"train": count // 4, "test": 50}})
+    long = load_dataset(whole)[0].train.texts[: count // 5]
+    short = load_dataset(recipes.load("quickstart"))[0].train.texts[: count - len(long)]
+    return [*long, *short]
 
 
 def _process(module: str, *arguments: str, backend: str) -> str:
