@@ -103,7 +103,7 @@ def test_a_failing_check_fails_here(shared: Path, tmp_path: Path) -> None:
 
 TRAIN = """
 import sys, recipes, zoo
-changes = {"training.epochs": 6, "training.schedule": {"type": "constant"}, "training.optimizer.clip_norm": None}
+changes = {"training.epochs": 10, "training.schedule": {"type": "constant"}, "training.optimizer.clip_norm": None}
 changes |= {"model.backbone.dropout": 0.0, "model.head": {"type": "classifier", "dropout": 0.0}}  # it learns sooner
 zoo.train(recipes.load("quickstart", profile="smoke", overrides=changes), out=sys.argv[1])
 """
