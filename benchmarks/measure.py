@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -25,22 +24,17 @@ import numpy as np
 import zoo
 from benchmarks import protocol
 from benchmarks.protocol import Answer
-from zoo import cli
 from zoo.backend import activate
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
 from zoo.data.batches import Batch
 from zoo.data.dataset import load_dataset
 from zoo.data.tokens import encode_splits, load_tokenizer
-from zoo.errors import ZooError
 from zoo.model import heads, inference
 from zoo.model.inference import to_host
-from zoo.recipe import Recipe, load_recipe
+from zoo.recipe import Recipe
 from zoo.results import account, metrics
 from zoo.results.run import BATCH
-from zoo.training.loop import run_length
-from zoo.training.optimizer import build_optimizer
-from zoo.training.schedule import learning_rates
-from zoo.training.session import Session, prepare
+from zoo.training.session import prepare
 
 
 class ZooSubject:
@@ -65,7 +59,9 @@ class ZooSubject:
         self._texts = dataset.test.texts[: protocol.PREDICT_ROWS]
         self._pairs = None if dataset.test.pairs is None else dataset.test.pairs[: protocol.PREDICT_ROWS]
         labels = self._labels()  # under the weights that the peer begins with, too
-        self._trainer = _trainer(self._session)
+        session = self._session
+        optimizer = session.optimizer(session.rates())
+        self._trainer = backend.trainer(session.model, optimizer, heads.loss(session.blueprint.head))
         self._blocks = 0
         begun = time.perf_counter()
         self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))
@@ -159,19 +155,6 @@ class ZooSubject:
         return time.perf_counter() - begun
 
 
-def _trainer(session: Session) -> Any:
-    """The steps that `Session.train` would take."""
-    config = session.recipe.training
-    steps = run_length(config, rows=len(session.tables["train"])).steps
-    optimizer = build_optimizer(
-        config.optimizer,
-        session.model.trainable_variables,
-        num_layers=session.blueprint.backbone.num_layers,
-        rates=learning_rates(config.schedule, peak=config.optimizer.learning_rate, steps=steps),
-    )
-    return session.backend.trainer(session.model, optimizer, heads.loss(session.blueprint.head))
-
-
 def whole_run(recipe: Recipe, out: str | None) -> Answer:
     """Train the recipe; its figures as run.json has them, and the seconds to the accuracy that it expects.
 
@@ -193,21 +176,7 @@ def whole_run(recipe: Recipe, out: str | None) -> Answer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = protocol.arguments("Measure a recipe on the backend of KERAS_BACKEND.").parse_args(argv)
-    answers = protocol.take_stdout()
-    try:
-        recipe = load_recipe(cli.find_recipe(options.recipe), profile=options.profile, overrides=options.changes)
-        if not options.speed_only:
-            protocol.say(answers, whole_run(recipe, options.out))
-            return 0
-        subject = ZooSubject(recipe)
-        if options.serve:
-            protocol.serve(subject, sys.stdin, answers)
-        else:
-            protocol.say(answers, protocol.alone(subject))
-    except ZooError as error:
-        cli.show_error(error)
-        return error.exit_code
-    return 0
+    return protocol.run(options, whole=lambda recipe: whole_run(recipe, options.out), subject=ZooSubject)
 
 
 if __name__ == "__main__":

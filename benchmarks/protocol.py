@@ -18,8 +18,10 @@ from typing import Any, Protocol, TextIO
 
 import numpy as np
 
+from zoo import cli
+from zoo.errors import ZooError
 from zoo.model.backbone import BackboneConfig
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, load_recipe
 
 BLOCK_SECONDS = 5.0
 """What a block of training steps is meant to last."""
@@ -68,7 +70,30 @@ def arguments(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def take_stdout() -> TextIO:
+def run(options: argparse.Namespace, *, whole: Callable[[Recipe], Answer], subject: Callable[[Recipe], Subject]) -> int:
+    """What the options ask for, its answers on stdout; the exit code, as zoo.run's.
+
+    Args:
+        options: see `arguments`.
+        whole: trains and evaluates a recipe.
+        subject: makes a recipe ready to be measured block by block.
+    """
+    answers = _take_stdout()
+    try:
+        recipe = load_recipe(cli.find_recipe(options.recipe), profile=options.profile, overrides=options.changes)
+        if not options.speed_only:
+            say(answers, whole(recipe))
+        elif options.serve:
+            serve(subject(recipe), sys.stdin, answers)
+        else:
+            say(answers, alone(subject(recipe)))
+    except ZooError as error:
+        cli.show_error(error)
+        return error.exit_code
+    return 0
+
+
+def _take_stdout() -> TextIO:
     """The process's stdout, for answers alone: what libraries print goes to stderr from now on."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     sys.stdout.flush()

@@ -33,6 +33,7 @@ from rich.table import Table  # noqa: E402
 
 import recipes  # noqa: E402
 from tools.comparisons.rows import KINDS, ROWS, Result, Row, run_differences  # noqa: E402
+from tools.render_docs import filled  # noqa: E402
 from zoo.backend import versions  # noqa: E402
 from zoo.data.catalog import backbone_card, dataset_card  # noqa: E402
 from zoo.data.dataset import load_dataset  # noqa: E402
@@ -40,7 +41,6 @@ from zoo.data.sources import fetch_first  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")
 PAGE = "docs/trust.md"
-MARKERS = ("<!-- parity: begin -->", "<!-- parity: end -->")
 REVIEWS, FEW_REVIEWS = 5000, 100
 ONE_DIFFERS = 2
 """Exit code where a row passes that should not."""
@@ -161,15 +161,7 @@ def page_table(results: Sequence[Result], seconds: float) -> str:
     named = ", ".join(f"{name} {number}" for name, number in packages.items())
     machine = f"{os.cpu_count()} CPU cores ({platform.machine()}), Python {platform.python_version()}"
     lines += ["", f"Measured on {date.today().isoformat()} in {seconds / 60:.1f} minutes on {machine}, with {named}."]
-    return "\n".join(lines)
-
-
-def write_page(table: str) -> None:
-    """Put the table between its markers in docs/trust.md."""
-    page = ROOT / PAGE
-    text = page.read_text(encoding="utf-8")
-    begin, end = (text.index(marker) for marker in MARKERS)
-    page.write_text(f"{text[:begin]}{MARKERS[0]}\n{table}\n{text[end:]}", encoding="utf-8")
+    return "\n".join([*lines, ""])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -201,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(screen_table(results))
         console.print(f"{len(results) - len(failed)} of {len(results)} rows within their limits, {seconds:.0f} s")
     if given.write:
-        write_page(page_table(results, seconds))
+        (ROOT / PAGE).write_text(filled(PAGE, parity=lambda: page_table(results, seconds)), encoding="utf-8")
     if given.perturb and len(failed) < len(results):
         passed = sorted({row.key for row in ROWS} - set(failed))
         print(f"a weight was moved, and these rows did not notice: {', '.join(passed)}", file=sys.stderr)

@@ -10,11 +10,10 @@ from typing import Any
 
 from zoo.backend import activate
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
-from zoo.data.catalog import dataset_card
 from zoo.data.dataset import load_dataset
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import load_tokenizer
-from zoo.model.builder import build_model, plan
+from zoo.model.builder import build_model, label_names, plan
 from zoo.recipe import Recipe
 from zoo.training.session import choose_precision
 
@@ -40,7 +39,7 @@ def build(recipe: Recipe) -> Any:
     wanted = recipe.model.backbone
     checkpoint = locate_backbone(wanted) if wanted.preset else None
     tokenizer = load_tokenizer(locate_vocabulary(wanted))
-    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=_classes(recipe))
+    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(label_names(recipe)))
     precision = choose_precision(recipe.training.precision, backend)
     return build_model(
         blueprint,
@@ -49,10 +48,3 @@ def build(recipe: Recipe) -> Any:
         precision=precision,
         dropout_masks=recipe.training.dropout_masks,
     )
-
-
-def _classes(recipe: Recipe) -> int:
-    """Number of classes of a recipe that names them."""
-    if recipe.data.files is not None and recipe.data.files.label_names is not None:
-        return len(recipe.data.files.label_names)
-    return len(dataset_card(str(recipe.data.dataset)).label_names)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
@@ -25,7 +23,7 @@ from benchmarks.peers import hf_model
 from benchmarks.peers.hf_model import Material, Setting
 from benchmarks.protocol import Answer
 from zoo.backend import versions
-from zoo.results.account import Stopwatch
+from zoo.results.account import Stopwatch, process_memory
 
 PIPELINE_BATCHES = (8, 32, 64, 128)
 """Batch sizes that the pipeline is tried at."""
@@ -250,8 +248,7 @@ def memory() -> Answer:
     """Largest memory so far, counted as the zoo counts its own (zoo.results.account.memory)."""
     if torch.cuda.is_available():
         return {"peak_bytes": torch.cuda.max_memory_allocated(), "of": "device"}
-    unit = 1 if sys.platform == "darwin" else 1024
-    return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "process"}
+    return process_memory()
 
 
 def environment() -> Answer:

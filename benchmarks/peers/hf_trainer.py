@@ -39,9 +39,8 @@ from benchmarks.peers.hf_model import (
     padded,
 )
 from benchmarks.protocol import Answer
-from zoo import cli
-from zoo.errors import RecipeError, ZooError
-from zoo.recipe import Recipe, load_recipe
+from zoo.errors import RecipeError
+from zoo.recipe import Recipe
 from zoo.results import metrics
 from zoo.results.account import Stopwatch
 from zoo.training.loop import run_length
@@ -194,34 +193,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--precision", choices=("auto", "float32", "bfloat16"), help="of matrix products; default: the setting's"
     )
     options = parser.parse_args(argv)
-    answers = protocol.take_stdout()
     setting = SETTINGS[options.setting]
     if options.precision is not None:
         setting = replace(setting, precision=options.precision)
     watch = Stopwatch()
-    try:
-        if options.setting == "pipeline" and not options.speed_only:
+
+    def whole(recipe: Recipe) -> Answer:
+        if options.setting == "pipeline":
             raise RecipeError("--setting: got pipeline, expected notebook or tuned: a pipeline does not train")
-        recipe = load_recipe(cli.find_recipe(options.recipe), profile=options.profile, overrides=options.changes)
-        if not options.speed_only:
-            protocol.say(answers, whole_run(recipe, setting, watch))
-            return 0
+        return whole_run(recipe, setting, watch)
+
+    def subject(recipe: Recipe) -> protocol.Subject:
         with watch.measure("import"):
             from benchmarks.peers import hf_speed
-        material = load_material(recipe, watch)
-        subject: protocol.Subject
-        if options.setting == "pipeline":
-            subject = hf_speed.Pipeline(material, setting, watch)
-        else:
-            subject = hf_speed.Training(material, setting, watch)
-        if options.serve:
-            protocol.serve(subject, sys.stdin, answers)
-        else:
-            protocol.say(answers, protocol.alone(subject))
-    except ZooError as error:
-        cli.show_error(error)
-        return error.exit_code
-    return 0
+        kind = hf_speed.Pipeline if options.setting == "pipeline" else hf_speed.Training
+        return kind(load_material(recipe, watch), setting, watch)
+
+    return protocol.run(options, whole=whole, subject=subject)
 
 
 if __name__ == "__main__":

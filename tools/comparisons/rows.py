@@ -153,23 +153,21 @@ def run_differences(folder: Path, begun: Mapping[str, str]) -> dict[str, dict[st
         begun: by backend, the one whose half run it resumed.
     """
     backends = list(begun)
-    found: dict[str, dict[str, float]] = {key: {} for key in ("losses", "predictions", "resume", "again")}
+    keys = ("whole/losses", "whole/predictions", "resume/losses", "again/files")
+    found: dict[str, dict[str, float]] = {key: {} for key in keys}
     whole = {backend: losses(folder / backend / "whole") for backend in backends}
     predicted = {backend: zoo.load_run(folder / backend / "whole").folder.predictions for backend in backends}
     for backend in backends:
         others = [other for other in backends if other != backend]
-        found["losses"][backend] = max((_largest(whole[backend], whole[other]) for other in others), default=np.inf)
-        found["predictions"][backend] = max(
+        found["whole/losses"][backend] = max(
+            (_largest(whole[backend], whole[other]) for other in others), default=np.inf
+        )
+        found["whole/predictions"][backend] = max(
             (_share_otherwise(predicted[backend], predicted[other]) for other in others), default=np.inf
         )
-        found["resume"][backend] = _largest(losses(folder / backend / "resumed"), whole[begun[backend]])
-        found["again"][backend] = _differing_files(folder / backend / "short", folder / backend / "again")
-    return {
-        "whole/losses": found["losses"],
-        "whole/predictions": found["predictions"],
-        "resume/losses": found["resume"],
-        "again/files": found["again"],
-    }
+        found["resume/losses"][backend] = _largest(losses(folder / backend / "resumed"), whole[begun[backend]])
+        found["again/files"][backend] = _differing_files(folder / backend / "short", folder / backend / "again")
+    return found
 
 
 def _largest(one: np.ndarray, other: np.ndarray) -> float:

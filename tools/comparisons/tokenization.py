@@ -31,7 +31,6 @@ from zoo.data.tokens import Tokenizer, TokenTable, load_tokenizer
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
-KINDS = ("bert_uncased", "bert_cased", "distilbert", "roberta")
 CLASSES = {
     "bert_uncased": "BertTokenizer",
     "bert_cased": "BertTokenizer",
@@ -39,6 +38,7 @@ CLASSES = {
     "roberta": "RobertaTokenizer",
 }
 """Names in transformers."""
+KINDS = tuple(CLASSES)
 
 SIDES: dict[str, Literal["head", "tail"]] = {"right": "head", "left": "tail"}
 """transformers' truncation_side, the side that is cut, and our truncation, the part that stays."""

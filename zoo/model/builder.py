@@ -83,7 +83,7 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
     if head.init == "checkpoint" and found is not None and found.head is not None:
-        rows = head_rows(found.head, head, family=config.family, label_names=_label_names(recipe))
+        rows = head_rows(found.head, head, family=config.family, label_names=label_names(recipe))
     return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=classes, head_rows=rows)
 
 
@@ -97,8 +97,12 @@ def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
     )
 
 
-def _label_names(recipe: Recipe) -> tuple[str, ...]:
-    """The data's classes by number; own files have to be loaded, or name them, before."""
+def label_names(recipe: Recipe) -> tuple[str, ...]:
+    """The data's classes by number.
+
+    Raises:
+        RecipeError: own files that do not name them; `load_dataset` gives a recipe that does.
+    """
     if recipe.data.dataset is not None:
         return dataset_card(recipe.data.dataset).label_names
     if recipe.data.files is None or recipe.data.files.label_names is None:

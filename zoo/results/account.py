@@ -99,7 +99,10 @@ def timing(stopwatch: Stopwatch, clock: Clock) -> dict[str, float]:
 def memory(backend: Backend) -> dict[str, Any]:
     """Largest memory: of the accelerator where there is one, else of this process."""
     device = backend.peak_device_bytes()
-    if device is not None:
-        return {"peak_bytes": device, "of": "device"}
+    return process_memory() if device is None else {"peak_bytes": device, "of": "device"}
+
+
+def process_memory() -> dict[str, Any]:
+    """Largest memory of this process."""
     unit = 1 if sys.platform == "darwin" else 1024
     return {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "of": "process"}

@@ -7,7 +7,7 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from zoo.model import heads, inference
 from zoo.model.builder import Blueprint, build_model, plan
 from zoo.recipe.types import Recipe
 from zoo.training.checkpoint import Checkpoints
-from zoo.training.loop import Listener, Outcome, fit, run_length
+from zoo.training.loop import Length, Listener, Outcome, fit, run_length
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 
@@ -55,14 +55,8 @@ class Session:
     def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Outcome:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
-        length = run_length(config, rows=len(self.tables["train"]))
-        rates = learning_rates(config.schedule, peak=config.optimizer.learning_rate, steps=length.steps)
-        optimizer = build_optimizer(
-            config.optimizer,
-            self.model.trainable_variables,
-            num_layers=self.blueprint.backbone.num_layers,
-            rates=rates,
-        )
+        rates = self.rates()
+        optimizer = self.optimizer(rates)
         progress, passed = checkpoints.restore(self.model, optimizer) if resume else (None, [])
         for line in passed:
             listener.on_note(line)
@@ -72,13 +66,31 @@ class Session:
             backend=self.backend,
             loss=heads.loss(self.blueprint.head),
             config=config,
-            length=length,
+            length=self._length,
             rates=rates,
             epoch_batches=self.epoch_batches,
             validate=lambda: judge(self.logits("validation")),
             checkpoints=checkpoints,
             progress=progress,
             listener=listener,
+        )
+
+    @property
+    def _length(self) -> Length:
+        return run_length(self.recipe.training, rows=len(self.tables["train"]))
+
+    def rates(self) -> list[float]:
+        """The learning rate of each step, [steps]."""
+        config = self.recipe.training
+        return learning_rates(config.schedule, peak=config.optimizer.learning_rate, steps=self._length.steps)
+
+    def optimizer(self, rates: Sequence[float]) -> Any:
+        """A fresh optimizer on the model's variables."""
+        return build_optimizer(
+            self.recipe.training.optimizer,
+            self.model.trainable_variables,
+            num_layers=self.blueprint.backbone.num_layers,
+            rates=rates,
         )
 
     def epoch_batches(self, epoch: int) -> Iterator[Batch]:
