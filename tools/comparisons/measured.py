@@ -125,18 +125,18 @@ def mask_positions(*, perturb: bool) -> int:
     """Positions of portable masks, of several shapes, rates, seeds and steps, that differ from `numpy_mask`."""
     from keras import ops
 
-    from zoo.model.dropout import keep_mask
+    from zoo.backend import kernels
 
     differing = 0
     for number, (shape, rate) in enumerate(MASKS):
         state = np.array([10**9 - number, 7 * number])
-        ours = inference.to_host(keep_mask(ops.convert_to_tensor(state + perturb), shape, rate))
+        ours = inference.to_host(kernels().keep_mask(ops.convert_to_tensor(state + perturb), shape, rate))
         differing += int((ours != numpy_mask(state, shape, rate)).sum())
     return differing
 
 
 def numpy_mask(state: np.ndarray, shape: tuple[int, ...], rate: float) -> np.ndarray:
-    """zoo.model.dropout.keep_mask as its text says it, in NumPy's unsigned arithmetic of 64 bits."""
+    """zoo.backend.transformer.Kernels.keep_mask as its text says it, in NumPy's unsigned arithmetic of 64 bits."""
     low = np.uint64(0xFFFFFFFF)
 
     def mix(x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ steps, and the whole state lies in the variables of the model and of the optimiz
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import os
@@ -24,6 +25,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from zoo.backend.allocator import keep_freed_memory
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 from zoo.errors import EnvironmentFault
 
@@ -36,9 +38,10 @@ __all__ = [
     "Trainer",
     "activate",
     "choose",
-    "dense",
     "fused_adamw",
     "installed",
+    "keep_freed_memory",
+    "kernels",
     "outdated",
     "versions",
     "without_tensorflow",
@@ -118,6 +121,7 @@ def activate(recipe_backend: str | None = None) -> Backend:
     """
     loaded = sys.modules.get("keras")
     if loaded is None:
+        keep_freed_memory()
         name = choose(recipe_backend).name
         os.environ["KERAS_BACKEND"] = name
         with _quiet(name):
@@ -179,31 +183,39 @@ def without_tensorflow() -> Iterator[None]:
             del sys.modules[name]
 
 
-def dense(gradient: Any) -> Any:
-    """The gradient as one array, duplicate rows summed.
+@functools.cache
+def kernels() -> Any:
+    """The `zoo.backend.transformer.Kernels` of the backend that Keras runs on; imports Keras."""
+    name = os.environ.get("KERAS_BACKEND")
+    if name == "torch":
+        from zoo.backend.transformer_torch import TorchKernels
 
-    TensorFlow hands the gradient of an embedding out as IndexedSlices, a row for each token of the
-    batch. Keras squares these rows before it sums the duplicates, so a repeated token gets a wrong
-    second moment, and a norm of the gradients that is wrong too (docs/upstream/keras-sparse-adam.md).
-    """
-    if type(gradient).__name__ == "IndexedSlices":
-        import tensorflow as tf
+        return TorchKernels()
+    if name == "tensorflow":
+        from zoo.backend.transformer_tensorflow import TensorFlowKernels
 
-        return tf.convert_to_tensor(gradient)
-    return gradient
+        return TensorFlowKernels()
+    from zoo.backend.transformer import Kernels
+
+    return Kernels()
 
 
 def fused_adamw() -> Callable[..., None] | None:
     """A function that does a whole AdamW step at once, where the backend has one and does not fuse by itself.
 
     It takes (gradients, values, first, second, factors, decays, AdamWStep): lists in the order of the variables,
-    arrays as the backend's own, changed in place. None on jax and tensorflow, whose graphs are compiled.
+    arrays as the backend's own, changed in place. None on jax, which compiles the step as a whole.
     """
-    if os.environ.get("KERAS_BACKEND") != "torch":
-        return None
-    from zoo.backend import on_torch
+    name = os.environ.get("KERAS_BACKEND")
+    if name == "torch":
+        from zoo.backend import on_torch
 
-    return on_torch.fused_adamw
+        return on_torch.FusedAdamW()
+    if name == "tensorflow":
+        from zoo.backend import on_tensorflow
+
+        return on_tensorflow.fused_adamw
+    return None
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.backend.base import Backend, Inputs, Loss, Trainer
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 
 
 class TensorFlow(Backend):
@@ -69,6 +69,52 @@ class _TensorFlowTrainer(Trainer):
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         value, logits = self._step(dict(inputs), labels, weights)
         return value, logits
+
+
+def fused_adamw(
+    gradients: list[Any],
+    values: list[Any],
+    first: list[Any],
+    second: list[Any],
+    factors: list[float],
+    decays: list[float],
+    numbers: AdamWStep,
+) -> None:
+    """One AdamW step by TensorFlow's own kernel, in one pass over each array; see zoo.backend.fused_adamw."""
+    gradients = [dense(gradient) for gradient in gradients]
+    if numbers.clip_norm is not None:
+        norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
+        shrink = tf.minimum(1.0, numbers.clip_norm / (norm + 1e-6))  # the 1e-6 is torch's
+        gradients = [gradient * shrink for gradient in gradients]
+    power_1, power_2 = tf.pow(numbers.beta_1, numbers.step), tf.pow(numbers.beta_2, numbers.step)
+    # The kernel adds epsilon to the root before it is corrected, and AdamW after.
+    epsilon = numbers.epsilon * tf.sqrt(1.0 - power_2)
+    for gradient, value, one, two, factor, decay in zip(gradients, values, first, second, factors, decays, strict=True):
+        rate = numbers.rate * factor
+        if decay:
+            tf.raw_ops.ResourceApplyGradientDescent(var=value.handle, alpha=rate * decay, delta=value)
+        tf.raw_ops.ResourceApplyAdam(
+            var=value.handle,
+            m=one.handle,
+            v=two.handle,
+            beta1_power=power_1,
+            beta2_power=power_2,
+            lr=rate,
+            beta1=numbers.beta_1,
+            beta2=numbers.beta_2,
+            epsilon=epsilon,
+            grad=gradient,
+        )
+
+
+def dense(gradient: Any) -> Any:
+    """The gradient as one array, duplicate rows summed.
+
+    TensorFlow hands the gradient of an embedding out as IndexedSlices, a row for each token of the
+    batch. Keras squares these rows before it sums the duplicates, so a repeated token gets a wrong
+    second moment, and a norm of the gradients that is wrong too (docs/upstream/keras-sparse-adam.md).
+    """
+    return tf.convert_to_tensor(gradient)
 
 
 BACKEND = TensorFlow()

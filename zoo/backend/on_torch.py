@@ -51,55 +51,83 @@ class _TorchTrainer(Trainer):
         seeds = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
         self._seed = int(seeds[0].value[0]) if seeds else 0
         self._steps = int(optimizer.iterations.value)
+        self._parameters = [variable.value for variable in model.trainable_variables]
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
-        variables = self._model.trainable_variables
         torch.manual_seed(int(np.random.SeedSequence([self._seed, self._steps]).generate_state(1)[0]))
         self._steps += 1
         logits = self._model(_tensors(inputs), training=True)
         value = self._loss(logits, ops.convert_to_tensor(labels), ops.convert_to_tensor(weights))
         value.backward()
         with torch.no_grad():
-            self._optimizer.apply([v.value.grad for v in variables], variables)
-        for variable in variables:
-            variable.value.grad = None
+            self._optimizer.apply([p.grad for p in self._parameters], self._model.trainable_variables)
+        for parameter in self._parameters:
+            parameter.grad = None
         return value.detach(), logits.detach()
 
 
-def fused_adamw(
-    gradients: list[Any],
-    values: list[Any],
-    first: list[Any],
-    second: list[Any],
-    factors: list[float],
-    decays: list[float],
-    numbers: AdamWStep,
-) -> None:
-    """One AdamW step by torch's fused kernel, a call for each pair of factor and decay; see zoo.backend.fused_adamw."""
-    if numbers.clip_norm is not None:
-        # clip_grad_norm_ without its parameters: their .grad is what stands in `gradients`.
-        norm = torch.nn.utils.get_total_norm(gradients)
-        torch._foreach_mul_(gradients, torch.clamp(numbers.clip_norm / (norm + 1e-6), max=1.0))
-    groups: dict[tuple[float, float], list[int]] = {}
-    for index, key in enumerate(zip(factors, decays, strict=True)):
-        groups.setdefault(key, []).append(index)
-    for (factor, decay), members in groups.items():
-        adamw(
-            params=[values[i] for i in members],
-            grads=[gradients[i] for i in members],
-            exp_avgs=[first[i] for i in members],
-            exp_avg_sqs=[second[i] for i in members],
-            max_exp_avg_sqs=[],
-            state_steps=[torch.tensor(float(numbers.step) - 1.0, device=values[i].device) for i in members],
-            fused=True,
-            amsgrad=False,
-            maximize=False,
-            beta1=numbers.beta_1,
-            beta2=numbers.beta_2,
-            lr=float(numbers.rate) * factor,
-            weight_decay=decay,
-            eps=numbers.epsilon,
-        )
+class FusedAdamW:
+    """AdamW steps by torch's fused kernel; see zoo.backend.fused_adamw.
+
+    The gradient of an embedding comes as rows (`TorchKernels.look_up`). It is spread into a table that is zero but for
+    them, made once and cleared row by row.
+    """
+
+    def __init__(self) -> None:
+        self._tables: dict[int, Any] = {}
+
+    def __call__(
+        self,
+        gradients: list[Any],
+        values: list[Any],
+        first: list[Any],
+        second: list[Any],
+        factors: list[float],
+        decays: list[float],
+        numbers: AdamWStep,
+    ) -> None:
+        rows = {index: gradient.coalesce() for index, gradient in enumerate(gradients) if gradient.is_sparse}
+        parts = [rows[index].values() if index in rows else gradient for index, gradient in enumerate(gradients)]
+        shrink = None
+        if numbers.clip_norm is not None:
+            # clip_grad_norm_ without its parameters: their .grad is what stands in `gradients`.
+            norm = _norm(parts)
+            shrink = torch.clamp((norm + 1e-6) / numbers.clip_norm, min=1.0)  # gradients are divided by it
+        for index, found in rows.items():
+            if index not in self._tables:
+                self._tables[index] = torch.zeros_like(values[index])
+            parts[index] = self._tables[index].index_copy_(0, found.indices()[0], parts[index])
+        groups: dict[tuple[float, float], list[int]] = {}
+        for index, key in enumerate(zip(factors, decays, strict=True)):
+            groups.setdefault(key, []).append(index)
+        for (factor, decay), members in groups.items():
+            adamw(
+                params=[values[i] for i in members],
+                grads=[parts[i] for i in members],
+                exp_avgs=[first[i] for i in members],
+                exp_avg_sqs=[second[i] for i in members],
+                max_exp_avg_sqs=[],
+                state_steps=[torch.tensor(float(numbers.step) - 1.0, device=values[i].device) for i in members],
+                fused=True,
+                grad_scale=shrink,
+                amsgrad=False,
+                maximize=False,
+                beta1=numbers.beta_1,
+                beta2=numbers.beta_2,
+                lr=float(numbers.rate) * factor,
+                weight_decay=decay,
+                eps=numbers.epsilon,
+            )
+        for index, found in rows.items():
+            self._tables[index].index_fill_(0, found.indices()[0], 0.0)
+
+
+def _norm(parts: list[Any]) -> Any:
+    """The norm of all arrays together."""
+    if parts[0].is_cuda:
+        return torch.nn.utils.get_total_norm(parts)
+    flat = [part.reshape(-1) for part in parts]
+    return torch.stack([torch.dot(part, part) for part in flat]).sum().sqrt()  # thrice as quick on a CPU
 
 
 BACKEND = Torch()

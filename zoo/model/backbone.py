@@ -90,9 +90,10 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
     """
     with without_tensorflow():
         import keras_hub
-    import keras
 
-    from zoo.model.attention import FusedAttention
+        from zoo.model.embedding import ReversibleEmbedding
+        from zoo.model.encoder import TransformerEncoder
+    import keras
 
     classes = {
         "bert": keras_hub.models.BertBackbone,
@@ -119,6 +120,11 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
         "gelu_tanh": _tanh_gelu(),
         "relu": keras.activations.relu,
     }[config.activation]
+    # Few rows are looked up, and in bfloat16 Keras would cast the whole table for them, and the gradient back.
+    for layer in backbone._flatten_layers(include_self=False):
+        if "embedding" in layer.name and layer is not backbone.embeddings_dropout:
+            layer.dtype_policy = "float32"
+    backbone.token_embedding.__class__ = ReversibleEmbedding
     backbone.embeddings_layer_norm.epsilon = config.layer_norm_epsilon
     backbone.embeddings_dropout.rate = backbone.dropout = config.dropout
     for layer in backbone.transformer_layers:
@@ -129,8 +135,8 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
         for norm in (layer._self_attention_layer_norm, layer._feedforward_layer_norm):
             norm.epsilon = config.layer_norm_epsilon
         layer.layer_norm_epsilon = config.layer_norm_epsilon
-        # The object stands within a layer that keras-hub built: it has to stay, only what it does is exchanged.
-        layer._self_attention_layer.__class__ = FusedAttention
+        # The object stands in a graph that keras-hub traced: it has to stay, only what it does is exchanged.
+        layer.__class__ = TransformerEncoder
         layer._self_attention_layer._dropout = config.attention_dropout
         layer._self_attention_layer._dropout_layer.rate = config.attention_dropout
         layer._self_attention_dropout.rate = layer._feedforward_dropout.rate = layer.dropout = config.dropout

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.backend import AdamWStep, dense, fused_adamw
+from zoo.backend import AdamWStep, fused_adamw
 
 
 class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no types
@@ -46,12 +46,13 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
 
     def build(self, variables: list[Any]) -> None:
         super().build(variables)
+        self._fused = fused_adamw()
         self._first, self._second = self.add_optimizer_variables(variables, ["first_moment", "second_moment"])
 
     def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
         indices = [self._get_variable_index(variable) for variable in trainable_variables]
         columns = (
-            [dense(gradient) for gradient in grads],
+            grads,
             trainable_variables,
             [self._first[index] for index in indices],
             [self._second[index] for index in indices],
@@ -66,12 +67,11 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
             epsilon=self._epsilon,
             clip_norm=self._clip_norm,
         )
-        fused = fused_adamw()
-        if fused is None:
+        if self._fused is None:
             _update(*columns, numbers)
         else:
             gradients, variables, first, second, factors, decays = columns
-            fused(
+            self._fused(
                 gradients,
                 *([v.value for v in column] for column in (variables, first, second)),
                 factors,

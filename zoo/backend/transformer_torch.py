@@ -1,0 +1,205 @@
+"""`Kernels` for eager torch, where every operation is started by Python and reads and writes memory.
+
+So there are few of them: forward and backward of attention and of dropout are written out, with scales folded into
+matrix products, and Keras's own layers are passed by, whose bookkeeping takes as long as a small operation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from zoo.backend.transformer import COLUMNS, MASKED, MULTIPLIERS, ROWS, Drop, Kernels, LayerParts, least_kept
+
+EXPLICIT_BELOW = 64
+"""On a CPU, rows shorter than this are quicker by two plain products than by the fused kernel (docs/decisions/0007)."""
+ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
+"""torch's own by the name of Keras's function; any other is called as Keras has it."""
+
+
+class TorchKernels(Kernels):
+    def look_up(self, table: Any, rows: Any) -> Any:
+        return _LookUp.apply(table.value, torch.as_tensor(rows))  # type: ignore[no-untyped-call]
+
+    def transformer_layer(self, parts: LayerParts, x: Any, mask: Any, training: bool) -> Any:
+        batch, length, hidden = x.shape
+        _, heads, width = parts.query[0].shape
+        kernel = torch.cat([_tensor(kernel).view(hidden, -1) for kernel, _ in parts.attended], 1)
+        bias = torch.cat([_tensor(bias).view(-1) for _, bias in parts.attended])
+        x = x.reshape(-1, hidden)
+        qkv = _linear(x, kernel, bias).view(batch, length, 3, heads, width)
+        context = self._attend(qkv, mask, parts.weights_drop, training).view(-1, heads * width)
+        kernel, bias = map(_tensor, parts.output)
+        found = _linear(context, kernel.view(-1, hidden), bias)
+        x = _norm(self._plus_dropped(x, found, parts.attention_drop, training), parts.attention_norm, parts.epsilon)
+        activation = ACTIVATIONS.get(parts.activation.__name__, parts.activation)
+        found = _linear(activation(_linear(x, *map(_tensor, parts.inner))), *map(_tensor, parts.outer))
+        x = _norm(self._plus_dropped(x, found, parts.feedforward_drop, training), parts.feedforward_norm, parts.epsilon)
+        return x.view(batch, length, hidden)
+
+    def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
+        batch, length, _, heads, _ = qkv.shape
+        bias = torch.where(mask, 0.0, MASKED).to(qkv.dtype)
+        kept = None
+        if training and drop.rate:
+            kept = self._kept(_next(drop.seeds), (batch, heads, length, length), drop, qkv)
+        if kept is not None or (length < EXPLICIT_BELOW and not qkv.is_cuda):
+            return _Attention.apply(qkv, bias, kept, 1.0 if kept is None else drop.scale)  # type: ignore[no-untyped-call]
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).contiguous()
+
+    def _plus_dropped(self, residual: Any, x: Any, drop: Drop, training: bool) -> Any:
+        if not training or drop.rate == 0:
+            return residual + x
+        return _PlusDropped.apply(residual, x, self._kept(_next(drop.seeds), x.shape, drop, x), drop.scale)  # type: ignore[no-untyped-call]
+
+    def dropped(self, x: Any, drop: Drop, state: Any | None) -> Any:
+        return x if state is None else x * self._kept(state, x.shape, drop, x).mul_(drop.scale)
+
+    def keep_mask(self, state: Any, shape: tuple[Any, ...], rate: float) -> Any:
+        return self._bits(state, tuple(shape)) >= least_kept(rate)
+
+    def _kept(self, state: Any, shape: tuple[int, ...], drop: Drop, like: Any) -> Any:
+        """1 where x is kept and 0 elsewhere, as x's type."""
+        least = least_kept(drop.rate)
+        # A comparison makes booleans, which CPUs neither make nor multiply in vectors: it takes three times as long.
+        return self._bits(state, shape).clamp_(least - 1, least).sub_(least - 1).to(like.dtype)
+
+    @torch.no_grad()
+    def _bits(self, state: Any, shape: tuple[int, ...]) -> Any:
+        """See `Kernels.keep_mask`."""
+        state = state.to(torch.int32)
+        key = _mix(state[0] + state[1] * ROWS)
+        rows = torch.arange(torch.Size(shape[:-1]).numel(), dtype=torch.int32, device=state.device)
+        row = _mix(rows ^ key).view(*shape[:-1], 1)
+        column = _mix(torch.arange(shape[-1], dtype=torch.int32, device=state.device) ^ _mix(key + COLUMNS))
+        return (row + column).mul_(2 * row + (2 * column + 1))
+
+
+def _tensor(variable: Any) -> Any:
+    """A variable's own tensor, never cast to the layer's type."""
+    return variable._value
+
+
+def _linear(x: Any, kernel: Any, bias: Any) -> Any:
+    """x [rows, inner] times kernel [inner, outer] plus bias [outer], the weights float32, in x's type."""
+    return _Linear.apply(x, kernel, bias)  # type: ignore[no-untyped-call]
+
+
+def _norm(x: Any, norm: tuple[Any, Any], epsilon: float) -> Any:
+    """Layer norm over the last axis; torch computes it in float32 beside x's type by itself."""
+    return functional.layer_norm(x, x.shape[-1:], _tensor(norm[0]), _tensor(norm[1]), epsilon)
+
+
+def _next(seeds: Any) -> Any:
+    """The state of a keras.random.SeedGenerator, which is counted on: `SeedGenerator.next`."""
+    state = _tensor(seeds.state)
+    now = state.clone()
+    state[1] += 1
+    return now
+
+
+def _mix(x: Any) -> Any:
+    """zoo.backend.transformer._mix."""
+    first, second = MULTIPLIERS
+    x = (x ^ _shifted(x, 16)).mul_(first)
+    x = (x ^ _shifted(x, 15)).mul_(second)
+    return x ^ _shifted(x, 16)
+
+
+def _shifted(x: Any, places: int) -> Any:
+    return (x >> places).bitwise_and_(2 ** (32 - places) - 1)
+
+
+class _LookUp(torch.autograd.Function):
+    """Rows of a table, with a gradient of these rows alone: a dense one is mostly zeros, and read four times a step."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Any, rows: Any) -> Any:
+        ctx.save_for_backward(rows)
+        ctx.shape = table.shape
+        return table[rows]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        (rows,) = ctx.saved_tensors
+        values = gradient.reshape(-1, ctx.shape[1])
+        return torch.sparse_coo_tensor(rows.reshape(1, -1), values, ctx.shape, check_invariants=False), None
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any, kernel: Any, bias: Any) -> Any:
+        kernel, bias = kernel.to(x.dtype), bias.to(x.dtype)
+        ctx.save_for_backward(x, kernel)
+        return torch.addmm(bias, x, kernel)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        x, kernel = ctx.saved_tensors
+        by_kernel = (x.t() @ gradient).to(torch.float32)
+        return gradient @ kernel.t(), by_kernel, gradient.sum(0).to(torch.float32)
+
+
+class _PlusDropped(torch.autograd.Function):
+    """residual + scale * kept * x."""
+
+    @staticmethod
+    def forward(ctx: Any, residual: Any, x: Any, kept: Any, scale: float) -> Any:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return torch.addcmul(residual, x, kept, value=scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        (gradient,) = gradients
+        (kept,) = ctx.saved_tensors
+        return gradient, torch.mul(gradient, kept).mul_(ctx.scale), None, None
+
+
+class _Attention(torch.autograd.Function):
+    """Softmax of scaled scores plus bias [batch, 1, 1 or length, length], times kept and scale, times values.
+
+    From queries, keys and values [batch, length, 3, heads, width] to [batch, length, heads, width].
+    """
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Any, bias: Any, kept: Any | None, scale: float) -> Any:
+        batch, length, _, heads, width = qkv.shape
+        stacked = qkv.permute(2, 0, 3, 1, 4).reshape(3, batch * heads, length, width)
+        query, key, value = stacked
+        scores = torch.bmm(query, key.transpose(1, 2)).view(batch, heads, length, length)
+        weights = torch.add(bias, scores, alpha=width**-0.5).softmax(-1)
+        dropped = weights if kept is None else weights * kept
+        found = _product(dropped.view(-1, length, length), value, scale)
+        ctx.save_for_backward(stacked, weights, dropped, *(() if kept is None else (kept,)))
+        ctx.scale = scale
+        return found.view(batch, heads, length, width).transpose(1, 2).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        stacked, weights, dropped, *kept = ctx.saved_tensors
+        query, key, value = stacked
+        batch, heads, length, _ = weights.shape
+        gradient = gradients[0].transpose(1, 2).reshape(query.shape)
+        found = torch.empty_like(stacked)
+        _product(dropped.view(-1, length, length).transpose(1, 2), gradient, ctx.scale, out=found[2])
+        by_weight = _product(gradient, value.transpose(1, 2), ctx.scale).view(weights.shape)
+        if kept:
+            by_weight.mul_(kept[0])
+        by_score = torch._softmax_backward_data(by_weight, weights, -1, weights.dtype).view(-1, length, length)
+        scale = query.shape[2] ** -0.5
+        _product(by_score, key, scale, out=found[0])
+        _product(by_score.transpose(1, 2), query, scale, out=found[1])
+        return found.view(3, batch, heads, length, -1).permute(1, 3, 0, 2, 4).contiguous(), None, None, None
+
+
+def _product(left: Any, right: Any, scale: float, out: Any | None = None) -> Any:
+    """scale * left @ right of each matrix of a batch, the scale within the product."""
+    if out is None:
+        out = left.new_empty(left.shape[0], left.shape[1], right.shape[2])
+    return torch.baddbmm(out, left, right, beta=0, alpha=scale, out=out)
