@@ -58,6 +58,10 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, as training.epochs=1; may be repeated."),
 ]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16"],
+    typer.Option("--precision", help="Of matrix products; bfloat16 is quicker where a device has it, and less exact."),
+]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

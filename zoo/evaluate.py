@@ -32,6 +32,7 @@ def evaluate(
         str | None, typer.Option("--label-column", metavar="NAME", help="Column of the label. Default: the recipe's.")
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
+    precision: cli.PrecisionOption = "float32",
     output: cli.FormatOption = "text",
     debug: cli.DebugOption = False,
 ) -> int:
@@ -39,7 +40,7 @@ def evaluate(
 
     Example: python -m zoo.evaluate runs/mine --data reviews.csv --text-column review --label-column stars
     """
-    done = load_run(run).finished()
+    done = load_run(run, precision=precision).finished()
     result = judge(done, data, text_columns(done, text_column), label_column, batch_size)
     if output == "json":
         print(json.dumps(result, ensure_ascii=False, indent=2))

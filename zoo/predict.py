@@ -37,6 +37,7 @@ def predict(
     ] = None,
     text_column: TextColumnOption = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
+    precision: cli.PrecisionOption = "float32",
     output: Annotated[
         Literal["text", "json", "jsonl", "csv"], typer.Option("--format", help="For people or for programs.")
     ] = "text",
@@ -46,7 +47,7 @@ def predict(
 
     Example: python -m zoo.predict runs/mine --file reviews.csv --format jsonl
     """
-    done = load_run(run).finished()
+    done = load_run(run, precision=precision).finished()
     texts, pairs = _texts(done, text, file, text_column)
     with Screen().bar("predict", len(texts)) as advance:
         found = done.probabilities(texts, pairs, batch_size=batch_size, progress=advance)

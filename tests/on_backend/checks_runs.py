@@ -12,6 +12,7 @@ import pytest
 
 import recipes
 import zoo
+from zoo.data.dataset import load_dataset
 from zoo.errors import OutputError, TrainingError
 from zoo.recipe import Recipe
 from zoo.recipe.types import BinaryHead
@@ -89,8 +90,6 @@ class TestRuns:
         assert run.metrics["test"]["accuracy"] == pytest.approx(22 / 32)
 
     def test_predictions_of_the_run(self, whole: Run) -> None:
-        from zoo.data.dataset import load_dataset
-
         texts = load_dataset(smoke())[0].test.texts
         stored = [row["probabilities"] for row in whole.folder.predictions]
         again = zoo.load_run(whole.path)
@@ -154,4 +153,10 @@ class TestRuns:
         assert isinstance(run.card.blueprint.head, BinaryHead)
         assert 0.0 < run.folder.run["threshold"] < 1.0
         shares = np.array([row["probabilities"] for row in run.folder.predictions])
+        # What is written down is what the saved model says, which computes in float32.
+        texts = load_dataset(smoke())[0].test.texts
+        np.testing.assert_allclose(run.probabilities(texts), shares, atol=1e-6)
+        quick = zoo.load_run(run.path, precision="bfloat16").probabilities(texts)
+        np.testing.assert_allclose(quick, shares, atol=0.02)
+        assert np.abs(quick - shares).max() > 1e-5
         np.testing.assert_allclose(shares.sum(axis=1), 1.0, atol=1e-6)

@@ -126,5 +126,5 @@ def nano_recipe(changes: dict[str, Any] | None = None) -> Recipe:
                 }
             },
         },
-        overrides=changes or {},
+        overrides={"training.precision": "float32", **(changes or {})},
     )

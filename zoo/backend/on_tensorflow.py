@@ -12,6 +12,7 @@ from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 
 class TensorFlow(Backend):
     name = "tensorflow"
+    products_by_onednn = True
 
     def version(self) -> str:
         return str(tf.__version__)

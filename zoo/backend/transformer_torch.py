@@ -135,14 +135,17 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Any, kernel: Any, bias: Any) -> Any:
         kernel, bias = kernel.to(x.dtype), bias.to(x.dtype)
         ctx.save_for_backward(x, kernel)
+        if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+            # torch.addmm writes the bias to every row first; this is oneDNN's product with the bias in it.
+            return torch.ops.mkldnn._linear_pointwise(x, kernel.t(), bias, "none", [], "")
         return torch.addmm(bias, x, kernel)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         x, kernel = ctx.saved_tensors
-        by_kernel = (x.t() @ gradient).to(torch.float32)
-        return gradient @ kernel.t(), by_kernel, gradient.sum(0).to(torch.float32)
+        by_kernel = x.t() @ gradient
+        return gradient @ kernel.t(), by_kernel.to(torch.float32), gradient.sum(0).to(torch.float32)
 
 
 class _PlusDropped(torch.autograd.Function):

@@ -71,8 +71,8 @@ def load_card(folder: Path) -> tuple[ModelCard, Tokenizer]:
         raise OutputError(f"{folder}: tokenizer.json is damaged ({error}): train again") from error
 
 
-def load_model(folder: Path, card: ModelCard) -> Any:
-    """The keras.Model of a card with its saved weights, in float32."""
-    model = assemble_model(card.blueprint, precision="float32")
+def load_model(folder: Path, card: ModelCard, *, precision: str = "float32") -> Any:
+    """The keras.Model of a card with its saved weights; the precision is that of its matrix products."""
+    model = assemble_model(card.blueprint, precision=precision)
     weights.load(model.trainable_variables, folder / "weights.safetensors")
     return model

@@ -52,8 +52,8 @@ class Recorder:
         )
         self._say(
             "model",
-            f"{session.model.count_params():,} parameters, {session.precision}, on {backend.name} {backend.version()} "
-            f"({backend.device()}); batches of {self._recipe.training.batch_size} rows and "
+            f"{session.model.count_params():,} parameters, {_precision(self._recipe, session)}, on {backend.name} "
+            f"{backend.version()} ({backend.device()}); batches of {self._recipe.training.batch_size} rows and "
             f"{', '.join(map(str, session.lengths))} tokens",
         )
 
@@ -67,6 +67,7 @@ class Recorder:
         names = self._dataset.label_names
         head = self._recipe.model.head
         with self._watch.measure("evaluate"):
+            session.settle()
             validation = metrics.probabilities(session.logits("validation"), head.type)
             threshold = self._threshold(validation)
             test = metrics.probabilities(session.logits("test"), head.type)
@@ -187,6 +188,11 @@ class Recorder:
     def _say(self, topic: str, text: str) -> None:
         self._folder.log(f"{topic}: {text}")
         self._screen.say(topic, text)
+
+
+def _precision(recipe: Recipe, session: Session) -> str:
+    chosen = " (the quicker one here)" if recipe.training.precision == "auto" else ""
+    return f"{session.precision}{chosen}"
 
 
 def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

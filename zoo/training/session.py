@@ -19,7 +19,7 @@ from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Dataset
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.model import heads, inference
-from zoo.model.builder import Blueprint, build_model, plan
+from zoo.model.builder import Blueprint, assemble_model, build_model, plan
 from zoo.recipe.types import Recipe
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.loop import Length, Listener, Outcome, fit, run_length
@@ -99,6 +99,16 @@ class Session:
         order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
         return batches(table, self.labels["train"], order, batch_size=size, lengths=self.lengths, names=self.names)
 
+    def settle(self) -> None:
+        """End training: from now on the model is the one that is saved, and computes in float32 as that does."""
+        if self.precision == "float32":
+            return
+        trained = {variable.path: variable for variable in self.model.trainable_variables}
+        self.model = assemble_model(self.blueprint, precision="float32")
+        for variable in self.model.trainable_variables:
+            variable.assign(trained[variable.path].value)
+        self._predict = self.backend.predictor(self.model)
+
     def logits(self, split: str) -> np.ndarray:
         """Logits [rows, units] of a split under the model's present weights."""
         config = self.recipe.training
@@ -147,4 +157,4 @@ def choose_precision(asked: str, backend: Backend) -> str:
     """float32 or bfloat16: what the recipe asks for, and for `auto` what the device is made for."""
     if asked != "auto":
         return asked
-    return "bfloat16" if backend.accelerated else "float32"
+    return "bfloat16" if backend.prefers_bfloat16 else "float32"
