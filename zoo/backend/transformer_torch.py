@@ -13,8 +13,6 @@ from torch.nn import functional
 
 from zoo.backend.transformer import COLUMNS, MASKED, MULTIPLIERS, ROWS, Drop, Kernels, LayerParts, least_kept
 
-EXPLICIT_BELOW = 64
-"""On a CPU, rows shorter than this are quicker by two plain products than by the fused kernel (docs/decisions/0007)."""
 ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 """torch's own by the name of Keras's function; any other is called as Keras has it."""
 
@@ -45,7 +43,8 @@ class TorchKernels(Kernels):
         kept = None
         if training and drop.rate:
             kept = self._kept(_next(drop.seeds), (batch, heads, length, length), drop, qkv)
-        if kept is not None or (length < EXPLICIT_BELOW and not qkv.is_cuda):
+        # On a CPU the fused kernel's backward is three times as slow as plain products (docs/decisions/0007).
+        if kept is not None or (qkv.requires_grad and not qkv.is_cuda):
             return _Attention.apply(qkv, bias, kept, 1.0 if kept is None else drop.scale)  # type: ignore[no-untyped-call]
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).contiguous()
