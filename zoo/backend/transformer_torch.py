@@ -44,7 +44,7 @@ class TorchKernels(Kernels):
         if training and drop.rate:
             kept = self._kept(_next(drop.seeds), (batch, heads, length, length), drop, qkv)
         # On a CPU the fused kernel's backward is three times as slow as plain products (docs/decisions/0007).
-        if kept is not None or (qkv.requires_grad and not qkv.is_cuda):
+        if kept is not None or (training and not qkv.is_cuda):
             return _Attention.apply(qkv, bias, kept, 1.0 if kept is None else drop.scale)  # type: ignore[no-untyped-call]
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).contiguous()
