@@ -61,7 +61,7 @@ class ZooSubject:
         labels = self._labels()  # under the weights that the peer begins with, too
         session = self._session
         optimizer = session.optimizer(session.rates())
-        self._trainer = backend.trainer(session.model, optimizer, heads.loss(session.blueprint.head))
+        self._trainer = backend.trainer(session.trained, optimizer, heads.loss(session.blueprint.head))
         self._blocks = 0
         begun = time.perf_counter()
         self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))

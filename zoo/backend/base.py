@@ -32,6 +32,8 @@ class Backend:
     """What the rest of the zoo needs to know of a framework."""
 
     name: str
+    steps: str
+    """How a step is computed, for the user: chosen by measurement (docs/decisions/0007)."""
     products_by_onednn: bool = False
     """Whether a CPU's matrix products are oneDNN's, which uses a processor's instructions for bfloat16."""
 

@@ -14,6 +14,10 @@ class TensorFlow(Backend):
     name = "tensorflow"
     products_by_onednn = True
 
+    @property
+    def steps(self) -> str:  # type: ignore[override]
+        return "compiled by XLA" if self.accelerated else "by oneDNN, compiled by XLA between matrix products"
+
     def version(self) -> str:
         return str(tf.__version__)
 
@@ -40,8 +44,10 @@ class TensorFlow(Backend):
 
 
 def _token_signature(model: Any) -> dict[str, Any]:
-    """One trace for all batch sizes and lengths: every input is [batch, length] int32."""
-    return {tensor.name: tf.TensorSpec([None, None], tf.int32, name=tensor.name) for tensor in model.inputs}
+    """One trace for all batch sizes and lengths; every input is int32."""
+    return {
+        tensor.name: tf.TensorSpec([None] * len(tensor.shape), tf.int32, name=tensor.name) for tensor in model.inputs
+    }
 
 
 class _TensorFlowTrainer(Trainer):

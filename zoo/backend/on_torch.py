@@ -15,6 +15,7 @@ from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 
 class Torch(Backend):
     name = "torch"
+    steps = "eager"
     products_by_onednn = True
 
     def device(self) -> str:

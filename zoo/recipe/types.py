@@ -223,6 +223,9 @@ class Training(Config):
     """Optimizer steps in all; or give `epochs`."""
     batch_size: Count = 32
     """Rows a step."""
+    packing: bool = False
+    """Whether short texts share a row of the longest one's length in training, each seen by itself: hardly any padding
+    and few shapes, where the texts are of many lengths. A batch then has texts of all lengths."""
     eval_batch_size: Count | None = None
     """Rows a batch in evaluation and prediction; None means twice `batch_size`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

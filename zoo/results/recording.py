@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo.backend import Backend
 from zoo.data.dataset import Dataset
+from zoo.data.packing import row_width
 from zoo.data.tokens import Tokenizer
 from zoo.errors import OutputError
 from zoo.model.saved import ModelCard, save_model
@@ -53,8 +54,7 @@ class Recorder:
         self._say(
             "model",
             f"{session.model.count_params():,} parameters, {_precision(self._recipe, session)}, on {backend.name} "
-            f"{backend.version()} ({backend.device()}); batches of {self._recipe.training.batch_size} rows and "
-            f"{', '.join(map(str, session.lengths))} tokens",
+            f"{backend.version()} ({backend.device()}, {backend.steps}); batches of {_batches(self._recipe, session)}",
         )
 
     def train(self, session: Session, *, resume: bool) -> Outcome:
@@ -193,6 +193,13 @@ class Recorder:
 def _precision(recipe: Recipe, session: Session) -> str:
     chosen = " (the quicker one here)" if recipe.training.precision == "auto" else ""
     return f"{session.precision}{chosen}"
+
+
+def _batches(recipe: Recipe, session: Session) -> str:
+    size = recipe.training.batch_size
+    if recipe.training.packing:
+        return f"{size} texts, packed into rows of {row_width(session.tables['train'].lengths)} tokens"
+    return f"{size} rows and {', '.join(map(str, session.lengths))} tokens"
 
 
 def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

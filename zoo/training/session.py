@@ -17,9 +17,11 @@ from zoo.backend import Backend
 from zoo.data.backbones import Checkpoint
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Dataset
+from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.model import heads, inference
 from zoo.model.builder import Blueprint, assemble_model, build_model, plan
+from zoo.model.packed import packed
 from zoo.recipe.types import Recipe
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.loop import Length, Listener, Outcome, fit, run_length
@@ -35,7 +37,10 @@ Judge = Callable[[np.ndarray], Mapping[str, float]]
 
 @dataclass(kw_only=True)
 class Session:
-    """A model, its tokens and its shapes; `train` once, then ask for `logits`."""
+    """A model, its tokens and its shapes; `train` once, then ask for `logits`.
+
+    trained is the model that training goes through: `model` itself, or with packing another one of the same layers.
+    """
 
     recipe: Recipe
     backend: Backend
@@ -50,6 +55,7 @@ class Session:
         every = np.concatenate([table.lengths for table in self.tables.values()])
         self.lengths = choose_lengths(every, shapes=SHAPES)
         self.names = inference.input_names(self.model)
+        self.trained = packed(self.model, self.blueprint.backbone) if self.recipe.training.packing else self.model
         self._predict = self.backend.predictor(self.model)
 
     def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Outcome:
@@ -57,11 +63,11 @@ class Session:
         config = self.recipe.training
         rates = self.rates()
         optimizer = self.optimizer(rates)
-        progress, passed = checkpoints.restore(self.model, optimizer) if resume else (None, [])
+        progress, passed = checkpoints.restore(self.trained, optimizer) if resume else (None, [])
         for line in passed:
             listener.on_note(line)
         return fit(
-            self.model,
+            self.trained,
             optimizer,
             backend=self.backend,
             loss=heads.loss(self.blueprint.head),
@@ -88,7 +94,7 @@ class Session:
         """A fresh optimizer on the model's variables."""
         return build_optimizer(
             self.recipe.training.optimizer,
-            self.model.trainable_variables,
+            self.trained.trainable_variables,
             num_layers=self.blueprint.backbone.num_layers,
             rates=rates,
         )
@@ -96,6 +102,10 @@ class Session:
     def epoch_batches(self, epoch: int) -> Iterator[Batch]:
         """The training batches of an epoch, counted from 0."""
         table, size = self.tables["train"], self.recipe.training.batch_size
+        if self.recipe.training.packing:
+            texts = balanced_order(table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+            width, names = row_width(table.lengths), inference.input_names(self.trained)
+            return packed_batches(table, self.labels["train"], texts, batch_size=size, width=width, names=names)
         order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
         return batches(table, self.labels["train"], order, batch_size=size, lengths=self.lengths, names=self.names)
 
