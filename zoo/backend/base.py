@@ -32,8 +32,6 @@ class Backend:
     """What the rest of the zoo needs to know of a framework."""
 
     name: str
-    steps: str
-    """How a step is computed, for the user: chosen by measurement (docs/decisions/0007)."""
     products_by_onednn: bool = False
     """Whether a CPU's matrix products are oneDNN's, which uses a processor's instructions for bfloat16."""
 
@@ -42,6 +40,10 @@ class Backend:
 
     def device(self) -> str:
         """Kind and name of the device that is computed on, e.g. `cpu` or `gpu: NVIDIA A100`."""
+        raise NotImplementedError
+
+    def steps(self) -> str:
+        """How a step is computed, for the user to read; chosen by measurement (docs/decisions/0007)."""
         raise NotImplementedError
 
     @property

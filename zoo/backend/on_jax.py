@@ -14,11 +14,13 @@ from zoo.backend.base import Backend, Inputs, Loss, Trainer
 
 class Jax(Backend):
     name = "jax"
-    steps = "compiled by XLA"
 
     def device(self) -> str:
         device = jax.devices()[0]
         return "cpu" if device.platform == "cpu" else f"{device.platform}: {device.device_kind}"
+
+    def steps(self) -> str:
+        return "compiled by XLA"
 
     def peak_device_bytes(self) -> int | None:
         stats = jax.devices()[0].memory_stats() or {}

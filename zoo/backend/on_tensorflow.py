@@ -14,8 +14,7 @@ class TensorFlow(Backend):
     name = "tensorflow"
     products_by_onednn = True
 
-    @property
-    def steps(self) -> str:  # type: ignore[override]
+    def steps(self) -> str:
         return "compiled by XLA" if self.accelerated else "by oneDNN, compiled by XLA between matrix products"
 
     def version(self) -> str:

@@ -15,13 +15,15 @@ from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 
 class Torch(Backend):
     name = "torch"
-    steps = "eager"
     products_by_onednn = True
 
     def device(self) -> str:
         if torch.cuda.is_available():
             return "gpu: " + torch.cuda.get_device_name(0)
         return "gpu: Apple Metal" if torch.backends.mps.is_available() else "cpu"
+
+    def steps(self) -> str:
+        return "eager"
 
     def peak_device_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None

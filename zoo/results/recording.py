@@ -54,7 +54,8 @@ class Recorder:
         self._say(
             "model",
             f"{session.model.count_params():,} parameters, {_precision(self._recipe, session)}, on {backend.name} "
-            f"{backend.version()} ({backend.device()}, {backend.steps}); batches of {_batches(self._recipe, session)}",
+            f"{backend.version()} ({backend.device()}, {backend.steps()}); "
+            f"batches of {_batches(self._recipe, session)}",
         )
 
     def train(self, session: Session, *, resume: bool) -> Outcome:
