@@ -317,14 +317,14 @@ class TestKerasPreset:
         for variable in theirs.trainable_variables:
             np.testing.assert_array_equal(ours[variable.path], weights.to_numpy(variable), err_msg=variable.path)
         np.testing.assert_array_equal(ours["logits/kernel"], drawn("logits/kernel", (32, 2), 0))
-        # And it computes what keras-hub computes with them.
+        # And it computes what keras-hub computes with them, in another order: sums of float32 are rounded otherwise.
         backbone = assemble(config, dtype="float32")
         weights.load_keras_preset(backbone, tmp_path)
         mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], np.int32)
         inputs = {"token_ids": mask * 7, "padding_mask": mask, "segment_ids": mask * 0}
         real = mask.astype(bool)
         np.testing.assert_allclose(
-            hidden_states(backbone, inputs)[real], hidden_states(theirs, inputs)[real], rtol=0, atol=1e-6
+            hidden_states(backbone, inputs)[real], hidden_states(theirs, inputs)[real], rtol=0, atol=1e-5
         )
 
     def test_weights_of_another_model(self, tmp_path: Path) -> None:
