@@ -31,7 +31,7 @@ from benchmarks import speed, tables  # noqa: E402
 from benchmarks.peers.hf_model import why_not  # noqa: E402
 from benchmarks.processes import Contender, Failed, command, environment, once  # noqa: E402
 from zoo import cli  # noqa: E402
-from zoo.backend import installed  # noqa: E402
+from zoo.backend import installed, processor_told  # noqa: E402
 from zoo.data.backbones import missing  # noqa: E402
 from zoo.errors import EXIT_INTERRUPTED, OutputError, RecipeError, ZooError  # noqa: E402
 from zoo.recipe import Recipe, load_recipe  # noqa: E402
@@ -155,9 +155,8 @@ def machine(device: str) -> str:
 
 def processor() -> str:
     """The processor's own name, and whether it multiplies bfloat16; its architecture where it does not tell."""
-    try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
+    told = processor_told()
+    if not told:
         return f"{platform.machine()} processor"
     name = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
     features = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if re.search(rf"\b{flag}\b", told)]

@@ -10,6 +10,7 @@ refuses, and the exit codes, are those of zoo.run.
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 import time
@@ -66,13 +67,15 @@ class ZooSubject:
         begun = time.perf_counter()
         self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))
         self._making_seconds = (time.perf_counter() - begun) / len(self._pool)
-        first, step_seconds, padding = self._warm_up()
+        first, step_seconds = protocol.warm_up(self._pool, lambda batch: "{}x{}".format(*batch.shape), self._timed)
+        self._trainer.commit()
+        cells = sum(math.prod(batch.shape) for batch in self._pool)
         self._steps = protocol.steps_of_block(step_seconds)
         self.ready: Answer = {
             "seconds": watch.seconds,
             "compile_seconds": first,
             "shapes": len(first),
-            "padding_fraction": padding,
+            "padding_fraction": 1.0 - sum(batch.tokens for batch in self._pool) / cells,
             "steps_per_block": self._steps,
             "precision": self._session.precision,
             "labels": labels,
@@ -98,13 +101,7 @@ class ZooSubject:
         # The batches were made before; the training loop makes each between two steps.
         seconds = time.perf_counter() - begun + len(block) * self._making_seconds
         self._trainer.commit()  # prediction reads the variables
-        return {
-            "seconds": seconds,
-            "steps": len(block),
-            "examples": len(lengths),
-            "tokens": int(lengths.sum()),
-            "model_flops": protocol.model_flops(self._session.blueprint.backbone, lengths),
-        }
+        return protocol.trained(seconds, len(block), lengths, self._session.blueprint.backbone)
 
     def _predict(self) -> Answer:
         begun = time.perf_counter()
@@ -132,21 +129,6 @@ class ZooSubject:
         head = self._session.blueprint.head
         found: list[int] = metrics.predictions(metrics.probabilities(logits, head.type)).tolist()
         return found
-
-    def _warm_up(self) -> tuple[dict[str, float], float, float]:
-        """Two steps of each shape: seconds of the first by shape, mean of the second ones, and the share of padding."""
-        first: dict[str, float] = {}
-        second: list[float] = []
-        cells = tokens = 0
-        for batch in self._pool:
-            rows, length = batch.shape
-            cells, tokens = cells + rows * length, tokens + batch.tokens
-            name = f"{rows}x{length}"
-            if name not in first:
-                first[name] = self._timed(batch)
-                second.append(self._timed(batch))
-        self._trainer.commit()
-        return first, float(np.mean(second)), 1.0 - tokens / cells
 
     def _timed(self, batch: Batch) -> float:
         begun = time.perf_counter()

@@ -43,6 +43,8 @@ BLOCKS = ("train", "predict", "ceiling")
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 Answer = dict[str, Any]
+Warmth = tuple[dict[str, float], float]
+"""Seconds of the first step by shape, and the mean of the second ones."""
 
 
 class Subject(Protocol):
@@ -188,6 +190,38 @@ def block_of(sizes: Sequence[int], count: int, number: int) -> list[int]:
     order = np.argsort(np.asarray(sizes), kind="stable")
     places = (np.arange(count) + number * GOLDEN % 1.0) * len(sizes) / count
     return sorted(int(index) for index in order[places.astype(np.int64)])
+
+
+def warm_up(batches: Iterable[Any], shape: Callable[[Any], str], step: Callable[[Any], float]) -> Warmth:
+    """Two steps of each shape.
+
+    Args:
+        batches: of an epoch, or a part of it.
+        shape: a batch's shape, by name.
+        step: does one on a batch, to its end; the seconds it took.
+
+    Returns:
+        Seconds of the first step by shape, and the mean of the second ones.
+    """
+    first: dict[str, float] = {}
+    second: list[float] = []
+    for batch in batches:
+        name = shape(batch)
+        if name not in first:
+            first[name] = step(batch)
+            second.append(step(batch))
+    return first, float(np.mean(second))
+
+
+def trained(seconds: float, steps: int, lengths: np.ndarray, backbone: BackboneConfig) -> Answer:
+    """The answer to `train`: what a block of steps on rows of these lengths took."""
+    return {
+        "seconds": seconds,
+        "steps": steps,
+        "examples": len(lengths),
+        "tokens": int(lengths.sum()),
+        "model_flops": model_flops(backbone, lengths),
+    }
 
 
 def model_flops(backbone: BackboneConfig, lengths: np.ndarray) -> float:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 PROGRAM = """
 import resource, sys, threading
 import numpy as np
@@ -31,7 +29,6 @@ print(faults())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
 def test_what_is_freed_is_not_asked_for_again() -> None:
     def faults(how: str) -> int:
         done = subprocess.run(

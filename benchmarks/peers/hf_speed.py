@@ -49,7 +49,9 @@ class Training:
         self._model.train()
         torch.manual_seed(material.recipe.seed)
         self._precision = choose_precision(self._model, material, setting)
-        first, step_seconds = self._warm_up()
+        first, step_seconds = protocol.warm_up(
+            self._order, lambda rows: f"{len(rows)}x{self._length(rows)}", self._timed
+        )
         self._steps = protocol.steps_of_block(step_seconds)
         self._blocks = 0
         self.actions: Mapping[str, Callable[[], Answer]] = {
@@ -80,13 +82,7 @@ class Training:
         loss.item()
         wait()
         seconds = time.perf_counter() - begun
-        return {
-            "seconds": seconds,
-            "steps": len(order),
-            "examples": len(lengths),
-            "tokens": int(lengths.sum()),
-            "model_flops": protocol.model_flops(self._material.blueprint.backbone, lengths),
-        }
+        return protocol.trained(seconds, len(order), lengths, self._material.blueprint.backbone)
 
     def _ceiling(self) -> Answer:
         rows = self._material.recipe.training.batch_size * max(map(self._length, self._order))
@@ -101,17 +97,6 @@ class Training:
         self._scheduler.step()
         self._optimizer.zero_grad(set_to_none=True)
         return loss
-
-    def _warm_up(self) -> tuple[dict[str, float], float]:
-        """Two steps of each shape: seconds of the first by shape, and the mean of the second ones."""
-        first: dict[str, float] = {}
-        second: list[float] = []
-        for rows in self._order:
-            name = f"{len(rows)}x{self._length(rows)}"
-            if name not in first:
-                first[name] = self._timed(rows)
-                second.append(self._timed(rows))
-        return first, float(np.mean(second))
 
     def _timed(self, rows: list[int]) -> float:
         begun = time.perf_counter()

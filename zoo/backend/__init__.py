@@ -18,7 +18,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, processor_told
 from zoo.errors import EnvironmentFault
 
 __all__ = [
@@ -38,11 +38,11 @@ __all__ = [
     "Trainer",
     "activate",
     "choose",
-    "fused_adamw",
     "installed",
     "keep_freed_memory",
     "kernels",
     "outdated",
+    "processor_told",
     "versions",
     "without_tensorflow",
 ]
@@ -185,37 +185,8 @@ def without_tensorflow() -> Iterator[None]:
 
 @functools.cache
 def kernels() -> Any:
-    """The `zoo.backend.transformer.Kernels` of the backend that Keras runs on; imports Keras."""
-    name = os.environ.get("KERAS_BACKEND")
-    if name == "torch":
-        from zoo.backend.transformer_torch import TorchKernels
-
-        return TorchKernels()
-    if name == "tensorflow":
-        from zoo.backend.transformer_tensorflow import TensorFlowKernels
-
-        return TensorFlowKernels()
-    from zoo.backend.transformer import Kernels
-
-    return Kernels()
-
-
-def fused_adamw() -> Callable[..., None] | None:
-    """A function that does a whole AdamW step at once, where the backend has one and does not fuse by itself.
-
-    It takes (gradients, values, first, second, factors, decays, AdamWStep): lists in the order of the variables,
-    arrays as the backend's own, changed in place. None on jax, which compiles the step as a whole.
-    """
-    name = os.environ.get("KERAS_BACKEND")
-    if name == "torch":
-        from zoo.backend import on_torch
-
-        return on_torch.FusedAdamW()
-    if name == "tensorflow":
-        from zoo.backend import on_tensorflow
-
-        return on_tensorflow.fused_adamw
-    return None
+    """The `zoo.backend.transformer.Kernels` of the backend that this process has."""
+    return activate().kernels()
 
 
 def versions(*packages: str) -> dict[str, str]:

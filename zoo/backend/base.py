@@ -18,8 +18,19 @@ Loss = Callable[[Any, Any, Any], Any]
 
 @dataclass(frozen=True, kw_only=True)
 class AdamWStep:
-    """The numbers of one AdamW step: its learning rate, its number from 1, and the constants of the rule."""
+    """One AdamW step.
 
+    Lists in the order of the variables: gradients; variables and their moments, each a keras.Variable; the factor on
+    the learning rate and the decay of each. Then the numbers: the learning rate, the step's number from 1, and the
+    constants of the rule.
+    """
+
+    gradients: list[Any]
+    variables: list[Any]
+    first: list[Any]
+    second: list[Any]
+    factors: list[float]
+    decays: list[float]
     rate: Any
     step: Any
     beta_1: float
@@ -69,19 +80,34 @@ class Backend:
         """A function from inputs to logits [batch, units] on the device, dropout off."""
         raise NotImplementedError
 
+    def kernels(self) -> Any:
+        """The `zoo.backend.transformer.Kernels` of this backend."""
+        from zoo.backend.transformer import Kernels  # it imports Keras
+
+        return Kernels()
+
+    def fused_adamw(self) -> Callable[[AdamWStep], None] | None:
+        """A function that changes the variables in place by the backend's own kernels; None where the step is compiled
+        as a whole."""
+        return None
+
     def is_out_of_memory(self, error: BaseException) -> bool:
         text = f"{type(error).__name__}: {error}"
         signs = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory", "out of memory", "MemoryError")
         return any(sign in text for sign in signs)
 
 
-def _multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for products of bfloat16 (AMX or AVX-512); known on Linux alone."""
+def processor_told() -> str:
+    """What Linux tells of its processors, /proc/cpuinfo; nothing elsewhere."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        return False
-    return re.search(r"^flags\b.*\b(amx_bf16|avx512_bf16)\b", told, re.MULTILINE) is not None
+        return ""
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether this processor is known to have instructions for products of bfloat16 (AMX or AVX-512)."""
+    return re.search(r"^flags\b.*\b(amx_bf16|avx512_bf16)\b", processor_told(), re.MULTILINE) is not None
 
 
 class Trainer:

@@ -41,6 +41,14 @@ class TensorFlow(Backend):
 
         return lambda inputs: forward(dict(inputs))
 
+    def kernels(self) -> Any:
+        from zoo.backend.transformer_tensorflow import TensorFlowKernels
+
+        return TensorFlowKernels()
+
+    def fused_adamw(self) -> Callable[[AdamWStep], None]:
+        return _fused_adamw
+
 
 def _token_signature(model: Any) -> dict[str, Any]:
     """One trace for all batch sizes and lengths; every input is int32."""
@@ -77,37 +85,31 @@ class _TensorFlowTrainer(Trainer):
         return value, logits
 
 
-def fused_adamw(
-    gradients: list[Any],
-    values: list[Any],
-    first: list[Any],
-    second: list[Any],
-    factors: list[float],
-    decays: list[float],
-    numbers: AdamWStep,
-) -> None:
-    """One AdamW step by TensorFlow's own kernel, in one pass over each array; see zoo.backend.fused_adamw."""
-    gradients = [dense(gradient) for gradient in gradients]
-    if numbers.clip_norm is not None:
+def _fused_adamw(step: AdamWStep) -> None:
+    """One AdamW step by TensorFlow's own kernel, in one pass over each array; see Backend.fused_adamw."""
+    gradients = [dense(gradient) for gradient in step.gradients]
+    if step.clip_norm is not None:
         norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(gradient) for gradient in gradients]))
-        shrink = tf.minimum(1.0, numbers.clip_norm / (norm + 1e-6))  # the 1e-6 is torch's
+        shrink = tf.minimum(1.0, step.clip_norm / (norm + 1e-6))  # the 1e-6 is torch's
         gradients = [gradient * shrink for gradient in gradients]
-    power_1, power_2 = tf.pow(numbers.beta_1, numbers.step), tf.pow(numbers.beta_2, numbers.step)
+    power_1, power_2 = tf.pow(step.beta_1, step.step), tf.pow(step.beta_2, step.step)
     # The kernel adds epsilon to the root before it is corrected, and AdamW after.
-    epsilon = numbers.epsilon * tf.sqrt(1.0 - power_2)
-    for gradient, value, one, two, factor, decay in zip(gradients, values, first, second, factors, decays, strict=True):
-        rate = numbers.rate * factor
+    epsilon = step.epsilon * tf.sqrt(1.0 - power_2)
+    for gradient, variable, first, second, factor, decay in zip(
+        gradients, step.variables, step.first, step.second, step.factors, step.decays, strict=True
+    ):
+        rate = step.rate * factor
         if decay:
-            tf.raw_ops.ResourceApplyGradientDescent(var=value.handle, alpha=rate * decay, delta=value)
+            tf.raw_ops.ResourceApplyGradientDescent(var=variable.value.handle, alpha=rate * decay, delta=variable.value)
         tf.raw_ops.ResourceApplyAdam(
-            var=value.handle,
-            m=one.handle,
-            v=two.handle,
+            var=variable.value.handle,
+            m=first.value.handle,
+            v=second.value.handle,
             beta1_power=power_1,
             beta2_power=power_2,
             lr=rate,
-            beta1=numbers.beta_1,
-            beta2=numbers.beta_2,
+            beta1=step.beta_1,
+            beta2=step.beta_2,
             epsilon=epsilon,
             grad=gradient,
         )

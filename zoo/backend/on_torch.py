@@ -38,6 +38,14 @@ class Torch(Backend):
 
         return forward
 
+    def kernels(self) -> Any:
+        from zoo.backend.transformer_torch import TorchKernels
+
+        return TorchKernels()
+
+    def fused_adamw(self) -> Callable[[AdamWStep], None]:
+        return _FusedAdamW()
+
 
 def _tensors(inputs: Inputs) -> dict[str, Any]:
     return {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
@@ -70,8 +78,8 @@ class _TorchTrainer(Trainer):
         return value.detach(), logits.detach()
 
 
-class FusedAdamW:
-    """AdamW steps by torch's fused kernel; see zoo.backend.fused_adamw.
+class _FusedAdamW:
+    """AdamW steps by torch's fused kernel; see Backend.fused_adamw.
 
     The gradient of an embedding comes as rows (`TorchKernels.look_up`). It is spread into a table that is zero but for
     them, made once and cleared row by row.
@@ -80,29 +88,24 @@ class FusedAdamW:
     def __init__(self) -> None:
         self._tables: dict[int, Any] = {}
 
-    def __call__(
-        self,
-        gradients: list[Any],
-        values: list[Any],
-        first: list[Any],
-        second: list[Any],
-        factors: list[float],
-        decays: list[float],
-        numbers: AdamWStep,
-    ) -> None:
+    def __call__(self, step: AdamWStep) -> None:
+        gradients = step.gradients
+        values, first, second = (
+            [variable.value for variable in column] for column in (step.variables, step.first, step.second)
+        )
         rows = {index: gradient.coalesce() for index, gradient in enumerate(gradients) if gradient.is_sparse}
         parts = [rows[index].values() if index in rows else gradient for index, gradient in enumerate(gradients)]
         shrink = None
-        if numbers.clip_norm is not None:
+        if step.clip_norm is not None:
             # clip_grad_norm_ without its parameters: their .grad is what stands in `gradients`.
             norm = _norm(parts)
-            shrink = torch.clamp((norm + 1e-6) / numbers.clip_norm, min=1.0)  # gradients are divided by it
+            shrink = torch.clamp((norm + 1e-6) / step.clip_norm, min=1.0)  # gradients are divided by it
         for index, found in rows.items():
             if index not in self._tables:
                 self._tables[index] = torch.zeros_like(values[index])
             parts[index] = self._tables[index].index_copy_(0, found.indices()[0], parts[index])
         groups: dict[tuple[float, float], list[int]] = {}
-        for index, key in enumerate(zip(factors, decays, strict=True)):
+        for index, key in enumerate(zip(step.factors, step.decays, strict=True)):
             groups.setdefault(key, []).append(index)
         for (factor, decay), members in groups.items():
             adamw(
@@ -111,16 +114,16 @@ class FusedAdamW:
                 exp_avgs=[first[i] for i in members],
                 exp_avg_sqs=[second[i] for i in members],
                 max_exp_avg_sqs=[],
-                state_steps=[torch.tensor(float(numbers.step) - 1.0, device=values[i].device) for i in members],
+                state_steps=[torch.tensor(float(step.step) - 1.0, device=values[i].device) for i in members],
                 fused=True,
                 grad_scale=shrink,
                 amsgrad=False,
                 maximize=False,
-                beta1=numbers.beta_1,
-                beta2=numbers.beta_2,
-                lr=float(numbers.rate) * factor,
+                beta1=step.beta_1,
+                beta2=step.beta_2,
+                lr=float(step.rate) * factor,
                 weight_decay=decay,
-                eps=numbers.epsilon,
+                eps=step.epsilon,
             )
         for index, found in rows.items():
             self._tables[index].index_fill_(0, found.indices()[0], 0.0)

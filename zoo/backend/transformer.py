@@ -6,6 +6,7 @@ compile; one that computes operation by operation has its own in its module. Imp
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,12 +152,12 @@ class Kernels:
         everywhere: the same bits from the same seed, step and position, whatever computes them.
         """
         state = ops.cast(state, "int32")
-        key = _mix(state[0] + state[1] * ROWS)
+        key = mix(state[0] + state[1] * ROWS)
         rows = 1
         for size in shape[:-1]:
             rows = rows * size
-        row = ops.reshape(_mix(ops.arange(rows, dtype="int32") ^ key), (*shape[:-1], 1))
-        column = _mix(ops.arange(shape[-1], dtype="int32") ^ _mix(key + COLUMNS))
+        row = ops.reshape(mix(ops.arange(rows, dtype="int32") ^ key), (*shape[:-1], 1))
+        column = mix(ops.arange(shape[-1], dtype="int32") ^ mix(key + COLUMNS))
         return (row + column) * (2 * row + (2 * column + 1)) >= least_kept(rate)
 
 
@@ -165,14 +166,19 @@ def least_kept(rate: float) -> int:
     return round(rate * 2**32) - 2**31
 
 
-def _mix(x: Any) -> Any:
-    """A bijection of int32 in which each bit of the input changes about half of the output's."""
-    first, second = MULTIPLIERS
-    x = (x ^ _shifted(x, 16)) * first
-    x = (x ^ _shifted(x, 15)) * second
-    return x ^ _shifted(x, 16)
-
-
 def _shifted(x: Any, places: int) -> Any:
     """A shift to the right that fills up with zeros: int32 has a sign, and uint32 no arithmetic on torch."""
     return ops.bitwise_and(ops.right_shift(x, places), 2 ** (32 - places) - 1)
+
+
+def mix(x: Any, shifted: Callable[[Any, int], Any] = _shifted) -> Any:
+    """A bijection of int32 in which each bit of the input changes about half of the output's.
+
+    Args:
+        x: int32 of any shape.
+        shifted: shifts to the right and fills up with zeros.
+    """
+    first, second = MULTIPLIERS
+    x = (x ^ shifted(x, 16)) * first
+    x = (x ^ shifted(x, 15)) * second
+    return x ^ shifted(x, 16)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from zoo.backend.transformer import COLUMNS, MASKED, MULTIPLIERS, ROWS, Drop, Kernels, LayerParts, least_kept
+from zoo.backend.transformer import COLUMNS, MASKED, ROWS, Drop, Kernels, LayerParts, least_kept, mix
 
 ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 """torch's own by the name of Keras's function; any other is called as Keras has it."""
@@ -40,9 +40,8 @@ class TorchKernels(Kernels):
     def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
         batch, length, _, heads, _ = qkv.shape
         bias = torch.where(mask, 0.0, MASKED).to(qkv.dtype)
-        kept = None
-        if training and drop.rate:
-            kept = self._kept(_next(drop.seeds), (batch, heads, length, length), drop, qkv)
+        state = _state(drop, training)
+        kept = None if state is None else self._kept(state, (batch, heads, length, length), drop, qkv)
         # On a CPU the fused kernel's backward is three times as slow as plain products (docs/decisions/0007).
         if kept is not None or (training and not qkv.is_cuda):
             return _Attention.apply(qkv, bias, kept, 1.0 if kept is None else drop.scale)  # type: ignore[no-untyped-call]
@@ -50,9 +49,10 @@ class TorchKernels(Kernels):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).contiguous()
 
     def _plus_dropped(self, residual: Any, x: Any, drop: Drop, training: bool) -> Any:
-        if not training or drop.rate == 0:
+        state = _state(drop, training)
+        if state is None:
             return residual + x
-        return _PlusDropped.apply(residual, x, self._kept(_next(drop.seeds), x.shape, drop, x), drop.scale)  # type: ignore[no-untyped-call]
+        return _PlusDropped.apply(residual, x, self._kept(state, x.shape, drop, x), drop.scale)  # type: ignore[no-untyped-call]
 
     def dropped(self, x: Any, drop: Drop, state: Any | None) -> Any:
         return x if state is None else x * self._kept(state, x.shape, drop, x).mul_(drop.scale)
@@ -70,10 +70,11 @@ class TorchKernels(Kernels):
     def _bits(self, state: Any, shape: tuple[int, ...]) -> Any:
         """See `Kernels.keep_mask`."""
         state = state.to(torch.int32)
-        key = _mix(state[0] + state[1] * ROWS)
+        key = mix(state[0] + state[1] * ROWS, _shifted)
         rows = torch.arange(torch.Size(shape[:-1]).numel(), dtype=torch.int32, device=state.device)
-        row = _mix(rows ^ key).view(*shape[:-1], 1)
-        column = _mix(torch.arange(shape[-1], dtype=torch.int32, device=state.device) ^ _mix(key + COLUMNS))
+        row = mix(rows ^ key, _shifted).view(*shape[:-1], 1)
+        columns = torch.arange(shape[-1], dtype=torch.int32, device=state.device)
+        column = mix(columns ^ mix(key + COLUMNS, _shifted), _shifted)
         return (row + column).mul_(2 * row + (2 * column + 1))
 
 
@@ -92,20 +93,14 @@ def _norm(x: Any, norm: tuple[Any, Any], epsilon: float) -> Any:
     return functional.layer_norm(x, x.shape[-1:], _tensor(norm[0]), _tensor(norm[1]), epsilon)
 
 
-def _next(seeds: Any) -> Any:
-    """The state of a keras.random.SeedGenerator, which is counted on: `SeedGenerator.next`."""
-    state = _tensor(seeds.state)
+def _state(drop: Drop, training: bool) -> Any | None:
+    """`Drop.state`, with a keras.random.SeedGenerator counted on past Keras's bookkeeping."""
+    if not training or drop.rate == 0:
+        return None
+    state = _tensor(drop.seeds.state)
     now = state.clone()
     state[1] += 1
     return now
-
-
-def _mix(x: Any) -> Any:
-    """zoo.backend.transformer._mix."""
-    first, second = MULTIPLIERS
-    x = (x ^ _shifted(x, 16)).mul_(first)
-    x = (x ^ _shifted(x, 15)).mul_(second)
-    return x ^ _shifted(x, 16)
 
 
 def _shifted(x: Any, places: int) -> Any:

@@ -146,15 +146,16 @@ def batches(
             "padding_mask": real.astype(np.int32),
             "segment_ids": (real & (column >= second[:, None])).astype(np.int32),
         }
-        filled = np.zeros(batch_size, np.int32)
-        if labels is not None:
-            filled[: len(rows)] = labels[rows]
-        weights = np.zeros(batch_size, np.float32)
-        weights[: len(rows)] = 1.0
-        yield Batch(
-            inputs={name: inputs[name] for name in names},
-            labels=filled,
-            weights=weights,
-            rows=rows,
-            tokens=int(sizes[rows].sum()),
-        )
+        yield filled_up({name: inputs[name] for name in names}, table, labels, rows, batch_size)
+
+
+def filled_up(
+    inputs: dict[str, np.ndarray], table: TokenTable, labels: np.ndarray | None, rows: np.ndarray, batch_size: int
+) -> Batch:
+    """The batch of these inputs and rows: labels and weights of `batch_size` places, 0 where there is no row."""
+    filled = np.zeros(batch_size, np.int32)
+    if labels is not None:
+        filled[: len(rows)] = labels[rows]
+    weights = np.zeros(batch_size, np.float32)
+    weights[: len(rows)] = 1.0
+    return Batch(inputs=inputs, labels=filled, weights=weights, rows=rows, tokens=int(table.lengths[rows].sum()))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from zoo.data.batches import MULTIPLE, Batch
+from zoo.data.batches import MULTIPLE, Batch, filled_up
 from zoo.data.tokens import TokenTable
 
 
@@ -106,15 +106,5 @@ def packed_batches(
                 inputs["positions"][cells] = np.arange(size)
                 first[place] = number * width + start
                 start += size
-        filled = np.zeros(batch_size, np.int32)
-        filled[: len(texts)] = labels[texts]
-        weights = np.zeros(batch_size, np.float32)
-        weights[: len(texts)] = 1.0
         inputs["first"] = first
-        yield Batch(
-            inputs={name: inputs[name] for name in names},
-            labels=filled,
-            weights=weights,
-            rows=texts,
-            tokens=int(sizes.sum()),
-        )
+        yield filled_up({name: inputs[name] for name in names}, table, labels, texts, batch_size)

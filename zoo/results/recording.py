@@ -53,9 +53,9 @@ class Recorder:
         )
         self._say(
             "model",
-            f"{session.model.count_params():,} parameters, {_precision(self._recipe, session)}, on {backend.name} "
+            f"{session.model.count_params():,} parameters, {_precision(session)}, on {backend.name} "
             f"{backend.version()} ({backend.device()}, {backend.steps()}); "
-            f"batches of {_batches(self._recipe, session)}",
+            f"batches of {_batches(session)}",
         )
 
     def train(self, session: Session, *, resume: bool) -> Outcome:
@@ -191,14 +191,14 @@ class Recorder:
         self._screen.say(topic, text)
 
 
-def _precision(recipe: Recipe, session: Session) -> str:
-    chosen = " (the quicker one here)" if recipe.training.precision == "auto" else ""
+def _precision(session: Session) -> str:
+    chosen = " (the quicker one here)" if session.recipe.training.precision == "auto" else ""
     return f"{session.precision}{chosen}"
 
 
-def _batches(recipe: Recipe, session: Session) -> str:
-    size = recipe.training.batch_size
-    if recipe.training.packing:
+def _batches(session: Session) -> str:
+    size = session.recipe.training.batch_size
+    if session.recipe.training.packing:
         return f"{size} texts, packed into rows of {row_width(session.tables['train'].lengths)} tokens"
     return f"{size} rows and {', '.join(map(str, session.lengths))} tokens"
 

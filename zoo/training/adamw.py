@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from zoo.backend import AdamWStep, fused_adamw
+from zoo.backend import AdamWStep, activate
 
 
 class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no types
@@ -46,20 +46,18 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
 
     def build(self, variables: list[Any]) -> None:
         super().build(variables)
-        self._fused = fused_adamw()
+        self._fused = activate().fused_adamw()
         self._first, self._second = self.add_optimizer_variables(variables, ["first_moment", "second_moment"])
 
     def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
         indices = [self._get_variable_index(variable) for variable in trainable_variables]
-        columns = (
-            grads,
-            trainable_variables,
-            [self._first[index] for index in indices],
-            [self._second[index] for index in indices],
-            [self._factors[variable.path] for variable in trainable_variables],
-            [self._decays[variable.path] for variable in trainable_variables],
-        )
-        numbers = AdamWStep(
+        step = AdamWStep(
+            gradients=grads,
+            variables=trainable_variables,
+            first=[self._first[index] for index in indices],
+            second=[self._second[index] for index in indices],
+            factors=[self._factors[variable.path] for variable in trainable_variables],
+            decays=[self._decays[variable.path] for variable in trainable_variables],
             rate=self._rate(),
             step=ops.cast(self._iterations.value, "float32") + 1.0,
             beta_1=self._beta_1,
@@ -67,39 +65,22 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
             epsilon=self._epsilon,
             clip_norm=self._clip_norm,
         )
-        if self._fused is None:
-            _update(*columns, numbers)
-        else:
-            gradients, variables, first, second, factors, decays = columns
-            self._fused(
-                gradients,
-                *([v.value for v in column] for column in (variables, first, second)),
-                factors,
-                decays,
-                numbers,
-            )
+        (self._fused or _update)(step)
 
 
-def _update(
-    gradients: list[Any],
-    variables: list[Any],
-    first_moments: list[Any],
-    second_moments: list[Any],
-    factors: list[float],
-    decays: list[float],
-    numbers: AdamWStep,
-) -> None:
-    if numbers.clip_norm is not None:
+def _update(step: AdamWStep) -> None:
+    gradients = step.gradients
+    if step.clip_norm is not None:
         norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
-        scale = ops.minimum(1.0, numbers.clip_norm / (norm + 1e-6))  # the 1e-6 is torch's
+        scale = ops.minimum(1.0, step.clip_norm / (norm + 1e-6))  # the 1e-6 is torch's
         gradients = [gradient * scale for gradient in gradients]
-    correction_1 = 1.0 - ops.power(numbers.beta_1, numbers.step)
-    correction_2 = ops.sqrt(1.0 - ops.power(numbers.beta_2, numbers.step))
+    correction_1 = 1.0 - ops.power(step.beta_1, step.step)
+    correction_2 = ops.sqrt(1.0 - ops.power(step.beta_2, step.step))
     for gradient, variable, first, second, factor, decay in zip(
-        gradients, variables, first_moments, second_moments, factors, decays, strict=True
+        gradients, step.variables, step.first, step.second, step.factors, step.decays, strict=True
     ):
-        rate = numbers.rate * factor
-        first.assign(first + (gradient - first) * (1.0 - numbers.beta_1))
-        second.assign(second + (ops.square(gradient) - second) * (1.0 - numbers.beta_2))
-        update = first / (ops.sqrt(second) / correction_2 + numbers.epsilon)
+        rate = step.rate * factor
+        first.assign(first + (gradient - first) * (1.0 - step.beta_1))
+        second.assign(second + (ops.square(gradient) - second) * (1.0 - step.beta_2))
+        update = first / (ops.sqrt(second) / correction_2 + step.epsilon)
         variable.assign(variable * (1.0 - rate * decay) - update * (rate / correction_1))
