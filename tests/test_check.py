@@ -10,7 +10,7 @@ import pytest
 
 import recipes
 from zoo import check
-from zoo.recipe.estimate import Dimensions, estimate
+from zoo.recipe.estimate import SHARE_OF_PEAK, Dimensions, Machine, estimate
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,7 +55,7 @@ def test_every_shipped_recipe_passes(name: str, profile: str | None) -> None:
     assert report.faults == []
     assert report.exit_code == 0
     assert bool(report.missing) == (profile != "smoke")
-    assert report.estimate["memory_bytes"] > 0
+    assert all(bytes_ > 0 for bytes_ in report.estimate["memory_bytes"].values())
 
 
 def test_is_quick_and_imports_no_backend(tmp_path: Path) -> None:
@@ -204,20 +204,35 @@ def test_unreadable_recipes_end_in_2_without_a_traceback(
     assert "mine.yaml" in err
 
 
+BERT = Dimensions(
+    num_layers=12, num_heads=12, hidden_dim=768, intermediate_dim=3072, vocabulary_size=30522, max_positions=512
+)
+
+
 def test_estimate_of_a_known_backbone() -> None:
-    """BERT-Base: 109.5 M weights (Devlin et al. 2019), 85 M of them in the layers, pooler left out."""
-    bert = Dimensions(
-        num_layers=12, num_heads=12, hidden_dim=768, intermediate_dim=3072, vocabulary_size=30522, max_positions=512
-    )
-    assert bert.layer_parameters == 85_054_464
-    assert bert.parameters == pytest.approx(108.9e6, rel=0.001)
+    """BERT-Base: 109.5 M weights (Devlin et al. 2019), 85 M of them in the layers; 4 bytes each make 438 MB."""
+    assert BERT.layer_parameters == 85_054_464
+    assert BERT.parameters == pytest.approx(109.48e6, rel=1e-4)
     recipe = recipes.load("imdb_bert")
-    figures = estimate(recipe, bert, rows=22_500)
+    figures = estimate(recipe, BERT, rows=22_500)
     assert figures.steps == 3 * 704
-    assert figures.state_bytes == 16 * bert.parameters
+    assert figures.state_bytes == 4 * 4 * BERT.parameters
+    assert figures.memory_bytes("float32") == figures.state_bytes + 2 * figures.activations["bfloat16"]
     # 6 operations a weight and token, and a little for the attention.
     assert figures.operations == pytest.approx(6 * 85e6 * 3 * 22_500 * 512, rel=0.2)
-    assert estimate(recipe, bert, rows=None).seconds(1e12) is None
+
+
+def test_time_is_what_takes_longer() -> None:
+    figures = estimate(recipes.load("imdb_bert"), BERT, rows=22_500)
+    quick = Machine(name="quick", flops={"float32": 1e12}, bandwidth=1e30)
+    narrow = Machine(name="narrow", flops={"float32": 1e30}, bandwidth=1e9)
+    assert figures.operations is not None
+    assert figures.seconds(quick, "float32") == pytest.approx(figures.operations / (SHARE_OF_PEAK * 1e12))
+    assert figures.seconds(narrow, "float32") == pytest.approx(
+        figures.steps * (28 * BERT.parameters + 4 * figures.activations["float32"]) / 1e9
+    )
+    assert figures.seconds(quick, "bfloat16") is None
+    assert estimate(recipes.load("imdb_bert"), BERT, rows=None).seconds(quick, "float32") is None
 
 
 def test_estimate_grows_with_batch_and_length() -> None:
@@ -226,6 +241,4 @@ def test_estimate_grows_with_batch_and_length() -> None:
     )
     small = recipes.load("quickstart", overrides={"training.batch_size": 1, "tokens.max_length": 16})
     large = small.override({"training.batch_size": 2, "tokens.max_length": 32})
-    assert estimate(large, nano, 10).activation_bytes > 4 * estimate(small, nano, 10).activation_bytes
-    half = small.override({"training.precision": "bfloat16"})
-    assert 2 * estimate(half, nano, 10).activation_bytes == estimate(small, nano, 10).activation_bytes
+    assert estimate(large, nano, 10).activations["float32"] > 4 * estimate(small, nano, 10).activations["float32"]

@@ -16,10 +16,10 @@ ROW = 16
 
 def kept(**rates: float | None) -> float:
     """Bytes a layer and token at two bytes a value, with these rates of the backbone's dropout."""
-    small: dict[str, Any] = {"training.batch_size": 1, "tokens.max_length": ROW, "training.precision": "bfloat16"}
+    small: dict[str, Any] = {"training.batch_size": 1, "tokens.max_length": ROW}
     changes = small | {f"model.backbone.{key}": rate for key, rate in rates.items()}
     found = estimate(recipes.load("quickstart", overrides=changes), SIZE, rows=10)
-    return found.activation_bytes / (SIZE.num_layers * ROW)
+    return found.activations["bfloat16"] / (SIZE.num_layers * ROW)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ Rows are read where the files are here and small (MAX_READ); what is larger, `zo
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,10 +20,11 @@ from zoo import backend, cli
 from zoo.data.agreement import dimensions, disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
+from zoo.data.machine import DATA_BYTES, PROCESS_BYTES, this_machine
 from zoo.data.sources import cache_folder, locate_first
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import CORE_FLOPS, GPU_FLOPS, estimate
+from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Precision, estimate
 from zoo.recipe.faults import find_faults
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
 from zoo.recipe.yaml12 import Document, Fault
@@ -212,28 +212,47 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     if size is None:
         report.notes.append(("estimate", "none: the dimensions of the backbone stand in its checkpoint"))
         return
-    figures, cores = estimate(recipe, size, rows), os.cpu_count() or 1
-    cpu, gpu = figures.seconds(cores * CORE_FLOPS), figures.seconds(GPU_FLOPS)
-    report.estimate = asdict(figures) | {"memory_bytes": figures.memory_bytes, "cpu_seconds": cpu, "gpu_seconds": gpu}
-    report.notes.append(
-        (
-            "estimate",
-            f"memory {_bytes(figures.memory_bytes)} at batch {recipe.training.batch_size}, length "
-            f"{recipe.tokens.max_length}: {figures.parameters / 1e6:.1f} M weights with gradients and moments "
-            f"{_bytes(figures.state_bytes)}, activations {_bytes(figures.activation_bytes)}",
+    found = estimate(recipe, size, rows)
+    asked = recipe.training.precision
+    precisions: tuple[Precision, ...] = ("float32", "bfloat16") if asked == "auto" else (asked,)
+    machines = (this_machine(), *MACHINES)
+    seconds = {m.name: {p: found.seconds(m, p) for p in precisions if p in m.flops} for m in machines}
+    data = DATA_BYTES * sum(file.stat().st_size for file in _files(recipe) if file.is_file())
+    process = {
+        name: {p: found.process_bytes(p, name, base + data) for p in precisions} for name, base in PROCESS_BYTES.items()
+    }
+    report.estimate = asdict(found) | {
+        "parameters": found.parameters,
+        "state_bytes": found.state_bytes,
+        "memory_bytes": {p: found.memory_bytes(p) for p in precisions},
+        "process_bytes": process,
+        "seconds": seconds,
+    }
+    weights = 4 * found.parameters
+    told = [
+        f"weights: {found.parameters / 1e6:.1f} M ("
+        + ", ".join(f"{name} {count / 1e6:.1f}" for name, count in found.parts.items())
+        + ")",
+        f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {_bytes(weights)}, "
+        f"gradients {_bytes(weights)}, AdamW's moments {_bytes(2 * weights)}; activations "
+        + " or ".join(f"{_bytes(found.activations[p])} in {p}" for p in precisions),
+        "memory of a process on this CPU: "
+        + ", ".join(f"{name} {' or '.join(map(_bytes, by.values()))}" for name, by in process.items()),
+        f"work: {found.flops_per_token / 1e6:,.0f} MFLOP a token, forward and backward",
+    ]
+    if found.steps is None:
+        told.append("time: none, the number of training rows is not known")
+    else:
+        told.append(
+            f"time of {found.steps:,} steps at full length, by roofline at {SHARE_OF_PEAK:.0%} of each peak: "
+            + "; ".join(
+                f"{name} {' or '.join(_time(value) for value in by.values() if value is not None)}"
+                for name, by in seconds.items()
+                if by
+            )
+            + (" (the first number float32, the second bfloat16)" if len(precisions) > 1 else f" ({precisions[0]})")
         )
-    )
-    if cpu is None or gpu is None:
-        report.notes.append(("estimate", "time: none, the number of training rows is not known"))
-        return
-    report.notes.append(
-        (
-            "estimate",
-            f"time at most {_time(cpu)} on this CPU ({cores} cores at an assumed {CORE_FLOPS / 1e9:.0f} GFLOP/s each) "
-            f"or {_time(gpu)} on a data-centre GPU (assumed {GPU_FLOPS / 1e12:.0f} TFLOP/s): {figures.steps} steps, "
-            "every row counted at full length",
-        )
-    )
+    report.notes += [("estimate", text) for text in told]
 
 
 def _bytes(count: int) -> str:

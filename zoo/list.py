@@ -20,7 +20,7 @@ Kind = Literal["recipes", "datasets", "backbones"]
 COLUMNS: dict[str, tuple[str, ...]] = {
     "recipes": ("name", "data", "backbone", "profiles", "accuracy"),
     "datasets": ("name", "rows", "classes", "size", "source", "cached"),
-    "backbones": ("name", "family", "parameters", "size", "source", "cached"),
+    "backbones": ("name", "family", "parameters", "training", "size", "source", "cached"),
 }
 
 
@@ -44,6 +44,10 @@ def show(
 
     for name, rows in listed.items():
         print(f"{name}\n{_table(COLUMNS[name], rows)}\n")
+    if "backbones" in listed:
+        print(
+            "training: memory of weights, gradients and AdamW's moments; `python -m zoo.check RECIPE` adds activations."
+        )
     print(f"The cache is {cache_folder()}; `python -m zoo.fetch RECIPE` fills it.")
     return 0
 
@@ -89,6 +93,7 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def _backbones() -> list[dict[str, Any]]:
+    from zoo.data.agreement import of_card
     from zoo.data.catalog import backbone_card, backbone_names
     from zoo.data.sources import locate_first
 
@@ -100,6 +105,8 @@ def _backbones() -> list[dict[str, Any]]:
                 "title": card.title,
                 "family": card.family,
                 "parameters": card.parameters,
+                "parts": of_card(card).parts,
+                "training": 4 * 4 * card.parameters,
                 "size": card.size_bytes,
                 "source": card.origins[0].uri,
                 "license": card.license,
@@ -120,7 +127,7 @@ def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return "-"
-    if column == "size":
+    if column in ("size", "training"):
         return "shipped" if value == 0 else f"{value / 1e6:,.0f} MB"
     if column == "rows":
         return " + ".join(f"{count:,}" for count in value.values())

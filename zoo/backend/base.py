@@ -64,7 +64,7 @@ class Backend:
     @property
     def prefers_bfloat16(self) -> bool:
         """Whether matrix products of bfloat16 are quicker here than those of float32."""
-        return self.accelerated or (self.products_by_onednn and _multiplies_bfloat16())
+        return self.accelerated or (self.products_by_onednn and multiplies_bfloat16())
 
     def peak_device_bytes(self) -> int | None:
         """Largest memory taken on an accelerator so far, in bytes; None on a CPU or where it is not told."""
@@ -105,7 +105,7 @@ def processor_told() -> str:
         return ""
 
 
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
     """Whether this processor is known to have instructions for products of bfloat16 (AMX or AVX-512)."""
     return re.search(r"^flags\b.*\b(amx_bf16|avx512_bf16)\b", processor_told(), re.MULTILINE) is not None
 

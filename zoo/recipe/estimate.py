@@ -1,22 +1,29 @@
-"""What a run will take, before anything is built: rough figures from the dimensions of the backbone.
+"""What a run will take, before anything is built: from the dimensions of the backbone and the recipe alone.
 
-In come a recipe, the backbone's `Dimensions` and the number of training rows; out goes an `Estimate` of
-memory and work. It is an upper bound on the length side (each row counts with `tokens.max_length`), and
-an order of magnitude on the time side (the speed of a machine is assumed, and said).
+In come a recipe, the backbone's `Dimensions` and the number of training rows; out goes an `Estimate` of memory and
+work, and by `Machine` of time. Each row counts with `tokens.max_length`, so texts that are shorter take less. Nothing
+is measured here and nothing refused.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from zoo.recipe.types import Recipe
 
+Precision = Literal["float32", "bfloat16"]
+
 EPOCHS = 3
 """Passes over train where a recipe gives neither epochs nor steps."""
-CORE_FLOPS = 25e9
-"""Assumed of one CPU core: floating point operations a second that a training step really gets, float32."""
-GPU_FLOPS = 40e12
-"""Assumed of one data-centre GPU, likewise, bfloat16."""
+SHARE_OF_PEAK = 0.4
+"""Assumed of every machine: the share of its peak that a training step reaches."""
+OPTIMIZER_TRAFFIC = 28
+"""Bytes that AdamW reads and writes a weight: the weight and two moments both ways, and the gradient."""
+ACTIVATION_TRAFFIC = 4
+"""How often what a step keeps is written or read, forward and backward."""
+WORKING_SPACE = {"jax": 2.0, "tensorflow": 2.0, "torch": 2.0}
+"""Times the activations that are kept: what is there beside them while a layer is computed, as measured on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +44,90 @@ class Dimensions:
         return self.num_layers * (4 * h * h + 2 * h * i + 9 * h + i)
 
     @property
+    def parts(self) -> dict[str, int]:
+        """Weights by part; positions hold two segments and the embeddings' norm too, the head is a pooler alone."""
+        h = self.hidden_dim
+        return {
+            "tokens": self.vocabulary_size * h,
+            "positions": (self.max_positions + 4) * h,
+            "layers": self.layer_parameters,
+            "head": h * h + h,
+        }
+
+    @property
     def parameters(self) -> int:
-        """Weights in all, embeddings of tokens, positions and two segments included."""
-        return self.layer_parameters + (self.vocabulary_size + self.max_positions + 4) * self.hidden_dim
+        """Weights in all."""
+        return sum(self.parts.values())
+
+    def flops_per_token(self, length: int) -> int:
+        """Floating point operations of a training step for each token of a row of this length.
+
+        Forward and backward: 6 a weight of the layers; the attention's two products 12 a width and token of the row.
+        """
+        return 6 * self.layer_parameters + 12 * self.num_layers * self.hidden_dim * length
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Peaks as the maker states them, dense: floating point operations a second by precision, bytes a second."""
+
+    name: str
+    flops: dict[Precision, float]
+    bandwidth: float
+    memory: float | None = None
+    """Bytes on the device; None where it is the computer's own."""
+
+
+MACHINES = (
+    Machine(name="T4", flops={"float32": 8.1e12}, bandwidth=0.32e12, memory=16e9),
+    Machine(name="L4", flops={"float32": 30e12, "bfloat16": 121e12}, bandwidth=0.3e12, memory=24e9),
+    Machine(name="A100", flops={"float32": 19.5e12, "bfloat16": 312e12}, bandwidth=2.0e12, memory=80e9),
+    Machine(name="H100", flops={"float32": 67e12, "bfloat16": 989e12}, bandwidth=3.35e12, memory=80e9),
+    Machine(name="TPU v5e", flops={"bfloat16": 197e12}, bandwidth=0.82e12, memory=16e9),
+)
+"""From the makers' data sheets: SXM modules of 80 GB, no sparsity, float32 without TF32. A T4 has no bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Rough figures of one run; memory in bytes, work in floating point operations."""
+    """Figures of one run: weights by part, bytes, floating point operations."""
 
-    parameters: int
-    state_bytes: int
-    activation_bytes: int
+    parts: dict[str, int]
+    activations: dict[Precision, int]
+    """Bytes that the backward pass needs of a batch."""
+    flops_per_token: int
     rows: int | None
     steps: int | None
     operations: float | None
+    """Of the whole training; None where the number of rows is not known."""
 
     @property
-    def memory_bytes(self) -> int:
-        """Peak of a training step: weights, gradients, moments, and what the backward pass needs."""
-        return self.state_bytes + self.activation_bytes
+    def parameters(self) -> int:
+        return sum(self.parts.values())
 
-    def seconds(self, speed: float) -> float | None:
-        """Training time at so many operations a second; None where the number of rows is not known."""
-        return None if self.operations is None else self.operations / speed
+    @property
+    def state_bytes(self) -> int:
+        """Weights, gradients and AdamW's two moments, each float32 in either precision."""
+        return 16 * self.parameters
+
+    def memory_bytes(self, precision: Precision) -> int:
+        """What a training step keeps: state and activations, on an accelerator nearly all of its peak."""
+        return self.state_bytes + self.activations[precision]
+
+    def process_bytes(self, precision: Precision, backend: str, base: float) -> int:
+        """Peak of a process that trains on a CPU, where `base` bytes are there before the model."""
+        return round(base + self.state_bytes + WORKING_SPACE[backend] * self.activations[precision])
+
+    def seconds(self, machine: Machine, precision: Precision) -> float | None:
+        """Training time by roofline (Williams, Waterman and Patterson 2009): arithmetic or memory, what takes longer.
+
+        None where the number of rows is not known or the machine has not this precision.
+        """
+        if self.operations is None or self.steps is None or precision not in machine.flops:
+            return None
+        arithmetic = self.operations / (SHARE_OF_PEAK * machine.flops[precision])
+        traffic = OPTIMIZER_TRAFFIC * self.parameters + ACTIVATION_TRAFFIC * self.activations[precision]
+        return max(arithmetic, self.steps * traffic / machine.bandwidth)
 
 
 def estimate(recipe: Recipe, size: Dimensions, rows: int | None) -> Estimate:
@@ -69,11 +136,7 @@ def estimate(recipe: Recipe, size: Dimensions, rows: int | None) -> Estimate:
     steps = recipe.training.steps
     if steps is None and rows is not None:
         steps = (recipe.training.epochs or EPOCHS) * -(-rows // batch)
-    operations = None
-    if steps is not None:
-        # Forward and backward: 6 a weight and token; the attention's two products 12 a width, length and token.
-        per_token = 6 * size.layer_parameters + 12 * size.num_layers * size.hidden_dim * length
-        operations = float(steps) * batch * length * per_token
+    per_token = size.flops_per_token(length)
     # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
     # Hidden dropout keeps two masks; that of attention a mask and what it puts out. A rate that the recipe leaves to
     # the checkpoint counts as above zero.
@@ -82,13 +145,12 @@ def estimate(recipe: Recipe, size: Dimensions, rows: int | None) -> Estimate:
     per_width = 32 if rates.dropout == 0.0 else 34
     per_pair = 2 if attention_rate == 0.0 else 5
     per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
-    width = 1 if recipe.training.precision == "bfloat16" else 2
+    kept = size.num_layers * per_layer
     return Estimate(
-        parameters=size.parameters,
-        # float32: the weight, its gradient and AdamW's two moments.
-        state_bytes=16 * size.parameters,
-        activation_bytes=size.num_layers * per_layer * width,
+        parts=size.parts,
+        activations={"float32": 2 * kept, "bfloat16": kept},
+        flops_per_token=per_token,
         rows=rows,
         steps=steps,
-        operations=operations,
+        operations=None if steps is None else float(steps) * batch * length * per_token,
     )

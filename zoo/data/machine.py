@@ -1,0 +1,55 @@
+"""This computer as an estimate sees it.
+
+Nothing comes in; out come its peaks, measured in a blink by NumPy, and what a process holds before there is a model.
+No backend is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from zoo.backend import multiplies_bfloat16
+from zoo.recipe.estimate import Machine, Precision
+
+SIDE = 768
+"""Rows and columns of the matrices whose product is timed."""
+COPIED = 2**22
+"""Numbers of the array whose copy is timed: larger than a core's caches."""
+REPEATS = 5
+BFLOAT16 = 2.0
+"""How much quicker products of bfloat16 are on a processor that has instructions for them, as training measured it."""
+PROCESS_BYTES = {"jax": 1.0e9, "tensorflow": 1.4e9, "torch": 1.1e9}
+"""Of Python, a backend, Keras and what reads and draws, measured on Linux."""
+DATA_BYTES = 10
+"""Bytes in memory for each byte of a data file, while it is read and split."""
+
+
+@functools.cache
+def this_machine() -> Machine:
+    """What NumPy's product reaches here, and a copy; memory is the computer's own."""
+    square = np.ones((SIDE, SIDE), np.float32)
+    line, copy = np.ones(COPIED, np.float32), np.empty(COPIED, np.float32)
+    flops = 2.0 * SIDE**3 / _quickest(lambda: square @ square)
+    precisions: dict[Precision, float] = {"float32": flops}
+    if multiplies_bfloat16():
+        precisions["bfloat16"] = BFLOAT16 * flops
+    return Machine(
+        name=f"this CPU ({os.cpu_count()} cores, {flops / 1e9:,.0f} GFLOP/s measured)",
+        flops=precisions,
+        bandwidth=2.0 * line.nbytes / _quickest(lambda: np.copyto(copy, line)),
+    )
+
+
+def _quickest(work: Callable[[], object]) -> float:
+    """Seconds of the quickest of a few calls."""
+    seconds = []
+    for _ in range(REPEATS):
+        begun = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - begun)
+    return min(seconds)
