@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,7 @@ def test_time_is_what_takes_longer() -> None:
         figures.steps * (28 * BERT.parameters + 4 * figures.activations["float32"]) / 1e9
     )
     assert figures.seconds(quick, "bfloat16") is None
+    assert figures.seconds(replace(quick, memory=1e9), "float32") is None
     assert estimate(recipes.load("imdb_bert"), BERT, rows=None).seconds(quick, "float32") is None
 
 

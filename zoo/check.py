@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,7 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     asked = recipe.training.precision
     precisions: tuple[Precision, ...] = ("float32", "bfloat16") if asked == "auto" else (asked,)
     machines = (this_machine(), *MACHINES)
-    seconds = {m.name: {p: found.seconds(m, p) for p in precisions if p in m.flops} for m in machines}
+    seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
     data = DATA_BYTES * sum(file.stat().st_size for file in _files(recipe) if file.is_file())
     process = {
         name: {p: found.process_bytes(p, name, base + data) for p in precisions} for name, base in PROCESS_BYTES.items()
@@ -245,14 +245,14 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     else:
         told.append(
             f"time of {found.steps:,} steps at full length, by roofline at {SHARE_OF_PEAK:.0%} of each peak: "
-            + "; ".join(
-                f"{name} {' or '.join(_time(value) for value in by.values() if value is not None)}"
-                for name, by in seconds.items()
-                if by
-            )
-            + (" (the first number float32, the second bfloat16)" if len(precisions) > 1 else f" ({precisions[0]})")
+            + "; ".join(f"{name} {_times(by)}" for name, by in seconds.items())
         )
     report.notes += [("estimate", text) for text in told]
+
+
+def _times(by_precision: Mapping[Precision, float | None]) -> str:
+    known = [f"{_time(value)} in {name}" for name, value in by_precision.items() if value is not None]
+    return " or ".join(known) or "has not the memory or the precision"
 
 
 def _bytes(count: int) -> str:

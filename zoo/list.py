@@ -93,7 +93,6 @@ def _datasets() -> list[dict[str, Any]]:
 
 
 def _backbones() -> list[dict[str, Any]]:
-    from zoo.data.agreement import of_card
     from zoo.data.catalog import backbone_card, backbone_names
     from zoo.data.sources import locate_first
 
@@ -105,7 +104,7 @@ def _backbones() -> list[dict[str, Any]]:
                 "title": card.title,
                 "family": card.family,
                 "parameters": card.parameters,
-                "parts": of_card(card).parts,
+                "parts": card.dimensions.parts,
                 "training": 4 * 4 * card.parameters,
                 "size": card.size_bytes,
                 "source": card.origins[0].uri,

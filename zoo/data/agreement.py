@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.data.backbones import locate_vocabulary
-from zoo.data.catalog import BackboneCard, backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
+from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
 from zoo.recipe.config import Clash
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
@@ -31,7 +31,7 @@ def disagreements(recipe: Recipe) -> Iterator[Clash]:
 def dimensions(backbone: Backbone) -> Dimensions | None:
     """What decides the cost of a backbone; None where only the checkpoint tells."""
     if backbone.preset in backbone_names():
-        return of_card(backbone_card(str(backbone.preset)))
+        return backbone_card(str(backbone.preset)).dimensions
     if backbone.preset is not None:
         return None
     return Dimensions(
@@ -42,11 +42,6 @@ def dimensions(backbone: Backbone) -> Dimensions | None:
         vocabulary_size=_vocabulary_size(backbone),
         max_positions=backbone.max_positions or 512,
     )
-
-
-def of_card(card: BackboneCard) -> Dimensions:
-    """The dimensions that a card states."""
-    return Dimensions(**{name: getattr(card, name) for name in Dimensions.__dataclass_fields__})
 
 
 def training_rows(recipe: Recipe) -> int | None:

@@ -118,12 +118,17 @@ class Estimate:
         """Peak of a process that trains on a CPU, where `base` bytes are there before the model."""
         return round(base + self.state_bytes + WORKING_SPACE[backend] * self.activations[precision])
 
+    def fits(self, machine: Machine, precision: Precision) -> bool:
+        """Whether the machine computes in this precision and has the memory."""
+        room = machine.memory is None or self.memory_bytes(precision) <= machine.memory
+        return room and precision in machine.flops
+
     def seconds(self, machine: Machine, precision: Precision) -> float | None:
         """Training time by roofline (Williams, Waterman and Patterson 2009): arithmetic or memory, what takes longer.
 
-        None where the number of rows is not known or the machine has not this precision.
+        None where the number of rows is not known, and where the step does not fit the machine.
         """
-        if self.operations is None or self.steps is None or precision not in machine.flops:
+        if self.operations is None or self.steps is None or not self.fits(machine, precision):
             return None
         arithmetic = self.operations / (SHARE_OF_PEAK * machine.flops[precision])
         traffic = OPTIMIZER_TRAFFIC * self.parameters + ACTIVATION_TRAFFIC * self.activations[precision]

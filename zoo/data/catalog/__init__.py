@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zoo.data.sources import Origin
 from zoo.errors import RecipeError
+from zoo.recipe.estimate import Dimensions
 
 FOLDER = Path(__file__).parent
 
@@ -113,6 +114,11 @@ class BackboneCard(Card):
     """Segment ids; 0 where the family has none."""
     size_bytes: int | None = None
     """Bytes to download; None is not known."""
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """What decides its cost."""
+        return Dimensions(**{name: getattr(self, name) for name in Dimensions.__dataclass_fields__})
 
 
 def dataset_names() -> tuple[str, ...]:
