@@ -1,12 +1,18 @@
-"""The estimate of memory knows which masks of dropout a run keeps."""
+"""The estimate of memory knows which masks of dropout a run keeps, and holds against a real run."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import recipes
+from zoo import check
 from zoo.recipe.estimate import Dimensions, estimate
 
 SIZE = Dimensions(num_layers=2, num_heads=3, hidden_dim=48, intermediate_dim=64, vocabulary_size=100, max_positions=512)
@@ -35,3 +41,22 @@ def kept(**rates: float | None) -> float:
 )
 def test_masks_of_dropout(rates: dict[str, float | None], per_width: int, per_pair: int) -> None:
     assert kept(**rates) == per_width * SIZE.hidden_dim + per_pair * SIZE.num_heads * ROW
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [128, 256])
+@pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])
+def test_memory_of_a_run_is_within_a_quarter(backend: str, length: int, real_cache: Path, tmp_path: Path) -> None:
+    """Whole reviews, so that rows are as long as the recipe allows."""
+    changes = {"tokens.max_length": length, "training.epochs": 1, "training.precision": "float32"}
+    changes |= {"data.limit.train": 180, "data.limit.test": 64}
+    command = [sys.executable, "-m", "zoo.run", "imdb_bert", "--profile", "cpu", "--out", str(tmp_path / "run")]
+    for key, value in changes.items():
+        command += ["--set", f"{key}={value}"]
+    variables = {**os.environ, "KERAS_BACKEND": backend, "ZOO_CACHE": str(real_cache)}
+    subprocess.run(command, check=True, capture_output=True, env=variables)
+    measured = json.loads((tmp_path / "run/run.json").read_text())["memory"]["peak_bytes"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(real_cache))
+        told = check.examine(recipes.path("imdb_bert"), profile="cpu", overrides=changes).estimate
+    assert told["process_bytes"][backend]["float32"] == pytest.approx(measured, rel=0.25)

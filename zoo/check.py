@@ -219,7 +219,7 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
     data = DATA_BYTES * sum(file.stat().st_size for file in _files(recipe) if file.is_file())
     process = {
-        name: {p: found.process_bytes(p, name, base + data) for p in precisions} for name, base in PROCESS_BYTES.items()
+        name: {p: found.process_bytes(p, base + data) for p in precisions} for name, base in PROCESS_BYTES.items()
     }
     report.estimate = asdict(found) | {
         "parameters": found.parameters,

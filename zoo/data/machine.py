@@ -23,8 +23,8 @@ COPIED = 2**22
 REPEATS = 5
 BFLOAT16 = 2.0
 """How much quicker products of bfloat16 are on a processor that has instructions for them, as training measured it."""
-PROCESS_BYTES = {"jax": 1.0e9, "tensorflow": 1.4e9, "torch": 1.1e9}
-"""Of Python, a backend, Keras and what reads and draws, measured on Linux."""
+PROCESS_BYTES = {"jax": 1.7e9, "tensorflow": 1.3e9, "torch": 0.7e9}
+"""Of Python, a backend with what it compiled, Keras, and what reads and draws; as measured on Linux."""
 DATA_BYTES = 10
 """Bytes in memory for each byte of a data file, while it is read and split."""
 

@@ -22,8 +22,8 @@ OPTIMIZER_TRAFFIC = 28
 """Bytes that AdamW reads and writes a weight: the weight and two moments both ways, and the gradient."""
 ACTIVATION_TRAFFIC = 4
 """How often what a step keeps is written or read, forward and backward."""
-WORKING_SPACE = {"jax": 2.0, "tensorflow": 2.0, "torch": 2.0}
-"""Times the activations that are kept: what is there beside them while a layer is computed, as measured on a CPU."""
+WORKING_SPACE = 1.5
+"""Times the activations that are kept: with what is there beside them while a layer is computed; measured on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,9 +114,9 @@ class Estimate:
         """What a training step keeps: state and activations, on an accelerator nearly all of its peak."""
         return self.state_bytes + self.activations[precision]
 
-    def process_bytes(self, precision: Precision, backend: str, base: float) -> int:
+    def process_bytes(self, precision: Precision, base: float) -> int:
         """Peak of a process that trains on a CPU, where `base` bytes are there before the model."""
-        return round(base + self.state_bytes + WORKING_SPACE[backend] * self.activations[precision])
+        return round(base + self.state_bytes + WORKING_SPACE * self.activations[precision])
 
     def fits(self, machine: Machine, precision: Precision) -> bool:
         """Whether the machine computes in this precision and has the memory."""
