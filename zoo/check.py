@@ -20,7 +20,7 @@ from zoo import backend, cli
 from zoo.data.agreement import dimensions, disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
-from zoo.data.machine import DATA_BYTES, PROCESS_BYTES, this_machine
+from zoo.data.machine import bytes_before_training, this_machine
 from zoo.data.sources import cache_folder, locate_first
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
@@ -217,10 +217,9 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     precisions: tuple[Precision, ...] = ("float32", "bfloat16") if asked == "auto" else (asked,)
     machines = (this_machine(), *MACHINES)
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
-    data = DATA_BYTES * sum(file.stat().st_size for file in _files(recipe) if file.is_file())
-    process = {
-        name: {p: found.process_bytes(p, base + data) for p in precisions} for name, base in PROCESS_BYTES.items()
-    }
+    data = sum(file.stat().st_size for file in _files(recipe) if file.is_file())
+    bases = {name: bytes_before_training(name, data, packing=recipe.training.packing) for name in backend.NAMES}
+    process = {name: {p: found.process_bytes(p, base) for p in precisions} for name, base in bases.items()}
     report.estimate = asdict(found) | {
         "parameters": found.parameters,
         "state_bytes": found.state_bytes,

@@ -23,10 +23,25 @@ COPIED = 2**22
 REPEATS = 5
 BFLOAT16 = 2.0
 """How much quicker products of bfloat16 are on a processor that has instructions for them, as training measured it."""
-PROCESS_BYTES = {"jax": 1.7e9, "tensorflow": 1.3e9, "torch": 0.7e9}
-"""Of Python, a backend with what it compiled, Keras, and what reads and draws; as measured on Linux."""
+PROCESS_BYTES = {"jax": 1.0e9, "tensorflow": 1.3e9, "torch": 0.7e9}
+"""Of Python, a backend, Keras, and what reads and draws; measured on Linux."""
+COMPILED_BYTES = {"jax": 0.15e9}
+"""For each shape of a batch that a backend compiles as a whole, likewise."""
+SHAPES = {True: 2, False: 8}
+"""Shapes of batches in training, packed or not."""
 DATA_BYTES = 10
 """Bytes in memory for each byte of a data file, while it is read and split."""
+
+
+def bytes_before_training(backend: str, data_bytes: int, *, packing: bool) -> float:
+    """What a process holds on a CPU beside a model and its training.
+
+    Args:
+        backend: its name.
+        data_bytes: of the files that are read.
+        packing: whether texts share rows.
+    """
+    return PROCESS_BYTES[backend] + COMPILED_BYTES.get(backend, 0.0) * SHAPES[packing] + DATA_BYTES * data_bytes
 
 
 @functools.cache
