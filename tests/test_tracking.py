@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from zoo.errors import EnvironmentFault, RecipeError
+import recipes
+from zoo.errors import EnvironmentFault, OutputError, RecipeError
+from zoo.recipe import dump_recipe, load_recipe
 from zoo.results import tracking
 from zoo.results.events import Events
 from zoo.results.run_folder import RunFolder, create_run
@@ -57,7 +62,8 @@ def written(folder: Path) -> dict[tuple[str, int], float]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[RunFolder]:
-    with create_run(tmp_path / "run", "name: x\n") as folder:
+    recipe = load_recipe(recipes.path("quickstart"), profile="smoke")
+    with create_run(tmp_path / "run", dump_recipe(recipe)) as folder:
         yield folder
 
 
@@ -107,6 +113,78 @@ def test_a_run_that_goes_on_writes_no_step_twice(folder: RunFolder) -> None:
     assert found["train/loss", 40] == 0.375
     assert found["train/loss", 20] == 0.75
     assert (events / "mine.txt").exists()
+
+
+def tracked(folder: Path) -> list[dict[str, Any]]:
+    """The runs in a folder of MLflow's, the oldest first, by what it documents of its files."""
+    found = []
+    for meta in folder.glob("*/*/meta.yaml"):
+        run, keys = meta.parent, yaml.safe_load(meta.read_text())
+        metrics = {
+            (file.relative_to(run / "metrics").as_posix(), int(line.split()[2])): float(line.split()[1])
+            for file in (run / "metrics").rglob("*")
+            if file.is_file()
+            for line in file.read_text().splitlines()
+        }
+        params = {file.name: file.read_text() for file in (run / "params").iterdir()}
+        experiment = yaml.safe_load((run.parent / "meta.yaml").read_text())["name"]
+        found.append({"experiment": experiment, "params": params, "metrics": metrics, **keys})
+    return sorted(found, key=lambda run: run["start_time"])
+
+
+def test_mlflow_holds_the_recipe_and_the_rows(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with logging_to(["mlflow"], folder) as (logger,):
+        logger.begin([])
+        logger.row(STEP)
+        logger.row(EPOCH)
+        (run,) = tracked(folder.path / "mlruns")
+        assert run["metrics"]["train/tokens_per_second", 20] == 500.0  # while the run goes on
+        logger.end(30, {"accuracy": 0.75, "roc_auc": float("nan")})
+    (run,) = tracked(folder.path / "mlruns")
+    assert {tag for tag, _ in run["metrics"]} == {*scalars(STEP), *scalars(EPOCH), "test/accuracy"}
+    assert run["metrics"]["validation/f1", 30] == 0.875
+    assert (run["experiment"], run["run_name"], run["status"]) == ("quickstart", "run", RunStatus.FINISHED)
+    assert run["params"]["training.optimizer.learning_rate"] == "0.001"
+    assert run["params"]["model.backbone.family"] == "bert"
+
+
+@pytest.mark.parametrize(("error", "status"), [(ValueError(), "FAILED"), (KeyboardInterrupt(), "KILLED")])
+def test_mlflow_is_told_how_a_run_ended(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with contextlib.suppress(ValueError, KeyboardInterrupt), logging_to(["mlflow"], folder) as (logger,):
+        logger.begin([])
+        logger.row(STEP)
+        raise error
+    with logging_to(["mlflow"], folder) as (logger,):
+        logger.begin([STEP])
+    first, second = tracked(folder.path / "mlruns")
+    assert first["status"] == getattr(RunStatus, status)
+    assert second["metrics"] == first["metrics"]
+
+
+def test_a_tracking_server_that_is_not_there(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:password@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(OutputError, match="MLflow does not take the figures") as refusal:
+        begin(folder)
+    assert "password" not in "".join(traceback.format_exception(refusal.value))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(OutputError, match="Connection refused"):
+        begin(folder)
+
+
+def begin(folder: RunFolder) -> None:
+    with logging_to(["mlflow"], folder) as (logger,):
+        logger.begin([])
+
+
+class RunStatus:
+    """As MLflow writes it."""
+
+    FINISHED, FAILED, KILLED = 3, 4, 5
 
 
 def test_nothing_is_logged_unless_asked(folder: RunFolder) -> None:

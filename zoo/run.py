@@ -47,7 +47,7 @@ def train(
         out: the run's folder; None makes runs/<recipe>/<backend>-<time>.
         resume: go on with the run that the folder holds; a finished one is left as it is.
         screen: where progress is shown; None shows nothing.
-        log: loggers that are told of it beside the run's own files; `tensorboard` is the one there is.
+        log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
 
     Raises:
         ZooError: each kind as zoo/errors.py says.
@@ -114,7 +114,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
     log: Annotated[
         list[str] | None,
-        typer.Option("--log", metavar="NAME", help="Also tell another program, as tensorboard; may be repeated."),
+        typer.Option("--log", metavar="NAME", help="Also write for tensorboard or mlflow; may be repeated."),
     ] = None,
     output: cli.FormatOption = "text",
     debug: cli.DebugOption = False,

@@ -45,6 +45,6 @@ class Events(Screen):
         if self._unheard:
             return
         try:
-            print(json.dumps(plain({**values, "kind": kind}), ensure_ascii=False), flush=True)
+            print(json.dumps(plain({"kind": kind, **values} | {"kind": kind}), ensure_ascii=False), flush=True)
         except BrokenPipeError:
             self._unheard = True

@@ -23,7 +23,7 @@ from zoo.results import account, metrics
 from zoo.results.report import texts_by_id, write_report
 from zoo.results.run_folder import RunFolder
 from zoo.results.screen import Screen, epoch_line
-from zoo.results.tracking import Logger
+from zoo.results.tracking import Logger, flat
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Outcome
 from zoo.training.session import Session
@@ -172,7 +172,7 @@ class Recorder:
     def _refuse_changes(self, backend: Backend) -> None:
         """A run that goes on is the run that was begun: same recipe, same rows."""
         begun = load_recipe(self._folder.path / "recipe.yaml")
-        old, new = (_flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
+        old, new = (flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
         faults = [
             f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
             for key in sorted(old | new)
@@ -214,10 +214,3 @@ def _batches(session: Session) -> str:
     if session.recipe.training.packing:
         return f"{size} texts, packed into rows of {row_width(session.tables['train'].lengths)} tokens"
     return f"{size} rows and {', '.join(map(str, session.lengths))} tokens"
-
-
-def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in group.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
