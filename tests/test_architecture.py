@@ -14,7 +14,10 @@ SHARED = ("errors", "backend")
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch", "flax"}
 HEAVY = BACKENDS | {"keras", "keras_hub"}
 # What must be there without Keras: `import zoo`, `import recipes`, two rooms and the verbs that need no backend.
-LIGHT = ("zoo", "recipes", "zoo.cli", "zoo.recipe", "zoo.data", "zoo.check", "zoo.list", "zoo.fetch", "zoo.report")
+LIGHT = (
+    *("zoo", "recipes", "zoo.cli", "zoo.recipe", "zoo.data"),
+    *("zoo.check", "zoo.list", "zoo.fetch", "zoo.report", "zoo.tokenize"),
+)
 MOST_LINES = 400
 
 Sources = Mapping[str, str]

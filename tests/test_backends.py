@@ -68,7 +68,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 PARTS = {
     "model": ("model", "build", "precision"),
-    "training": ("training", "dropout", "packing", "runs"),
+    "training": ("training", "dropout", "packing", "runs", "serving"),
     "recipes": ("recipes",),
 }
 """What one process checks: each costs an import of Keras."""

@@ -46,6 +46,7 @@ RUN = (
     'python -m zoo.predict runs/first --text "A truly great film."',
     "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_reviews_test.csv",
     "python -m zoo.report runs/first",
+    'python -m zoo.tokenize "I like NLP" --backbone nano_uncased',
 )
 LONG = (
     "make quickstart",
@@ -54,7 +55,8 @@ LONG = (
     "make check",
     "make docs",
     "source .venv/bin/activate",
-    "python -m zoo.run imdb_bert --profile cpu --out runs/imdb",
+    "python -m zoo.serve runs/first",
+    "python -m zoo.run imdb_bert --profile cpu --out runs/imdb --log tensorboard",
     "python -m zoo.run imdb_bert --profile cpu --set training.epochs=1 --set training.optimizer.learning_rate=5e-5",
     "KERAS_BACKEND=torch python -m zoo.run imdb_distilbert --profile cpu --out runs/imdb-torch",
     "python -m zoo.check my.yaml",

@@ -73,6 +73,26 @@ def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path) -> Non
     assert (out / "run.json").read_bytes() == before
 
 
+def test_live_events_and_tensorboard(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    call = ("quickstart", "--profile", "smoke", "--out", out, "--log", "tensorboard", "--format", "json")
+    code, told, err = finished(*call)
+    assert code == 0, err
+    *events, last = [json.loads(line) for line in told.splitlines()]
+    run = zoo.load_run(out)
+    assert last == {"run": str(out), **run.folder.run}
+    kinds = [event["kind"] for event in events]
+    assert (kinds[0], kinds[-1]) == ("begin", "end")
+    shown = [event | {"kind": "step" if event["kind"] == "row" else "epoch"} for event in events[1:-1]]
+    assert shown == run.history
+    # A bar is for a terminal; a log of CI gets lines.
+    assert "\r" not in err
+    assert "\x1b" not in err
+    (written,) = (out / "tensorboard").iterdir()
+    for tag in ("train/loss", "train/learning_rate", "train/tokens_per_second", "validation/f1", "test/accuracy"):
+        assert tag.encode() in written.read_bytes()
+
+
 def write_own_data(folder: Path) -> Path:
     """Three classes, 40 rows each, other column names, one file; and its recipe."""
     words = {"gut": "great fine lovely", "mittel": "average plain usual", "schlecht": "bad poor awful"}

@@ -40,6 +40,8 @@ VERBS = {
     "predict": "classify texts with a finished run",
     "evaluate": "metrics of a finished run on other data",
     "report": "render the report of a run again",
+    "serve": "a page in the browser and a JSON endpoint for a finished run",
+    "tokenize": "show a text as a backbone sees it: pieces, ids, masks, segments",
 }
 """Name of a verb, which is its module, and what it does."""
 

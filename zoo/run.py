@@ -23,14 +23,23 @@ from zoo.data.tokens import doubts, encode_splits, load_tokenizer
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.results.account import Stopwatch
+from zoo.results.events import Events
 from zoo.results.recording import Recorder
 from zoo.results.run import Run, load_run
 from zoo.results.run_folder import create_run, default_folder
 from zoo.results.screen import Screen
+from zoo.results.tracking import logging_to, refuse_loggers
 from zoo.training.session import prepare
 
 
-def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False, screen: Screen | None = None) -> Run:
+def train(
+    recipe: Recipe,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    screen: Screen | None = None,
+    log: Sequence[str] = (),
+) -> Run:
     """Train a recipe and leave a run folder.
 
     Args:
@@ -38,6 +47,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         out: the run's folder; None makes runs/<recipe>/<backend>-<time>.
         resume: go on with the run that the folder holds; a finished one is left as it is.
         screen: where progress is shown; None shows nothing.
+        log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
 
     Raises:
         ZooError: each kind as zoo/errors.py says.
@@ -46,6 +56,7 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
     if resume and out is not None and _finished(Path(out)):
         screen.say("done", f"{out} holds a finished run: nothing is left to do")
         return load_run(out)
+    refuse_loggers(log)
     clashes = [f"{clash.keys[0]}: {clash.message}" for clash in disagreements(recipe)]
     if clashes:
         raise RecipeError(clashes)
@@ -62,8 +73,8 @@ def train(recipe: Recipe, out: str | Path | None = None, *, resume: bool = False
         backend = activate(recipe.backend)
         backend.keep_compiled(cache_folder() / "compiled")
     out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
-    with create_run(out, dump_recipe(recipe), resume=resume) as folder:
-        recorder = Recorder(folder, screen, watch, recipe, dataset)
+    with create_run(out, dump_recipe(recipe), resume=resume) as folder, logging_to(log, folder) as loggers:
+        recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
         checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
         tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
         with watch.measure("tokenize"), screen.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
@@ -101,6 +112,10 @@ def run(
     changes: cli.SetOption = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="The run's folder, this very one.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="NAME", help="Also write for tensorboard or mlflow; may be repeated."),
+    ] = None,
     output: cli.FormatOption = "text",
     debug: cli.DebugOption = False,
 ) -> int:
@@ -109,8 +124,10 @@ def run(
     Example: KERAS_BACKEND=jax python -m zoo.run recipes/imdb_bert.yaml --profile cpu --out runs/mine
     """
     loaded = load_recipe(cli.find_recipe(recipe), profile=profile, overrides=changes or ())
-    done = train(loaded, out, resume=resume, screen=Screen())
-    if output == "json":
+    events = Events() if output == "json" else None
+    done = train(loaded, out, resume=resume, screen=events or Screen(), log=log or ())
+    if events is not None:
+        events.end(done.folder.run["status"])
         print(json.dumps({"run": str(done.path), **done.folder.run}))
     else:
         print(done.path)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from zoo.data.catalog import (
     Family,
@@ -98,6 +98,50 @@ def locate_vocabulary(backbone: Backbone) -> Path:
             return located[1]
         need = _missing(f"the vocabulary of {backbone.vocabulary}", origins)
     raise EnvironmentFault(f"{need}; run `python -m zoo.fetch` with this recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabulary:
+    """A vocabulary on this machine, and the family of the encoder that it belongs to; None where nothing tells."""
+
+    path: Path
+    family: Family | None
+
+
+def find_vocabulary(name: str) -> Vocabulary:
+    """The vocabulary of whatever a recipe's `preset` or `vocabulary` may name: catalog, address, folder. No network.
+
+    Raises RecipeError for a name that is none, EnvironmentFault where it is not in the cache.
+    """
+    family: Family | None = None
+    if name in vocabulary_names():
+        return Vocabulary(path=vocabulary_folder(name), family=None)
+    if name in backbone_names():
+        family = backbone_card(name).family
+        _preset(Backbone(family=family, preset=name))  # refuses a vocabulary of a kind that is not read
+        origins = _vocabulary(Backbone(family=family, vocabulary=name))
+        assert not isinstance(origins, Path)
+    elif "://" in name or _looks_like_a_path(name):
+        try:
+            origins = [Origin(uri=name, patterns=CHECKPOINT_FILES)]
+        except ValueError as error:
+            raise RecipeError(f"backbone: {_plain(error)}") from error
+        if "://" not in name and not Path(name).exists():
+            raise RecipeError(f"backbone: there is no file or folder {name}; check the path")
+    else:
+        raise RecipeError(unknown("backbone", name, (*backbone_names(), *vocabulary_names())))
+    located = Path(name) if Path(name).is_file() else (locate_first(origins) or (None, None))[1]
+    if located is None:
+        sets = f"--set 'model.backbone={{family: {family or 'FAMILY'}, preset: {name}}}'"
+        raise EnvironmentFault(
+            f"{_missing(f'the vocabulary of {name}', origins)}; bring it by `python -m zoo.fetch quickstart --profile "
+            f"smoke {sets}`, or choose one that `python -m zoo.list backbones` shows as cached"
+        )
+    if family is None and (located / "config.json").is_file():
+        config = _config(located)
+        told = _KERAS_FAMILIES.get(str(config.get("class_name")), str(config.get("model_type")))
+        family = next((known for known in get_args(Family) if known == told), None)
+    return Vocabulary(path=located, family=family)
 
 
 def missing(recipe: Recipe) -> list[Missing]:

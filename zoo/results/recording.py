@@ -7,7 +7,7 @@ at the end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from zoo.results import account, metrics
 from zoo.results.report import texts_by_id, write_report
 from zoo.results.run_folder import RunFolder
 from zoo.results.screen import Screen, epoch_line
+from zoo.results.tracking import Logger, flat
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Outcome
 from zoo.training.session import Session
@@ -32,9 +33,15 @@ class Recorder:
     """One run's pen; also the training loop's listener."""
 
     def __init__(
-        self, folder: RunFolder, screen: Screen, watch: account.Stopwatch, recipe: Recipe, dataset: Dataset
+        self,
+        folder: RunFolder,
+        screen: Screen,
+        watch: account.Stopwatch,
+        recipe: Recipe,
+        dataset: Dataset,
+        loggers: Sequence[Logger] = (),
     ) -> None:
-        self._folder, self._screen, self._watch = folder, screen, watch
+        self._folder, self._screen, self._watch, self._loggers = folder, screen, watch, loggers
         self._recipe, self._dataset = recipe, dataset
         self.on_step = screen.on_step
 
@@ -105,6 +112,8 @@ class Recorder:
                 "memory": account.memory(session.backend),
             }
         )
+        for logger in self._loggers:
+            logger.end(outcome.progress.step, figures["test"])
         _, warnings = write_report(self._folder, texts_by_id(self._dataset.test))
         for warning in warnings:
             self.on_note(warning)
@@ -115,6 +124,8 @@ class Recorder:
 
     def on_begin(self, step: int, steps: int) -> None:
         self._folder.cut_history(step)
+        for logger in self._loggers:
+            logger.begin(self._folder.history)
         self._screen.on_begin(step, steps)
 
     def on_note(self, text: str) -> None:
@@ -125,6 +136,8 @@ class Recorder:
         self._folder.append_history(row)
         if row["kind"] == "epoch":
             self._folder.log(f"epoch {row['epoch']}: {epoch_line(row)}")
+        for logger in self._loggers:
+            logger.row(row)
         self._screen.on_row(row)
 
     # --- its own
@@ -159,7 +172,7 @@ class Recorder:
     def _refuse_changes(self, backend: Backend) -> None:
         """A run that goes on is the run that was begun: same recipe, same rows."""
         begun = load_recipe(self._folder.path / "recipe.yaml")
-        old, new = (_flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
+        old, new = (flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
         faults = [
             f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
             for key in sorted(old | new)
@@ -201,10 +214,3 @@ def _batches(session: Session) -> str:
     if session.recipe.training.packing:
         return f"{size} texts, packed into rows of {row_width(session.tables['train'].lengths)} tokens"
     return f"{size} rows and {', '.join(map(str, session.lengths))} tokens"
-
-
-def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in group.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat

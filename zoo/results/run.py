@@ -91,6 +91,7 @@ class Run:
         pairs: Sequence[str] | None = None,
         *,
         batch_size: int = BATCH,
+        lengths: Sequence[int] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> np.ndarray:
         """Probabilities [rows, classes] float64 of texts, in their order.
@@ -99,6 +100,8 @@ class Run:
             texts: first text of each row.
             pairs: second text of each row, where the run was trained on pairs.
             batch_size: rows a batch.
+            lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
+                None takes what pads these texts least. The same ones again compile nothing anew.
             progress: called with the number of rows done since the last call.
 
         Raises:
@@ -118,6 +121,7 @@ class Run:
             tokenizer.encode(texts, pairs, card.tokens),
             names=inference.input_names(self.model),
             batch_size=min(batch_size, len(texts)),
+            lengths=lengths,
             progress=progress,
         )
         return metrics.probabilities(logits, card.blueprint.head.type)

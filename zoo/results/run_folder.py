@@ -31,7 +31,7 @@ from numpy.typing import ArrayLike
 from zoo.data.storage import PARTIAL, storage_errors, write_atomically
 from zoo.errors import OutputError
 
-__all__ = ["RunFolder", "create_run", "default_folder", "open_run"]
+__all__ = ["RunFolder", "create_run", "default_folder", "open_run", "plain"]
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
@@ -83,7 +83,7 @@ class RunFolder:
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write indented JSON whole or not at all; a figure that is not finite becomes null."""
-        return self._write(name, [json.dumps(_plain(value), indent=2, ensure_ascii=False), "\n"])
+        return self._write(name, [json.dumps(plain(value), indent=2, ensure_ascii=False), "\n"])
 
     def update_run(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Merge `changes` into run.json, group by group (a list replaces a list); returns the new whole."""
@@ -93,7 +93,7 @@ class RunFolder:
 
     def append_history(self, row: Mapping[str, Any]) -> None:
         """Add a row to history.jsonl; it can be read as soon as this returns."""
-        self._append("history.jsonl", json.dumps(_plain(row), ensure_ascii=False) + "\n")
+        self._append("history.jsonl", json.dumps(plain(row), ensure_ascii=False) + "\n")
 
     def cut_history(self, step: int) -> None:
         """Drop the rows after `step`, where a resumed run goes on, so that none stands twice."""
@@ -313,14 +313,14 @@ def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """NumPy values, paths and tuples as JSON has them; NaN and infinity, which it has not, as null."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
