@@ -46,6 +46,8 @@ RUN = (
     'python -m zoo.predict runs/first --text "A truly great film."',
     "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_reviews_test.csv",
     "python -m zoo.report runs/first",
+    "python -m zoo.run quickstart --profile smoke --set seed=1 --out runs/other",
+    "python -m zoo.report runs/first runs/other",
 )
 LONG = (
     "make quickstart",

@@ -39,7 +39,7 @@ VERBS = {
     "fetch": "bring the data and weights of a recipe into the cache",
     "predict": "classify texts with a finished run",
     "evaluate": "metrics of a finished run on other data",
-    "report": "render the report of a run again",
+    "report": "render the report of a run again, or compare several",
 }
 """Name of a verb, which is its module, and what it does."""
 

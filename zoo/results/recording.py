@@ -19,7 +19,9 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import OutputError
 from zoo.model.saved import ModelCard, save_model
 from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.recipe.flattening import flat
 from zoo.results import account, metrics
+from zoo.results.card import write_card
 from zoo.results.report import texts_by_id, write_report
 from zoo.results.run_folder import RunFolder
 from zoo.results.screen import Screen, epoch_line
@@ -106,6 +108,7 @@ class Recorder:
             }
         )
         _, warnings = write_report(self._folder, texts_by_id(self._dataset.test))
+        write_card(self._folder)
         for warning in warnings:
             self.on_note(warning)
         self._checkpoints.clear()
@@ -159,7 +162,7 @@ class Recorder:
     def _refuse_changes(self, backend: Backend) -> None:
         """A run that goes on is the run that was begun: same recipe, same rows."""
         begun = load_recipe(self._folder.path / "recipe.yaml")
-        old, new = (_flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
+        old, new = (flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
         faults = [
             f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
             for key in sorted(old | new)
@@ -201,10 +204,3 @@ def _batches(session: Session) -> str:
     if session.recipe.training.packing:
         return f"{size} texts, packed into rows of {row_width(session.tables['train'].lengths)} tokens"
     return f"{size} rows and {', '.join(map(str, session.lengths))} tokens"
-
-
-def _flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in group.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
