@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages_read import Page, size
 
 import zoo.report
-from tests.pages_read import Page, size
 from zoo.errors import OutputError, RecipeError
 from zoo.results.comparison import compare, short_names, write_comparison
 from zoo.results.drawing import strokes

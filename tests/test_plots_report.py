@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pages_read import Page, size
 
 import zoo.report
-from tests.pages_read import Page, size
 from zoo.data.dataset import load_dataset
 from zoo.recipe import load_recipe
 from zoo.results import plots, report

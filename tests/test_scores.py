@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics
+from pages_read import size
 
-from tests.pages_read import size
 from zoo.errors import DataError
 from zoo.results import calibration, score_plots
 from zoo.results.pairing import compare_rows, mcnemar

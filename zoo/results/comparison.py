@@ -55,10 +55,17 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> tuple[Path, dic
     )
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        for name, content in {**{f"{name}.png": png for name, png in pictures.items()}, PAGE: page.encode()}.items():
-            with write_atomically(out / name) as file:
-                file.write(content)
+        for name in CAPTIONS:
+            (out / f"{name}.png").unlink(missing_ok=True)
+        for name, png in pictures.items():
+            _write(out / f"{name}.png", png)
+        _write(out / PAGE, page.encode())
     return out / PAGE, document
+
+
+def _write(path: Path, content: bytes) -> None:
+    with write_atomically(path) as file:
+        file.write(content)
 
 
 def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
