@@ -99,8 +99,8 @@ def _show(found: Mapping[str, Any]) -> None:
         titles = ("A", "B", "rows", "both right", "only A", "only B", "both wrong", "A minus B", "p, mid", "p, exact")
         pairs = [
             (
-                pair["first"],
-                pair["second"],
+                pair["first"].partition(":")[0],
+                pair["second"].partition(":")[0],
                 *(f"{pair[count]:,}" for count in counts),
                 f"{100 * pair['difference']:+.2f}",
                 f"{pair['p_mid']:.4f}",

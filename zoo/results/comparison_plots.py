@@ -12,12 +12,11 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from zoo.results.drawing import draw, legend, short, strokes
+from zoo.results.drawing import LONGEST_NAME, draw, legend, short, strokes
 from zoo.results.plots import series
 
 __all__ = ["accuracies", "curves"]
 
-LONGEST_NAME = 40
 PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Training loss, nats", "step", ("loss",)),
     ("Validation loss, nats", "epoch", ("validation", "loss")),
@@ -29,8 +28,8 @@ PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     """Training loss, validation loss and validation accuracy over the epochs, a panel each and a line a run.
 
-    Over epochs and not steps, so that runs with other batch sizes can be laid over each other. A run that ended within
-    its first epoch has no line.
+    Over epochs and not steps, so that runs with other batch sizes can be laid over each other. Earlier runs have wider
+    lines, which are seen under those of runs that went the same way. A run that ended within its first epoch has none.
     """
     lengths = {name: _steps_of_epoch(history) for name, history in histories.items()}
     if not any(lengths.values()):
@@ -39,15 +38,13 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     def paint(figure: Figure) -> None:
         grid = figure.subplots(len(PANELS), 1, sharex=True)
         for axes, (title, kind, keys) in zip(grid, PANELS, strict=True):
-            for (name, history), stroke in zip(histories.items(), strokes(len(histories)), strict=True):
+            for (name, history), stroke in zip(histories.items(), strokes(len(histories), nested=True), strict=True):
                 if not (length := lengths[name]):
                     continue
                 x, y = series([row for row in history if row["kind"] == kind], *keys)
-                many = len(x) > 40
-                marker = None if many else "o"
-                width = 1.0 if many else 1.6
                 passed = [step / length for step in x]
-                axes.plot(passed, y, label=short(name, LONGEST_NAME), linewidth=width, marker=marker, **stroke)
+                dots = {"marker": "o", "markersize": stroke["linewidth"] + 3.0} if len(x) <= 40 else {}
+                axes.plot(passed, y, label=short(name, LONGEST_NAME), **stroke, **dots)
             axes.set_title(title, loc="left", fontsize=11)
         grid[-1].set_xlabel("epochs")
         legend(grid[0])

@@ -13,13 +13,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn
 from cycler import cycler
 from matplotlib.figure import Figure
 
 __all__ = ["draw", "draw_each", "legend", "short", "strokes"]
 
-LONGEST_NAME = 22
+LONGEST_NAME = 40
+"""Characters of a name where there is room for it."""
+THINNEST = 1.3
+"""Width of a line, in points."""
 
 
 def draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
@@ -54,14 +58,19 @@ def legend(axes: Any, **options: Any) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9, **options)
 
 
-def short(name: str, longest: int = LONGEST_NAME) -> str:
+def short(name: str, longest: int = 22) -> str:
     """A name on one line, of at most `longest` characters."""
     line = " ".join(name.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def strokes(count: int) -> list[dict[str, Any]]:
-    """Colour and dashes of `count` lines, no two alike as far as forty."""
+def strokes(count: int, *, nested: bool = False) -> list[dict[str, Any]]:
+    """Colour, dashes and width of `count` lines, no two alike as far as forty; `nested` ones grow thinner."""
     colours = seaborn.color_palette("colorblind")
-    patterns = itertools.product(("-", "--", "-.", ":"), colours)
-    return [{"color": colour, "linestyle": dash} for dash, colour in itertools.islice(itertools.cycle(patterns), count)]
+    patterns = itertools.islice(itertools.cycle(itertools.product(("-", "--", "-.", ":"), colours)), count)
+    widest = min(1.3 * count, 6.5) if nested else THINNEST
+    widths = np.linspace(widest, THINNEST, count)
+    return [
+        {"color": colour, "linestyle": dash, "linewidth": float(width)}
+        for (dash, colour), width in zip(patterns, widths, strict=True)
+    ]

@@ -55,7 +55,7 @@ def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
         return 1.0, 1.0
     exact = float(binomtest(only_first, rows).pvalue)
     # A split and its mirror image are equally far from half; an even one is its own.
-    as_far = float(binom.pmf(only_first, rows, 0.5)) * (1 if only_first == only_second else 2)
+    as_far = float(binom.pmf(min(only_first, only_second), rows, 0.5)) * (1 if only_first == only_second else 2)
     return exact, exact - as_far / 2
 
 

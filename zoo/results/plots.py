@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
-from zoo.results.drawing import draw, legend, short
+from zoo.results.drawing import LONGEST_NAME, draw, legend, short
 
 __all__ = [
     "confusion_matrix",
@@ -164,7 +164,7 @@ def time_split(timings: Mapping[str, Mapping[str, float]]) -> bytes:
             title = f"{kind}: {values[0]:,.1f} s ({values[0] / sum(alone.values()):.0%})" if alone else kind
             axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor="white", label=title)
             left += values
-        axes.set_yticks(range(len(parts)), [short(name) for name in parts])
+        axes.set_yticks(range(len(parts)), [short(name, LONGEST_NAME) for name in parts])
         if not alone:
             axes.bar_label(axes.containers[-1], [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
             axes.margins(x=0.1)
