@@ -37,7 +37,7 @@ FIGURES = {
 }
 
 
-def tested(path: Path, recipe: str, names: list[str], **facts: Any) -> RunFolder:
+def finished_run(path: Path, recipe: str, names: list[str], **facts: Any) -> RunFolder:
     with create_run(path, recipe) as folder:
         shares = [[0.9] + [0.1 / (len(names) - 1)] * (len(names) - 1)] * 3
         folder.write_predictions(["test/0", "test/1", "test/2"], [0, 0, 1], [0, 0, 0], shares, names)
@@ -48,7 +48,7 @@ def tested(path: Path, recipe: str, names: list[str], **facts: Any) -> RunFolder
 
 
 def test_the_head_is_read_by_the_hubs_own_reader(tmp_path: Path) -> None:
-    card = ModelCard(model_card(tested(tmp_path / "run", CATALOG, ["negative", "positive"]).path))
+    card = ModelCard(model_card(finished_run(tmp_path / "run", CATALOG, ["negative", "positive"]).path))
     head = card.data
     assert (head.library_name, head.pipeline_tag, head.language) == ("text-zoo", "text-classification", "en")
     assert head.base_model == "sentence-transformers/all-MiniLM-L6-v2"
@@ -63,7 +63,7 @@ def test_the_head_is_read_by_the_hubs_own_reader(tmp_path: Path) -> None:
 
 
 def test_the_text_says_what_the_run_says(tmp_path: Path) -> None:
-    text = model_card(tested(tmp_path / "run", CATALOG, ["negative", "positive"], threshold=0.375).path)
+    text = model_card(finished_run(tmp_path / "run", CATALOG, ["negative", "positive"], threshold=0.375).path)
     for part in (
         "66.67% (95% interval 20.00% to 94.00%, Wilson 1927)",
         "Texts of more than 32 tokens are cut (their end stays). That was so for 7 of the 96 training texts",
@@ -79,7 +79,7 @@ def test_the_text_says_what_the_run_says(tmp_path: Path) -> None:
 
 def test_data_with_a_hub_identifier_and_no_stated_licence(tmp_path: Path) -> None:
     recipe = CATALOG.replace("smoke_reviews", "imdb")
-    head = ModelCard(model_card(tested(tmp_path / "run", recipe, ["negative", "positive"]).path)).data
+    head = ModelCard(model_card(finished_run(tmp_path / "run", recipe, ["negative", "positive"]).path)).data
     assert head.datasets == ["stanfordnlp/imdb"]
     assert head.license is None
     result = head.eval_results[0]
@@ -89,7 +89,7 @@ def test_data_with_a_hub_identifier_and_no_stated_licence(tmp_path: Path) -> Non
 
 def test_own_files_claim_nothing_and_names_are_no_markup(tmp_path: Path) -> None:
     names = ["<script>alert(1)</script>", "a|b", "$\\frac{"]
-    text = model_card(tested(tmp_path / "run", OWN, names).path)
+    text = model_card(finished_run(tmp_path / "run", OWN, names).path)
     head = ModelCard(text).data
     assert (head.datasets, head.license, head.language, head.base_model) == (None, None, None, "org/model")
     assert {r.metric_type: r.metric_args for r in head.eval_results}["f1"] == {"average": "macro"}
@@ -100,7 +100,7 @@ def test_own_files_claim_nothing_and_names_are_no_markup(tmp_path: Path) -> None
 
 
 def test_rows_carved_from_train_are_named_so(tmp_path: Path) -> None:
-    folder = tested(tmp_path / "run", CATALOG, ["negative", "positive"])
+    folder = finished_run(tmp_path / "run", CATALOG, ["negative", "positive"])
     path = folder.path / "predictions.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace("test/", "train/"), encoding="utf-8")
     text = model_card(folder.path)
@@ -109,7 +109,7 @@ def test_rows_carved_from_train_are_named_so(tmp_path: Path) -> None:
 
 
 def test_an_export_says_how_its_files_are_used(tmp_path: Path) -> None:
-    folder = tested(tmp_path / "run", CATALOG, ["negative", "positive"])
+    folder = finished_run(tmp_path / "run", CATALOG, ["negative", "positive"])
     text = model_card(folder.path, library_name="transformers", usage="Use a pipeline.\n")
     assert ModelCard(text).data.library_name == "transformers"
     assert "## Use\n\nUse a pipeline.\n" in text

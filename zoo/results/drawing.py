@@ -68,7 +68,7 @@ def strokes(count: int, *, nested: bool = False) -> list[dict[str, Any]]:
     """Colour, dashes and width of `count` lines, no two alike as far as forty; `nested` ones grow thinner."""
     colours = seaborn.color_palette("colorblind")
     patterns = itertools.islice(itertools.cycle(itertools.product(("-", "--", "-.", ":"), colours)), count)
-    widest = min(1.3 * count, 6.5) if nested else THINNEST
+    widest = min(1.9 * count, 6.0) if nested else THINNEST
     widths = np.linspace(widest, THINNEST, count)
     return [
         {"color": colour, "linestyle": dash, "linewidth": float(width)}

@@ -102,7 +102,7 @@ def _curves(
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03), aspect="equal")
         legend(axes, title=title, alignment="left", title_fontsize=9)
 
-    return draw((6.2, 5.0), whole)
+    return draw((8.0, 5.0), whole)
 
 
 def chosen(rankings: Sequence[Ranking | None], area: Callable[[Ranking], float]) -> list[Ranking]:
