@@ -162,11 +162,11 @@ def time_split(timings: Mapping[str, Mapping[str, float]]) -> bytes:
         for kind, colour in zip(kinds, seaborn.color_palette("colorblind", len(kinds)), strict=True):
             values = np.array([seconds.get(kind, 0.0) for seconds in parts.values()])
             title = f"{kind}: {values[0]:,.1f} s ({values[0] / sum(alone.values()):.0%})" if alone else kind
-            axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor="white", label=title)
+            bars = axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor="white", label=title)
             left += values
         axes.set_yticks(range(len(parts)), [short(name, LONGEST_NAME) for name in parts])
         if not alone:
-            axes.bar_label(axes.containers[-1], [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
+            axes.bar_label(bars, [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
             axes.margins(x=0.1)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")

@@ -71,6 +71,7 @@ def reliability_diagram(found: Reliability) -> bytes:
             linestyle="",
             marker="D",
             markersize=5,
+            clip_on=False,
             label="mean probability",
         )
         upper.plot([low, 1.0], [low, 1.0], color="0.4", linestyle=":", label="calibrated")
