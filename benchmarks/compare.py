@@ -4,8 +4,9 @@
     python benchmarks/compare.py --speed-only --profile cpu --recipes quickstart --backends tensorflow --peers hf
 
 Out come tables on the screen (with --format json one JSON document on stdout) and a new folder with results.json,
-tables.md and chart.png. Exit code 0; 1 where an expected result is missed or a process failed (with --speed-only: where
-a process failed); 2 to 6 as zoo.run. README.md beside this file is the protocol.
+tables.md, chart.png and, for each recipe of which the zoo made two whole runs or more, these side by side in a folder.
+Exit code 0; 1 where an expected result is missed or a process failed (with --speed-only: where a process failed); 2 to
+6 as zoo.run. README.md beside this file is the protocol.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import platform
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -35,6 +37,8 @@ from zoo.backend import installed, processor_told  # noqa: E402
 from zoo.data.backbones import missing  # noqa: E402
 from zoo.errors import EXIT_INTERRUPTED, OutputError, RecipeError, ZooError  # noqa: E402
 from zoo.recipe import Recipe, load_recipe  # noqa: E402
+from zoo.results.comparison import write_comparison  # noqa: E402
+from zoo.results.run_folder import open_run  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")
 RESULTS = ROOT / "benchmarks" / "results"
@@ -91,9 +95,12 @@ def obstacle(recipe: Recipe, contender: Contender) -> str | None:
 
 
 def whole_runs(
-    name: str, recipe: Recipe, options: argparse.Namespace, contenders: Iterable[Contender], say: Say
+    name: str, recipe: Recipe, options: argparse.Namespace, contenders: Iterable[Contender], runs: Path, say: Say
 ) -> list[dict[str, Any]]:
-    """A row for each contender and seed, with its figures or with the reason why there are none."""
+    """A row for each contender and seed, with its figures or with the reason why there are none.
+
+    The zoo's own runs leave their folders in `runs`, by recipe, contender and seed.
+    """
     rows = []
     for contender in contenders:
         if contender.name in SPEED_ALONE:
@@ -103,7 +110,7 @@ def whole_runs(
             row = {**_row(recipe, options.profile, contender), "seed": seed}
             if reason is None:
                 say(f"{name}: {contender.name} trains with seed {seed}")
-                row |= _whole_run(name, recipe, options, contender, seed)
+                row |= _whole_run(name, recipe, options, contender, seed, runs)
             else:
                 row |= {"verdict": reason}
             rows.append(row)
@@ -123,9 +130,11 @@ def _row(recipe: Recipe, profile: str | None, contender: Contender) -> dict[str,
 
 
 def _whole_run(
-    name: str, recipe: Recipe, options: argparse.Namespace, contender: Contender, seed: int
+    name: str, recipe: Recipe, options: argparse.Namespace, contender: Contender, seed: int, runs: Path
 ) -> dict[str, Any]:
     words = command(contender, name, options.profile, (*options.changes, f"seed={seed}"))
+    if not contender.is_peer:
+        words += ["--out", str(runs / recipe.name / f"{contender.name}-seed-{seed}")]
     try:
         found = once(words, environment(contender))
     except Failed as failure:
@@ -222,6 +231,16 @@ def write(found: Mapping[str, Any], out: Path | None) -> Path:
     return folder
 
 
+def side_by_side(runs: Path, folder: Path, say: Say) -> None:
+    """Write runs-RECIPE/compare.html and its pictures into `folder` for each recipe with two finished runs or more."""
+    for recipe in sorted(runs.iterdir()):
+        made = [open_run(path.parent) for path in sorted(recipe.glob("*/run.json"))]
+        finished = [run for run in made if run.run["status"] == "done"]
+        if len(finished) > 1:
+            page, _ = write_comparison(finished, folder / f"runs-{recipe.name}")
+            say(f"written: {page}")
+
+
 def next_free(root: Path, day: str, device: str) -> Path:
     """The first free of DATE-MACHINE-1, -2 and so on."""
     kind = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
@@ -249,23 +268,25 @@ def compare(options: argparse.Namespace, console: Console) -> int:
     contenders += [contender for peer in options.peers for contender in PEERS[peer]]
     results: list[dict[str, Any]] = []
     speeds: list[dict[str, Any]] = []
-    for name in options.recipes:
-        recipe = load_recipe(cli.find_recipe(name), profile=options.profile, overrides=options.changes)
-        able = [contender for contender in contenders if obstacle(recipe, contender) is None]
-        if able:
-            changes = tuple(options.changes)
-            speeds.append(speed.measure(name, options.profile, changes, able, rounds=options.rounds, say=say))
-        if options.speed_only:
-            results += [
-                {**_row(recipe, options.profile, who), "verdict": reason}
-                for who in contenders
-                if (reason := obstacle(recipe, who)) is not None
-            ]
-        else:
-            results += whole_runs(name, recipe, options, contenders, say)
-    found = document(results, speeds, options)
-    folder = write(found, options.out)
-    say(f"written: {folder}")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.recipes:
+            recipe = load_recipe(cli.find_recipe(name), profile=options.profile, overrides=options.changes)
+            able = [contender for contender in contenders if obstacle(recipe, contender) is None]
+            if able:
+                changes = tuple(options.changes)
+                speeds.append(speed.measure(name, options.profile, changes, able, rounds=options.rounds, say=say))
+            if options.speed_only:
+                results += [
+                    {**_row(recipe, options.profile, who), "verdict": reason}
+                    for who in contenders
+                    if (reason := obstacle(recipe, who)) is not None
+                ]
+            else:
+                results += whole_runs(name, recipe, options, contenders, Path(scratch), say)
+        found = document(results, speeds, options)
+        folder = write(found, options.out)
+        say(f"written: {folder}")
+        side_by_side(Path(scratch), folder, say)
     if options.format == "json":
         print(json.dumps(found, indent=2))
     else:

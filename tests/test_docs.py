@@ -47,6 +47,8 @@ RUN = (
     "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_reviews_test.csv",
     "python -m zoo.report runs/first",
     'python -m zoo.tokenize "I like NLP" --backbone nano_uncased',
+    "python -m zoo.run quickstart --profile smoke --set seed=1 --out runs/other",
+    "python -m zoo.report runs/first runs/other",
 )
 LONG = (
     "make quickstart",

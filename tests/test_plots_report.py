@@ -1,13 +1,12 @@
 """Pictures and the report: drawn from plain values, self-contained, and never at the cost of the figures."""
 
-import html.parser
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pages_read import Page, size
 
 import zoo.report
 from zoo.data.dataset import load_dataset
@@ -38,30 +37,7 @@ HISTORY: list[dict[str, Any]] = [
     },
 ]
 NAMES = ("negative", "$\\frac{")
-
-
-class Page(html.parser.HTMLParser):
-    """Collects what a browser would load or run, and the text it would show."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.scripts = 0
-        self.shown = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.scripts += tag == "script"
-        self.loaded += [value or "" for key, value in attributes if key in {"src", "href", "srcset", "data", "action"}]
-
-    def handle_data(self, data: str) -> None:
-        self.shown += data
-
-
-def size(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels from the PNG's own header."""
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    return struct.unpack(">II", png[16:24])
+PICTURES = ("confusion_matrix", "curves", "labels", "lengths", "precision_recall", "reliability", "roc", "time")
 
 
 @pytest.fixture
@@ -140,14 +116,14 @@ def test_every_picture_is_drawn_and_kept(folder: RunFolder) -> None:
     path, warnings = write_report(folder)
     assert warnings == ()
     drawn = sorted(file.name for file in (folder.path / "plots").iterdir())
-    assert drawn == ["confusion_matrix.png", "curves.png", "labels.png", "lengths.png"]
-    assert path.read_text(encoding="utf-8").count("data:image/png;base64,") == 4
+    assert drawn == [f"{name}.png" for name in PICTURES]
+    assert path.read_text(encoding="utf-8").count("data:image/png;base64,") == len(PICTURES)
 
 
 def test_the_report_is_self_contained(folder: RunFolder) -> None:
     page = Page(write_report(folder, {"7": HOSTILE})[0].read_text(encoding="utf-8"))
     assert page.scripts == 0
-    assert len(page.loaded) == 4
+    assert len(page.loaded) == len(PICTURES)
     assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
 
 
@@ -174,6 +150,7 @@ def test_the_report_says_what_came_out(folder: RunFolder) -> None:
     shown = Page(write_report(folder)[0].read_text(encoding="utf-8")).shown
     wanted = [
         "33.33%",
+        "expected calibration error 0.5667, Brier score 0.4033",
         "-16.67 points",
         "2 h 1 min",
         "+0.0167",
@@ -205,7 +182,7 @@ def test_a_failed_plot_costs_no_figure(folder: RunFolder, monkeypatch: pytest.Mo
     page = Page(path.read_text(encoding="utf-8"))
     assert warnings == ("texts have changed", "plots/curves.png could not be drawn: RuntimeError: no font <b>")
     assert all(f"Warning: {warning}" in page.shown for warning in warnings)
-    assert len(page.loaded) == 3
+    assert len(page.loaded) == len(PICTURES) - 1
     assert "33.33%" in page.shown
 
 

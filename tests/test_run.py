@@ -18,7 +18,17 @@ import yaml
 import zoo
 
 ROOT = Path(__file__).parents[1]
-FILES = ["history.jsonl", "log.txt", "model", "plots", "predictions.jsonl", "recipe.yaml", "report.html", "run.json"]
+FILES = [
+    "README.md",
+    "history.jsonl",
+    "log.txt",
+    "model",
+    "plots",
+    "predictions.jsonl",
+    "recipe.yaml",
+    "report.html",
+    "run.json",
+]
 
 
 def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:

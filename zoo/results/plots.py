@@ -1,31 +1,39 @@
 """Pictures of a run as PNG bytes, drawn without a screen.
 
-In come plain values: rows of history.jsonl, counts, class names. Out comes one PNG a function. Class
-names are shown as they are: a `$` in one never starts a formula. Refused: nothing to draw (ValueError).
+In come plain values: rows of history.jsonl, counts, class names, seconds. Out comes one PNG a function.
+Refused: nothing to draw (ValueError).
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import seaborn
-from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
-__all__ = ["confusion_matrix", "curves", "histogram", "label_distribution", "token_lengths"]
+from zoo.results.drawing import LONGEST_NAME, draw, legend, short
 
-LONGEST_NAME = 22
+__all__ = [
+    "confusion_matrix",
+    "curves",
+    "histogram",
+    "label_distribution",
+    "series",
+    "split_seconds",
+    "time_split",
+    "token_lengths",
+]
+
 MOST_NUMBERED_CLASSES = 16
 # Validation figures that are shares of 1 and so fit on one axis.
 SHARES = {"accuracy": "validation accuracy", "f1": "validation F1", "roc_auc": "validation area under ROC"}
+# Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
+PARTS = ("data", "import", "tokenize", "build", "compile", "train", "evaluate")
 
 
 def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
@@ -36,13 +44,13 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     steps = [row for row in history if row["kind"] == "step"]
     epochs = [row for row in history if row["kind"] == "epoch"]
     loss = {
-        "training, by step": _series(steps, "loss"),
-        "training, mean of the epoch": _series(epochs, "train", "loss"),
-        "validation": _series(epochs, "validation", "loss"),
+        "training, by step": series(steps, "loss"),
+        "training, mean of the epoch": series(epochs, "train", "loss"),
+        "validation": series(epochs, "validation", "loss"),
     }
-    shares = {"training accuracy": _series(epochs, "train", "accuracy")}
-    shares |= {title: _series(epochs, "validation", name) for name, title in SHARES.items()}
-    rate = {"learning rate": _series(steps, "learning_rate")}
+    shares = {"training accuracy": series(epochs, "train", "accuracy")}
+    shares |= {title: series(epochs, "validation", name) for name, title in SHARES.items()}
+    rate = {"learning rate": series(steps, "learning_rate")}
     panels = [
         (title, {name: series for name, series in lines.items() if series[0]})
         for title, lines in (("Loss, nats", loss), ("Accuracy, F1 and the like", shares), ("Learning rate", rate))
@@ -50,7 +58,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     panels = [(title, lines) for title, lines in panels if lines]
     if not panels:
         raise ValueError("the history holds no figure to draw")
-    return _draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))
+    return draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))
 
 
 def confusion_matrix(counts: ArrayLike, label_names: Sequence[str]) -> bytes:
@@ -61,7 +69,7 @@ def confusion_matrix(counts: ArrayLike, label_names: Sequence[str]) -> bytes:
         raise ValueError("the confusion matrix holds no row")
     totals = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
-    names = [_short(name) for name in label_names]
+    names = [short(name) for name in label_names]
     many = classes > 5
     slanted = many or max(map(len, names)) > 10
     text = [
@@ -91,7 +99,7 @@ def confusion_matrix(counts: ArrayLike, label_names: Sequence[str]) -> bytes:
         axes.set_yticks(axes.get_yticks(), names, rotation=0)
 
     side = 3.2 + 0.62 * max(classes, 3)
-    return _draw((side + 1.4, side), paint)
+    return draw((side + 1.4, side), paint)
 
 
 def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> bytes:
@@ -107,15 +115,15 @@ def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequenc
             places = np.arange(len(label_names)) + (number - (len(splits) - 1) / 2) * height
             bars = axes.barh(places, values / values.sum(), height, label=f"{split} ({values.sum():,} rows)")
             axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=8)
-        axes.set_yticks(range(len(label_names)), [_short(name) for name in label_names])
+        axes.set_yticks(range(len(label_names)), [short(name) for name in label_names])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12, y=0.02)
         axes.set_xlabel("share of the split (rows at the bar's end)")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        _legend(axes)
+        legend(axes)
 
-    return _draw((9.0, 1.4 + 0.24 * len(label_names) * (len(splits) + 0.7)), paint)
+    return draw((9.0, 1.4 + 0.24 * len(label_names) * (len(splits) + 0.7)), paint)
 
 
 def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> bytes:
@@ -134,9 +142,46 @@ def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> bytes
         axes.set(xlabel="tokens in a text (the last bar holds the longest 0.5%)", ylabel="texts", ylim=(0, None))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(0, max(edges[-1], max_length * 1.05))
-        _legend(axes)
+        legend(axes)
 
-    return _draw((9.0, 3.2), paint)
+    return draw((9.0, 3.2), paint)
+
+
+def time_split(timings: Mapping[str, Mapping[str, float]]) -> bytes:
+    """Where the time went, a stacked bar a run: `timings` maps a name to seconds as run.json's `timing` has them."""
+    parts = {name: split_seconds(timing) for name, timing in timings.items()}
+    parts = {name: seconds for name, seconds in parts.items() if sum(seconds.values()) > 0}
+    if not parts:
+        raise ValueError("no part of any run was timed")
+    alone = next(iter(parts.values())) if len(parts) == 1 else None
+    kinds = [kind for kind in (*PARTS, "other") if any(seconds.get(kind) for seconds in parts.values())]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        left = np.zeros(len(parts))
+        for kind, colour in zip(kinds, seaborn.color_palette("colorblind", len(kinds)), strict=True):
+            values = np.array([seconds.get(kind, 0.0) for seconds in parts.values()])
+            title = f"{kind}: {values[0]:,.1f} s ({values[0] / sum(alone.values()):.0%})" if alone else kind
+            bars = axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor="white", label=title)
+            left += values
+        axes.set_yticks(range(len(parts)), [short(name, LONGEST_NAME) for name in parts])
+        if not alone:
+            axes.bar_label(bars, [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
+            axes.margins(x=0.1)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("seconds (train: steps without compilation; other: validation between epochs and the like)")
+        legend(axes)
+
+    return draw((9.0, max(2.1, 1.0 + 0.5 * len(parts))), paint)
+
+
+def split_seconds(timing: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by part that add up to the total, from run.json's `timing`; compilation is taken out of training."""
+    parts = {name: float(timing.get(f"{name}_seconds") or 0.0) for name in PARTS}
+    parts["train"] = max(0.0, parts["train"] - parts["compile"])
+    rest = float(timing.get("total_seconds") or 0.0) - sum(parts.values())
+    return parts | {"other": max(0.0, rest)}
 
 
 def histogram(lengths: ArrayLike, bins: int = 50) -> dict[str, list[float]]:
@@ -152,22 +197,7 @@ def histogram(lengths: ArrayLike, bins: int = 50) -> dict[str, list[float]]:
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
-def _panels(figure: Figure, panels: Sequence[tuple[str, Mapping[str, Any]]], ends: Sequence[int]) -> None:
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (title, lines) in zip(grid, panels, strict=True):
-        for end in ends:
-            axes.axvline(end, color="0.75", linewidth=0.8, linestyle=":", zorder=0)
-        for name, (x, y) in lines.items():
-            many = len(x) > 40
-            axes.plot(x, y, label=name, linewidth=1.0 if many else 1.6, marker=None if many else "o", markersize=4)
-        axes.set_title(title, loc="left", fontsize=11)
-        if len(lines) > 1:
-            _legend(axes)
-    grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    grid[-1].set_xlabel("optimizer step (dotted: end of an epoch)" if ends else "optimizer step")
-
-
-def _series(rows: Sequence[Mapping[str, Any]], *keys: str) -> tuple[list[int], list[float]]:
+def series(rows: Sequence[Mapping[str, Any]], *keys: str) -> tuple[list[int], list[float]]:
     """Steps and values of the rows that hold a value under the keys, each inside the one before."""
     x, y = [], []
     for row in rows:
@@ -180,26 +210,16 @@ def _series(rows: Sequence[Mapping[str, Any]], *keys: str) -> tuple[list[int], l
     return x, y
 
 
-def _legend(axes: Any) -> None:
-    # Beside the picture: inside, it would hide some line sooner or later.
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
-
-
-def _short(name: str) -> str:
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
-
-
-def _draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
-    style = seaborn.axes_style("whitegrid") | {
-        "text.parse_math": False,
-        "axes.prop_cycle": cycler(color=seaborn.color_palette("colorblind")),
-    }
-    buffer = io.BytesIO()
-    with mpl.rc_context(style), warnings.catch_warnings():
-        # A script that the fonts of this machine lack is shown as boxes; that is no reason to have no picture.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=size, layout="constrained")
-        paint(figure)
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=0.1)
-    return buffer.getvalue()
+def _panels(figure: Figure, panels: Sequence[tuple[str, Mapping[str, Any]]], ends: Sequence[int]) -> None:
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, lines) in zip(grid, panels, strict=True):
+        for end in ends:
+            axes.axvline(end, color="0.75", linewidth=0.8, linestyle=":", zorder=0)
+        for name, (x, y) in lines.items():
+            many = len(x) > 40
+            axes.plot(x, y, label=name, linewidth=1.0 if many else 1.6, marker=None if many else "o", markersize=4)
+        axes.set_title(title, loc="left", fontsize=11)
+        if len(lines) > 1:
+            legend(axes)
+    grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    grid[-1].set_xlabel("optimizer step (dotted: end of an epoch)" if ends else "optimizer step")

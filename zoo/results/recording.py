@@ -19,11 +19,13 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import OutputError
 from zoo.model.saved import ModelCard, save_model
 from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.recipe.flattening import flat
 from zoo.results import account, metrics
+from zoo.results.card import write_card
 from zoo.results.report import texts_by_id, write_report
 from zoo.results.run_folder import RunFolder
 from zoo.results.screen import Screen, epoch_line
-from zoo.results.tracking import Logger, flat
+from zoo.results.tracking import Logger
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Outcome
 from zoo.training.session import Session
@@ -115,6 +117,7 @@ class Recorder:
         for logger in self._loggers:
             logger.end(outcome.progress.step, figures["test"])
         _, warnings = write_report(self._folder, texts_by_id(self._dataset.test))
+        write_card(self._folder)
         for warning in warnings:
             self.on_note(warning)
         self._checkpoints.clear()

@@ -13,19 +13,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
+import numpy as np
 import yaml
 
 from zoo.data.dataset import Split, load_dataset
 from zoo.errors import ZooError
 from zoo.recipe import load_recipe
-from zoo.results import metrics, plots
+from zoo.results import calibration, metrics, pages, plots, ranking, score_plots
+from zoo.results.drawing import draw_each
 from zoo.results.run_folder import RunFolder
 
-__all__ = ["confident_mistakes", "draw_plots", "label_names", "tested_texts", "texts_by_id", "write_report"]
+__all__ = [
+    "calibration_figures",
+    "confident_mistakes",
+    "draw_plots",
+    "label_names",
+    "tested_texts",
+    "texts_by_id",
+    "write_report",
+]
 
 MISTAKES = 20
-NOTHING = "\N{EN DASH}"
 LONGEST_TEXT = 600
 SPLITS = ("train", "validation", "test")
 TITLES = {
@@ -44,6 +52,10 @@ CAPTIONS = {
     "confusion_matrix": "Test split: true class by row, predicted class by column",
     "labels": "How often each class occurs",
     "lengths": "Length of the training texts in tokens, before truncation",
+    "precision_recall": "Test split: precision over recall as the threshold falls, with the average precision",
+    "roc": "Test split: receiver operating characteristic, with the area under it",
+    "reliability": "Test split: how often predictions were right, by the probability that the model gave them",
+    "time": "Where the time of the run went",
 }
 
 
@@ -62,7 +74,11 @@ def write_report(
         folder.write_bytes(f"plots/{name}.png", png)
     told = (*warnings, *failed)
     splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
-    html = _template().render(
+    classes = metrics.classification_table(*_numbered(predictions, names), names) if predictions else []
+    for row, ranked in zip(classes, _rankings(predictions, names), strict=True):
+        row |= {"roc_auc": ranked and ranked.roc_auc, "average_precision": ranked and ranked.average_precision}
+    page = pages.html(
+        "report.html.j2",
         run=run,
         recipe=yaml.safe_load(folder.recipe_text),
         recipe_text=folder.recipe_text,
@@ -76,13 +92,14 @@ def write_report(
         },
         expected=_expected(run),
         pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
-        classes=metrics.classification_table(*_numbered(predictions, names), names) if predictions else [],
+        classes=classes,
+        calibration=calibration_figures(run, predictions),
         mistakes=confident_mistakes(predictions, texts),
         wrong=sum(row["label"] != row["prediction"] for row in predictions),
         tested=len(predictions),
         again=f"python -m zoo.run {shlex.quote(str(folder.path / 'recipe.yaml'))}",
     )
-    return folder.write_text("report.html", html), told
+    return folder.write_text("report.html", page), told
 
 
 def tested_texts(folder: RunFolder) -> tuple[dict[str, str], list[str]]:
@@ -111,28 +128,42 @@ def draw_plots(
     """A PNG for all there is data for, by name, and a warning for each that could not be drawn.
 
     Beside the rows of history.jsonl and predictions.jsonl it reads from `run`, where they are there,
-    `dataset.label_counts` (split -> rows a class) and `dataset.token_lengths` (edges, counts, max_length).
+    `dataset.label_counts` (split -> rows a class), `dataset.token_lengths` (edges, counts, max_length) and `timing`.
     """
     names = label_names(run, predictions)
-    dataset = run.get("dataset", {})
+    dataset, timing = run.get("dataset", {}), run.get("timing", {})
     counts, lengths = dataset.get("label_counts"), dataset.get("token_lengths")
+    rankings = _rankings(predictions, names)
     drawings: dict[str, Callable[[], bytes]] = {}
     if history:
         drawings["curves"] = lambda: plots.curves(history)
     if predictions:
         table = metrics.confusion(*_numbered(predictions, names), len(names))
         drawings["confusion_matrix"] = lambda: plots.confusion_matrix(table, names)
+    if any(rankings):
+        drawings["precision_recall"] = lambda: score_plots.precision_recall(rankings)
+        drawings["roc"] = lambda: score_plots.roc(rankings)
+    if predictions:
+        drawings["reliability"] = lambda: score_plots.reliability_diagram(_reliability(predictions, names))
     if counts:
         drawings["labels"] = lambda: plots.label_distribution(counts, names)
     if lengths:
         drawings["lengths"] = lambda: plots.token_lengths(**lengths)
-    pictures, failed = {}, []
-    for name, draw in drawings.items():
-        try:
-            pictures[name] = draw()
-        except Exception as error:  # noqa: BLE001 - whatever a drawing library raises, the figures are worth more
-            failed.append(f"plots/{name}.png could not be drawn: {type(error).__name__}: {error}")
-    return pictures, failed
+    if any(plots.split_seconds(timing).values()):
+        drawings["time"] = lambda: plots.time_split({"this run": timing})
+    return draw_each(drawings, "plots/")
+
+
+def calibration_figures(run: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """expected_calibration_error and brier_score of the test split; none without predictions."""
+    if not predictions:
+        return {}
+    names = label_names(run, predictions)
+    labels, _ = _numbered(predictions, names)
+    return {
+        "expected_calibration_error": _reliability(predictions, names).error,
+        "brier_score": calibration.brier_score(_probabilities(predictions), labels),
+    }
 
 
 def confident_mistakes(
@@ -168,6 +199,20 @@ def _numbered(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) ->
     return [number[row["label"]] for row in predictions], [number[row["prediction"]] for row in predictions]
 
 
+def _probabilities(predictions: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Probabilities `[rows, classes] float64`."""
+    return np.array([row["probabilities"] for row in predictions], dtype=np.float64)
+
+
+def _rankings(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[ranking.Ranking | None]:
+    """One a class; none without predictions."""
+    return ranking.rank(_probabilities(predictions), _numbered(predictions, names)[0], names) if predictions else []
+
+
+def _reliability(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> calibration.Reliability:
+    return calibration.reliability(_probabilities(predictions), _numbered(predictions, names)[0])
+
+
 def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the recipe promised beside what came out: name, expected, measured (None where nothing was), unit."""
     promised, test = run.get("expected") or {}, run.get("metrics", {}).get("test", {})
@@ -187,42 +232,3 @@ def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _cut(text: str) -> str:
     half = LONGEST_TEXT // 2
     return text if len(text) <= LONGEST_TEXT else f"{text[:half]} […] {text[-half:]}"
-
-
-def _template() -> jinja2.Template:
-    folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    house = jinja2.Environment(
-        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    house.filters.update(share=_share, number=_number, duration=_duration, size=_size)
-    return house.get_template("report.html.j2")
-
-
-def _share(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.1%}"
-
-
-def _number(value: float | None) -> str:
-    """Counts with thousands marks, other numbers with four significant digits."""
-    if value is None:
-        return NOTHING
-    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return NOTHING
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _size(octets: float | None) -> str:
-    if octets is None:
-        return NOTHING
-    for unit in ("B", "KiB", "MiB"):
-        if octets < 1024:
-            return f"{octets:.0f} {unit}"
-        octets /= 1024
-    return f"{octets:.1f} GiB"

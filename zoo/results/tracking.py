@@ -22,6 +22,7 @@ from zoo.data.storage import storage_errors
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.recipe import load_recipe
 from zoo.recipe.faults import not_among
+from zoo.recipe.flattening import flat
 from zoo.recipe.hiding import hide_line
 from zoo.results.run_folder import RunFolder
 
@@ -189,14 +190,6 @@ def scalars(row: Mapping[str, Any]) -> dict[str, float]:
 def finite(group: str, figures: Mapping[str, float | None]) -> dict[str, float]:
     """Those of the figures that are numbers, by `group/name`; history has None for others."""
     return {f"{group}/{name}": value for name, value in figures.items() if value is not None and math.isfinite(value)}
-
-
-def flat(group: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Groups within groups as dotted keys, `training.epochs` -> its value."""
-    keys: dict[str, Any] = {}
-    for key, value in group.items():
-        keys |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return keys
 
 
 def refuse_loggers(names: Sequence[str]) -> None:

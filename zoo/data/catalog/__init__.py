@@ -63,6 +63,8 @@ class DatasetCard(Card):
 
     origins: tuple[DataOrigin, ...] = Field(min_length=1)
     """Places, in order: the first that is cached is used, else the first that can be reached."""
+    language: str | None = None
+    """Language of the texts, as ISO 639-1 has it; None is not known."""
     text: str | tuple[str, str]
     """Column of the text, or two columns for pairs."""
     label: str
