@@ -129,7 +129,9 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
     with storage_errors(target), write_folder(target) as folder:
         warnings = kind.write(source, folder)
         files = {
-            path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
         }
         found = {"checked_by": None, "rows": 0, "rows_from": "", "difference": None, "agreement": None, "speeds": {}}
         needed = kind.missing()
@@ -142,7 +144,7 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
     return Exported(
         format=to,
         path=target,
-        files=dict(sorted(files.items())),
+        files=files,
         warnings=tuple(warnings),
         **found,  # type: ignore[arg-type]
     )

@@ -77,13 +77,8 @@ def check(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
         question, answer = Path(scratch) / "question.json", Path(scratch) / "answer.json"
         question.write_text(json.dumps(given), encoding="utf-8")
         done = subprocess.run(
-            [
-                sys.executable,
-                "-P",
-                str(SCRIPT),
-                str(question),
-                str(answer),
-            ],  # -P: no neighbour of the script is a module
+            # -P: what lies beside the script is no module of that process.
+            [sys.executable, "-P", str(SCRIPT), str(question), str(answer)],
             capture_output=True,
             text=True,
             check=False,

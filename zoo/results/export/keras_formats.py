@@ -80,8 +80,8 @@ def write_keras_hub(source: Source, folder: Path) -> list[str]:
     notes = cutting_notes(source, ["head"], "keras-hub's preprocessor")
     if not known:
         notes.append(
-            "keras-hub's BertBackbone has the tanh GELU and this model another layer: the preset holds its backbone as a "
-            "plain keras.Model, which TextClassifier.from_preset loads and Backbone.from_preset does not"
+            "keras-hub's BertBackbone fixes another GELU or epsilon than this model has: the preset holds its backbone "
+            "as a plain keras.Model, which TextClassifier.from_preset loads and Backbone.from_preset does not"
         )
     return notes
 

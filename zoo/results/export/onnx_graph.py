@@ -62,9 +62,8 @@ class _Graph:
         return names if outputs > 1 else names[0]
 
     def dense(self, x: str, layer: str) -> str:
-        return str(
-            self.call("Add", self.call("MatMul", x, self.weight(f"{layer}/kernel")), self.weight(f"{layer}/bias"))
-        )
+        product = self.call("MatMul", x, self.weight(f"{layer}/kernel"))
+        return str(self.call("Add", product, self.weight(f"{layer}/bias")))
 
     def norm(self, x: str, layer: str, epsilon: float) -> str:
         gamma, beta = self.weight(f"{layer}/gamma"), self.weight(f"{layer}/beta")
@@ -167,7 +166,5 @@ def _head(graph: _Graph, config: BackboneConfig, x: str) -> None:
         "distilbert": ("head_dense", "Relu"),
         "roberta": ("head_dense", "Tanh"),
     }[config.family]
-    features = graph.call(activation, graph.dense(first, dense))
-    product = graph.call("MatMul", features, graph.weight("logits/kernel"))
-    graph.call("Add", product, graph.weight("logits/bias"))
+    graph.dense(graph.call(activation, graph.dense(first, dense)), "logits")
     graph.nodes[-1].output[0] = "logits"

@@ -162,5 +162,5 @@ def cutting_notes(source: Source, known: Sequence[str], what: str) -> list[str]:
         return []
     return [
         f"{what} cannot cut texts by truncation: {tokens.truncation}: it keeps the head of a text of more than "
-        f"{tokens.max_length} tokens, and what it says of such a text differs from the run's; zoo predict cuts as trained"
+        f"{tokens.max_length} tokens, and gives such a text other probabilities than the run does"
     ]
