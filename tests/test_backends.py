@@ -66,7 +66,11 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-PARTS = {"model": ("model", "build"), "training": ("training", "dropout", "packing", "runs"), "recipes": ("recipes",)}
+PARTS = {
+    "model": ("model", "build", "export"),
+    "training": ("training", "dropout", "packing", "runs"),
+    "recipes": ("recipes",),
+}
 """What one process checks: each costs an import of Keras."""
 
 

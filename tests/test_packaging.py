@@ -70,12 +70,13 @@ def test_every_requirement_is_pinned() -> None:
     assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9_.\-]+==[0-9][0-9a-z.]*", pin)] == []
     pinned = {plain(pin) for pin in pins}
     extras = PROJECT["optional-dependencies"]
-    needed = [*PROJECT["dependencies"], *extras["jax"], *extras["tensorflow"], *extras["torch"], *extras["dev"]]
+    needed = [*PROJECT["dependencies"], *extras["jax"], *extras["tensorflow"], *extras["torch"]]
+    needed += [*extras["onnx"], *extras["dev"]]
     assert {plain(name) for name in needed} - pinned == set()
 
 
 def test_every_extra_is_there() -> None:
-    assert {"jax", "jax-cuda", "tensorflow", "torch", "all", "dev"} <= set(PROJECT["optional-dependencies"])
+    assert {"jax", "jax-cuda", "tensorflow", "torch", "onnx", "all", "dev"} <= set(PROJECT["optional-dependencies"])
 
 
 def plain(requirement: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -107,6 +107,10 @@ class Exported:
     warnings: tuple[str, ...]
 
 
+UNCHECKED = {"checked_by": None, "rows": 0, "rows_from": "", "difference": None, "agreement": None, "speeds": {}}
+"""The part of `Exported` that a check fills in."""
+
+
 def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
     """Write a finished run in another program's format, and check it there.
 
@@ -133,7 +137,7 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        found = {"checked_by": None, "rows": 0, "rows_from": "", "difference": None, "agreement": None, "speeds": {}}
+        found: dict[str, Any] = UNCHECKED
         needed = kind.missing()
         if needed is None:
             rows = kind.rows(source)
@@ -146,11 +150,11 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
         path=target,
         files=files,
         warnings=tuple(warnings),
-        **found,  # type: ignore[arg-type]
+        **found,
     )
 
 
-def compared(kind: Format, source: Source, folder: Path, rows: Rows, to: str) -> dict[str, object]:
+def compared(kind: Format, source: Source, folder: Path, rows: Rows, to: str) -> dict[str, Any]:
     """The check's part of `Exported`; OutputError where the other program computes something else."""
     expected = source.expected(rows)
     program, found = kind.check(source, folder, rows)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,20 +66,32 @@ def missing() -> str | None:
 
 def check(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
     """The pipeline's name, and its probabilities [rows, classes] of the texts."""
-    card = source.card
-    given = {
+    card, found = source.card, ask(source, folder, chosen)
+    if card.blueprint.head.type == "binary":
+        one = np.array([row[card.label_names[1]] for row in found])
+        return program("transformers"), np.stack([1.0 - one, one], 1)
+    return program("transformers"), np.array([[row[name] for name in card.label_names] for row in found])
+
+
+def question(source: Source, folder: Path, chosen: Rows) -> dict[str, Any]:
+    """The arguments of by_transformers.answer."""
+    return {
         "folder": str(folder),
         "texts": chosen.texts,
         "pairs": chosen.pairs,
-        "truncation": card.tokens.pair_truncation if chosen.pairs is not None else "longest_first",
+        "truncation": source.card.tokens.pair_truncation if chosen.pairs is not None else "longest_first",
     }
+
+
+def ask(source: Source, folder: Path, chosen: Rows) -> list[dict[str, float]]:
+    """What the pipeline answers in a process of its own, see by_transformers.answer."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "USE_TF": "0"}
     with tempfile.TemporaryDirectory() as scratch:
-        question, answer = Path(scratch) / "question.json", Path(scratch) / "answer.json"
-        question.write_text(json.dumps(given), encoding="utf-8")
+        given, answer = Path(scratch) / "given.json", Path(scratch) / "answer.json"
+        given.write_text(json.dumps(question(source, folder, chosen)), encoding="utf-8")
         done = subprocess.run(
             # -P: what lies beside the script is no module of that process.
-            [sys.executable, "-P", str(SCRIPT), str(question), str(answer)],
+            [sys.executable, "-P", str(SCRIPT), str(given), str(answer)],
             capture_output=True,
             text=True,
             check=False,
@@ -87,8 +100,5 @@ def check(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             raise OutputError(f"--to hf: transformers cannot use what was written ({last[0]}): report this as a bug")
-        found = json.loads(answer.read_text(encoding="utf-8"))
-    if card.blueprint.head.type == "binary":
-        one = np.array([row[card.label_names[1]] for row in found])
-        return program("transformers"), np.stack([1.0 - one, one], 1)
-    return program("transformers"), np.array([[row[name] for name in card.label_names] for row in found])
+        found: list[dict[str, float]] = json.loads(answer.read_text(encoding="utf-8"))
+    return found

@@ -162,9 +162,9 @@ def tokens_that_differ(source: Source, folder: Path, chosen: Rows) -> list[str]:
     """A warning where keras-hub's own tokenizer makes other tokens of some texts than the run does."""
     import keras_hub
 
-    preprocessor = keras_hub.models.TextClassifierPreprocessor.from_preset(str(folder))
-    given = chosen.texts if chosen.pairs is None else (chosen.texts, chosen.pairs)
-    found = preprocessor(given)
+    with nothing_drawn():
+        task = keras_hub.models.TextClassifier.from_preset(str(folder), load_weights=False)
+    found = task.preprocessor(chosen.texts if chosen.pairs is None else (chosen.texts, chosen.pairs))
     ids, mask = (np.asarray(found[name]).astype(int) for name in ("token_ids", "padding_mask"))
     table = chosen.table
     wrong = sum(

@@ -38,10 +38,10 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
 
-    def constant(self, name: str, value: np.ndarray) -> str:
+    def constant(self, name: str, value: Any) -> str:
         import onnx
 
-        self.constants[name] = onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
+        self.constants[name] = onnx.numpy_helper.from_array(np.asarray(value, order="C"), name)
         return name
 
     def weight(self, path: str, shape: Sequence[int] | None = None) -> str:

@@ -96,6 +96,7 @@ class Source:
         """
         try:
             test = load_dataset(load_recipe(self.run.path / "recipe.yaml"))[0].test
+            test = test.take(np.arange(min(len(test), 4 * most)))  # a fourth is enough where long ones are left out
             texts, pairs, what = test.texts, test.pairs, "test rows"
         except ZooError:  # changed or removed since, or not in this cache
             texts, pairs, what = [], None, ""
