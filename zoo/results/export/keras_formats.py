@@ -126,6 +126,11 @@ def _preprocessor(source: Source, name: str) -> Any:
 
     vocabulary = json.loads(source.tokenizer.to_json())
     entries = source.tokenizer.rust.get_vocab(with_added_tokens=True)
+    mask = "<mask>" if name == "Roberta" else "[MASK]"
+    if mask not in entries:
+        raise RecipeError(
+            f"--to keras_hub: keras-hub wants {mask} in the vocabulary, and it is not there: use --to keras"
+        )
     kind = getattr(keras_hub.models, f"{name}Tokenizer")
     if vocabulary["model"]["type"] == "WordPiece" and name != "Roberta":
         normalizer = vocabulary.get("normalizer") or {}
