@@ -48,7 +48,9 @@ def _beside(source: Source, folder: Path) -> None:
 def write_keras(source: Source, folder: Path) -> list[str]:
     """Write model.keras: token ids in, logits out."""
     activate()
-    _filled(source).save(folder / FILE)
+    model = _filled(source)
+    with without_tensorflow():
+        model.save(folder / FILE)
     _beside(source, folder)
     return []
 
@@ -56,7 +58,8 @@ def write_keras(source: Source, folder: Path) -> list[str]:
 def check_keras(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
     import keras
 
-    model = keras.saving.load_model(folder / FILE)
+    with without_tensorflow():
+        model = keras.saving.load_model(folder / FILE)
     return program("keras", "keras-hub"), source.probabilities(activate().predictor(model), chosen)
 
 
@@ -74,8 +77,8 @@ def write_keras_hub(source: Source, folder: Path) -> list[str]:
             f"--to keras_hub: keras-hub's {CLASSES[config.family]}Backbone fixes the activation and the layer norms' "
             f"epsilon, and this model has {config.activation} and {config.layer_norm_epsilon:g}: use --to keras"
         )
-    task = _task(source, blueprint, known)
-    task.save_to_preset(str(folder))
+    with without_tensorflow():
+        _task(source, blueprint, known).save_to_preset(str(folder))
     (folder / "text_zoo.json").write_text(source.description_text(), encoding="utf-8")
     notes = cutting_notes(source, ["head"], "keras-hub's preprocessor")
     if not known:
@@ -159,7 +162,8 @@ def check_keras_hub(source: Source, folder: Path, chosen: Rows) -> tuple[str, np
     """keras-hub's name, and its probabilities for the run's own tokens."""
     import keras_hub
 
-    task = keras_hub.models.TextClassifier.from_preset(str(folder))
+    with without_tensorflow():
+        task = keras_hub.models.TextClassifier.from_preset(str(folder))
     return program("keras-hub"), source.probabilities(activate().predictor(task), chosen)
 
 
@@ -167,9 +171,9 @@ def tokens_that_differ(source: Source, folder: Path, chosen: Rows) -> list[str]:
     """A warning where keras-hub's own tokenizer makes other tokens of some texts than the run does."""
     import keras_hub
 
-    with nothing_drawn():
+    with without_tensorflow(), nothing_drawn():
         task = keras_hub.models.TextClassifier.from_preset(str(folder), load_weights=False)
-    found = task.preprocessor(chosen.texts if chosen.pairs is None else (chosen.texts, chosen.pairs))
+        found = task.preprocessor(chosen.texts if chosen.pairs is None else (chosen.texts, chosen.pairs))
     ids, mask = (np.asarray(found[name]).astype(int) for name in ("token_ids", "padding_mask"))
     table = chosen.table
     wrong = sum(
