@@ -64,9 +64,9 @@ def test_as_json_and_again(run: Path) -> None:
     assert os.listdir(run / "export") == ["onnx"]
 
 
-def test_for_transformers(shared: Path, tmp_path: Path) -> None:
+def test_other_programs(shared: Path, tmp_path: Path) -> None:
     """All families and heads; in one process, for transformers takes seconds to import."""
-    command = [sys.executable, "-m", "pytest", str(CHECKS / "checks_hugging_face.py"), "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", str(CHECKS / "checks_programs.py"), "-q", "-p", "no:cacheprovider"]
     command += ["-o", "python_files=checks_*.py", "--basetemp", str(tmp_path / "checks")]
     output = finish(subprocess.Popen(command, env=environment("torch", shared), **PIPES))
     summary = output.splitlines()[-1]

@@ -107,7 +107,14 @@ class Exported:
     warnings: tuple[str, ...]
 
 
-UNCHECKED = {"checked_by": None, "rows": 0, "rows_from": "", "difference": None, "agreement": None, "speeds": {}}
+UNCHECKED: Mapping[str, Any] = {
+    "checked_by": None,
+    "rows": 0,
+    "rows_from": "",
+    "difference": None,
+    "agreement": None,
+    "speeds": {},
+}
 """The part of `Exported` that a check fills in."""
 
 
@@ -137,7 +144,7 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        found: dict[str, Any] = UNCHECKED
+        found = UNCHECKED
         needed = kind.missing()
         if needed is None:
             rows = kind.rows(source)
@@ -154,7 +161,7 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
     )
 
 
-def compared(kind: Format, source: Source, folder: Path, rows: Rows, to: str) -> dict[str, Any]:
+def compared(kind: Format, source: Source, folder: Path, rows: Rows, to: str) -> Mapping[str, Any]:
     """The check's part of `Exported`; OutputError where the other program computes something else."""
     expected = source.expected(rows)
     program, found = kind.check(source, folder, rows)

@@ -36,6 +36,11 @@ def _filled(source: Source) -> Any:
     return model
 
 
+def _probabilities(source: Source, model: Any, chosen: Rows) -> np.ndarray:
+    """Of a Keras model, in batches of a single length: a backend that compiles does so once."""
+    return source.probabilities(activate().predictor(model), chosen, lengths=[int(chosen.table.lengths.max())])
+
+
 def _beside(source: Source, folder: Path) -> None:
     """The vocabulary, and what the classes are called and how texts are cut."""
     (folder / "tokenizer.json").write_text(source.tokenizer.to_json(), encoding="utf-8")
@@ -60,7 +65,7 @@ def check_keras(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.nda
 
     with without_tensorflow():
         model = keras.saving.load_model(folder / FILE)
-    return program("keras", "keras-hub"), source.probabilities(activate().predictor(model), chosen)
+    return program("keras", "keras-hub"), _probabilities(source, model, chosen)
 
 
 # --- keras-hub's preset -------------------------------------------------------------------------
@@ -164,7 +169,7 @@ def check_keras_hub(source: Source, folder: Path, chosen: Rows) -> tuple[str, np
 
     with without_tensorflow():
         task = keras_hub.models.TextClassifier.from_preset(str(folder))
-    return program("keras-hub"), source.probabilities(activate().predictor(task), chosen)
+    return program("keras-hub"), _probabilities(source, task, chosen)
 
 
 def tokens_that_differ(source: Source, folder: Path, chosen: Rows) -> list[str]:

@@ -37,7 +37,8 @@ SENTENCES = (
     "The battery lasts a day, the screen is bright, and the box came late.",
     "Nothing to add.",
 )
-"""What is classified where the rows of the run are not at hand."""
+SHORT = ("Not bad.", "Nothing to add.", "Too long.", "Well done!")
+"""What is classified where the rows of the run are not at hand; as pairs texts that leave room for each other."""
 FEW, MANY = 32, 500
 """Rows that a float32 format and an int8 one are checked with, at most."""
 MOST_TOKENS = 2**14
@@ -103,9 +104,9 @@ class Source:
         found = self._taken(texts, pairs, what, most, whole)
         if len(found):
             return found
-        paired = self._takes_pairs()
-        second = [*SENTENCES[1:], SENTENCES[0]] if paired else None
-        return self._taken(list(SENTENCES), second, "built-in sentences", most, False)
+        if self._takes_pairs():
+            return self._taken(list(SHORT), list(SHORT[::-1]), "built-in pairs", most, False)
+        return self._taken(list(SENTENCES), None, "built-in sentences", most, False)
 
     def _taken(self, texts: list[str], pairs: list[str] | None, what: str, most: int, whole: bool) -> Rows:
         table = self.tokenizer.encode(texts, pairs, self.card.tokens)
@@ -127,14 +128,18 @@ class Source:
         """The run's own probabilities, [rows, classes] float64."""
         return self.run.probabilities(rows.texts, rows.pairs, batch_size=BATCH)
 
-    def probabilities(self, predict: Callable[[Mapping[str, Any]], Any], rows: Rows) -> np.ndarray:
+    def probabilities(
+        self, predict: Callable[[Mapping[str, Any]], Any], rows: Rows, *, lengths: Sequence[int] | None = None
+    ) -> np.ndarray:
         """What another program makes of the same tokens, [rows, classes] float64.
 
         Args:
             predict: from token_ids, padding_mask (and segment_ids) to logits [batch, units].
             rows: the rows.
+            lengths: the lengths a batch may have; None chooses some.
         """
-        logits = inference.logits(predict, rows.table, names=self.input_names(), batch_size=min(BATCH, len(rows)))
+        size = min(BATCH, len(rows))
+        logits = inference.logits(predict, rows.table, names=self.input_names(), batch_size=size, lengths=lengths)
         return metrics.probabilities(logits, self.card.blueprint.head.type)
 
     def input_names(self) -> tuple[str, ...]:
