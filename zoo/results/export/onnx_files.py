@@ -46,8 +46,8 @@ def write_int8(source: Source, folder: Path) -> list[str]:
     """Write the model with the weights of its matrix products as int8, scaled by output channel.
 
     The other side of each product is rounded to 8 bits as it comes, with a scale by batch (onnxruntime's dynamic
-    quantization). On an x86 processor without VNNI two such products can overflow a sum of 16 bits, and onnxruntime cuts
-    it off there: what is checked on one machine is best checked again on the one that it is for.
+    quantization). On an x86 processor without VNNI two such products can overflow a sum of 16 bits, which onnxruntime
+    then cuts off: what is checked on one machine is best checked again on the one that it is for.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
