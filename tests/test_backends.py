@@ -67,7 +67,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "build", "precision"),
+    "model": ("model", "build", "precision", "export"),
     "training": ("training", "dropout", "packing", "runs", "serving"),
     "recipes": ("recipes",),
 }

@@ -75,7 +75,7 @@ def test_every_requirement_is_pinned() -> None:
 
 
 def test_every_extra_is_there() -> None:
-    extras = {"jax", "jax-cuda", "tensorflow", "torch", "serve", "tensorboard", "mlflow", "all", "dev"}
+    extras = {"jax", "jax-cuda", "tensorflow", "torch", "onnx", "serve", "tensorboard", "mlflow", "all", "dev"}
     assert extras <= set(PROJECT["optional-dependencies"])
 
 

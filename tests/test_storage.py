@@ -1,4 +1,4 @@
-"""A file is there whole or not at all."""
+"""A file or a folder is there whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data.storage import write_atomically
+from zoo.data.storage import _umask, write_atomically, write_folder
+from zoo.errors import OutputError
 
 
 def test_written_whole_into_a_new_folder(tmp_path: Path) -> None:
@@ -62,3 +63,39 @@ def test_others_may_read_it_as_far_as_the_umask_says(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_is_seen_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b"
+    with write_folder(path) as folder:
+        (folder / "file").write_bytes(b"one")
+        assert not path.exists()
+    assert (path / "file").read_bytes() == b"one"
+    assert os.listdir(path.parent) == ["b"]
+    assert path.stat().st_mode & 0o777 == 0o777 & ~_umask()
+
+
+def test_a_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+    path.mkdir()
+    with write_folder(path) as folder:
+        (folder / "file").write_bytes(b"one")
+    with pytest.raises(OutputError, match=r"folder is not empty \(it holds file\): choose another --out"):
+        write_folder(path).__enter__()
+    with pytest.raises(OutputError, match="file is a file, expected a folder"):
+        write_folder(path / "file").__enter__()
+    assert (path / "file").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_no_folder_is_left_after_an_error(tmp_path: Path, error: type[BaseException]) -> None:
+    (tmp_path / "mine").mkdir()
+
+    def write() -> None:
+        with write_folder(tmp_path / "mine" / "a" / "b") as folder:
+            (folder / "half").write_bytes(b"half")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert os.listdir(tmp_path / "mine") == []

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zoo.errors import EnvironmentFault
+
 Inputs = Mapping[str, Any]
 """token_ids, padding_mask (and segment_ids), each [batch, length] int32."""
 
@@ -90,6 +92,18 @@ class Backend:
         """A function that changes the variables in place by the backend's own kernels; None where the step is compiled
         as a whole."""
         return None
+
+    def save_graph(self, model: Any, folder: Path) -> None:
+        """Write TensorFlow's SavedModel of a model, which runs without Keras; raises EnvironmentFault elsewhere."""
+        raise EnvironmentFault(
+            f"a SavedModel is TensorFlow's, and the backend is {self.name}: run again with KERAS_BACKEND=tensorflow"
+        )
+
+    def load_graph(self, folder: Path) -> Callable[[Inputs], Any]:
+        """What `save_graph` wrote, as a function from inputs to logits [batch, units]; raises as it does."""
+        raise EnvironmentFault(
+            f"a SavedModel is TensorFlow's, and the backend is {self.name}: run again with KERAS_BACKEND=tensorflow"
+        )
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         text = f"{type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -40,6 +41,26 @@ class TensorFlow(Backend):
             return model(inputs, training=False)
 
         return lambda inputs: forward(dict(inputs))
+
+    def save_graph(self, model: Any, folder: Path) -> None:
+        names = [tensor.name for tensor in model.inputs]
+
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32, name=name) for name in names])
+        def serve(*arrays: Any) -> dict[str, Any]:
+            return {"logits": model(dict(zip(names, arrays, strict=True)), training=False)}
+
+        kept = tf.Module()
+        kept.weights = [variable.value for variable in model.variables]
+        tf.saved_model.save(kept, str(folder), signatures={"serving_default": serve})
+
+    def load_graph(self, folder: Path) -> Callable[[Inputs], Any]:
+        loaded = tf.saved_model.load(str(folder))
+        signature = loaded.signatures["serving_default"]
+
+        def serve(inputs: Inputs, _: Any = loaded) -> Any:  # its variables go when it goes
+            return signature(**{name: tf.constant(value) for name, value in inputs.items()})["logits"]
+
+        return serve
 
     def kernels(self) -> Any:
         from zoo.backend.transformer_tensorflow import TensorFlowKernels

@@ -1,7 +1,8 @@
-"""Writing a file whole or not at all.
+"""Writing a file, or a folder, whole or not at all.
 
-In come a path and what to write; out comes the file, seen by others only when it is complete and on
-the disk. Refused, by `storage_errors`: a full disk, a place that cannot be written (OutputError).
+In come a path and what to write; out comes the file or the folder, seen by others only when it is complete.
+Refused, as OutputError: a folder that holds something; and by `storage_errors` a full disk, a place that cannot be
+written.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,33 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def write_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` that takes its place at the end; nothing stays after an error.
+
+    Raises:
+        OutputError: `path` is a file, or a folder that holds something.
+    """
+    if path.is_dir() and (held := sorted(entry.name for entry in path.iterdir())):
+        listed = ", ".join(held[:5]) + (", ..." if len(held) > 5 else "")
+        raise OutputError(f"{path} is not empty (it holds {listed}): choose another --out, or remove it")
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file, expected a folder: choose another --out")
+    made = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        os.replace(temporary, path)  # it may take the place of an empty folder
+    except BaseException:
+        shutil.rmtree(temporary)
+        with contextlib.suppress(OSError):  # the first that holds something else stays, and those above it
+            for parent in made:
+                parent.rmdir()
         raise
 
 

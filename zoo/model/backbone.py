@@ -113,7 +113,7 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
     }
     if config.num_segments is not None:
         arguments["num_segments"] = config.num_segments
-    with _nothing_drawn():
+    with nothing_drawn():
         backbone = classes[config.family](**arguments)
     activation = {
         "gelu": keras.activations.gelu,
@@ -146,7 +146,7 @@ def assemble(config: BackboneConfig, *, dtype: str) -> Any:
 
 
 @contextlib.contextmanager
-def _nothing_drawn() -> Iterator[None]:
+def nothing_drawn() -> Iterator[None]:
     """Let Keras fill with zeros what it would draw.
 
     All weights are taken from a checkpoint or drawn by `zoo.model.weights` afterwards; keras-hub draws them first,

@@ -27,6 +27,26 @@ HUGGING_FACE_EPSILON = 1e-12
 """Of the layer norms where a Hugging Face config says none; DistilBERT's config never does."""
 
 
+# What a Hugging Face config calls a value, in BERT's words (RoBERTa has the same) and DistilBERT's.
+_KEYS = {
+    "vocabulary_size": ("vocab_size", "vocab_size"),
+    "num_layers": ("num_hidden_layers", "n_layers"),
+    "num_heads": ("num_attention_heads", "n_heads"),
+    "hidden_dim": ("hidden_size", "dim"),
+    "intermediate_dim": ("intermediate_size", "hidden_dim"),
+    "max_positions": ("max_position_embeddings", "max_position_embeddings"),
+    "activation": ("hidden_act", "activation"),
+    "dropout": ("hidden_dropout_prob", "dropout"),
+    "attention_dropout": ("attention_probs_dropout_prob", "attention_dropout"),
+    "head_dropout": ("classifier_dropout", "seq_classif_dropout"),
+}
+
+
+def hugging_face_keys(model_type: str) -> dict[str, str]:
+    """The keys of a Hugging Face config by our names for the values: fields of BackboneConfig, and head_dropout."""
+    return {ours: theirs[model_type == "distilbert"] for ours, theirs in _KEYS.items()}
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointHead:
     """What a Hugging Face config says of the classification head beside it.
@@ -124,25 +144,25 @@ def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneCon
     found = raw.get("model_type", "unnamed")
     _fits(found, checkpoint)
     _refuse_other_computations(raw, found, checkpoint.name)
-    distil = found == "distilbert"
+    key = hugging_face_keys(found)
     own = DEFAULTS[checkpoint.family]
-    positions = raw["max_position_embeddings"]
+    positions = raw[key["max_positions"]]
     return BackboneConfig(
         family=checkpoint.family,
-        vocabulary_size=raw["vocab_size"],
-        num_layers=raw["n_layers" if distil else "num_hidden_layers"],
-        num_heads=raw["n_heads" if distil else "num_attention_heads"],
-        hidden_dim=raw["dim" if distil else "hidden_size"],
-        intermediate_dim=raw["hidden_dim" if distil else "intermediate_size"],
+        vocabulary_size=raw[key["vocabulary_size"]],
+        num_layers=raw[key["num_layers"]],
+        num_heads=raw[key["num_heads"]],
+        hidden_dim=raw[key["hidden_dim"]],
+        intermediate_dim=raw[key["intermediate_dim"]],
         # RoBERTa's first two positions belong to padding.
         max_positions=positions - 2 if found == "roberta" else positions,
         num_segments=raw.get("type_vocab_size", 2) if checkpoint.family == "bert" else None,
-        activation=activation_named(raw.get("activation" if distil else "hidden_act", "gelu")),
-        layer_norm_epsilon=HUGGING_FACE_EPSILON if distil else raw.get("layer_norm_eps", HUGGING_FACE_EPSILON),
-        dropout=raw.get("dropout" if distil else "hidden_dropout_prob", own["dropout"]),
-        attention_dropout=raw.get(
-            "attention_dropout" if distil else "attention_probs_dropout_prob", own["attention_dropout"]
-        ),
+        activation=activation_named(raw.get(key["activation"], "gelu")),
+        layer_norm_epsilon=HUGGING_FACE_EPSILON
+        if found == "distilbert"
+        else raw.get("layer_norm_eps", HUGGING_FACE_EPSILON),
+        dropout=raw.get(key["dropout"], own["dropout"]),
+        attention_dropout=raw.get(key["attention_dropout"], own["attention_dropout"]),
     )
 
 
@@ -168,10 +188,11 @@ def _refuse_other_computations(raw: Mapping[str, Any], found: str, name: str) ->
 
 def _head_dropout(raw: Mapping[str, Any]) -> float:
     """The rate that transformers' own classification model of this config has before its last layer."""
+    key = hugging_face_keys(raw["model_type"])
+    rate = raw.get(key["head_dropout"])
     if raw["model_type"] == "distilbert":
-        return float(raw.get("seq_classif_dropout", 0.2))
-    rate = raw.get("classifier_dropout")
-    return float(raw.get("hidden_dropout_prob", HEAD_DROPOUT) if rate is None else rate)
+        return 0.2 if rate is None else float(rate)
+    return float(raw.get(key["dropout"], HEAD_DROPOUT) if rate is None else rate)
 
 
 def _head(raw: Mapping[str, Any], checkpoint: Checkpoint) -> CheckpointHead:

@@ -185,27 +185,39 @@ _LAYER = {
     "feedforward_layer_norm": ("output.LayerNorm", "output_layer_norm"),
 }
 _TOP = {
-    "embeddings_layer_norm": ("embeddings.LayerNorm",),
-    "pooled_dense": ("pooler.dense",),
-    "head_dense": ("pre_classifier", "classifier.dense"),
-    "logits": ("classifier", "classifier.out_proj"),
+    "embeddings_layer_norm": dict.fromkeys(("bert", "distilbert", "roberta"), "embeddings.LayerNorm"),
+    "pooled_dense": {"bert": "pooler.dense"},
+    "head_dense": {"distilbert": "pre_classifier", "roberta": "classifier.dense"},
+    "logits": {"bert": "classifier", "distilbert": "classifier", "roberta": "classifier.out_proj"},
 }
-LAST_LAYER = [f"{name}.{part}" for name in _TOP["logits"] for part in ("weight", "bias")]
+LAST_LAYER = [f"{name}.{part}" for name in sorted(set(_TOP["logits"].values())) for part in ("weight", "bias")]
 """Tensors of a classification head with a row for each class."""
-_PART = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
+HUGGING_FACE_PARTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
+"""What Hugging Face calls a variable of a layer, by Keras's name for it."""
+WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
+"""Hugging Face's tables of embeddings."""
+
+
+def hugging_face_modules(layer: str) -> dict[str, str]:
+    """What a Keras layer, of those with weights but the embeddings, is called in each family that has it.
+
+    Args:
+        layer: its path, as transformer_layer_3/self_attention_layer/query.
+    """
+    if not layer.startswith("transformer_layer_"):
+        return _TOP[layer]
+    number, _, inner = layer.removeprefix("transformer_layer_").partition("/")
+    bert, distilbert = _LAYER[inner]
+    named = f"encoder.layer.{number}.{bert}"
+    return {"bert": named, "distilbert": f"transformer.layer.{number}.{distilbert}", "roberta": named}
 
 
 def _hugging_face_value(variable: Any, config: BackboneConfig, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
     layer, _, part = variable.path.rpartition("/")
     if layer.endswith("_embedding"):
         return _embedding(layer.rpartition("/")[2], config, tensors)
-    if layer.startswith("transformer_layer_"):
-        number, _, inner = layer.removeprefix("transformer_layer_").partition("/")
-        bert, distilbert = _LAYER[inner]
-        names = [f"encoder.layer.{number}.{bert}", f"transformer.layer.{number}.{distilbert}"]
-    else:
-        names = list(_TOP[layer])
-    value = next((tensors[f"{name}.{_PART[part]}"] for name in names if f"{name}.{_PART[part]}" in tensors), None)
+    names = [f"{module}.{HUGGING_FACE_PARTS[part]}" for module in hugging_face_modules(layer).values()]
+    value = next((tensors[name] for name in names if name in tensors), None)
     if value is None or part in ("gamma", "beta"):
         return value
     # Kernels of attention are [hidden, heads, head_dim] and [heads, head_dim, hidden] in Keras.
@@ -215,15 +227,15 @@ def _hugging_face_value(variable: Any, config: BackboneConfig, tensors: dict[str
 
 def _embedding(layer: str, config: BackboneConfig, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
     if layer == "segment_embedding":
-        return tensors.get("embeddings.token_type_embeddings.weight")
+        return tensors.get(TYPES)
     if layer == "token_embedding":
-        return tensors.get("embeddings.word_embeddings.weight")
-    positions = tensors.get("embeddings.position_embeddings.weight")
+        return tensors.get(WORDS)
+    positions = tensors.get(POSITIONS)
     if positions is None:
         return None
     if config.family == "roberta":
         positions = positions[2:]  # fairseq counts positions from its padding id 1, plus one
-    types = tensors.get("embeddings.token_type_embeddings.weight")
+    types = tensors.get(TYPES)
     return positions + types[0] if types is not None and config.num_segments is None else positions
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from zoo.model import inference
 from zoo.model.saved import ModelCard, load_card, load_model
 from zoo.results import metrics
 from zoo.results.run_folder import RunFolder, open_run
+
+if TYPE_CHECKING:
+    from zoo.results.export import Exported
 
 Precision = Literal["float32", "bfloat16"]
 """Number type of matrix products."""
@@ -138,6 +141,12 @@ class Run:
             Prediction(label=names[label], probabilities=dict(zip(names, map(float, row), strict=True)))
             for label, row in zip(chosen, probabilities, strict=True)
         ]
+
+    def export(self, to: str, out: str | Path | None = None) -> Exported:
+        """Write the model in another program's format and check it there; see `zoo.results.export.export`."""
+        from zoo.results.export import export  # most who have a run never do
+
+        return export(self, to, out)
 
 
 def load_run(path: str | Path, *, precision: Precision = "float32") -> Run:

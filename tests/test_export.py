@@ -1,0 +1,103 @@
+"""`python -m zoo.export`, as a user calls it; what transformers computes; the figures of a real model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_backends import CHECKS, PIPES, ROOT, environment, finish, shared
+
+import recipes
+import zoo
+
+__all__ = ["shared"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run: a nano BERT on shipped reviews."""
+    folder = tmp_path_factory.mktemp("run") / "first"
+    called("zoo.run", "quickstart", "--profile", "smoke", "--out", folder)
+    return folder
+
+
+def called(module: str, *arguments: object, code: int = 0, **changes: str) -> tuple[str, str]:
+    """stdout and stderr of `python -m MODULE`, which has to end in `code`."""
+    given = {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **changes}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | given,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_for_transformers_in_a_process_of_its_own(run: Path, tmp_path: Path) -> None:
+    told, err = called("zoo.export", run, "--to", "hf", "--out", tmp_path / "hf")
+    assert err == ""
+    assert "checked by transformers" in told
+    assert " on 32 test rows: the largest difference of a probability is " in told
+    assert told.endswith(f"{tmp_path / 'hf'}\n")
+    assert sorted(os.listdir(tmp_path)) == ["hf"]
+
+
+def test_as_json_and_again(run: Path) -> None:
+    told, err = called("zoo.export", run, "--to", "onnx", "--format", "json", KERAS_BACKEND="jax")
+    found = json.loads(told)
+    assert err == ""
+    assert found["path"] == str(run / "export" / "onnx")
+    assert found["difference"] < 1e-4
+    assert found["checked_by"].startswith("onnxruntime ")
+    told, err = called("zoo.export", run, "--to", "onnx", code=6)
+    assert (told, "Traceback" in err) == ("", False)
+    assert "export/onnx is not empty (it holds config.json, model.onnx, tokenizer.json, tokenizer_config.json)" in err
+    _, err = called("zoo.export", run, "--to", "tf_saved_model", code=4)
+    assert "the backend is torch: run again with KERAS_BACKEND=tensorflow" in err
+    assert os.listdir(run / "export") == ["onnx"]
+
+
+def test_other_programs(shared: Path, tmp_path: Path) -> None:
+    """All families and heads; in one process, for transformers takes seconds to import."""
+    command = [sys.executable, "-m", "pytest", str(CHECKS / "checks_programs.py"), "-q", "-p", "no:cacheprovider"]
+    command += ["-o", "python_files=checks_*.py", "--basetemp", str(tmp_path / "checks")]
+    output = finish(subprocess.Popen(command, env=environment("torch", shared), **PIPES))
+    summary = output.splitlines()[-1]
+    assert " passed" in summary
+    assert "skipped" not in summary
+
+
+@pytest.mark.slow
+def test_the_real_minilm(real_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained for a moment on real reviews; 500 others are classified by each program."""
+    monkeypatch.setenv("ZOO_CACHE", str(real_cache))
+    changes = {"data.limit": {"train": 2000, "test": 500}, "training.epochs": 1}
+    (tmp_path / "recipe.yaml").write_text(zoo_recipe(changes), encoding="utf-8")
+    folder = tmp_path / "run"
+    called("zoo.run", tmp_path / "recipe.yaml", "--out", folder, OMP_NUM_THREADS="2")
+    found = {}
+    for to in ("hf", "onnx", "onnx_int8", "keras", "keras_hub"):
+        told, _ = called("zoo.export", folder, "--to", to, "--format", "json", OMP_NUM_THREADS="2")
+        found[to] = json.loads(told)
+        print(to, {key: found[to][key] for key in ("rows", "difference", "agreement", "speeds", "warnings")})
+    for to, done in found.items():
+        assert done["rows_from"] == "test rows"
+        assert done["rows"] == (500 if to == "onnx_int8" else 32)
+        assert done["difference"] < (0.2 if to == "onnx_int8" else 1e-4)
+    assert found["onnx_int8"]["agreement"] >= 0.98
+    assert found["onnx_int8"]["speeds"]["int8"] > 0
+    assert zoo.load_run(folder).metrics["test"]["accuracy"] > 0.7
+
+
+def zoo_recipe(changes: dict[str, object]) -> str:
+    """The text of the quickstart with some keys changed."""
+    from zoo.recipe import dump_recipe
+
+    return dump_recipe(recipes.load("quickstart", overrides=changes))
