@@ -39,6 +39,7 @@ VERBS = {
     "fetch": "bring the data and weights of a recipe into the cache",
     "predict": "classify texts with a finished run",
     "evaluate": "metrics of a finished run on other data",
+    "explain": "why a finished run gives a text its class: words, attention, pictures",
     "report": "render the report of a run again",
 }
 """Name of a verb, which is its module, and what it does."""

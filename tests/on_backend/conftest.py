@@ -25,15 +25,14 @@ def backend() -> Backend:
 
 
 @pytest.fixture(scope="session")
-def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def references(tmp_path_factory: pytest.TempPathFactory, real_cache: Path) -> Path:
     """The folder of references.py: $ZOO_TEST_REFERENCES, else made anew."""
     if given := os.environ.get("ZOO_TEST_REFERENCES"):
         return Path(given)
     folder = tmp_path_factory.mktemp("references")
     script = Path(__file__).with_name("references.py")
-    subprocess.run(
-        [sys.executable, str(script), str(folder)], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    given = os.environ | {"PYTHONPATH": str(ROOT), "ZOO_CACHE": str(real_cache)}
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, cwd=ROOT, env=given)
     return folder
 
 

@@ -77,6 +77,21 @@ class TokenTable:
         return int((self.full > self.lengths).sum())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One token of a row.
+
+    `of` is the text that it is a part of, and `start` and `end` are characters (code points) of that text; all three
+    are None for a token that frames the row.
+    """
+
+    id: int
+    segment: int
+    of: Literal["text", "pair"] | None
+    start: int | None
+    end: int | None
+
+
 class Tokenizer:
     """A vocabulary with its normaliser: `pieces` of one text, and a `TokenTable` of many."""
 
@@ -101,6 +116,12 @@ class Tokenizer:
     @property
     def unknown(self) -> int | None:
         return self.rust.token_to_id("[UNK]")
+
+    @property
+    def blank(self) -> int:
+        """The id that stands in for a word that is to be left open: the mask token, else the unknown one."""
+        ids = map(self.rust.token_to_id, ("[MASK]", "<mask>", "[UNK]", "<unk>"))
+        return next(number for number in ids if number is not None)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary entries of these ids."""
@@ -147,6 +168,31 @@ class Tokenizer:
             second[index] = 2 + len(a) if pairs is not None else 2 + len(a) + len(b)
         tokens = np.frombuffer(flat, np.int32) if flat else np.zeros(0, np.int32)
         return TokenTable(ids=tokens, offsets=offsets, second=second, full=full, pad=self.specials.pad)
+
+    def row(self, text: str, pair: str | None, config: Tokens) -> list[Piece]:
+        """The tokens of one row, each with its place in its text; raises as `encode`."""
+        table = self.encode([text], None if pair is None else [pair], config)
+        spans = [self.rust.encode(part, add_special_tokens=False).offsets for part in (text, pair or "")]
+        middle = self.specials.between if pair is not None else ()
+        strategy = config.pair_truncation if pair is not None else "longest_first"
+        kept = _budgets(len(spans[0]), len(spans[1]), config.max_length - 2 - len(middle), strategy)
+        assert kept is not None  # encode would have refused it
+        places: list[tuple[Literal["text", "pair"], tuple[int, int]] | None] = [None]
+        places += [("text", spans[0][i]) for i in _cut(list(range(len(spans[0]))), kept[0], config)]
+        places += [None] * len(middle)
+        places += [("pair", spans[1][i]) for i in _cut(list(range(len(spans[1]))), kept[1], config)]
+        places.append(None)
+        second = int(table.second[0])
+        return [
+            Piece(
+                id=int(number),
+                segment=int(position >= second),
+                of=place[0] if place else None,
+                start=place[1][0] if place else None,
+                end=place[1][1] if place else None,
+            )
+            for position, (number, place) in enumerate(zip(table.ids, places, strict=True))
+        ]
 
     def _raw(
         self, texts: Sequence[str], pairs: Sequence[str] | None, progress: Callable[[int], None] | None

@@ -6,23 +6,20 @@ names are shown as they are: a `$` in one never starts a formula. Refused: nothi
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import seaborn
-from cycler import cycler
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
+from zoo.results.drawing import draw, legend, short
+
 __all__ = ["confusion_matrix", "curves", "histogram", "label_distribution", "token_lengths"]
 
-LONGEST_NAME = 22
 MOST_NUMBERED_CLASSES = 16
 # Validation figures that are shares of 1 and so fit on one axis.
 SHARES = {"accuracy": "validation accuracy", "f1": "validation F1", "roc_auc": "validation area under ROC"}
@@ -50,7 +47,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     panels = [(title, lines) for title, lines in panels if lines]
     if not panels:
         raise ValueError("the history holds no figure to draw")
-    return _draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))
+    return draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))
 
 
 def confusion_matrix(counts: ArrayLike, label_names: Sequence[str]) -> bytes:
@@ -61,7 +58,7 @@ def confusion_matrix(counts: ArrayLike, label_names: Sequence[str]) -> bytes:
         raise ValueError("the confusion matrix holds no row")
     totals = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
-    names = [_short(name) for name in label_names]
+    names = [short(name) for name in label_names]
     many = classes > 5
     slanted = many or max(map(len, names)) > 10
     text = [
@@ -91,7 +88,7 @@ def confusion_matrix(counts: ArrayLike, label_names: Sequence[str]) -> bytes:
         axes.set_yticks(axes.get_yticks(), names, rotation=0)
 
     side = 3.2 + 0.62 * max(classes, 3)
-    return _draw((side + 1.4, side), paint)
+    return draw((side + 1.4, side), paint)
 
 
 def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> bytes:
@@ -107,15 +104,15 @@ def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequenc
             places = np.arange(len(label_names)) + (number - (len(splits) - 1) / 2) * height
             bars = axes.barh(places, values / values.sum(), height, label=f"{split} ({values.sum():,} rows)")
             axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=8)
-        axes.set_yticks(range(len(label_names)), [_short(name) for name in label_names])
+        axes.set_yticks(range(len(label_names)), [short(name) for name in label_names])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12, y=0.02)
         axes.set_xlabel("share of the split (rows at the bar's end)")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        _legend(axes)
+        legend(axes)
 
-    return _draw((9.0, 1.4 + 0.24 * len(label_names) * (len(splits) + 0.7)), paint)
+    return draw((9.0, 1.4 + 0.24 * len(label_names) * (len(splits) + 0.7)), paint)
 
 
 def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> bytes:
@@ -134,9 +131,9 @@ def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> bytes
         axes.set(xlabel="tokens in a text (the last bar holds the longest 0.5%)", ylabel="texts", ylim=(0, None))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlim(0, max(edges[-1], max_length * 1.05))
-        _legend(axes)
+        legend(axes)
 
-    return _draw((9.0, 3.2), paint)
+    return draw((9.0, 3.2), paint)
 
 
 def histogram(lengths: ArrayLike, bins: int = 50) -> dict[str, list[float]]:
@@ -162,7 +159,7 @@ def _panels(figure: Figure, panels: Sequence[tuple[str, Mapping[str, Any]]], end
             axes.plot(x, y, label=name, linewidth=1.0 if many else 1.6, marker=None if many else "o", markersize=4)
         axes.set_title(title, loc="left", fontsize=11)
         if len(lines) > 1:
-            _legend(axes)
+            legend(axes)
     grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     grid[-1].set_xlabel("optimizer step (dotted: end of an epoch)" if ends else "optimizer step")
 
@@ -178,28 +175,3 @@ def _series(rows: Sequence[Mapping[str, Any]], *keys: str) -> tuple[list[int], l
             x.append(row["step"])
             y.append(float(value))
     return x, y
-
-
-def _legend(axes: Any) -> None:
-    # Beside the picture: inside, it would hide some line sooner or later.
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
-
-
-def _short(name: str) -> str:
-    line = " ".join(name.split())
-    return line if len(line) <= LONGEST_NAME else line[: LONGEST_NAME - 1] + "…"
-
-
-def _draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
-    style = seaborn.axes_style("whitegrid") | {
-        "text.parse_math": False,
-        "axes.prop_cycle": cycler(color=seaborn.color_palette("colorblind")),
-    }
-    buffer = io.BytesIO()
-    with mpl.rc_context(style), warnings.catch_warnings():
-        # A script that the fonts of this machine lack is shown as boxes; that is no reason to have no picture.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=size, layout="constrained")
-        paint(figure)
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=0.1)
-    return buffer.getvalue()
