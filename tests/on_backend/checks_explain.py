@@ -45,7 +45,12 @@ class Case:
         blueprint = blueprint_of(found, head or ClassifierHead(init="checkpoint"), classes)
         self.model = build_model(blueprint, checkpoint=found, seed=0, precision="float32")
         names = ("zero", "one", "two")[:classes]
-        card = ModelCard(blueprint=blueprint, tokens=Tokens(max_length=64), label_names=names, threshold=None)
+        card = ModelCard(
+            blueprint=blueprint,
+            tokens=Tokens(max_length=64 if name == "minilm" else 32),
+            label_names=names,
+            threshold=None,
+        )
         opened = Opened(self.model, blueprint.backbone)
         self.run: Any = SimpleNamespace(card=card, tokenizer=load_tokenizer(folder), opened=opened)
         self.text, target = EXPLAINED["minilm" if name == "minilm" else "nano"]
@@ -107,7 +112,7 @@ def test_the_comparisons_can_fail(references: Path, family: str) -> None:
     assert np.abs(found - case.reference["attention"])[1].max() > 10 * TOLERANCE
     table = case.variable("token_embedding/embeddings")
     moved = weights.to_numpy(table).copy()
-    moved[case.subject.ids[2]] += 0.2
+    moved[case.subject.ids[2], 5] += 0.3  # not all of it alike: the norm that follows would take that away
     table.assign(moved)
     scores = case.reference["scores"]
     wrong = integrated_gradients(case.subject, steps=128).tokens
@@ -187,7 +192,7 @@ def test_a_pair_and_a_text_that_is_cut(references: Path) -> None:
     assert found.completeness is not None
     assert found.completeness.holds
     long = Subject(case.run, "film " * 100, None, None)
-    assert len(long) == 64
+    assert len(long) == 32
     assert len(long.spans) < 100
     with pytest.raises(RecipeError, match=r"did you mean one\?"):
         Subject(case.run, "a", None, "onee")
@@ -196,30 +201,35 @@ def test_a_pair_and_a_text_that_is_cut(references: Path) -> None:
 HOSTILE = "A <script>alert(1)</script> [red]film[/red] for $\\frac{ \x1b[31m and touching."
 
 
-class TestARun:
-    @pytest.fixture(scope="class")
-    def run(self, tmp_path_factory: pytest.TempPathFactory) -> Run:
-        recipe = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 1})
-        return zoo.train(recipe, out=tmp_path_factory.mktemp("explained") / "run")
+@pytest.fixture(scope="module")
+def run(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 1})
+    return zoo.train(recipe, out=tmp_path_factory.mktemp("explained") / "run")
 
-    def test_the_verb(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-        assert zoo.explain.main([str(run.path), "--text", HOSTILE, "--format", "json"]) == 0
-        (shown,) = json.loads(capsys.readouterr().out)
-        folder = run.path / "explain" / "1"
-        assert shown["folder"] == str(folder)
-        assert shown["probabilities"] == pytest.approx(run.predict([HOSTILE])[0].probabilities, abs=1e-6)
-        assert shown["label"] == run.predict([HOSTILE])[0].label
-        assert "<script" not in (folder / "explain.html").read_text(encoding="utf-8")
-        assert len(list(folder.glob("*.png"))) == 6
-        ids = [row["id"] for row in run.folder.predictions[:2]]
-        out = run.path.parent / "out"
-        assert zoo.explain.main([str(run.path), "--row", ids[0], "--row", ids[1], "--out", str(out)]) == 0
-        assert sorted(path.name for path in out.iterdir()) == sorted(key.replace("/", "-") for key in ids)
-        told = capsys.readouterr().out
-        assert ids[1] in told
-        assert "explain.html" in told
 
-    def test_bfloat16_is_explained_in_float32(self, run: Run) -> None:
-        quick = zoo.load_run(run.path, precision="bfloat16")
-        found = quick.explain("a touching film").attention
-        np.testing.assert_array_equal(found, run.explain("a touching film").attention)
+def test_the_verb(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.explain.main([str(run.path), "--text", HOSTILE, "--format", "json"]) == 0
+    (shown,) = json.loads(capsys.readouterr().out)
+    folder = run.path / "explain" / "1"
+    assert shown["folder"] == str(folder)
+    assert shown["probabilities"] == pytest.approx(run.predict([HOSTILE])[0].probabilities, abs=1e-6)
+    assert shown["label"] == run.predict([HOSTILE])[0].label
+    assert "<script" not in (folder / "explain.html").read_text(encoding="utf-8")
+    assert len(list(folder.glob("*.png"))) == 6
+
+
+def test_the_verb_on_rows(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run.folder.predictions[:2]
+    out = run.path.parent / "out"
+    options = [part for row in rows for part in ("--row", row["id"])]
+    assert zoo.explain.main([str(run.path), *options, "--out", str(out), "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert sorted(path.name for path in out.iterdir()) == sorted(row["id"].replace("/", "-") for row in rows)
+    for row, found in zip(rows, shown, strict=True):
+        assert [*found["probabilities"].values()] == pytest.approx(row["probabilities"], abs=1e-6)
+        assert found["predicted"] == row["prediction"]
+
+
+def test_bfloat16_is_explained_in_float32(run: Run) -> None:
+    quick = zoo.load_run(run.path, precision="bfloat16")
+    np.testing.assert_array_equal(quick.explain("a touching film").attention, run.explain("a touching film").attention)
