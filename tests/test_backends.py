@@ -68,8 +68,8 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "build", "explain"),
-    "training": ("training", "dropout", "packing", "runs"),
+    "model": ("model", "build"),
+    "training": ("training", "dropout", "packing", "runs", "explain"),
     "recipes": ("recipes",),
 }
 """What one process checks: each costs an import of Keras."""

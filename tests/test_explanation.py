@@ -12,19 +12,22 @@ from rich.console import Console
 
 import zoo.explain
 from zoo.data.catalog import vocabulary_folder
+from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.tokens import load_tokenizer
 from zoo.data.words import words
 from zoo.errors import OutputError, RecipeError
 from zoo.model.backbone import DEFAULTS, BackboneConfig
 from zoo.model.builder import Blueprint
 from zoo.model.saved import _CARD, ModelCard
+from zoo.recipe import load_recipe
 from zoo.recipe.types import ClassifierHead, Tokens
 from zoo.results import explanation_page, explanation_plots, explanation_screen
 from zoo.results.attribution import Attribution, Completeness, Word
 from zoo.results.colouring import pieces, printable
 from zoo.results.deletion import Curve, Deletion
 from zoo.results.explanation import Explanation
-from zoo.results.run_folder import create_run
+from zoo.results.run import Run
+from zoo.results.run_folder import RunFolder, create_run
 
 HOSTILE = "Good [red]film[/red] <script>alert('x')</script> for $5 & $\\frac{ \x1b[31m日本 end."
 
@@ -65,6 +68,16 @@ def explanation(text: str = HOSTILE, *, layers: int = 2, heads: int = 3, gap: fl
         ),
         names=names,
     )
+
+
+PICTURES = ("attention", "heads", "overview", "rollout", "importance", "deletion")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures that take no time."""
+    for name in PICTURES:
+        monkeypatch.setattr(explanation_plots, name, lambda *_: b"a picture")
 
 
 class Page(html.parser.HTMLParser):
@@ -137,10 +150,10 @@ def test_printable_keeps_every_place() -> None:
 # --- pictures -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("count", "layers", "heads"), [(2, 1, 1), (30, 6, 12), (150, 3, 4)])
+@pytest.mark.parametrize(("count", "layers", "heads"), [(2, 1, 1), (150, 6, 12)])
 def test_every_picture_is_drawn(count: int, layers: int, heads: int) -> None:
     found = explanation("$x^{ " * (count - 2) + HOSTILE, layers=layers, heads=heads)
-    for paint in ("attention", "heads", "overview", "rollout", "importance", "deletion"):
+    for paint in PICTURES:
         width, height = size(getattr(explanation_plots, paint)(found))
         assert 200 < width < 2000, paint
         assert 100 < height < 2000, paint
@@ -162,8 +175,7 @@ def test_a_head_that_is_not_there() -> None:
 def test_the_page_is_self_contained_and_shows_the_text(tmp_path: Path) -> None:
     assert explanation_page.write(tmp_path / "why", explanation(), run="runs/<i>") == ()
     files = {path.name for path in (tmp_path / "why").iterdir()}
-    pictures = {"attention.png", "heads.png", "overview.png", "rollout.png", "importance.png", "deletion.png"}
-    assert files == pictures | {"explain.html", "explanation.json"}
+    assert files == {*(f"{name}.png" for name in PICTURES), "explain.html", "explanation.json"}
     text = (tmp_path / "why" / "explain.html").read_text(encoding="utf-8")
     page = Page(text)
     assert "<script" not in text
@@ -176,6 +188,7 @@ def test_the_page_is_self_contained_and_shows_the_text(tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_json_has_every_word(tmp_path: Path) -> None:
     found = explanation()
     explanation_page.write(tmp_path, found, run="r")
@@ -185,6 +198,7 @@ def test_the_json_has_every_word(tmp_path: Path) -> None:
     assert read["completeness"]["holds"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_does_not_add_up_is_told(tmp_path: Path) -> None:
     (warning,) = explanation_page.write(tmp_path, explanation(gap=0.06), run="r")
     assert "6.0% apart, 32 steps" in warning
@@ -192,6 +206,7 @@ def test_what_does_not_add_up_is_told(tmp_path: Path) -> None:
     assert warning in Page((tmp_path / "explain.html").read_text(encoding="utf-8")).shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_picture_that_fails_costs_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def burst(*_: object) -> bytes:
         raise RuntimeError("no font <b>")
@@ -203,6 +218,7 @@ def test_a_picture_that_fails_costs_no_figure(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "explanation.json").is_file()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "why").write_text("mine")
     with pytest.raises(OutputError, match="expected folders only"):
@@ -224,6 +240,11 @@ def finished(tmp_path: Path) -> Path:
     """A run whose weights are missing: whatever is refused is refused before they are read."""
     with create_run(tmp_path / "run", "name: mine\n") as folder:
         folder.write_predictions(["test/0", "test/1"], [0, 1], [0, 1], np.eye(2), ["bad", "good"])
+    _write_card(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def _write_card(run: Path) -> None:
     tokenizer = load_tokenizer(vocabulary_folder("nano_uncased"))
     size = {"num_layers": 2, "num_heads": 3, "hidden_dim": 6, "intermediate_dim": 8, "max_positions": 32}
     config = BackboneConfig(family="bert", vocabulary_size=tokenizer.vocabulary_size, **size, **DEFAULTS["bert"])
@@ -233,10 +254,56 @@ def finished(tmp_path: Path) -> Path:
         label_names=("bad", "good"),
         threshold=None,
     )
-    (tmp_path / "run" / "model").mkdir()
-    (tmp_path / "run" / "model" / "model.json").write_bytes(_CARD.dump_json(card))
-    (tmp_path / "run" / "model" / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
-    return tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "model" / "model.json").write_bytes(_CARD.dump_json(card))
+    (run / "model" / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> tuple[Path, Dataset]:
+    """A finished run on rows that are still there, and these."""
+    rows = [f"a text number {number},{'good' if number % 2 else 'bad'}" for number in range(60)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    recipe = "name: mine\ndata: {files: {train: reviews.csv}}\nmodel: {backbone: {family: bert, preset: minilm}}\n"
+    (tmp_path / "mine.yaml").write_text(recipe, encoding="utf-8")
+    dataset, _ = load_dataset(load_recipe(tmp_path / "mine.yaml"))
+    folder = tmp_path / "run"
+    _write_card(folder)
+    (folder / "recipe.yaml").write_text(recipe.replace("reviews", str(tmp_path / "reviews")), encoding="utf-8")
+    opened = RunFolder(folder)
+    labels = dataset.test.labels
+    opened.write_predictions(dataset.test.ids, labels, labels, np.eye(2)[labels], dataset.label_names)
+    opened.update_run({"status": "done", "dataset": {"sha256": dataset.sha256}})
+    return folder, dataset
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_rows_are_explained_by_id(
+    tested: tuple[Path, Dataset], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, dataset = tested
+    monkeypatch.setattr(Run, "explain", lambda self, text, pair, *, label: explanation(text))
+    ids = dataset.test.ids
+    assert zoo.explain.main([str(folder), "--row", ids[1], "--row", ids[0], "--row", ids[1], "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [(row["text"], row["folder"]) for row in shown] == [
+        (dataset.test.texts[1], str(folder / "explain" / "1")),
+        (dataset.test.texts[0], str(folder / "explain" / "2")),
+    ]
+    out = folder.parent / "out"
+    assert zoo.explain.main([str(folder), "--row", ids[1], "--row", ids[0], "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == sorted(key.replace("/", "-") for key in ids[:2])
+    told = capsys.readouterr()
+    assert told.out.startswith(f"{ids[1]}\n")
+    assert str(out / ids[0].replace("/", "-") / "explain.html") in told.out
+
+
+def test_rows_of_changed_data_are_refused(tested: tuple[Path, Dataset], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, dataset = tested
+    table = folder.parent / "reviews.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("a text", "another text"), encoding="utf-8")
+    assert zoo.explain.main([str(folder), "--row", dataset.test.ids[0]]) == 3
+    assert "have changed since the run: give the text itself by --text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

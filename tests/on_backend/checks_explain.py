@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +11,7 @@ import pytest
 from nano import FAMILIES, TOLERANCE, blueprint_of, checkpoint
 from references import EXPLAINED
 
-import recipes
 import zoo
-import zoo.explain
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import RecipeError
 from zoo.model import inference, weights
@@ -62,9 +59,15 @@ class Case:
         return next(variable for variable in self.model.trainable_variables if variable.path.endswith(ending))
 
 
-@pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest, references: Path) -> Case:
-    return Case(references, request.param)
+@pytest.fixture(scope="module")
+def cases(references: Path) -> dict[str, Case]:
+    """By name; what is compiled for one is compiled once."""
+    return {name: Case(references, name) for name in CASES}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest, cases: dict[str, Case]) -> Case:
+    return cases[request.param]
 
 
 class TestAgainstOthers:
@@ -99,10 +102,9 @@ class TestAgainstOthers:
         assert [word.score for word in found] == pytest.approx([word.score for word in exact], abs=0.05 * largest)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_comparisons_can_fail(references: Path, family: str) -> None:
+def test_the_comparisons_can_fail(references: Path) -> None:
     """One weight of a query, and one of an embedding, a little moved."""
-    case = Case(references, family)
+    case = Case(references, "bert")
     kernel = case.variable("transformer_layer_1/self_attention_layer/query/kernel")
     moved = weights.to_numpy(kernel).copy()
     moved[3] += 0.05
@@ -116,21 +118,21 @@ def test_the_comparisons_can_fail(references: Path, family: str) -> None:
     table.assign(moved)
     scores = case.reference["scores"]
     wrong = integrated_gradients(case.subject, steps=128).tokens
-    assert np.abs(wrong - scores).max() > RELATIVE * np.abs(scores).max()  # type: ignore[operator]
+    assert wrong is not None
+    assert np.abs(wrong - scores).max() > RELATIVE * np.abs(scores).max()
 
 
-def test_too_few_steps_are_noticed(references: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one point the sum is off; where no more are allowed, that is told, and else more are taken."""
-    subject = Case(references, "bert").subject
-    doubled = integrated_gradients(subject, steps=1).completeness
-    assert doubled is not None
-    assert doubled.holds
-    assert doubled.steps > 1
-    monkeypatch.setattr("zoo.results.attribution.MOST_STEPS", 1)
-    capped = integrated_gradients(subject, steps=1).completeness
-    assert capped is not None
-    assert (capped.steps, capped.holds) == (1, False)
-    assert f"{capped.gap:.1%} apart, 1 steps" in capped.told()
+def test_steps_are_doubled_until_the_scores_add_up(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.results.attribution.MOST_STEPS", 128)
+    monkeypatch.setattr("zoo.results.attribution.TOLERANCE", 0.0)
+    done = integrated_gradients(cases["bert"].subject, steps=32).completeness
+    assert done is not None
+    assert (done.steps, done.holds) == (128, False)
+    assert f"{done.gap:.1%} apart, 128 steps); more than 0% apart even so" in done.told()
+    monkeypatch.setattr("zoo.results.attribution.TOLERANCE", 1.0)
+    done = integrated_gradients(cases["bert"].subject, steps=32).completeness
+    assert done is not None
+    assert (done.steps, done.holds) == (32, True)
 
 
 def test_a_binary_head_has_one_logit_for_two_classes(references: Path) -> None:
@@ -149,9 +151,9 @@ def test_a_binary_head_has_one_logit_for_two_classes(references: Path) -> None:
     assert np.abs(scores["one"]).max() > 1e-3
 
 
-def test_occlusion_is_the_models_own_loss(references: Path) -> None:
+def test_occlusion_is_the_models_own_loss(cases: dict[str, Case]) -> None:
     """The second word by hand: its tokens replaced, the model called."""
-    case = Case(references, "roberta")
+    case = cases["roberta"]
     subject = case.subject
     found = occlusion(subject)
     assert [subject.text[word.start : word.end] for word in found.words][:4] == ["a", "touching", "film", ","]
@@ -165,8 +167,8 @@ def test_occlusion_is_the_models_own_loss(references: Path) -> None:
     assert found.words[1].score == pytest.approx(shares[0] - shares[1], abs=1e-6)
 
 
-def test_deletion_takes_words_out(references: Path) -> None:
-    case = Case(references, "bert")
+def test_deletion_takes_words_out(cases: dict[str, Case]) -> None:
+    case = cases["bert"]
     subject = case.subject
     count = len(subject.spans)
     found = deletion(subject, {"backwards": np.arange(count)[::-1]})
@@ -183,8 +185,8 @@ def test_deletion_takes_words_out(references: Path) -> None:
     np.testing.assert_array_equal(again.random[0].probabilities, found.random[0].probabilities)
 
 
-def test_a_pair_and_a_text_that_is_cut(references: Path) -> None:
-    case = Case(references, "roberta")
+def test_a_pair_and_a_text_that_is_cut(cases: dict[str, Case]) -> None:
+    case = cases["roberta"]
     subject = Subject(case.run, "a film", "It is caf\u00e9 good", None)
     found = integrated_gradients(subject)
     places = [(word.of, subject.words_of([word])[0]) for word in found.words]
@@ -198,38 +200,13 @@ def test_a_pair_and_a_text_that_is_cut(references: Path) -> None:
         Subject(case.run, "a", None, "onee")
 
 
-HOSTILE = "A <script>alert(1)</script> [red]film[/red] for $\\frac{ \x1b[31m and touching."
-
-
-@pytest.fixture(scope="module")
-def run(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 1})
-    return zoo.train(recipe, out=tmp_path_factory.mktemp("explained") / "run")
-
-
-def test_the_verb(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert zoo.explain.main([str(run.path), "--text", HOSTILE, "--format", "json"]) == 0
-    (shown,) = json.loads(capsys.readouterr().out)
-    folder = run.path / "explain" / "1"
-    assert shown["folder"] == str(folder)
-    assert shown["probabilities"] == pytest.approx(run.predict([HOSTILE])[0].probabilities, abs=1e-6)
-    assert shown["label"] == run.predict([HOSTILE])[0].label
-    assert "<script" not in (folder / "explain.html").read_text(encoding="utf-8")
-    assert len(list(folder.glob("*.png"))) == 6
-
-
-def test_the_verb_on_rows(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = run.folder.predictions[:2]
-    out = run.path.parent / "out"
-    options = [part for row in rows for part in ("--row", row["id"])]
-    assert zoo.explain.main([str(run.path), *options, "--out", str(out), "--format", "json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    assert sorted(path.name for path in out.iterdir()) == sorted(row["id"].replace("/", "-") for row in rows)
-    for row, found in zip(rows, shown, strict=True):
-        assert [*found["probabilities"].values()] == pytest.approx(row["probabilities"], abs=1e-6)
-        assert found["predicted"] == row["prediction"]
-
-
-def test_bfloat16_is_explained_in_float32(run: Run) -> None:
-    quick = zoo.load_run(run.path, precision="bfloat16")
-    np.testing.assert_array_equal(quick.explain("a touching film").attention, run.explain("a touching film").attention)
+def test_a_run_explains_itself(whole: Run) -> None:
+    text = "A <script>touching</script> film for $\\frac{ \x1b[31m."
+    found = whole.explain(text)
+    (predicted,) = whole.predict([text])
+    assert found.label == found.predicted == predicted.label
+    assert found.probabilities == pytest.approx(predicted.probabilities, abs=1e-6)
+    assert "".join(found.names).count("script") == 2
+    quick = zoo.load_run(whole.path, precision="bfloat16").explain(text)
+    np.testing.assert_array_equal(quick.attention, found.attention)  # of the float32 model, too
+    assert quick.gradients.words == found.gradients.words

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import recipes
+import zoo
 from zoo.backend import Backend, activate
+from zoo.results.run import Run
 from zoo.training import session
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +45,13 @@ def few_shapes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "SHAPES", 2)
         yield
+
+
+@pytest.fixture(scope="session")
+def whole(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of three epochs that nothing happened to; nobody writes to its folder."""
+    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 3})
+    return zoo.train(recipe, out=tmp_path_factory.mktemp("runs") / "whole")
 
 
 def pytest_configure(config: pytest.Config) -> None:
