@@ -29,7 +29,7 @@ MOST_BARS = 24
 SIDE = 40
 """Pixels of a head in the picture of all heads, at most."""
 # A few tokens take nearly all of the weight: what is left is told apart by its root.
-ROOT = {"norm": PowerNorm(0.5, 0.0, 1.0), "cmap": "Blues"}
+ROOT: dict[str, Any] = {"norm": PowerNorm(0.5, 0.0, 1.0), "cmap": "Blues"}
 
 
 def attention(explanation: Explanation, layer: int | None = None, head: int | None = None) -> bytes:
@@ -69,8 +69,8 @@ def heads(explanation: Explanation) -> bytes:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         image = axes.imshow(picture, interpolation="nearest", **ROOT)
-        axes.set_xticks(np.arange(count) * pitch + parts / 2, range(count))
-        axes.set_yticks(np.arange(layers) * pitch + parts / 2, range(layers))
+        axes.set_xticks(np.arange(count) * pitch + parts / 2, _numbers(count))
+        axes.set_yticks(np.arange(layers) * pitch + parts / 2, _numbers(layers))
         axes.grid(visible=False)
         for spine in axes.spines.values():
             spine.set_visible(False)
@@ -107,7 +107,7 @@ def overview(explanation: Explanation) -> bytes:
             )
             axes.set(xlabel="head", ylabel="layer")
             axes.set_title(title, loc="left", fontsize=11)
-            axes.set_yticks(np.arange(layers) + 0.5, range(layers), rotation=0)
+            axes.set_yticks(np.arange(layers) + 0.5, _numbers(layers), rotation=0)
 
     return draw((3.6 + 0.72 * count, 1.6 + 0.36 * max(layers, 3)), paint)
 
@@ -119,13 +119,14 @@ def rollout(explanation: Explanation) -> bytes:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0.0)
+        # Most of the first position is itself, and most of the rest the last: the words between them set the colours.
+        image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0.0, vmax=shares[:, 1:-1].max())
         _named(axes.set_xticks, explanation.tokens, rotation=90)
-        axes.set_yticks(range(layers), range(layers))
+        axes.set_yticks(range(layers), _numbers(layers))
         axes.grid(visible=False)
         axes.set(ylabel="after layer")
         axes.set_title(f"Attention rollout into {short(explanation.tokens[0])}", loc="left", fontsize=11)
-        figure.colorbar(image, ax=axes, label="share", format=PercentFormatter(1.0, decimals=0))
+        figure.colorbar(image, ax=axes, label="share", extend="max", format=PercentFormatter(1.0))
 
     return draw((min(14.0, 3.5 + 0.22 * length), 1.7 + 0.3 * layers), paint)
 
@@ -178,6 +179,10 @@ def deletion(explanation: Explanation) -> bytes:
         legend(axes)
 
     return draw((7.5, 3.6), paint)
+
+
+def _numbers(count: int) -> list[str]:
+    return [str(number) for number in range(count)]
 
 
 def _named(set_ticks: Any, tokens: Sequence[str], **options: Any) -> None:

@@ -109,7 +109,9 @@ class Subject:
         """
         if self._head == "binary":
             return np.array([1.0 if self.target == 1 else -1.0], np.float32)
-        return np.eye(len(self.probabilities), dtype=np.float32)[self.target]
+        found = np.zeros(len(self.probabilities), np.float32)
+        found[self.target] = 1.0
+        return found
 
     def words_of(self, spans: Sequence[Span]) -> list[str]:
         """The characters of these places."""
@@ -170,5 +172,5 @@ def _words(text: str, pair: str | None, pieces: Sequence[Piece]) -> tuple[tuple[
             if span.of == piece.of:
                 parts[row, column] = max(0, min(span.end, piece.end) - max(span.start, piece.start))
     parts /= np.maximum(parts.sum(axis=0), 1.0)  # a token without a character, as of a space alone, is of no word
-    seen = parts.any(axis=1)
-    return tuple(span for span, here in zip(spans, seen, strict=True) if here), parts[seen]
+    seen = np.flatnonzero(parts.any(axis=1))
+    return tuple(spans[number] for number in seen), parts[seen]
