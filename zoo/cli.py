@@ -39,6 +39,7 @@ VERBS = {
     "fetch": "bring the data and weights of a recipe into the cache",
     "predict": "classify texts with a finished run",
     "evaluate": "metrics of a finished run on other data",
+    "explain": "why a finished run gives a text its class: words, attention, pictures",
     "export": "a finished run for transformers, keras-hub, onnxruntime or TensorFlow, checked there",
     "report": "render the report of a run again, or compare several",
     "serve": "a page in the browser and a JSON endpoint for a finished run",

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import importlib.util
 import ipaddress
 import json
 import socket
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,8 +28,6 @@ from zoo.results.screen import Screen
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-    from zoo.results.serving import Explain
 
 GRACE = 5
 """Seconds that requests on their way are given at the end."""
@@ -73,12 +70,13 @@ def application(run: Run, host: str, batch_size: int) -> FastAPI:
     for package in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise EnvironmentFault(f"{package} is not installed, which serves: pip install 'text-zoo[serve]'")
+    from zoo.results.attribution import word_importance
     from zoo.results.serving import create_app
 
     pairs = isinstance(columns_of(load_recipe(run.path / "recipe.yaml"))[0], tuple)
     return create_app(
         run,
-        explain=_explainer(),
+        explain=word_importance,
         pairs=pairs,
         examples=examples(run, pairs=pairs),
         batch_size=batch_size,
@@ -123,15 +121,6 @@ def _run_until_stopped(app: FastAPI, listener: socket.socket) -> None:
 
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, lifespan="on")
     uvicorn.Server(config).run(sockets=[listener])
-
-
-def _explainer() -> Explain | None:
-    """What weighs the words, where this version has it."""
-    if importlib.util.find_spec("zoo.results.attribution") is None:
-        return None
-    module: Any = importlib.import_module("zoo.results.attribution")
-    explain: Explain = module.word_importance
-    return explain
 
 
 def _is_loopback(host: str) -> bool:

@@ -56,12 +56,6 @@ class Interrupting(Screen):
         self.notes.append(text)
 
 
-@pytest.fixture(scope="module")
-def whole(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of three epochs that nothing happened to."""
-    return zoo.train(smoke(), out=tmp_path_factory.mktemp("runs") / "whole")
-
-
 def interrupted(folder: Path, epoch: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         zoo.train(smoke(), out=folder, screen=Interrupting(epoch))

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+import recipes
+import zoo
 from zoo.backend import Backend, activate
+from zoo.results.run import Run
 from zoo.training import session
 
 ROOT = Path(__file__).parents[2]
@@ -25,15 +28,14 @@ def backend() -> Backend:
 
 
 @pytest.fixture(scope="session")
-def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def references(tmp_path_factory: pytest.TempPathFactory, real_cache: Path) -> Path:
     """The folder of references.py: $ZOO_TEST_REFERENCES, else made anew."""
     if given := os.environ.get("ZOO_TEST_REFERENCES"):
         return Path(given)
     folder = tmp_path_factory.mktemp("references")
     script = Path(__file__).with_name("references.py")
-    subprocess.run(
-        [sys.executable, str(script), str(folder)], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
-    )
+    given = os.environ | {"PYTHONPATH": str(ROOT), "ZOO_CACHE": str(real_cache)}
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, cwd=ROOT, env=given)
     return folder
 
 
@@ -43,6 +45,13 @@ def few_shapes() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "SHAPES", 2)
         yield
+
+
+@pytest.fixture(scope="session")
+def whole(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of three epochs that nothing happened to; nobody writes to its folder."""
+    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 3})
+    return zoo.train(recipe, out=tmp_path_factory.mktemp("runs") / "whole")
 
 
 def pytest_configure(config: pytest.Config) -> None:

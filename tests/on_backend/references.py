@@ -5,6 +5,9 @@
     <family>-<activation>/   a nano classification checkpoint of transformers with its vocabulary
         reference.npz        a padded batch, its hidden states and its logits
     <family>-<kind>/         the same of another kind, see KINDS
+    <family>-gelu/ and minilm/
+        explained.npz        a text's token ids, the attention of all heads, and Captum's integrated gradients
+    minilm/                  a checkpoint of the real MiniLM, from the cache that ZOO_CACHE names, with a random head
     adamw.npz                weights of a small model before and after each of five torch.optim.AdamW steps
     losses.npz               logits, labels, row weights and torch's losses
 """
@@ -19,8 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from tools.comparisons.reference import CLASSES, VOCABULARIES, arguments, nano_model
+from tools.comparisons.reference import CLASSES, VOCABULARIES, arguments, minilm_model, nano_model
 from zoo.data.catalog import vocabulary_folder
+from zoo.data.tokens import load_tokenizer
+from zoo.recipe.types import Tokens
 
 LENGTHS = (16, 9, 5, 1)
 CLASSIFIER = "ForSequenceClassification"
@@ -36,6 +41,13 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "one": (CLASSIFIER, {"num_labels": 1, "problem_type": "multi_label_classification"}),
 }
 """What the checkpoints are written by, and what is particular to their configs, in BERT's words."""
+EXPLAINED = {
+    "nano": ("a touching film, a delight to see", 1),
+    "minilm": ("The plot is thin and the jokes are old, but Ms. Kovač is a wonder: I'd see it again tomorrow!", 2),
+}
+"""A text, and the class that is explained."""
+PATH = 256
+"""Points of Captum's path."""
 DISTILBERT_WORDS = {"hidden_act": "activation"}
 
 
@@ -62,6 +74,49 @@ def write_checkpoint(folder: Path, family: str, kind: str) -> None:
         hidden=found.hidden_states[-1].numpy(),
         **({"logits": found.logits.numpy()} if task == CLASSIFIER else {}),
     )
+    if kind == "gelu":
+        write_explained(folder, model, *EXPLAINED["nano"])
+
+
+def write_explained(folder: Path, model: Any, text: str, target: int) -> None:
+    """Attention [layers, heads, length, length] and integrated gradients [length] of a text's token embeddings.
+
+    The baseline has [PAD] in place of all tokens but the first and the last.
+    """
+    from captum.attr import LayerIntegratedGradients
+
+    tokenizer = load_tokenizer(folder)
+    ids = torch.tensor(tokenizer.encode([text], None, Tokens(max_length=64)).ids[None].copy()).long()
+    empty = torch.full_like(ids, tokenizer.specials.pad)
+    empty[:, [0, -1]] = ids[:, [0, -1]]
+    model.set_attn_implementation("eager")  # no other hands its weights out
+    with torch.no_grad():
+        attention = model(ids, attention_mask=torch.ones_like(ids), output_attentions=True).attentions
+
+    def logits(ids: Any) -> Any:
+        return model(ids, attention_mask=torch.ones_like(ids)).logits
+
+    layer = model.base_model.embeddings.word_embeddings
+    found = LayerIntegratedGradients(logits, layer).attribute(
+        ids, baselines=empty, target=target, n_steps=PATH, internal_batch_size=32
+    )
+    np.savez(
+        folder / "explained.npz",
+        ids=ids[0].numpy().astype(np.int32),
+        attention=torch.cat(attention).numpy(),
+        scores=found[0].sum(dim=-1).detach().numpy(),
+        logits=logits(ids)[0].detach().numpy(),
+    )
+
+
+def write_minilm(folder: Path) -> None:
+    """The real MiniLM as a classification checkpoint, and what it makes of a text."""
+    model, source = minilm_model()
+    with torch.no_grad():
+        model.classifier.weight.mul_(20.0)  # logits that differ, as those of a trained head
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    model.save_pretrained(folder)
+    write_explained(folder, model, *EXPLAINED["minilm"])
 
 
 def write_adamw(path: Path) -> None:
@@ -132,6 +187,7 @@ def main(folder: Path) -> None:
     for family in VOCABULARIES:
         for kind in KINDS:
             write_checkpoint(folder / f"{family}-{kind}", family, kind)
+    write_minilm(folder / "minilm")
     write_adamw(folder / "adamw.npz")
     write_losses(folder / "losses.npz")
 

@@ -12,7 +12,7 @@ from typing import Any
 from zoo.errors import EnvironmentFault
 
 Inputs = Mapping[str, Any]
-"""token_ids, padding_mask (and segment_ids), each [batch, length] int32."""
+"""token_ids, padding_mask (and segment_ids), each [batch, length] int32; of a part of a model, what it takes."""
 
 Loss = Callable[[Any, Any, Any], Any]
 """(logits [batch, units] float32, labels [batch] int32, weights [batch] float32) -> mean loss, a scalar."""
@@ -80,6 +80,19 @@ class Backend:
 
     def predictor(self, model: Any) -> Callable[[Inputs], Any]:
         """A function from inputs to logits [batch, units] on the device, dropout off."""
+        raise NotImplementedError
+
+    def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
+        """A function from inputs and weights to a gradient, dropout off.
+
+        Args:
+            model: a keras.Model to outputs [batch, units].
+            by: which of its inputs the gradient is taken by, floating.
+
+        Returns:
+            (inputs, weights [batch, units] float32) -> the gradient of the sum of weighted outputs, of the shape of the
+            input, on the device.
+        """
         raise NotImplementedError
 
     def kernels(self) -> Any:

@@ -51,6 +51,26 @@ class Jax(Backend):
 
         return predict
 
+    def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
+        @jax.jit
+        def backward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, weights: Any) -> Any:
+            def total(value: Any) -> Any:
+                given = {**inputs, by: value}
+                outputs, _ = model.stateless_call(trainable, non_trainable, given, training=False)
+                return (outputs * weights).sum()
+
+            return jax.grad(total)(inputs[by])
+
+        def gradient(inputs: Inputs, weights: Any) -> Any:
+            return backward(
+                [v.value for v in model.trainable_variables],
+                [v.value for v in model.non_trainable_variables],
+                dict(inputs),
+                weights,
+            )
+
+        return gradient
+
 
 class _JaxTrainer(Trainer):
     """Holds the state as arrays between steps: each step consumes the last one's (donated buffers)."""

@@ -36,7 +36,7 @@ class TensorFlow(Backend):
         return _TensorFlowTrainer(self, model, optimizer, loss)
 
     def predictor(self, model: Any) -> Callable[[Inputs], Any]:
-        @tf.function(input_signature=[_token_signature(model)], jit_compile=self.accelerated)
+        @tf.function(input_signature=[_signature(model)], jit_compile=self.accelerated)
         def forward(inputs: Inputs) -> Any:
             return model(inputs, training=False)
 
@@ -62,6 +62,18 @@ class TensorFlow(Backend):
 
         return serve
 
+    def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
+        @tf.function(
+            input_signature=[_signature(model), tf.TensorSpec([None, None], tf.float32)], jit_compile=self.accelerated
+        )
+        def backward(inputs: Inputs, weights: Any) -> Any:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(inputs[by])
+                total = tf.reduce_sum(model(inputs, training=False) * weights)
+            return tape.gradient(total, inputs[by])
+
+        return lambda inputs, weights: backward(dict(inputs), weights)
+
     def kernels(self) -> Any:
         from zoo.backend.transformer_tensorflow import TensorFlowKernels
 
@@ -71,11 +83,9 @@ class TensorFlow(Backend):
         return _fused_adamw
 
 
-def _token_signature(model: Any) -> dict[str, Any]:
-    """One trace for all batch sizes and lengths; every input is int32."""
-    return {
-        tensor.name: tf.TensorSpec([None] * len(tensor.shape), tf.int32, name=tensor.name) for tensor in model.inputs
-    }
+def _signature(model: Any) -> dict[str, Any]:
+    """One trace for all batch sizes and lengths."""
+    return {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in model.inputs}
 
 
 class _TensorFlowTrainer(Trainer):
@@ -84,7 +94,7 @@ class _TensorFlowTrainer(Trainer):
 
         @tf.function(
             input_signature=[
-                _token_signature(model),
+                _signature(model),
                 tf.TensorSpec([None], tf.int32),
                 tf.TensorSpec([None], tf.float32),
             ],

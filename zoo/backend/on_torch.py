@@ -38,6 +38,16 @@ class Torch(Backend):
 
         return forward
 
+    def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
+        def backward(inputs: Inputs, weights: Any) -> Any:
+            given = _tensors(inputs)
+            value = given[by] = given[by].detach().requires_grad_()
+            total = (model(given, training=False) * ops.convert_to_tensor(weights)).sum()
+            (found,) = torch.autograd.grad(total, value)
+            return found
+
+        return backward
+
     def kernels(self) -> Any:
         from zoo.backend.transformer_torch import TorchKernels
 

@@ -117,6 +117,12 @@ class Tokenizer:
     def unknown(self) -> int | None:
         return self.rust.token_to_id("[UNK]")
 
+    @property
+    def blank(self) -> int:
+        """The id that stands in for a word that is to be left open: the mask token, else the unknown one."""
+        ids = map(self.rust.token_to_id, ("[MASK]", "<mask>", "[UNK]", "<unk>"))
+        return next(number for number in ids if number is not None)
+
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The vocabulary entries of these ids."""
         return [self.rust.id_to_token(int(i)) or "" for i in ids]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import contextlib
 
-from zoo.data.dataset import load_dataset
 from zoo.errors import ZooError
-from zoo.recipe import load_recipe
 from zoo.results.run import Run
+from zoo.results.tested import tested_split
 
 MOST = 6
 LONGEST = 400
@@ -27,15 +26,13 @@ def examples(run: Run, *, pairs: bool) -> list[dict[str, str]]:
     """Each `{"text": ...}`, or `{"text": ..., "pair": ...}` where the run was trained on pairs; at most 6."""
     texts: dict[str, dict[str, str]] = {}
     with contextlib.suppress(ZooError):  # the data are not at hand any more, and prediction needs none
-        dataset, _ = load_dataset(load_recipe(run.path / "recipe.yaml"))
-        if dataset.sha256 == run.folder.run.get("dataset", {}).get("sha256"):
-            test = dataset.test
-            seconds = test.pairs if test.pairs is not None else [""] * len(test)
-            texts = {
-                key: {"text": text, "pair": pair} if pairs else {"text": text}
-                for key, text, pair in zip(test.ids, test.texts, seconds, strict=True)
-                if len(text) + len(pair) <= LONGEST
-            }
+        test = tested_split(run.folder)
+        seconds = test.pairs if test.pairs is not None else [""] * len(test)
+        texts = {
+            key: {"text": text, "pair": pair} if pairs else {"text": text}
+            for key, text, pair in zip(test.ids, test.texts, seconds, strict=True)
+            if len(text) + len(pair) <= LONGEST
+        }
     rows = sorted((row for row in run.folder.predictions if row["id"] in texts), key=lambda r: -max(r["probabilities"]))
     by_class = [[row for row in rows if row["prediction"] == name] for name in run.card.label_names]
     turns = [found[place] for place in range(MOST) for found in by_class if place < len(found)]

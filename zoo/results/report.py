@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from zoo.data.dataset import Split, load_dataset
+from zoo.data.dataset import Split
 from zoo.errors import ZooError
-from zoo.recipe import load_recipe
 from zoo.results import calibration, metrics, pages, plots, ranking, score_plots
 from zoo.results.drawing import draw_each
 from zoo.results.run_folder import RunFolder
+from zoo.results.tested import tested_split
 
 __all__ = [
     "calibration_figures",
@@ -108,12 +108,9 @@ def tested_texts(folder: RunFolder) -> tuple[dict[str, str], list[str]]:
     Data that have changed since the run give no texts: another text could stand under an id.
     """
     try:
-        dataset, _ = load_dataset(load_recipe(folder.path / "recipe.yaml"))
+        return texts_by_id(tested_split(folder)), []
     except ZooError as error:
         return {}, [f"the mistakes are shown without their texts: {error}"]
-    if dataset.sha256 != folder.run.get("dataset", {}).get("sha256"):
-        return {}, ["the mistakes are shown without their texts: the data have changed since the run"]
-    return texts_by_id(dataset.test), []
 
 
 def texts_by_id(split: Split) -> dict[str, str]:

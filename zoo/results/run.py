@@ -19,11 +19,13 @@ from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.errors import DataError
 from zoo.model import inference
+from zoo.model.opened import Opened
 from zoo.model.saved import ModelCard, load_card, load_model
 from zoo.results import metrics
 from zoo.results.run_folder import RunFolder, open_run
 
 if TYPE_CHECKING:
+    from zoo.results.explanation import Explanation
     from zoo.results.export import Exported
 
 Precision = Literal["float32", "bfloat16"]
@@ -78,11 +80,28 @@ class Run:
         """What the model is: its blueprint, class names, truncation and threshold."""
         return self._saved[0]
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What cuts texts into the model's tokens."""
+        return self._saved[1]
+
     @cached_property
     def model(self) -> Any:
         """The keras.Model with its trained weights, on the active backend."""
         activate().keep_compiled(cache_folder() / "compiled")
         return load_model(self.path / "model", self.card, precision=self.precision)
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The model as explanations look into it, in float32 whatever the precision."""
+        model = self.model if self.precision == "float32" else load_model(self.path / "model", self.card)
+        return Opened(model, self.card.blueprint.backbone)
+
+    def explain(self, text: str, pair: str | None = None, *, label: str | None = None) -> Explanation:
+        """Why the model gives a text its class; see `zoo.results.explanation.explain`."""
+        from zoo.results.explanation import explain
+
+        return explain(self, text, pair, label=label)
 
     @cached_property
     def _predictor(self) -> Callable[[Any], Any]:
