@@ -1,7 +1,7 @@
 """The test rows of a run, read from its data again.
 
-In come a run folder and, where some rows alone are wanted, ids of predictions.jsonl; out come texts. Refused: an id that
-is not there (RecipeError); data that have changed since, as another text could stand under an id (DataError).
+In come a run folder and, where some rows alone are wanted, ids of predictions.jsonl; out come texts. Refused: an id
+that is not there (RecipeError); data that have changed since, as another text could stand under an id (DataError).
 """
 
 from __future__ import annotations

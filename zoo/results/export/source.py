@@ -16,10 +16,9 @@ import numpy as np
 
 from zoo.backend import versions
 from zoo.data.dataset import columns_of
-from zoo.data.tokens import Tokenizer, TokenTable
+from zoo.data.tokens import TokenTable
 from zoo.errors import ZooError
 from zoo.model import inference
-from zoo.model.saved import ModelCard
 from zoo.model.weights import read_safetensors
 from zoo.recipe import load_recipe
 from zoo.results import metrics
@@ -65,8 +64,6 @@ class Source:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.card: ModelCard
-        self.tokenizer: Tokenizer
         self.card, self.tokenizer = run.card, run.tokenizer
 
     @cached_property
