@@ -39,6 +39,7 @@ def test_dataset_card_is_sound(name: str) -> None:
     assert card.license
     assert card.citation
     assert card.homepage
+    assert card.language is None or re.fullmatch("[a-z]{2,3}", card.language)
     for origin in card.origins:
         assert set(origin.splits) == set(card.rows), "every split has its number of rows"
         assert address(origin.uri).scheme in {"https", "package"} or address(origin.uri).revision, (

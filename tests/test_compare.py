@@ -20,6 +20,7 @@ from benchmarks.processes import Contender, Failed, Live
 from zoo.errors import OutputError, RecipeError
 from zoo.recipe.types import Recipe
 from zoo.results.metrics import wilson_interval
+from zoo.results.run_folder import create_run
 
 ROOT = Path(__file__).parents[1]
 TORCH = Contender(name="torch", kind="zoo", backend="torch")
@@ -233,6 +234,45 @@ class TestDocument:
         assert first.name == "2026-11-22-gpu-nvidia-h200-1"
         first.mkdir()
         assert compare.next_free(tmp_path, "2026-11-22", "gpu: NVIDIA H200").name.endswith("-2")
+
+
+class TestSideBySide:
+    def test_runs_of_a_recipe_are_laid_side_by_side(self, tmp_path: Path) -> None:
+        """Two finished runs of one recipe are; one alone, and one that broke off, are not."""
+        for name in ("twice/jax-seed-0", "twice/torch-seed-0", "once/jax-seed-0"):
+            _finished_run(tmp_path / "runs" / name)
+        with pytest.raises(ValueError, match="diverged"), create_run(tmp_path / "runs" / "once" / "torch", RECIPE):
+            raise ValueError("diverged")
+        told: list[str] = []
+        compare.side_by_side(tmp_path / "runs", tmp_path / "out", told.append)
+        assert told == [f"written: {tmp_path / 'out' / 'runs-twice' / 'compare.html'}"]
+        assert [folder.name for folder in (tmp_path / "out").iterdir()] == ["runs-twice"]
+        page = (tmp_path / "out" / "runs-twice" / "compare.html").read_text(encoding="utf-8")
+        assert "2: torch-seed-0" in page
+        assert str(tmp_path) not in page
+
+    def test_the_zoo_leaves_run_folders_and_peers_do_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        called_with: list[list[str]] = []
+
+        def answer(words: list[str], _: object) -> dict[str, Any]:
+            called_with.append(words)
+            return {"test": figures_of(), "timing": {"train_seconds": 1.0}}
+
+        monkeypatch.setattr(compare, "once", answer)
+        for contender in (TORCH, TUNED):
+            compare._whole_run("quickstart", quickstart("cpu"), options(), contender, 3, Path("runs"))
+        ours, theirs = called_with
+        assert ours[-2:] == ["--out", str(Path("runs/quickstart/torch-seed-3"))]
+        assert "--out" not in theirs
+
+
+RECIPE = "name: mine\ndata: {dataset: imdb}\nmodel: {backbone: {family: bert, preset: minilm_l6_en_uncased}}\n"
+
+
+def _finished_run(path: Path) -> None:
+    with create_run(path, RECIPE) as folder:
+        folder.write_predictions(["test/0", "test/1"], [0, 1], [0, 0], [[0.8, 0.2], [0.7, 0.3]], ("bad", "good"))
+        folder.update_run({"metrics": {"test": figures_of()}, "dataset": {"label_names": ["bad", "good"]}})
 
 
 class TestOptions:

@@ -113,8 +113,8 @@ def _show(found: Mapping[str, Any]) -> None:
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(escape(column), overflow="fold")
+    for place, column in enumerate(columns):
+        table.add_column(escape(column), overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*map(escape, row))
     return table
