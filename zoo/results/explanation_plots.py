@@ -40,7 +40,7 @@ def attention(explanation: Explanation, layer: int | None = None, head: int | No
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        image = axes.imshow(weights, **ROOT)
+        image = axes.imshow(weights, interpolation="nearest", **ROOT)
         _named(axes.set_xticks, explanation.tokens, rotation=90)
         _named(axes.set_yticks, explanation.tokens)
         axes.grid(visible=False)
@@ -120,7 +120,9 @@ def rollout(explanation: Explanation) -> bytes:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         # Most of the first position is itself, and most of the rest the last: the words between them set the colours.
-        image = axes.imshow(shares, aspect="auto", cmap="Blues", vmin=0.0, vmax=shares[:, 1:-1].max())
+        image = axes.imshow(
+            shares, aspect="auto", interpolation="nearest", cmap="Blues", vmin=0.0, vmax=shares[:, 1:-1].max()
+        )
         _named(axes.set_xticks, explanation.tokens, rotation=90)
         axes.set_yticks(range(layers), _numbers(layers))
         axes.grid(visible=False)

@@ -19,6 +19,8 @@ __all__ = ["show"]
 FOR, AGAINST = (0, 114, 178), (213, 94, 0)
 FAINT = 0.08
 """Share of the largest score below which a word is left as it is."""
+STRONGEST = 0.75
+"""Share of the colour behind the word of the largest score."""
 ROWS = 10
 
 
@@ -62,13 +64,12 @@ def table(explanation: Explanation) -> Table:
 
 
 def _style(share: float | None, *, behind: bool = True) -> Style:
-    """The colour of a share from -1 to 1: behind black or white letters, or of the letters."""
+    """The colour of a share from -1 to 1: behind black letters, or of the letters."""
     if share is None or abs(share) < FAINT:
         return Style()
     red, green, blue = FOR if share > 0 else AGAINST
     if not behind:
         return Style(color=f"rgb({red},{green},{blue})")
-    # From white to the colour itself, with letters that can be read on it whatever the terminal's own colours.
-    mixed = [round(255 + (part - 255) * abs(share)) for part in (red, green, blue)]
-    letters = "white" if abs(share) > 0.6 else "black"
-    return Style(bgcolor="rgb({},{},{})".format(*mixed), color=letters)
+    # From white towards the colour, so far that black can be read on it, whatever the terminal's own colours.
+    mixed = [round(255 + (part - 255) * abs(share) * STRONGEST) for part in (red, green, blue)]
+    return Style(bgcolor="rgb({},{},{})".format(*mixed), color="rgb(0,0,0)")
