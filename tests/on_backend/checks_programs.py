@@ -19,7 +19,7 @@ from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.model import weights
 from zoo.model.checkpoints import read_config
 from zoo.recipe.types import BinaryHead, ClassifierHead
-from zoo.results.export import LIMIT, hugging_face, onnx_files
+from zoo.results.export import LIMIT, hugging_face, keras_formats, onnx_files
 from zoo.results.export.by_transformers import answer
 from zoo.results.export.source import Rows, Source
 from zoo.results.run import Run
@@ -230,6 +230,21 @@ class TestOnnx:
             EnvironmentFault, match=r"onnx and onnxruntime not installed: pip install 'text-zoo\[onnx\]'"
         ):
             run_of(tmp_path, references, "bert").export("onnx")
+
+
+def test_tokens_that_differ_are_told(tmp_path: Path, references: Path) -> None:
+    """keras-hub's tokenizer is compared too: two entries of the vocabulary that it reads change places."""
+    run = run_of(tmp_path, references, "bert", "gelu_new")
+    folder, source = run.export("keras_hub").path, Source(run)
+    rows = source.rows(32)
+    assert keras_formats.tokens_that_differ(source, folder, rows) == []
+    path = folder / "assets" / "tokenizer" / "vocabulary.txt"
+    entries = path.read_text().split("\n")
+    one, other = (int(number) for number in rows.table.ids[1:3])
+    entries[one], entries[other] = entries[other], entries[one]
+    path.write_text("\n".join(entries))
+    (warning,) = keras_formats.tokens_that_differ(source, folder, rows)
+    assert warning.startswith("keras-hub's tokenizer makes other tokens than the run's of ")
 
 
 LOAD = """
