@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +23,7 @@ from zoo.serve import listening
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).parents[1]
 HOSTILE = "<script>document.title='owned'</script> 😀 for $5 & $\\frac{ <b>bold</b>"
 EXAMPLE = "An example </script><script>document.title='owned'</script> of a text"
 
@@ -98,6 +102,28 @@ def test_type_a_review_and_see_the_label(
     assert shown(browser, "class") == label
     assert browser.save_screenshot(str(tmp_path / "page.png"))
     assert complaints(browser) == []
+
+
+def test_a_real_run(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    environment = os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT)}
+    out = str(tmp_path / "first")
+    train = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", out]
+    subprocess.run(train, env=environment, cwd=ROOT, check=True, capture_output=True)
+    serve = [sys.executable, "-m", "zoo.serve", out, "--port", "0"]
+    with subprocess.Popen(serve, env=environment, cwd=ROOT, text=True, stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        browser.get(server.stdout.readline().strip())
+        browser.find_element(By.ID, "text").send_keys("A truly great film.")
+        browser.find_element(By.ID, "go").click()
+        visible(browser, "answer")
+        assert shown(browser, "label") in ("negative", "positive")
+        shares = [row.text.split("\n") for row in browser.find_elements(By.CSS_SELECTOR, "#bars li")]
+        assert sorted(name for name, _ in shares) == ["negative", "positive"]
+        assert sum(float(share.rstrip("%")) for _, share in shares) == pytest.approx(100, abs=0.2)
+        assert len(browser.find_elements(By.CSS_SELECTOR, "#examples button")) == 6
+        assert complaints(browser) == []
+        server.terminate()
+    assert server.returncode == 143
 
 
 def test_hostile_text_is_text(browser: webdriver.Chrome, address: Callable[..., str]) -> None:

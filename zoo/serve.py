@@ -12,9 +12,11 @@ import errno
 import importlib.util
 import ipaddress
 import json
+import signal
 import socket
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,7 +59,7 @@ def serve(
             screen.say("warning", f"{host} can be reached from other machines, and whoever does may use the model")
         print(json.dumps({"url": address, "run": str(done.path)}) if output == "json" else address, flush=True)
         screen.say("serve", "Ctrl-C ends it")
-        _run_until_stopped(app, listener)
+        run_until_stopped(app, listener)
     return 0
 
 
@@ -115,12 +117,23 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def _run_until_stopped(app: FastAPI, listener: socket.socket) -> None:
-    """Serve until a signal comes; uvicorn raises it again when the requests on their way are done."""
+def run_until_stopped(app: FastAPI, listener: socket.socket) -> None:
+    """Serve until Ctrl-C or SIGTERM comes, give the requests on their way some seconds, and raise it again."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, lifespan="on")
-    uvicorn.Server(config).run(sockets=[listener])
+    came: list[int] = []
+
+    class Server(uvicorn.Server):
+        # Its own would raise each signal again within the event loop, and a second Ctrl-C then shows a traceback.
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            came.append(sig)
+            self.should_exit = True
+
+    # Critical: the tracebacks that it would log could hold a text.
+    config = uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE, lifespan="on")
+    Server(config).run(sockets=[listener])
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _is_loopback(host: str) -> bool:
