@@ -227,7 +227,7 @@ class TestOnnx:
     def test_without_onnxruntime(self, tmp_path: Path, references: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(onnx_files.importlib.util, "find_spec", lambda name: None)
         with pytest.raises(
-            EnvironmentFault, match=r"onnx and onnxruntime not installed: pip install 'text-zoo\[onnx\]'"
+            EnvironmentFault, match=r"onnx and onnxruntime are not installed: pip install 'text-zoo\[onnx\]'"
         ):
             run_of(tmp_path, references, "bert").export("onnx")
 

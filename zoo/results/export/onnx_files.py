@@ -32,7 +32,8 @@ def require() -> None:
     """Raise EnvironmentFault where a package is missing."""
     absent = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
     if absent:
-        raise EnvironmentFault(f"{' and '.join(absent)} not installed: pip install 'text-zoo[onnx]'")
+        verb = "is" if len(absent) == 1 else "are"
+        raise EnvironmentFault(f"{' and '.join(absent)} {verb} not installed: pip install 'text-zoo[onnx]'")
 
 
 def write(source: Source, folder: Path) -> list[str]:
