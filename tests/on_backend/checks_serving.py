@@ -17,6 +17,7 @@ from nano import nano_recipe
 import zoo
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.tokens import load_tokenizer
+from zoo.errors import DataError
 from zoo.model import inference
 from zoo.model.builder import plan
 from zoo.model.saved import ModelCard, save_model
@@ -121,3 +122,7 @@ class TestServing:
         assert status == 422
         assert "a lone surrogate" in answer["error"]
         assert ask(port, ["a good film"])[0] == 200
+
+    def test_lengths_that_are_too_short(self, run: Run) -> None:
+        with pytest.raises(DataError, match=r"lengths: got \[4, 8\], expected a last one of 32 or more"):
+            zoo.load_run(run.path).probabilities(["good " * 40], lengths=(4, 8))

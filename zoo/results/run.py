@@ -127,7 +127,7 @@ class Run:
             progress: called with the number of rows done since the last call.
 
         Raises:
-            DataError: no texts, or something else than strings.
+            DataError: no texts, or something else than strings; `lengths` that do not hold the longest row.
         """
         columns: tuple[Any, ...] = (texts,) if pairs is None else (texts, pairs)
         for column in columns:
@@ -137,10 +137,14 @@ class Run:
         if not texts:
             raise DataError("there are no texts to classify: give at least one")
         card, tokenizer = self._saved
+        table = tokenizer.encode(texts, pairs, card.tokens)
+        if lengths is not None and max(lengths, default=0) < table.lengths.max():
+            longest = int(table.lengths.max())
+            raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
         predict = self._predictor
         logits = inference.logits(
             predict,
-            tokenizer.encode(texts, pairs, card.tokens),
+            table,
             names=inference.input_names(self.model),
             batch_size=min(batch_size, len(texts)),
             lengths=lengths,
