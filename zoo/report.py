@@ -32,9 +32,7 @@ COMPARED = Path("runs/compared")
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="RUN...", help="The folder of a run, as runs/imdb_bert/jax-20260101-120000, or several."
-        ),
+        typer.Argument(metavar="RUN", help="The folder of a run, as runs/imdb_bert/jax-20260101-120000, or several."),
     ],
     out: Annotated[
         Path | None,
