@@ -303,7 +303,7 @@ def test_rows_of_changed_data_are_refused(tested: tuple[Path, Dataset], capsys: 
     table = folder.parent / "reviews.csv"
     table.write_text(table.read_text(encoding="utf-8").replace("a text", "another text"), encoding="utf-8")
     assert zoo.explain.main([str(folder), "--row", dataset.test.ids[0]]) == 3
-    assert "have changed since the run: give the text itself by --text" in capsys.readouterr().err
+    assert "bring its rows back, or give the text itself" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

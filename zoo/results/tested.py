@@ -35,7 +35,7 @@ def tested_split(folder: RunFolder) -> Split:
     dataset, _ = load_dataset(load_recipe(folder.path / "recipe.yaml"))
     if dataset.sha256 != folder.run.get("dataset", {}).get("sha256"):
         raise DataError(
-            f"the data of {folder.path} have changed since the run, expected the rows that it was tested on"
+            f"the data have changed since the run {folder.path}: bring its rows back, or give the text itself"
         )
     return dataset.test
 

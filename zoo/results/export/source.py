@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.backend import versions
-from zoo.data.dataset import columns_of
+from zoo.data.dataset import columns_of, load_dataset
 from zoo.data.tokens import TokenTable
 from zoo.errors import ZooError
 from zoo.model import inference
 from zoo.model.weights import read_safetensors
 from zoo.recipe import load_recipe
 from zoo.results import metrics
-from zoo.results.tested import tested_split
 
 if TYPE_CHECKING:
     from zoo.results.run import Run
@@ -94,7 +93,7 @@ class Source:
             whole: leave out rows that lose tokens by truncation.
         """
         try:
-            test = tested_split(self.run.folder)
+            test = load_dataset(load_recipe(self.run.path / "recipe.yaml"))[0].test
             test = test.take(np.arange(min(len(test), 4 * most)))  # a fourth is enough where long ones are left out
             texts, pairs, what = test.texts, test.pairs, "test rows"
         except ZooError:  # changed or removed since, or not in this cache
