@@ -47,6 +47,9 @@ def test_for_transformers_in_a_process_of_its_own(run: Path, tmp_path: Path) -> 
     assert " on 32 test rows: the largest difference of a probability is " in told
     assert told.endswith(f"{tmp_path / 'hf'}\n")
     assert sorted(os.listdir(tmp_path)) == ["hf"]
+    card = (tmp_path / "hf" / "README.md").read_text()
+    assert "library_name: transformers" in card
+    assert 'pipeline("text-classification"' in card
 
 
 def test_as_json_and_again(run: Path) -> None:

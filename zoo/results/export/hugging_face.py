@@ -1,7 +1,8 @@
 """`--to hf`: a folder that transformers loads, and that can be fine-tuned there.
 
-In comes a `Source`; out come config.json, model.safetensors, tokenizer.json and tokenizer_config.json. The check runs
-transformers' pipeline on them in a process of its own, from the texts on: no second framework enters this process.
+In comes a `Source`; out come config.json, model.safetensors, tokenizer.json and tokenizer_config.json, and of a run
+that was tested README.md, its model card. The check runs transformers' pipeline on them in a process of its own, from
+the texts on: no second framework enters this process.
 Refused: what transformers cannot compute (zoo.model.hugging_face); a pipeline that ends in an error.
 """
 
@@ -21,8 +22,18 @@ import numpy as np
 from zoo.backend import installed
 from zoo.errors import OutputError
 from zoo.model.hugging_face import SIDES, model_config, refuse_what_differs, tensors, tokenizer_files
+from zoo.results.card import model_card
 from zoo.results.export.source import FEW, Rows, Source, cutting_notes, program
 
+USAGE = """\
+```python
+from transformers import pipeline
+
+classify = pipeline("text-classification", model="THIS_FOLDER")
+print(classify("..."))
+```
+"""
+"""What the card says of the folder's use."""
 SCRIPT = Path(__file__).with_name("by_transformers.py")
 
 
@@ -41,6 +52,10 @@ def write(source: Source, folder: Path) -> list[str]:
             f"transformers gives the probability of {card.label_names[1]} alone, and knows no threshold: the run calls "
             f"a text {card.label_names[1]} from {card.threshold:g} up (text_zoo.threshold in config.json)"
         )
+    if "test" in source.run.metrics:
+        usage = "\n".join([USAGE, *(f"- {note}." for note in notes)])
+        readme = model_card(source.run.path, library_name="transformers", usage=usage)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
     return notes
 
 
