@@ -15,7 +15,17 @@ from zoo.training import session
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-FILES = {"recipe.yaml", "run.json", "history.jsonl", "predictions.jsonl", "model", "plots", "report.html", "log.txt"}
+FILES = {
+    "README.md",
+    "recipe.yaml",
+    "run.json",
+    "history.jsonl",
+    "predictions.jsonl",
+    "model",
+    "plots",
+    "report.html",
+    "log.txt",
+}
 MODEL_FILES = {"model.json", "tokenizer.json", "weights.safetensors"}
 
 
