@@ -12,11 +12,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import jinja2
-
 from zoo.data.storage import storage_errors, write_atomically
 from zoo.results import explanation_plots as plots
+from zoo.results import pages
 from zoo.results.colouring import pieces, printable
+from zoo.results.drawing import draw_each
 from zoo.results.explanation import Explanation
 
 __all__ = ["free_folder", "write"]
@@ -59,12 +59,8 @@ def write(
         "overview": lambda: plots.overview(explanation),
         "rollout": lambda: plots.rollout(explanation),
     }
-    pictures, warnings = {}, list(explanation.warnings)
-    for name, paint in drawings.items():
-        try:
-            pictures[name] = paint()
-        except Exception as error:  # noqa: BLE001 - whatever a drawing library raises, the figures are worth more
-            warnings.append(f"{name}.png could not be drawn: {type(error).__name__}: {error}")
+    pictures, failed = draw_each(drawings)
+    warnings = [*explanation.warnings, *failed]
     html = _page(explanation, pictures, warnings, run)
     files = {f"{name}.png": png for name, png in pictures.items()}
     files["explanation.json"] = (json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n").encode()
@@ -78,8 +74,10 @@ def write(
 
 def _page(explanation: Explanation, pictures: dict[str, bytes], warnings: list[str], run: str) -> str:
     words = zip(explanation.names, explanation.gradients.words, explanation.occlusion.words, strict=True)
-    return _template().render(
+    return pages.html(
+        "explain.html.j2",
         run=run,
+        behind=_behind,
         explanation=explanation,
         readings=[
             (title, [pieces(printable(text), attribution.words, of) for of, text in explanation.texts])
@@ -99,12 +97,3 @@ def _behind(share: float) -> str:
     """The colour behind a word, as CSS has it."""
     red, green, blue = (0, 114, 178) if share > 0 else (213, 94, 0)
     return f"rgba({red}, {green}, {blue}, {abs(share) * STRONGEST:.3f})"
-
-
-def _template() -> jinja2.Template:
-    folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    house = jinja2.Environment(
-        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    house.filters["behind"] = _behind
-    return house.get_template("explain.html.j2")

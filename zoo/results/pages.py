@@ -6,6 +6,7 @@ does not get is an error, never an empty place.
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def plain(text: Any) -> str:
     return re.sub(r"([\\`*_\[\]|$#~])", r"\\\1", line)
 
 
+@functools.cache
 def _house(*, escape: bool) -> jinja2.Environment:
     house = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),

@@ -24,7 +24,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import jinja2
 import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -37,6 +36,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zoo.errors import ZooError
 from zoo.recipe.faults import not_among
+from zoo.results import pages
 from zoo.results.batching import Batcher, Busy
 from zoo.results.run import Run
 
@@ -152,7 +152,7 @@ def create_app(
     async def page() -> HTMLResponse:
         nonce = secrets.token_urlsafe(16)
         test = run.metrics.get("test", {})
-        html = _TEMPLATE.render(name=name, names=names, test=test, facts=facts, nonce=nonce)
+        html = pages.html("serve.html.j2", name=name, names=names, test=test, facts=facts, nonce=nonce)
         return HTMLResponse(html, headers=_page_headers(nonce))
 
     @app.get("/health")
@@ -311,14 +311,3 @@ def _page_headers(nonce: str) -> dict[str, str]:
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
-
-
-def _template() -> jinja2.Template:
-    folder = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    house = jinja2.Environment(
-        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return house.get_template("serve.html.j2")
-
-
-_TEMPLATE = _template()
