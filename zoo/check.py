@@ -75,7 +75,10 @@ def check(
     if output == "json":
         faults = [{"exit_code": fault.exit_code, "message": text} for fault in report.faults for text in fault.faults]
         shown = asdict(report) | {"ok": not faults, "exit_code": report.exit_code, "faults": faults}
-        print(json.dumps(shown | {"notes": dict(report.notes)}, indent=2))
+        notes: dict[str, list[str]] = {}
+        for topic, text in report.notes:
+            notes.setdefault(topic, []).append(text)
+        print(json.dumps(shown | {"notes": notes}, indent=2))
         return report.exit_code
     for topic, text in report.notes:
         print(f"{topic:9} {text}")
