@@ -20,7 +20,7 @@ from zoo import backend, cli
 from zoo.data.agreement import dimensions, disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
-from zoo.data.machine import bytes_before_training, this_machine
+from zoo.data.machine import process_bytes, this_machine
 from zoo.data.sources import cache_folder, locate_first
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
@@ -221,8 +221,10 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     machines = (this_machine(), *MACHINES)
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
     data = sum(file.stat().st_size for file in _files(recipe) if file.is_file())
-    bases = {name: bytes_before_training(name, data, packing=recipe.training.packing) for name in backend.NAMES}
-    process = {name: {p: found.process_bytes(p, base) for p in precisions} for name, base in bases.items()}
+    packing = recipe.training.packing
+    process = {
+        name: {p: process_bytes(found, p, name, data, packing=packing) for p in precisions} for name in backend.NAMES
+    }
     report.estimate = asdict(found) | {
         "parameters": found.parameters,
         "state_bytes": found.state_bytes,
@@ -238,7 +240,7 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
         f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {_bytes(weights)}, "
         f"gradients {_bytes(weights)}, AdamW's moments {_bytes(2 * weights)}; activations "
         + " or ".join(f"{_bytes(found.activations[p])} in {p}" for p in precisions),
-        "memory of a process on this CPU: "
+        "memory of a process on this CPU (jax: more while it compiles, in a first run): "
         + ", ".join(f"{name} {' or '.join(map(_bytes, by.values()))}" for name, by in process.items()),
         f"work: {found.flops_per_token / 1e6:,.0f} MFLOP a token, forward and backward",
     ]

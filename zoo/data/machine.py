@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from zoo.backend import multiplies_bfloat16
-from zoo.recipe.estimate import Machine, Precision
+from zoo.recipe.estimate import Estimate, Machine, Precision
 
 SIDE = 768
 """Rows and columns of the matrices whose product is timed."""
@@ -25,23 +25,29 @@ BFLOAT16 = 2.0
 """How much quicker products of bfloat16 are on a processor that has instructions for them, as training measured it."""
 PROCESS_BYTES = {"jax": 1.0e9, "tensorflow": 1.3e9, "torch": 0.7e9}
 """Of Python, a backend, Keras, and what reads and draws; measured on Linux."""
-COMPILED_BYTES = {"jax": 0.15e9}
-"""For each shape of a batch that a backend compiles as a whole, likewise."""
+COMPILED_BYTES = {"jax": 0.085e9}
+"""For each shape of a batch that a backend compiles as a whole, read from the cache; compiling takes up to three times
+this, and differs from run to run."""
+WORKING_SPACE = {"jax": 1.2, "tensorflow": 1.5, "torch": 1.5}
+"""Times the activations that are kept: with what is there beside them while a layer is computed, likewise."""
 SHAPES = {True: 2, False: 8}
 """Shapes of batches in training, packed or not."""
 DATA_BYTES = 10
 """Bytes in memory for each byte of a data file, while it is read and split."""
 
 
-def bytes_before_training(backend: str, data_bytes: int, *, packing: bool) -> float:
-    """What a process holds on a CPU beside a model and its training.
+def process_bytes(found: Estimate, precision: Precision, backend: str, data_bytes: int, *, packing: bool) -> int:
+    """Peak of a process that trains on a CPU.
 
     Args:
+        found: what the run takes.
+        precision: of matrix products.
         backend: its name.
         data_bytes: of the files that are read.
         packing: whether texts share rows.
     """
-    return PROCESS_BYTES[backend] + COMPILED_BYTES.get(backend, 0.0) * SHAPES[packing] + DATA_BYTES * data_bytes
+    before = PROCESS_BYTES[backend] + COMPILED_BYTES.get(backend, 0.0) * SHAPES[packing] + DATA_BYTES * data_bytes
+    return round(before + found.state_bytes + WORKING_SPACE[backend] * found.activations[precision])
 
 
 @functools.cache

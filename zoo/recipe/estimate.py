@@ -22,8 +22,6 @@ OPTIMIZER_TRAFFIC = 28
 """Bytes that AdamW reads and writes a weight: the weight and two moments both ways, and the gradient."""
 ACTIVATION_TRAFFIC = 4
 """How often what a step keeps is written or read, forward and backward."""
-WORKING_SPACE = 1.5
-"""Times the activations that are kept: with what is there beside them while a layer is computed; measured on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +111,6 @@ class Estimate:
     def memory_bytes(self, precision: Precision) -> int:
         """What a training step keeps: state and activations, on an accelerator nearly all of its peak."""
         return self.state_bytes + self.activations[precision]
-
-    def process_bytes(self, precision: Precision, base: float) -> int:
-        """Peak of a process that trains on a CPU, where `base` bytes are there before the model."""
-        return round(base + self.state_bytes + WORKING_SPACE * self.activations[precision])
 
     def fits(self, machine: Machine, precision: Precision) -> bool:
         """Whether the machine computes in this precision and has the memory."""
