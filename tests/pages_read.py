@@ -12,13 +12,17 @@ class Page(html.parser.HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.loaded: list[str] = []
-        self.scripts = 0
+        self.tags: list[str] = []
         self.shown = ""
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.scripts += tag == "script"
+        self.tags.append(tag)
         self.loaded += [value or "" for key, value in attributes if key in {"src", "href", "srcset", "data", "action"}]
+
+    @property
+    def scripts(self) -> int:
+        return self.tags.count("script")
 
     def handle_data(self, data: str) -> None:
         self.shown += data

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from chromium import chromium
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
@@ -71,17 +71,8 @@ def called(module: str, *words: object) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    assert all(programs.values()), f"install Debian's packages chromium and chromium-driver: found {programs}"
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
-    # --no-sandbox: containers and root have none to offer.
-    for option in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,900"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs["chromedriver"]))
-    yield driver
-    driver.quit()
+    with chromium(1100, 900) as driver:
+        yield driver
 
 
 def visit(browser: webdriver.Chrome, path: Path) -> list[str]:

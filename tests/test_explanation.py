@@ -1,13 +1,12 @@
 """Explanations of plain values: pictures, page, terminal, JSON; and what the verb refuses before it computes."""
 
-import html.parser
 import io
 import json
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pages_read import Page, size
 from rich.console import Console
 
 import zoo.explain
@@ -78,30 +77,6 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that take no time."""
     for name in PICTURES:
         monkeypatch.setattr(explanation_plots, name, lambda *_: b"a picture")
-
-
-class Page(html.parser.HTMLParser):
-    """What a browser would load or run, and the text it would show."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.loaded: list[str] = []
-        self.tags: list[str] = []
-        self.shown = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.loaded += [value or "" for key, value in attributes if key in {"src", "href", "srcset", "data", "action"}]
-
-    def handle_data(self, data: str) -> None:
-        self.shown += data
-
-
-def size(png: bytes) -> tuple[int, int]:
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    width, height = struct.unpack(">II", png[16:24])
-    return width, height
 
 
 # --- pieces, terminal ---------------------------------------------------------------------------

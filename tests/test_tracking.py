@@ -224,8 +224,11 @@ def test_events(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_reader_that_goes_away_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
     class Closed:
         def write(self, text: str) -> int:
+            tried.append(text)
             raise BrokenPipeError
 
         def flush(self) -> None:
@@ -235,3 +238,4 @@ def test_a_reader_that_goes_away_costs_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("sys.stdout", Closed())
     events.on_begin(0, 30)
     events.on_row(STEP)
+    assert len(tried) == 1  # and no more is told

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo import cli
-from zoo.data.dataset import columns_of
+from zoo.data.dataset import takes_pairs
 from zoo.errors import EnvironmentFault
 from zoo.recipe import load_recipe
 from zoo.results.examples import examples
@@ -75,7 +75,7 @@ def application(run: Run, host: str, batch_size: int) -> FastAPI:
     from zoo.results.attribution import word_importance
     from zoo.results.serving import create_app
 
-    pairs = isinstance(columns_of(load_recipe(run.path / "recipe.yaml"))[0], tuple)
+    pairs = takes_pairs(load_recipe(run.path / "recipe.yaml"))
     return create_app(
         run,
         explain=word_importance,

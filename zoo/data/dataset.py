@@ -138,6 +138,11 @@ def columns_of(recipe: Recipe) -> tuple[str | tuple[str, str], str]:
     return where.text, where.label
 
 
+def takes_pairs(recipe: Recipe) -> bool:
+    """Whether a row of the recipe's data is a pair of texts."""
+    return isinstance(columns_of(recipe)[0], tuple)
+
+
 def read_texts(
     path: str | Path, text: str | tuple[str, str] = "text", encoding: str = "utf-8"
 ) -> tuple[list[str], list[str] | None]:

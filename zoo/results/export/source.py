@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.backend import versions
-from zoo.data.dataset import columns_of, load_dataset
+from zoo.data.dataset import load_dataset, takes_pairs
 from zoo.data.tokens import TokenTable
 from zoo.errors import ZooError
 from zoo.model import inference
@@ -116,10 +116,9 @@ class Source:
 
     def _takes_pairs(self) -> bool:
         try:
-            text, _ = columns_of(load_recipe(self.run.path / "recipe.yaml"))
+            return takes_pairs(load_recipe(self.run.path / "recipe.yaml"))
         except ZooError:
             return False
-        return isinstance(text, tuple)
 
     def expected(self, rows: Rows) -> np.ndarray:
         """The run's own probabilities, [rows, classes] float64."""
