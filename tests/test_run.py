@@ -58,6 +58,7 @@ def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path) -> Non
     assert (code, told) == (0, f"{out}\n"), err
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert sorted(path.name for path in (out / "model").iterdir()) == [
+        "manifest.json",
         "model.json",
         "tokenizer.json",
         "weights.safetensors",
@@ -211,6 +212,17 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
     assert (code, told) == (6, "")
     assert "training.batch_size: the run was begun with 8, now it is 4" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_anywhere_and_taken_up(tmp_path: Path, stride: int) -> None:
+    script = [sys.executable, str(ROOT / "tests" / "on_backend" / "killed.py"), str(tmp_path), str(stride)]
+    given = {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    done = subprocess.run(script, capture_output=True, text=True, check=False, env=os.environ | given)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) > 60 / stride
+    assert [line for line in found if line[1:] != [0, []]] == []
 
 
 def test_diverging(tmp_path: Path) -> None:

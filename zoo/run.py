@@ -24,9 +24,9 @@ from zoo.errors import RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.results.account import Stopwatch
 from zoo.results.events import Events
-from zoo.results.recording import Recorder
+from zoo.results.recording import Recorder, refuse_changes
 from zoo.results.run import Run, load_run
-from zoo.results.run_folder import create_run, default_folder
+from zoo.results.run_folder import create_run, default_folder, finished_run
 from zoo.results.screen import Screen
 from zoo.results.tracking import logging_to, refuse_loggers
 from zoo.training.session import prepare
@@ -45,7 +45,7 @@ def train(
     Args:
         recipe: what to train.
         out: the run's folder; None makes runs/<recipe>/<backend>-<time>.
-        resume: go on with the run that the folder holds; a finished one is left as it is.
+        resume: go on with the run that `out` holds; a finished one is left as it is.
         screen: where progress is shown; None shows nothing.
         log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
 
@@ -53,9 +53,14 @@ def train(
         ZooError: each kind as zoo/errors.py says.
     """
     screen, watch = screen or Screen(quiet=True), Stopwatch()
-    if resume and out is not None and _finished(Path(out)):
-        screen.say("done", f"{out} holds a finished run: nothing is left to do")
-        return load_run(out)
+    if resume:
+        if out is None:
+            raise RecipeError("resume: got no folder, expected that of the run to go on with: add --out DIR")
+        done = finished_run(Path(out))
+        if done is not None:
+            refuse_changes(done, recipe)
+            screen.say("done", f"{out} holds a finished run: nothing is left to do")
+            return load_run(out)
     refuse_loggers(log)
     clashes = [f"{clash.keys[0]}: {clash.message}" for clash in disagreements(recipe)]
     if clashes:
@@ -89,10 +94,6 @@ def train(
         outcome = recorder.train(session, resume=resume)
         recorder.finish(session, tokenizer, outcome)
     return load_run(out)
-
-
-def _finished(path: Path) -> bool:
-    return (path / "run.json").is_file() and load_run(path).folder.run.get("status") == "done"
 
 
 def _splits(dataset: Dataset) -> list[Split]:

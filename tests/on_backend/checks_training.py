@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 from pathlib import Path
@@ -225,7 +226,8 @@ class TestLoop:
     def test_keep(self, tmp_path: Path, keep: Any, steps: float) -> None:
         outcome, kept, notes = looped(tmp_path, Training(epochs=4, keep=keep), [0.5, 0.9, 0.7, 0.9])
         assert kept == steps
-        assert outcome.progress == Progress(epoch=4, step=12, best=0.9, best_epoch=2, stale=2)
+        train = {"loss": 0.5, "accuracy": 0.5}
+        assert outcome.progress == Progress(epoch=4, step=12, best=0.9, best_epoch=2, stale=2, train=train)
         assert [row["best"] for row in notes.rows if row["kind"] == "epoch"] == [True, True, False, False]
 
     def test_loss_is_better_when_lower(self, tmp_path: Path) -> None:
@@ -321,7 +323,7 @@ class TestCheckpoints:
         model, optimizer = stepped(backend)
         kept = Checkpoints(tmp_path)
         progress = Progress(epoch=1, step=2, best=0.25, best_epoch=1)
-        kept.save(progress, model, optimizer)
+        kept.save(progress, model, optimizer, keep_best=True)
         other, second = stepped(backend, steps=0)
         found, passed = kept.restore(other, second)
         assert (found, passed) == (progress, [])
@@ -336,11 +338,9 @@ class TestCheckpoints:
         kept = Checkpoints(tmp_path)
         assert kept.newest() is None
         for step in (3, 6, 9):
-            kept.save(Progress(epoch=step // 3, step=step), model, optimizer)
+            kept.save(Progress(epoch=step // 3, step=step), model, optimizer, keep_best=False)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000006", "step-00000009"]
         assert kept.newest() == tmp_path / "step-00000009"
-        kept.clear()
-        assert not tmp_path.exists()
 
     def test_nothing_to_restore(self, backend: Backend, tmp_path: Path) -> None:
         model, optimizer = stepped(backend, steps=0)
@@ -350,7 +350,7 @@ class TestCheckpoints:
         model, optimizer = stepped(backend, steps=0)
         kept = Checkpoints(tmp_path)
         for step in (3, 6):
-            kept.save(Progress(step=step), model, optimizer)
+            kept.save(Progress(step=step), model, optimizer, keep_best=False)
         (tmp_path / "step-00000003" / "progress.json").write_text("{")
         (tmp_path / "step-00000006" / "optimizer.safetensors").unlink()
         with pytest.raises(OutputError, match="no checkpoint can be read: start again") as caught:
@@ -359,6 +359,45 @@ class TestCheckpoints:
             "checkpoint step-00000006",
             "checkpoint step-00000003",
         ]
+
+    def test_a_flipped_bit_of_any_file_is_seen(self, backend: Backend, tmp_path: Path) -> None:
+        """The checkpoint before is taken, and the damaged one goes."""
+        model, optimizer = stepped(backend, steps=0)
+        kept = Checkpoints(tmp_path / "kept")
+        for epoch in (1, 2):
+            kept.save(Progress(epoch=epoch, step=3 * epoch, best_epoch=1), model, optimizer, keep_best=True)
+        names = sorted(path.name for path in (tmp_path / "kept" / "step-00000006").iterdir())
+        assert names == ["best.safetensors", "manifest.json", "model.safetensors", *names[3:]]
+        assert names[3:] == ["optimizer.safetensors", "progress.json"]
+        for name in names:
+            shutil.copytree(tmp_path / "kept", tmp_path / name)
+            path = tmp_path / name / "step-00000006" / name
+            raw = bytearray(path.read_bytes())
+            raw[len(raw) // 2] ^= 4
+            path.write_bytes(raw)
+            progress, (passed,) = Checkpoints(tmp_path / name).restore(model, optimizer)
+            assert progress.step == 3
+            assert passed.startswith(f"checkpoint step-00000006 is damaged and passed over: {path} ")
+            assert not path.exists()
+
+    def test_the_best_weights_are_part_of_every_checkpoint(self, backend: Backend, tmp_path: Path) -> None:
+        model, optimizer = stepped(backend, steps=0)
+        variable = model.trainable_variables[0]
+        kept = Checkpoints(tmp_path)
+        for epoch in (1, 2, 3):
+            variable.assign(np.full(variable.shape, float(epoch), np.float32))
+            kept.save(Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, keep_best=True)
+        # It is taken from the one before where the last has been damaged, and a damaged one is never copied.
+        (tmp_path / "step-00000003" / "best.safetensors").write_bytes(b"")
+        progress = Progress(epoch=4, step=4, best_epoch=1)
+        kept.restore_best(progress, model)
+        assert weights.to_numpy(variable).max() == 1.0
+        kept.save(progress, model, optimizer, keep_best=True)
+        assert kept.restore(model, optimizer) == (progress, [])
+        for step in (3, 4):
+            (tmp_path / f"step-0000000{step}" / "best.safetensors").unlink()
+        with pytest.raises(OutputError, match="the weights of epoch 1, the best, are damaged: go on with --resume"):
+            kept.save(Progress(epoch=5, step=5, best_epoch=1), model, optimizer, keep_best=True)
 
 
 def stepped(backend: Backend, steps: int = 2) -> tuple[Any, Any]:

@@ -23,10 +23,10 @@ from zoo.recipe.flattening import flat
 from zoo.results import account, metrics
 from zoo.results.card import write_card
 from zoo.results.report import texts_by_id, write_report
-from zoo.results.run_folder import RunFolder
+from zoo.results.run_folder import CHECKPOINTS, RunFolder
 from zoo.results.screen import Screen, epoch_line
 from zoo.results.tracking import Logger
-from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.checkpoint import Checkpoints
 from zoo.training.loop import Outcome
 from zoo.training.session import Session
 
@@ -49,7 +49,8 @@ class Recorder:
 
     def begin(self, session: Session, backend: Backend) -> None:
         """Write what is known before the first step, and refuse to go on with another run than was begun."""
-        self._refuse_changes(backend)
+        refuse_changes(self._folder, self._recipe, self._dataset)
+        self._tell_backend(backend)
         for note in self._dataset.notes:
             self._folder.log(f"warning: {note}")
         text = dump_recipe(self._recipe)
@@ -82,7 +83,7 @@ class Recorder:
             threshold = self._threshold(validation)
             test = metrics.probabilities(session.logits("test"), head.type)
         figures = {
-            "train": self._train_figures(outcome.progress),
+            "train": outcome.progress.train,
             "validation": metrics.evaluate(validation, self._dataset.validation.labels, names, threshold),
             "test": metrics.evaluate(test, self._dataset.test.labels, names, threshold),
         }
@@ -120,13 +121,13 @@ class Recorder:
         write_card(self._folder)
         for warning in warnings:
             self.on_note(warning)
-        self._checkpoints.clear()
         self._conclude(figures["test"])
 
     # --- the training loop's listener
 
     def on_begin(self, step: int, steps: int) -> None:
-        self._folder.cut_history(step)
+        for lost in self._folder.cut_history(step):
+            self.on_note(lost)
         for logger in self._loggers:
             logger.begin(self._folder.history)
         self._screen.on_begin(step, steps)
@@ -147,15 +148,7 @@ class Recorder:
 
     @property
     def _checkpoints(self) -> Checkpoints:
-        return Checkpoints(self._folder.path / "checkpoints")
-
-    def _train_figures(self, progress: Progress) -> dict[str, float]:
-        """What history says of train at the epoch whose weights are kept; it may lie before an interruption."""
-        kept = progress.best_epoch if self._recipe.training.keep == "best" else progress.epoch
-        found: dict[str, float] = next(
-            row["train"] for row in self._folder.history if row["kind"] == "epoch" and row["epoch"] == kept
-        )
-        return found
+        return Checkpoints(self._folder.path / CHECKPOINTS)
 
     def _judge(self, logits: np.ndarray) -> Mapping[str, float]:
         """Figures of the validation split, as the loop monitors them."""
@@ -172,23 +165,11 @@ class Recorder:
             return metrics.tune_threshold(validation, self._dataset.validation.labels)
         return float(head.threshold)
 
-    def _refuse_changes(self, backend: Backend) -> None:
-        """A run that goes on is the run that was begun: same recipe, same rows."""
-        begun = load_recipe(self._folder.path / "recipe.yaml")
-        old, new = (flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
-        faults = [
-            f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
-            for key in sorted(old | new)
-            if old.get(key) != new.get(key)
-        ]
-        known = self._folder.run
-        sha = known.get("dataset", {}).get("sha256")
-        if sha is not None and sha != self._dataset.sha256:
-            faults.append("the rows have changed since the run was begun")
-        if faults:
-            raise OutputError([*faults, f"{self._folder.path}: put these back to go on, or choose another --out"])
-        if known.get("backend", backend.name) != backend.name:
-            note = f"the run was begun on {known['backend']} and goes on on {backend.name}"
+    def _tell_backend(self, backend: Backend) -> None:
+        """A note where the run was begun on another one."""
+        begun = self._folder.run.get("backend", backend.name)
+        if begun != backend.name:
+            note = f"the run was begun on {begun} and goes on on {backend.name}"
             if self._recipe.training.dropout_masks == "native":
                 note += ", which draws dropout in its own way (training.dropout_masks: portable would not)"
             self.on_note(note)
@@ -205,6 +186,25 @@ class Recorder:
     def _say(self, topic: str, text: str) -> None:
         self._folder.log(f"{topic}: {text}")
         self._screen.say(topic, text)
+
+
+def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:
+    """OutputError where a folder's run was begun with another recipe, or with other rows than these."""
+    begun = load_recipe(folder.path / "recipe.yaml")
+    if begun.data.files is not None and recipe.data.files is not None and recipe.data.files.label_names is None:
+        # What the recipe leaves to the rows was written in when the run was begun.
+        recipe = recipe.override({"data.files.label_names": begun.data.files.label_names})
+    old, new = (flat(each.model_dump(exclude={"profiles"})) for each in (begun, recipe))
+    faults = [
+        f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key)
+    ]
+    sha = folder.run.get("dataset", {}).get("sha256")
+    if dataset is not None and sha is not None and sha != dataset.sha256:
+        faults.append("the rows have changed since the run was begun")
+    if faults:
+        raise OutputError([*faults, f"{folder.path}: put these back to go on, or choose another --out"])
 
 
 def _precision(session: Session) -> str:

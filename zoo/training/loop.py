@@ -155,7 +155,7 @@ def fit(
         clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
         trainer.commit()
         validation = dict(validate())
-        progress = _advance(progress, config, step=step, figure=validation[config.monitor])
+        progress = _advance(progress, config, step=step, figure=validation[config.monitor], train=figures)
         listener.on_row(
             {
                 "kind": "epoch",
@@ -167,21 +167,21 @@ def fit(
                 "best": progress.best_epoch == epoch + 1,
             }
         )
-        if config.keep == "best" and progress.best_epoch == epoch + 1:
-            checkpoints.save_best(model.trainable_variables)
-        checkpoints.save(progress, model, optimizer)
+        checkpoints.save(progress, model, optimizer, keep_best=config.keep == "best")
     if config.keep == "best":
-        checkpoints.restore_best(model.trainable_variables)
+        checkpoints.restore_best(progress, model)
     return Outcome(progress=progress, clock=clock)
 
 
-def _advance(progress: Progress, config: Training, *, step: int, figure: float) -> Progress:
-    """The progress after one more epoch with this validation figure."""
+def _advance(progress: Progress, config: Training, *, step: int, figure: float, train: dict[str, float]) -> Progress:
+    """The progress after one more epoch with this validation figure and these figures on train."""
     margin = config.early_stopping.min_delta if config.early_stopping else 0.0
     score = -figure if config.monitor == "loss" else figure
     best = None if progress.best is None else (-progress.best if config.monitor == "loss" else progress.best)
-    progress = replace(progress, epoch=progress.epoch + 1, step=step)
-    if best is None or score > best + margin:
+    better = best is None or score > best + margin
+    kept = train if better or config.keep == "last" else progress.train
+    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept)
+    if better:
         return replace(progress, best=figure, best_epoch=progress.epoch, stale=0)
     stale = progress.stale + 1
     patience = config.early_stopping.patience if config.early_stopping else math.inf
