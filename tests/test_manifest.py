@@ -49,5 +49,5 @@ def test_a_file_that_is_gone_or_cut_is_named(folder: Path, name: str, length: in
 def test_one_file_alone(folder: Path) -> None:
     (folder / "weights").write_bytes(b"")
     assert damage(folder, "text.json") is None
-    assert "weights has 0 bytes, expected 3,000" in (damage(folder, "text.json", "weights") or "")
+    assert "weights has 0 bytes, and manifest.json says 3,000" in (damage(folder, "text.json", "weights") or "")
     assert "is not in manifest.json" in (damage(folder, "another") or "")

@@ -221,13 +221,22 @@ def test_history_is_cut_where_a_resumed_run_goes_on(folder: RunFolder) -> None:
     assert (folder.path / "history.jsonl").read_bytes() == whole
 
 
+def test_the_row_of_an_epoch_is_on_the_disk(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(Path(os.readlink(f"/proc/self/fd/{number}")).name))
+    folder.append_history(STEP)
+    assert synced == []
+    folder.append_history(EPOCH)
+    assert synced == ["history.jsonl", "mine"]
+
+
 @pytest.mark.parametrize(
     ("damage", "steps", "told"),
     [
         (lambda raw: b"", [], ["no rows of the steps 1 to 40"]),
         (lambda raw: raw[:-20], [20], ["no rows of the steps 21 to 40"]),
-        (lambda raw: raw.replace(b"loss", b"\xff\x00", 1), [40], ["1 damaged rows"]),
-        (lambda raw: b"null\n[]\n{}\n", [], ["3 damaged rows", "no rows of the steps 1 to 40"]),
+        (lambda raw: raw.replace(b"loss", b"\xff\x00", 1), [40], ["left out: 1"]),
+        (lambda raw: b"null\n[]\n{}\n", [], ["left out: 3", "no rows of the steps 1 to 40"]),
     ],
 )
 def test_what_is_lost_of_the_history_is_told(

@@ -108,17 +108,28 @@ class TestRuns:
         assert screen.notes == []
         assert not (tmp_path / "run" / "checkpoints").exists()
 
-    def test_damaged_newest_checkpoint_is_passed_over(self, whole: Run, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["model.safetensors", "best.safetensors", "progress.json"])
+    def test_damaged_newest_checkpoint_is_passed_over(self, whole: Run, tmp_path: Path, name: str) -> None:
         folder = tmp_path / "run"
         interrupted(folder, 3)
         checkpoints = sorted((folder / "checkpoints").glob("step-*"))
         assert len(checkpoints) == 2
-        path = checkpoints[-1] / "model.safetensors"
-        path.write_bytes(path.read_bytes()[:-100])
+        path = checkpoints[-1] / name
+        path.write_bytes(path.read_bytes()[:-10])
         screen = Interrupting(0)
         assert_same_run(zoo.train(smoke(), out=folder, resume=True, screen=screen), whole)
         assert len(screen.notes) == 1
         assert f"checkpoint {checkpoints[-1].name} is damaged and passed over" in screen.notes[0]
+
+    def test_a_history_that_is_lost_costs_no_figure(self, whole: Run, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        interrupted(folder, 2)
+        (folder / "history.jsonl").write_bytes(b"")
+        screen = Interrupting(0)
+        run = zoo.train(smoke(), out=folder, resume=True, screen=screen)
+        assert [note for note in screen.notes if "no rows of the steps 1 to 11: they are lost" in note] == screen.notes
+        assert run.metrics == whole.metrics
+        assert run.history == [row for row in run.history if row["epoch"] > 1]
 
     def test_resume_with_another_recipe(self, tmp_path: Path) -> None:
         folder = tmp_path / "run"

@@ -49,11 +49,12 @@ def damage(folder: Path, *names: str) -> str | None:
                 return f"{path} is not in {MANIFEST}"
             found = _entry(path)
             if found.size != entry.size:
-                return f"{path} has {found.size:,} bytes, expected {entry.size:,}"
+                return f"{path} has {found.size:,} bytes, and {MANIFEST} says {entry.size:,}"
             if found.sha256 != entry.sha256:
-                return f"{path} has the SHA-256 {found.sha256[:12]}..., expected {entry.sha256[:12]}..."
+                return f"{path} has the SHA-256 {found.sha256[:12]}..., and {MANIFEST} says {entry.sha256[:12]}..."
     except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
+        named = "" if path.name == MANIFEST else f", and {MANIFEST} names it"
+        return f"{path} cannot be read ({error.strerror}){named}"
     except ValidationError as error:
         return f"{path} is no manifest ({error.errors()[0]['msg']})"
     return None

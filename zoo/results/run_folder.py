@@ -116,7 +116,7 @@ class RunFolder:
                 kept.append(line + b"\n")
                 last = row["step"]
         self._write(HISTORY, kept)
-        lost = [f"{HISTORY}: {damaged} damaged rows are left out"] if damaged else []
+        lost = [f"{HISTORY}: damaged rows that are left out: {damaged}"] if damaged else []
         if last < step:
             lost.append(f"{HISTORY} has no rows of the steps {last + 1} to {step}: they are lost, and the run goes on")
         return lost
