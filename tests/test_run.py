@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import zoo
+import zoo.run
 
 ROOT = Path(__file__).parents[1]
 FILES = [
@@ -51,7 +52,7 @@ def finished(*arguments: object, **environment: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path) -> None:
+def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs" / "first"
     call = ("quickstart", "--profile", "smoke", "--out", out)
     code, told, err = finished(*call)
@@ -81,7 +82,15 @@ def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path) -> Non
     shown = json.loads(told)
     assert (shown["run"], shown["status"], shown["backend"]) == (str(out), "done", "torch")
     assert shown["metrics"] == zoo.load_run(out).metrics
+    # Neither is a run of another recipe what was asked for.
+    assert zoo.run.main([*map(str, call), "--resume", "--set", "training.epochs=7"]) == 6
+    assert "training.epochs: the run was begun with 2, now it is 7" in capsys.readouterr().err
     assert (out / "run.json").read_bytes() == before
+
+
+def test_resume_wants_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.run.main(["quickstart", "--profile", "smoke", "--resume"]) == 2
+    assert "resume: got no folder, expected that of the run to go on with: add --out DIR" in capsys.readouterr().err
 
 
 def test_live_events_and_tensorboard(tmp_path: Path) -> None:
@@ -159,6 +168,8 @@ def test_a_csv_of_ones_own(tmp_path: Path) -> None:
     assert (two / "predictions.jsonl").read_bytes() == (one / "predictions.jsonl").read_bytes()
     assert (two / "recipe.yaml").read_bytes() == (one / "recipe.yaml").read_bytes()
     assert second.folder.run["fingerprint"] == first.folder.run["fingerprint"]
+    # The class names, which only the run's recipe has, make no other recipe of it.
+    assert zoo.run.main([str(recipe), "--out", str(one), "--resume"]) == 0
 
 
 def test_nothing_cached_and_no_network(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from killing import killed_at
 
 from zoo.errors import OutputError
 from zoo.results import run_folder
+from zoo.results.folder_lock import FolderLock
 from zoo.results.run_folder import RunFolder, create_run, default_folder, finished_run, open_run
 
 RECIPE = "name: mine\n"
@@ -195,6 +196,39 @@ def test_two_runs_in_one_folder(folder: RunFolder, resume: bool) -> None:
     with pytest.raises(OutputError, match=f"written to by process {os.getpid()} on "):
         create_run(folder.path, RECIPE, resume=resume)
     assert folder.run["status"] == "running"
+
+
+def test_of_two_that_start_at_once_one_is_refused_and_touches_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, take, first = tmp_path / "runs" / "mine", FolderLock.take, list[RunFolder]()
+
+    def overtaken(lock: FolderLock) -> bool:
+        monkeypatch.setattr(FolderLock, "take", take)
+        first.append(create_run(path, RECIPE))
+        first[0].append_history(STEP)
+        return take(lock)
+
+    monkeypatch.setattr(FolderLock, "take", overtaken)
+    with pytest.raises(OutputError, match="being written to"):
+        create_run(path, RECIPE)
+    assert names(path) == [".lock", "history.jsonl", "recipe.yaml", "run.json"]
+
+
+def test_a_folder_that_another_takes_away_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By one whose run was refused, say by a full disk, between the making and the locking of this one."""
+    path, take = tmp_path / "runs" / "mine", FolderLock.take
+
+    def too_late(lock: FolderLock) -> bool:
+        monkeypatch.setattr(FolderLock, "take", take)
+        path.rmdir()
+        path.parent.rmdir()
+        return take(lock)
+
+    monkeypatch.setattr(FolderLock, "take", too_late)
+    assert create_run(path, RECIPE).run["status"] == "running"
+    with pytest.raises(OutputError, match="cannot be written"):
+        create_run("/proc/nowhere", RECIPE)
 
 
 def test_a_process_that_dies_leaves_no_lock(tmp_path: Path) -> None:
