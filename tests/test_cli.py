@@ -68,6 +68,11 @@ def test_a_bug_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--debug" in err
 
 
+def test_memory_that_runs_out_anywhere_is_5(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_command(raising(MemoryError()), [], name="test") == 5
+    assert "memory ran out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), DataError("rows")])
 def test_debug_shows_the_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run_command(raising(error), ["--debug"], name="test") in (3, 70)

@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from zoo.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, RecipeError, ZooError
+from zoo.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, RecipeError, TrainingError, ZooError
 
 VERBS = {
     "run": "train, evaluate and report a recipe",
@@ -164,6 +164,9 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, BrokenPipeError) and _stdout_is_closed():
         return EXIT_DONE
+    if isinstance(error, MemoryError):
+        _say("error: ", "memory ran out: give less data at once, or take a machine with more")
+        return TrainingError.exit_code
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     what = f"a bug of ours: {type(error).__name__}: {error} ({where})"

@@ -29,6 +29,7 @@ from zoo.results.run import Run, load_run
 from zoo.results.run_folder import create_run, default_folder, finished_run
 from zoo.results.screen import Screen
 from zoo.results.tracking import logging_to, refuse_loggers
+from zoo.training.memory import within_memory
 from zoo.training.session import prepare
 
 
@@ -78,7 +79,12 @@ def train(
         backend = activate(recipe.backend)
         backend.keep_compiled(cache_folder() / "compiled")
     out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
-    with create_run(out, dump_recipe(recipe), resume=resume) as folder, logging_to(log, folder) as loggers:
+    with (
+        create_run(out, dump_recipe(recipe), resume=resume) as folder,
+        # Batches say themselves what would fit.
+        within_memory(backend, "the model", "choose a smaller model.backbone, or take a machine with more memory"),
+        logging_to(log, folder) as loggers,
+    ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
         checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
         tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))

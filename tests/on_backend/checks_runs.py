@@ -12,12 +12,14 @@ import pytest
 
 import recipes
 import zoo
+import zoo.run
 from zoo.data.dataset import load_dataset
 from zoo.errors import OutputError, TrainingError
 from zoo.recipe import Recipe
 from zoo.recipe.types import BinaryHead
 from zoo.results.run import Run
 from zoo.results.screen import Screen
+from zoo.training import session
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -34,6 +36,10 @@ WITHOUT_CHANCE = {
 }
 LOSSES = [0.695277, 0.693805, 0.692725, 0.687561, 0.577293, 0.285013]
 """Training loss of six epochs: batch order, weights, loss, gradients and updates are all in it."""
+
+
+def out_of_memory(*_: object, **__: object) -> None:
+    raise MemoryError
 
 
 def epoch_losses(run: Run) -> list[float]:
@@ -136,6 +142,39 @@ class TestRuns:
         interrupted(folder, 1)
         with pytest.raises(OutputError, match=r"training\.batch_size: the run was begun with 8, now it is 4"):
             zoo.train(smoke({"training.batch_size": 4}), out=folder, resume=True)
+
+    @pytest.mark.parametrize(
+        ("place", "match"),
+        [
+            ((zoo.run, "prepare"), "the model does not fit in memory .*: choose a smaller model.backbone"),
+            ((session.inference, "logits"), "16 rows of the validation split .*: pass --resume --set .*batch_size=8"),
+        ],
+    )
+    def test_out_of_memory_beside_the_steps(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str], match: str
+    ) -> None:
+        monkeypatch.setattr(*place, out_of_memory)
+        with pytest.raises(TrainingError, match=match):
+            zoo.train(smoke({"training.epochs": 1}), out=tmp_path / "run")
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+    def test_goes_on_with_smaller_batches_in_evaluation(self, whole: Run, tmp_path: Path) -> None:
+        """Their size changes no weight, so it is no other recipe; the run's own has what it went on with."""
+        interrupted(tmp_path / "run", 2)
+        run = zoo.train(smoke({"training.eval_batch_size": 5}), out=tmp_path / "run", resume=True)
+        assert "eval_batch_size: 5" in run.folder.recipe_text
+        assert run.metrics["test"]["accuracy"] == whole.metrics["test"]["accuracy"]
+
+    def test_out_of_memory_in_prediction(self, whole: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        texts = ["A fine film."] * 6
+        monkeypatch.setattr(session.inference, "logits", out_of_memory)
+        with pytest.raises(TrainingError, match=r"6 rows of up to \d+ tokens .*: pass --batch-size 3, or"):
+            whole.probabilities(texts)
+        with pytest.raises(TrainingError, match=r"1 rows of up to \d+ tokens .*: give shorter texts"):
+            whole.probabilities(texts, batch_size=1)
+        monkeypatch.setattr("zoo.results.explanation.explain", out_of_memory)
+        with pytest.raises(TrainingError, match=r"what explains this text .*: give a shorter text"):
+            whole.explain(texts[0])
 
     def test_diverging(self, tmp_path: Path) -> None:
         folder = tmp_path / "run"

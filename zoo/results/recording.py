@@ -30,6 +30,9 @@ from zoo.training.checkpoint import Checkpoints
 from zoo.training.loop import Outcome
 from zoo.training.session import Session
 
+FREE = ("training.eval_batch_size",)
+"""Keys that may change when a run goes on: no weight depends on them."""
+
 
 class Recorder:
     """One run's pen; also the training loop's listener."""
@@ -54,6 +57,7 @@ class Recorder:
         for note in self._dataset.notes:
             self._folder.log(f"warning: {note}")
         text = dump_recipe(self._recipe)
+        self._folder.write_text("recipe.yaml", text)  # FREE keys may have changed
         self._folder.update_run(
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
@@ -198,7 +202,7 @@ def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = 
     faults = [
         f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
         for key in sorted(old | new)
-        if old.get(key) != new.get(key)
+        if old.get(key) != new.get(key) and key not in FREE
     ]
     sha = folder.run.get("dataset", {}).get("sha256")
     if dataset is not None and sha is not None and sha != dataset.sha256:

@@ -24,6 +24,7 @@ from zoo.errors import TrainingError
 from zoo.model.inference import to_host
 from zoo.recipe.types import Training
 from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.memory import halved, within_memory
 
 
 class Listener(Protocol):
@@ -119,6 +120,7 @@ def fit(
     trainer = backend.trainer(model, optimizer, loss)
     clock = Clock()
     shapes: set[tuple[int, int]] = set()
+    remedy = halved("--set training.batch_size=", config.batch_size, "lower tokens.max_length")
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
             break
@@ -131,14 +133,10 @@ def fit(
                 break
             new_shape = batch.shape not in shapes
             started = time.perf_counter()
-            try:
+            with within_memory(backend, _named(batch), remedy):
                 value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
                 if new_shape:
                     to_host(value)
-            except Exception as error:
-                if backend.is_out_of_memory(error):
-                    raise _out_of_memory(batch, config, error) from error
-                raise
             if new_shape:
                 shapes.add(batch.shape)
                 clock.compile_seconds += time.perf_counter() - started
@@ -149,8 +147,10 @@ def fit(
             clock.padded_tokens += batch.shape[0] * batch.shape[1] - batch.tokens
             step += 1
             listener.on_step(step, epoch + 1)
-            epoch_log.add(step, epoch + 1, value, logits, batch)
-        figures = epoch_log.close()  # waits for the last step
+            with within_memory(backend, _named(batch), remedy):  # where a step is not waited for, it fails here
+                epoch_log.add(step, epoch + 1, value, logits, batch)
+        with within_memory(backend, f"a batch of {config.batch_size} rows", remedy):
+            figures = epoch_log.close()  # waits for the last step
         seconds = time.perf_counter() - begun
         clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
         trainer.commit()
@@ -252,9 +252,6 @@ class _EpochLog:
         )
 
 
-def _out_of_memory(batch: Batch, config: Training, error: Exception) -> TrainingError:
+def _named(batch: Batch) -> str:
     rows, length = batch.shape
-    return TrainingError(
-        f"a batch of {rows} rows of {length} tokens does not fit in memory ({type(error).__name__}): "
-        f"pass --set training.batch_size={max(1, config.batch_size // 2)}, or lower tokens.max_length"
-    )
+    return f"a batch of {rows} rows of {length} tokens"

@@ -25,6 +25,7 @@ from zoo.model.packed import packed
 from zoo.recipe.types import Recipe
 from zoo.training.checkpoint import Checkpoints
 from zoo.training.loop import Length, Listener, Outcome, fit, run_length
+from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 
@@ -122,13 +123,12 @@ class Session:
     def logits(self, split: str) -> np.ndarray:
         """Logits [rows, units] of a split under the model's present weights."""
         config = self.recipe.training
-        return inference.logits(
-            self._predict,
-            self.tables[split],
-            names=self.names,
-            batch_size=config.eval_batch_size or 2 * config.batch_size,
-            lengths=self.lengths,
-        )
+        size = config.eval_batch_size or 2 * config.batch_size
+        remedy = halved("--resume --set training.eval_batch_size=", size, "lower tokens.max_length")
+        with within_memory(self.backend, f"a batch of {size} rows of the {split} split", remedy):
+            return inference.logits(
+                self._predict, self.tables[split], names=self.names, batch_size=size, lengths=self.lengths
+            )
 
 
 def prepare(
