@@ -97,8 +97,8 @@ def train(
                 recipe, dataset, backend=backend, checkpoint=checkpoint, tokenizer=tokenizer, tables=tables
             )
         recorder.begin(session, backend)
-        outcome = recorder.train(session, resume=resume)
-        recorder.finish(session, tokenizer, outcome)
+        progress = recorder.train(session, resume=resume)
+        recorder.finish(session, tokenizer, progress)
     return load_run(out)
 
 

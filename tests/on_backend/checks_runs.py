@@ -17,6 +17,7 @@ from zoo.data.dataset import load_dataset
 from zoo.errors import OutputError, TrainingError
 from zoo.recipe import Recipe
 from zoo.recipe.types import BinaryHead
+from zoo.results import recording
 from zoo.results.run import Run
 from zoo.results.screen import Screen
 from zoo.training import session
@@ -74,8 +75,18 @@ def assert_same_run(one: Run, other: Run) -> None:
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
     assert one.metrics == other.metrics
     assert timeless(one) == timeless(other)
-    for key in ("fingerprint", "training", "seed", "dataset"):
+    for key in ("fingerprint", "training", "seed", "dataset", "padding_fraction"):
         assert one.folder.run[key] == other.folder.run[key]
+    assert_time_is_of_all_parts(one)
+
+
+def assert_time_is_of_all_parts(run: Run) -> None:
+    timing = run.folder.run["timing"]
+    epochs = [row["seconds"] for row in run.history if row["kind"] == "epoch"]
+    assert timing["train_seconds"] == pytest.approx(sum(epochs))
+    assert timing["total_seconds"] > timing["train_seconds"]
+    # Real tokens a second over the steps that compiled nothing, in whatever part they were.
+    assert timing["tokens_per_second"] > 0
 
 
 def timeless(run: Run) -> list[dict[str, Any]]:
@@ -126,6 +137,25 @@ class TestRuns:
         assert_same_run(zoo.train(smoke(), out=folder, resume=True, screen=screen), whole)
         assert len(screen.notes) == 1
         assert f"checkpoint {checkpoints[-1].name} is damaged and passed over" in screen.notes[0]
+
+    def test_time_of_a_run_that_broke_off_before_its_report(
+        self, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recording, "write_report", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                zoo.train(smoke(), out=tmp_path / "run")
+        first = zoo.load_run(tmp_path / "run").folder.run["timing"]
+        run = zoo.train(smoke(), out=tmp_path / "run", resume=True)
+        assert_same_run(run, whole)
+        second = run.folder.run["timing"]
+        of_steps = ("train_seconds", "compile_seconds", "examples_per_second", "tokens_per_second")
+        assert [second[key] for key in of_steps] == [first[key] for key in of_steps]
+        grown = ("total_seconds", "data_seconds", "build_seconds", "tokenize_seconds", "evaluate_seconds")
+        assert [key for key in grown if second[key] <= first[key]] == []
 
     def test_a_history_that_is_lost_costs_no_figure(self, whole: Run, tmp_path: Path) -> None:
         folder = tmp_path / "run"

@@ -7,6 +7,7 @@ at the end.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,7 @@ from zoo.results.report import texts_by_id, write_report
 from zoo.results.run_folder import CHECKPOINTS, RunFolder
 from zoo.results.screen import Screen, epoch_line
 from zoo.results.tracking import Logger
-from zoo.training.checkpoint import Checkpoints
-from zoo.training.loop import Outcome
+from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
 FREE = ("training.eval_batch_size",)
@@ -48,6 +48,7 @@ class Recorder:
     ) -> None:
         self._folder, self._screen, self._watch, self._loggers = folder, screen, watch, loggers
         self._recipe, self._dataset = recipe, dataset
+        self._earlier: Mapping[str, float] = folder.run.get("timing", {})
         self.on_step = screen.on_step
 
     def begin(self, session: Session, backend: Backend) -> None:
@@ -63,6 +64,7 @@ class Recorder:
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
+                "timing": account.elapsed(self._watch, self._earlier),
             }
         )
         self._say(
@@ -72,12 +74,17 @@ class Recorder:
             f"batches of {_batches(session)}",
         )
 
-    def train(self, session: Session, *, resume: bool) -> Outcome:
+    def train(self, session: Session, *, resume: bool) -> Progress:
         """Train with the bar on the screen."""
-        with self._screen.bar("train"):
-            return session.train(self._judge, self._checkpoints, self, resume=resume)
+        try:
+            with self._screen.bar("train"):
+                return session.train(self._judge, self._checkpoints, self, resume=resume)
+        except BaseException:
+            with contextlib.suppress(OutputError):  # the folder itself writes next, and tells what is wrong
+                self._keep_time()
+            raise
 
-    def finish(self, session: Session, tokenizer: Tokenizer, outcome: Outcome) -> None:
+    def finish(self, session: Session, tokenizer: Tokenizer, progress: Progress) -> None:
         """Evaluate on validation and, once, on test; write figures, predictions, model and report."""
         names = self._dataset.label_names
         head = self._recipe.model.head
@@ -87,7 +94,7 @@ class Recorder:
             threshold = self._threshold(validation)
             test = metrics.probabilities(session.logits("test"), head.type)
         figures = {
-            "train": outcome.progress.train,
+            "train": progress.train,
             "validation": metrics.evaluate(validation, self._dataset.validation.labels, names, threshold),
             "test": metrics.evaluate(test, self._dataset.test.labels, names, threshold),
         }
@@ -102,25 +109,25 @@ class Recorder:
             test,
             names,
         )
-        clock = outcome.clock
+        clock = progress.clock
         self._folder.update_run(
             {
                 "metrics": figures,
                 "threshold": threshold,
                 "training": {
-                    "epochs": outcome.progress.epoch,
-                    "steps": outcome.progress.step,
-                    "best_epoch": outcome.progress.best_epoch,
-                    "stopped_early": outcome.progress.stopped,
+                    "epochs": progress.epoch,
+                    "steps": progress.step,
+                    "best_epoch": progress.best_epoch,
+                    "stopped_early": progress.stopped,
                     "lengths": list(session.lengths),
                 },
-                "timing": account.timing(self._watch, clock),
+                "timing": {**account.elapsed(self._watch, self._earlier), **account.trained(clock)},
                 "padding_fraction": clock.padded_tokens / clock.cells if clock.cells else 0.0,
                 "memory": account.memory(session.backend),
             }
         )
         for logger in self._loggers:
-            logger.end(outcome.progress.step, figures["test"])
+            logger.end(progress.step, figures["test"])
         _, warnings = write_report(self._folder, texts_by_id(self._dataset.test))
         write_card(self._folder)
         for warning in warnings:
@@ -143,12 +150,17 @@ class Recorder:
     def on_row(self, row: Mapping[str, Any]) -> None:
         self._folder.append_history(row)
         if row["kind"] == "epoch":
+            self._keep_time()
             self._folder.log(f"epoch {row['epoch']}: {epoch_line(row)}")
         for logger in self._loggers:
             logger.row(row)
         self._screen.on_row(row)
 
     # --- its own
+
+    def _keep_time(self) -> None:
+        """Write down what the run has taken, for the part of it that goes on should this one break off."""
+        self._folder.update_run({"timing": account.elapsed(self._watch, self._earlier)})
 
     @property
     def _checkpoints(self) -> Checkpoints:

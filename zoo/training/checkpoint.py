@@ -28,6 +28,23 @@ KEPT = 2
 """Checkpoints that stay: the last, and the one before it in case the last is damaged."""
 
 
+@dataclass(kw_only=True)
+class Clock:
+    """What the steps of the finished epochs took, over all parts of a run.
+
+    Seconds; `compile_seconds` are the first steps of each shape in each part, one step's work included.
+    """
+
+    train_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+    cells: int = 0
+    """Token positions of all batches, padding and filling rows included."""
+    padded_tokens: int = 0
+    """Those of them that hold no real token."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Where a run stands, between two epochs.
@@ -44,6 +61,7 @@ class Progress:
     stale: int = 0
     stopped: bool = False
     train: dict[str, float] = field(default_factory=dict)
+    clock: Clock = field(default_factory=Clock, compare=False)
 
 
 _PROGRESS = TypeAdapter(Progress)

@@ -64,28 +64,6 @@ def run_length(config: Training, *, rows: int) -> Length:
 DEFAULT_EPOCHS = 3
 
 
-@dataclass(kw_only=True)
-class Clock:
-    """What the steps took. Seconds; `compile_seconds` are the first steps of each shape, one step's work included."""
-
-    train_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    examples: int = 0
-    tokens: int = 0
-    cells: int = 0
-    """Token positions of all batches, padding and filling rows included."""
-    padded_tokens: int = 0
-    """Those of them that hold no real token."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What training ends with: its state, its clock, and the last epoch row of the epoch that is kept."""
-
-    progress: Progress
-    clock: Clock
-
-
 def fit(
     model: Any,
     optimizer: Any,
@@ -100,8 +78,8 @@ def fit(
     checkpoints: Checkpoints,
     progress: Progress | None,
     listener: Listener,
-) -> Outcome:
-    """Train from `progress` to the end, and leave the kept epoch's weights in the model.
+) -> Progress:
+    """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
 
     Args:
         model: keras.Model from a dict of inputs to logits [batch, units].
@@ -118,7 +96,7 @@ def fit(
     progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
     trainer = backend.trainer(model, optimizer, loss)
-    clock = Clock()
+    clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
     remedy = halved("--set training.batch_size=", config.batch_size, "lower tokens.max_length")
     for epoch in range(progress.epoch, length.epochs):
@@ -156,6 +134,7 @@ def fit(
         trainer.commit()
         validation = dict(validate())
         progress = _advance(progress, config, step=step, figure=validation[config.monitor], train=figures)
+        progress = replace(progress, clock=replace(clock))
         listener.on_row(
             {
                 "kind": "epoch",
@@ -170,7 +149,7 @@ def fit(
         checkpoints.save(progress, model, optimizer, keep_best=config.keep == "best")
     if config.keep == "best":
         checkpoints.restore_best(progress, model)
-    return Outcome(progress=progress, clock=clock)
+    return progress
 
 
 def _advance(progress: Progress, config: Training, *, step: int, figure: float, train: dict[str, float]) -> Progress:

@@ -23,8 +23,8 @@ from zoo.model import heads, inference
 from zoo.model.builder import Blueprint, assemble_model, build_model, plan
 from zoo.model.packed import packed
 from zoo.recipe.types import Recipe
-from zoo.training.checkpoint import Checkpoints
-from zoo.training.loop import Length, Listener, Outcome, fit, run_length
+from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.loop import Length, Listener, fit, run_length
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
@@ -59,7 +59,7 @@ class Session:
         self.trained = packed(self.model, self.blueprint.backbone) if self.recipe.training.packing else self.model
         self._predict = self.backend.predictor(self.model)
 
-    def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Outcome:
+    def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
         rates = self.rates()
