@@ -14,6 +14,7 @@ import difflib
 import json
 import math
 import os
+import shlex
 import shutil
 import socket
 import time
@@ -28,7 +29,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zoo.data.storage import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
-from zoo.errors import OutputError
+from zoo.errors import OutputError, ZooError
 from zoo.results.folder_lock import LOCK, FolderLock
 from zoo.results.recorded import HISTORY, PREDICTIONS, RUN, read_object
 
@@ -184,11 +185,20 @@ class RunFolder:
             return
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         try:
+            if not isinstance(error, ZooError):  # those say themselves what to do
+                error.add_note(f"go on with: {self._again()}")
             self.log("".join(traceback.format_exception(error)))
             self.finish(status, str(error) or type(error).__name__)
         except OutputError as second:
             # The first error is the one to tell; on a full disk the status cannot be written either.
             error.add_note(str(second))
+
+    def _again(self) -> str:
+        """The command that goes on with the run."""
+        recipe, folder = (shlex.quote(str(path)) for path in (self.path / "recipe.yaml", self.path))
+        backend = self.run.get("backend")
+        chosen = f"KERAS_BACKEND={backend} " if backend else ""
+        return f"{chosen}python -m zoo.run {recipe} --out {folder} --resume"
 
     def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
         target = self.path / name
