@@ -18,6 +18,8 @@ from zoo.training import session
 
 ROOT = Path(__file__).parents[2]
 
+activate()  # before the checks import what imports Keras
+
 
 @pytest.fixture(scope="session")
 def backend() -> Backend:

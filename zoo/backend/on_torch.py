@@ -11,6 +11,7 @@ from keras import ops
 from torch.optim.adamw import adamw
 
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
+from zoo.backend.transformer_torch import TorchKernels, gradients_by_rows
 
 
 class Torch(Backend):
@@ -49,8 +50,6 @@ class Torch(Backend):
         return backward
 
     def kernels(self) -> Any:
-        from zoo.backend.transformer_torch import TorchKernels
-
         return TorchKernels()
 
     def fused_adamw(self) -> Callable[[AdamWStep], None]:
@@ -78,7 +77,8 @@ class _TorchTrainer(Trainer):
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         torch.manual_seed(int(np.random.SeedSequence([self._seed, self._steps]).generate_state(1)[0]))
         self._steps += 1
-        logits = self._model(_tensors(inputs), training=True)
+        with gradients_by_rows():
+            logits = self._model(_tensors(inputs), training=True)
         value = self._loss(logits, ops.convert_to_tensor(labels), ops.convert_to_tensor(weights))
         value.backward()
         with torch.no_grad():

@@ -6,6 +6,9 @@ matrix products, and Keras's own layers are passed by, whose bookkeeping takes a
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,9 +20,25 @@ ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 """torch's own by the name of Keras's function; any other is called as Keras has it."""
 
 
+_BY_ROWS: ContextVar[bool] = ContextVar("by_rows", default=False)
+
+
+@contextlib.contextmanager
+def gradients_by_rows() -> Iterator[None]:
+    """Let the gradients of embeddings be sparse, of the rows that occur; of Keras's optimizers few take such ones."""
+    token = _BY_ROWS.set(True)
+    try:
+        yield
+    finally:
+        _BY_ROWS.reset(token)
+
+
 class TorchKernels(Kernels):
     def look_up(self, table: Any, rows: Any) -> Any:
-        return _LookUp.apply(table.value, torch.as_tensor(rows))  # type: ignore[no-untyped-call]
+        rows = torch.as_tensor(rows)
+        if _BY_ROWS.get() and rows.numel() < table.shape[0]:
+            return _LookUp.apply(table.value, rows)  # type: ignore[no-untyped-call]
+        return functional.embedding(rows, table.value)
 
     def transformer_layer(self, parts: LayerParts, x: Any, mask: Any, training: bool) -> Any:
         batch, length, hidden = x.shape
@@ -78,9 +97,9 @@ class TorchKernels(Kernels):
         return (row + column).mul_(2 * row + (2 * column + 1))
 
 
-def _tensor(variable: Any) -> Any:
-    """A variable's own tensor, never cast to the layer's type."""
-    return variable._value
+def _tensor(weight: Any) -> Any:
+    """A variable's own tensor, never cast to the layer's type; a tensor itself."""
+    return weight if isinstance(weight, torch.Tensor) else weight._value
 
 
 def _linear(x: Any, kernel: Any, bias: Any) -> Any:
@@ -138,8 +157,12 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         x, kernel = ctx.saved_tensors
-        by_kernel = x.t() @ gradient
-        return gradient @ kernel.t(), by_kernel.to(torch.float32), gradient.sum(0).to(torch.float32)
+        by_x, by_kernel, by_bias = ctx.needs_input_grad  # not those of frozen layers
+        return (
+            gradient @ kernel.t() if by_x else None,
+            (x.t() @ gradient).to(torch.float32) if by_kernel else None,
+            gradient.sum(0).to(torch.float32) if by_bias else None,
+        )
 
 
 class _PlusDropped(torch.autograd.Function):

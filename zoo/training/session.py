@@ -55,7 +55,7 @@ class Session:
         every = np.concatenate([table.lengths for table in self.tables.values()])
         self.lengths = choose_lengths(every, shapes=SHAPES)
         self.names = inference.input_names(self.model)
-        self.trained = packed(self.model, self.blueprint.backbone) if self.recipe.training.packing else self.model
+        self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._predict = self.backend.predictor(self.model)
 
     def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Outcome:
