@@ -5,13 +5,17 @@
     run = zoo.train(recipe, out="runs/mine")
     run.predict(["a truly great film"])
 
-Importing this module imports neither Keras nor a backend.
+Importing this module imports neither Keras nor a backend. Once Keras is imported, it can load saved models of the zoo.
 """
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from zoo.model import found_by_keras
 
 if TYPE_CHECKING:
     from zoo.assemble import build
@@ -30,6 +34,8 @@ _HOMES = {
     "load_run": "zoo.results.run",
     "train": "zoo.run",
 }
+
+wrapt.register_post_import_hook(found_by_keras.announce, "keras")
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, multiplies_bfloat16, processor_told
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 from zoo.errors import EnvironmentFault
 
 __all__ = [
@@ -41,9 +41,7 @@ __all__ = [
     "installed",
     "keep_freed_memory",
     "kernels",
-    "multiplies_bfloat16",
     "outdated",
-    "processor_told",
     "versions",
     "without_tensorflow",
 ]

@@ -15,11 +15,12 @@ import numpy as np
 
 from zoo.backend import kernels
 from zoo.backend.transformer import Drop
+from zoo.model.found_by_keras import PACKAGE
 
 Masks = Literal["portable", "native"]
 
 
-@keras.saving.register_keras_serializable(package="text_zoo")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class PortableDropout(keras.layers.Dropout):  # type: ignore[misc]  # Keras ships no types
     """keras.layers.Dropout with masks that do not depend on the backend."""
 

@@ -7,7 +7,6 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from zoo.backend import without_tensorflow
 from zoo.model.backbone import BackboneConfig
 from zoo.model.dropout import Masks, dropout, seed_at
 from zoo.model.families import FAMILIES
+from zoo.model.found_by_keras import PACKAGE
 from zoo.model.layers import SegmentEmbedding, TokenEmbedding, TransformerEncoder
 from zoo.model.topology import Layers, encode
 
@@ -146,11 +146,11 @@ def assemble(config: BackboneConfig, *, dtype: str, masks: Masks = "portable", s
     if config.num_segments is None:
         del values["num_segments"]
     values["max_sequence_length"] = values.pop("max_positions")
-    own = backbone_class(config.family)
-    return own(**values, dropout_masks=masks, seed=seed, initializer="zeros", dtype=dtype, name="backbone")
+    return BACKBONES[config.family](
+        **values, dropout_masks=masks, seed=seed, initializer="zeros", dtype=dtype, name="backbone"
+    )
 
 
-@functools.cache
 def backbone_class(name: str) -> Any:
     """Our subclass of the class that keras-hub has for a family, with its name."""
     family = FAMILIES[name]
@@ -205,8 +205,13 @@ def backbone_class(name: str) -> Any:
             )
             kinds = own_kinds(config, masks=dropout_masks, seed=seed, initializer=initializer)
             layers = encoder_layers(config, kinds, initializer=initializer, dtype=dtype)
-            self.token_embedding = layers["token_embedding"]
-            self.transformer_layers = [layers[f"transformer_layer_{number}"] for number in range(num_layers)]
+            # Attributes as keras-hub's classes have them, in the order of the layers, which is that of their variables.
+            self.transformer_layers: list[Any] = []
+            for place, layer in layers.items():
+                if place.startswith("transformer_layer_"):
+                    self.transformer_layers.append(layer)
+                else:
+                    setattr(self, place, layer)
             inputs, outputs = encoder_graph(layers)
             # What the family's own class would build is built above: its __init__ is left out.
             keras_hub.models.Backbone.__init__(self, inputs=inputs, outputs=outputs, dtype=dtype, **named)
@@ -220,14 +225,30 @@ def backbone_class(name: str) -> Any:
             self.layer_norm_epsilon = config.layer_norm_epsilon
             self.dropout_masks, self.seed = dropout_masks, seed
 
+        @classmethod
+        def from_preset(cls, preset: str, load_weights: bool = True, **named: Any) -> Any:
+            """As keras-hub's; a preset of keras-hub's own class is taken over into the layers of ours."""
+            found = base.from_preset(preset, load_weights=load_weights, **named)
+            if isinstance(found, cls):
+                return found
+            own = cls.from_config(found.get_config())
+            for variable, value in zip(own.weights, found.weights, strict=True):
+                variable.assign(value)
+            return own
+
         def get_config(self) -> dict[str, Any]:
             names = ("attention_dropout", "activation", "layer_norm_epsilon", "dropout_masks", "seed")
             config: dict[str, Any] = super().get_config()
             return config | {name: getattr(self, name) for name in names}
 
     Backbone.__name__ = Backbone.__qualname__ = base.__name__
-    registered: Any = keras.saving.register_keras_serializable(package="text_zoo")(Backbone)
+    registered: Any = keras.saving.register_keras_serializable(package=PACKAGE)(Backbone)
     return registered
+
+
+BACKBONES = {name: backbone_class(name) for name in FAMILIES}
+"""keras-hub's class of each family, subclassed."""
+globals().update({backbone.__name__: backbone for backbone in BACKBONES.values()})
 
 
 def _drawn(initializer: Any) -> Any:

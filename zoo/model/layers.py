@@ -16,6 +16,7 @@ from keras import ops
 from zoo.backend import kernels, without_tensorflow
 from zoo.backend.transformer import MASKED, LayerParts
 from zoo.model.dropout import Masks, PortableDropout, drop_of, dropout
+from zoo.model.found_by_keras import PACKAGE
 
 with without_tensorflow():
     import keras_hub
@@ -29,7 +30,7 @@ ACTIVATIONS = {"gelu": keras.activations.gelu, "gelu_tanh": _gelu_tanh, "relu": 
 """By the name that a `BackboneConfig` has for them."""
 
 
-@keras.saving.register_keras_serializable(package="text_zoo")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class TokenEmbedding(keras_hub.layers.ReversibleEmbedding):  # type: ignore[misc]  # Keras ships no types
     """keras-hub's embedding of token ids, whose gradient the backend makes in its quickest way."""
 
@@ -40,7 +41,7 @@ class TokenEmbedding(keras_hub.layers.ReversibleEmbedding):  # type: ignore[misc
         return kernels().look_up(self.embeddings, inputs)
 
 
-@keras.saving.register_keras_serializable(package="text_zoo")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class SegmentEmbedding(keras.layers.Embedding):  # type: ignore[misc]
     """Keras's embedding of segment ids, likewise."""
 
@@ -54,7 +55,7 @@ def _as_built(layer: Any) -> bool:
     return layer.quantization_mode is None and not (isinstance(layer, keras.layers.Embedding) and layer.lora_enabled)
 
 
-@keras.saving.register_keras_serializable(package="text_zoo")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
     """Four products and a dropout: the weights of self-attention, by the names of keras.layers.MultiHeadAttention.
 
@@ -129,7 +130,7 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
         }
 
 
-@keras.saving.register_keras_serializable(package="text_zoo")
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
     """A layer of a transformer encoder.
 

@@ -56,6 +56,7 @@ class Recorder:
         self._folder.update_run(
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
+                "precision_trial": dict(session.trial.seconds) if session.trial else None,
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
             }
@@ -208,8 +209,7 @@ class Recorder:
 
 
 def _precision(session: Session) -> str:
-    chosen = " (the quicker one here)" if session.recipe.training.precision == "auto" else ""
-    return f"{session.precision}{chosen}"
+    return f"{session.precision} ({session.trial})" if session.trial else session.precision
 
 
 def _batches(session: Session) -> str:
