@@ -71,7 +71,7 @@ PARTS = {
     "model": ("model", "build", "precision", "export"),
     "training": ("training", "dropout", "packing", "runs"),
     "results": ("explain", "serving"),
-    "recipes": ("recipes",),
+    "recipes": ("recipes", "keras"),
 }
 """What one process checks: each costs an import of Keras."""
 OF_ONE = {"torch": {"model": ("cuda",)}}
