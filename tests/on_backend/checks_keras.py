@@ -17,8 +17,8 @@ from nano import FAMILIES, hidden_states, tiny_config
 
 from zoo.backend import Backend, without_tensorflow
 from zoo.model import heads, inference, weights
-from zoo.model.encoder import BACKBONES, assemble
-from zoo.model.stock import keras_hub_backbone, stock_backbone
+from zoo.model.encoder import BACKBONES, assemble, keras_hub_backbone
+from zoo.model.stock import stock_backbone
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer
 

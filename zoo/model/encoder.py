@@ -151,6 +151,23 @@ def assemble(config: BackboneConfig, *, dtype: str, masks: Masks = "portable", s
     )
 
 
+def keras_hub_backbone(config: BackboneConfig) -> Any:
+    """keras-hub's own class of the family, its weights drawn; activation and epsilon are those of the class."""
+    family = FAMILIES[config.family]
+    segments = {} if config.num_segments is None else {"num_segments": config.num_segments}
+    return getattr(keras_hub.models, f"{family.class_prefix}Backbone")(
+        vocabulary_size=config.vocabulary_size,
+        num_layers=config.num_layers,
+        num_heads=config.num_heads,
+        hidden_dim=config.hidden_dim,
+        intermediate_dim=config.intermediate_dim,
+        max_sequence_length=config.max_positions,
+        dropout=config.dropout,
+        dtype="float32",
+        **segments,
+    )
+
+
 def backbone_class(name: str) -> Any:
     """Our subclass of the class that keras-hub has for a family, with its name."""
     family = FAMILIES[name]

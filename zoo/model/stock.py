@@ -60,20 +60,3 @@ def stock_backbone(config: BackboneConfig) -> Any:
     )
     layers = encoder_layers(config, kinds, initializer=None, dtype="float32")
     return keras.Model(*encoder_graph(layers), name="backbone", dtype="float32")
-
-
-def keras_hub_backbone(config: BackboneConfig) -> Any:
-    """keras-hub's own class of the family, its weights drawn; for a config that `is_class_of_keras_hub`."""
-    family = FAMILIES[config.family]
-    segments = {} if config.num_segments is None else {"num_segments": config.num_segments}
-    return getattr(keras_hub.models, f"{family.class_prefix}Backbone")(
-        vocabulary_size=config.vocabulary_size,
-        num_layers=config.num_layers,
-        num_heads=config.num_heads,
-        hidden_dim=config.hidden_dim,
-        intermediate_dim=config.intermediate_dim,
-        max_sequence_length=config.max_positions,
-        dropout=config.dropout,
-        dtype="float32",
-        **segments,
-    )

@@ -219,7 +219,7 @@ def _embedding(layer: str, config: BackboneConfig, tensors: dict[str, np.ndarray
 
 def load_keras_preset(backbone: Any, config: BackboneConfig, folder: Path) -> None:
     """Fill a backbone from a keras-hub preset folder (model.weights.h5, weights alone: no code is loaded)."""
-    from zoo.model.stock import keras_hub_backbone
+    from zoo.model.encoder import keras_hub_backbone  # it imports Keras
 
     path = folder / "model.weights.h5"
     stock = keras_hub_backbone(config)  # Keras finds weights in such a file by the layers that wrote it

@@ -100,7 +100,8 @@ def _task(source: Source, blueprint: Blueprint, known: bool) -> Any:
     with without_tensorflow():
         import keras_hub
 
-    from zoo.model.stock import keras_hub_backbone, stock_backbone
+    from zoo.model.encoder import keras_hub_backbone
+    from zoo.model.stock import stock_backbone
 
     config, name = blueprint.backbone, FAMILIES[blueprint.backbone.family].class_prefix
     backbone = keras_hub_backbone(config) if known else stock_backbone(config)
