@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from zoo.model import found_by_keras
-
 if TYPE_CHECKING:
     from zoo.assemble import build
     from zoo.recipe import Recipe, load_recipe
@@ -35,7 +33,7 @@ _HOMES = {
     "train": "zoo.run",
 }
 
-wrapt.register_post_import_hook(found_by_keras.announce, "keras")
+wrapt.register_post_import_hook("zoo.model.found_by_keras:announce", "keras")
 
 
 def __getattr__(name: str) -> Any:

@@ -112,14 +112,14 @@ def label_names(recipe: Recipe) -> tuple[str, ...]:
 
 
 def assemble_model(
-    blueprint: Blueprint, *, precision: str, masks: Literal["portable", "native"] = "portable", seed: int | None = None
+    blueprint: Blueprint, *, precision: str, masks: Literal["portable", "native"] = "portable", seed: int = 0
 ) -> Any:
     """The keras.Model of a blueprint; its weights are still to be filled in.
 
     Args:
         precision: float32 or bfloat16, of the matrix products; weights are float32 in both.
         masks: how dropout is drawn: the same on every backend, or by the backend itself.
-        seed: what dropout is drawn from; None leaves it to Keras.
+        seed: what dropout is drawn from.
     """
     from zoo.model.encoder import assemble  # it imports Keras
 

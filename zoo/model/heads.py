@@ -30,7 +30,7 @@ def attach(
     classes: int,
     *,
     masks: Masks = "portable",
-    seed: int | None = None,
+    seed: int = 0,
 ) -> Any:
     """Backbone and head in one keras.Model.
 
@@ -39,7 +39,8 @@ def attach(
         config: of the backbone.
         head: with its rate of dropout as a number.
         classes: of the data.
-        masks, seed: see `zoo.model.dropout.dropout`.
+        masks: see `zoo.model.dropout.dropout`.
+        seed: draws dropout, and the weights as Keras makes them.
 
     Returns:
         A keras.Model from the backbone's dict of inputs, each [batch, length] int32, to float32
@@ -47,23 +48,25 @@ def attach(
     """
     import keras
 
-    from zoo.model.dropout import dropout
+    from zoo.model.dropout import dropout, seed_at
 
     family, policy = FAMILIES[config.family], backbone.dtype_policy.name
 
     def dropped(name: str) -> Any:
         return dropout(head.dropout or 0.0, masks=masks, seed=seed, place=name, name=name, dtype=policy)
 
+    def dense(name: str, size: int, **options: Any) -> Any:
+        drawn = keras.initializers.GlorotUniform(seed=seed_at(seed, name))
+        return keras.layers.Dense(size, kernel_initializer=drawn, name=name, **options)
+
     layers: dict[str, Any] = {}
     if family.head_input_dropout:
         layers["head_input_dropout"] = dropped("head_input_dropout")
     if family.dense == "head_dense":
-        layers["head_dense"] = keras.layers.Dense(
-            config.hidden_dim, activation=family.dense_activation, dtype=policy, name="head_dense"
-        )
+        layers["head_dense"] = dense("head_dense", config.hidden_dim, activation=family.dense_activation, dtype=policy)
     layers["head_dropout"] = dropped("head_dropout")
     # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
-    layers["logits"] = keras.layers.Dense(units(head, classes), dtype="float32", name="logits")
+    layers["logits"] = dense("logits", units(head, classes), dtype="float32")
     inputs = backbone.input
     outputs = backbone(inputs)
     features = outputs["pooled_output"] if family.dense == "pooled_dense" else outputs[:, 0, :]
