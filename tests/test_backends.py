@@ -69,7 +69,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 PARTS = {
     "model": ("model", "build", "precision", "export"),
-    "training": ("training", "dropout", "packing", "runs"),
+    "training": ("golden", "training", "dropout", "packing", "runs"),
     "results": ("explain", "serving"),
     "recipes": ("recipes", "keras"),
 }
