@@ -33,8 +33,9 @@ from benchmarks import speed, tables  # noqa: E402
 from benchmarks.peers.hf_model import why_not  # noqa: E402
 from benchmarks.processes import Contender, Failed, command, environment, once  # noqa: E402
 from zoo import cli  # noqa: E402
-from zoo.backend import installed, processor_told  # noqa: E402
+from zoo.backend import installed  # noqa: E402
 from zoo.data.backbones import missing  # noqa: E402
+from zoo.data.machine import processor_told  # noqa: E402
 from zoo.errors import EXIT_INTERRUPTED, OutputError, RecipeError, ZooError  # noqa: E402
 from zoo.recipe import Recipe, load_recipe  # noqa: E402
 from zoo.results.comparison import write_comparison  # noqa: E402

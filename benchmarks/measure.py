@@ -25,7 +25,7 @@ import numpy as np
 import zoo
 from benchmarks import protocol
 from benchmarks.protocol import Answer
-from zoo.backend import activate
+from zoo.backend import activate, own_process
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
 from zoo.data.batches import Batch
 from zoo.data.dataset import load_dataset
@@ -158,6 +158,7 @@ def whole_run(recipe: Recipe, out: str | None) -> Answer:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = protocol.arguments("Measure a recipe on the backend of KERAS_BACKEND.").parse_args(argv)
+    own_process()
     return protocol.run(options, whole=lambda recipe: whole_run(recipe, options.out), subject=ZooSubject)
 
 

@@ -9,9 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo import backend
-from zoo.backend import Backend
 from zoo.errors import EnvironmentFault
-from zoo.training.session import choose_precision
 
 ROOT = Path(__file__).parents[1]
 
@@ -86,42 +84,3 @@ def test_choosing_imports_nothing() -> None:
 
 def test_versions_leave_out_what_is_not_there() -> None:
     assert set(backend.versions("numpy", "no-such-distribution")) == {"numpy"}
-
-
-class TestPrecision:
-    """Which number type `training.precision: auto` is; what the processor can do stands in its flags."""
-
-    @pytest.mark.parametrize(
-        ("device", "onednn", "flags", "chosen"),
-        [
-            ("cpu", True, "fpu avx512f amx_bf16 amx_tile", "bfloat16"),
-            ("cpu", True, "fpu avx512_bf16", "bfloat16"),
-            ("cpu", True, "fpu avx2 avx512f", "float32"),
-            ("cpu", False, "fpu amx_bf16", "float32"),
-            ("gpu: NVIDIA A100", False, "fpu", "bfloat16"),
-        ],
-    )
-    def test_auto(self, device: str, onednn: bool, flags: str, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Machine(Backend):
-            products_by_onednn = onednn
-
-            def device(self) -> str:
-                return device
-
-        monkeypatch.setattr(Path, "read_text", lambda *_, **__: f"processor\t: 0\nflags\t\t: {flags}\n")
-        assert choose_precision("auto", Machine()) == chosen
-        for asked in ("float32", "bfloat16"):
-            assert choose_precision(asked, Machine()) == asked
-
-    def test_a_system_that_does_not_tell(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Machine(Backend):
-            products_by_onednn = True
-
-            def device(self) -> str:
-                return "cpu"
-
-        def refuse(*_: object, **__: object) -> str:
-            raise FileNotFoundError
-
-        monkeypatch.setattr(Path, "read_text", refuse)
-        assert choose_precision("auto", Machine()) == "float32"

@@ -69,11 +69,13 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 PARTS = {
     "model": ("model", "build", "precision", "export"),
-    "training": ("training", "checkpoints", "dropout", "packing", "runs"),
+    "training": ("golden", "training", "checkpoints", "dropout", "packing", "runs"),
     "results": ("explain", "serving"),
-    "recipes": ("recipes",),
+    "recipes": ("recipes", "keras"),
 }
 """What one process checks: each costs an import of Keras."""
+OF_ONE = {"torch": {"model": ("cuda",)}}
+"""What only one backend has to keep, by backend and part."""
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -83,7 +85,7 @@ def test_on(backend: str, part: str, shared: Path, tmp_path: Path) -> None:
         sys.executable,
         "-m",
         "pytest",
-        *(str(CHECKS / f"checks_{name}.py") for name in PARTS[part]),
+        *(str(CHECKS / f"checks_{name}.py") for name in (*PARTS[part], *OF_ONE.get(backend, {}).get(part, ()))),
         "-q",
         "-o",
         "python_files=checks_*.py",

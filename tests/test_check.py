@@ -84,7 +84,7 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(out)
     assert (code, err, found["ok"], found["exit_code"], found["profile"]) == (0, "", True, 0, "cpu")
     assert found["estimate"]["steps"] == 8
-    assert len(found["notes"]["estimate"]) == 5  # a topic may be told more than once
+    assert len(found["notes"]["estimate"]) == 6  # a topic may be told more than once
 
     code, out, err = run(str(own_recipe(tmp_path)), "--set", "seed=x", "--format", "json", capsys=capsys)
     found = json.loads(out)

@@ -133,10 +133,10 @@ def test_the_quick_commands_run(clone: Path) -> None:
 
 def test_the_python_of_the_pages_runs(clone: Path) -> None:
     blocks = [block for page in PAGES for block in fences(page, "python")]
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     done = run_in(clone, [sys.executable, "-W", "error::SyntaxWarning", "-c", "\n".join(blocks)])
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"[01]\.\d+ \d+\n(posi|nega)tive\n\(2, 2\) \['\w+', '\w+'\]\n", done.stdout)
+    assert re.fullmatch(r"[01]\.\d+ \d+\n(posi|nega)tive\n2 token_embedding\n\(2, 2\) \['\w+', '\w+'\]\n", done.stdout)
 
 
 # --- what is documented -------------------------------------------------------------------------

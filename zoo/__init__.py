@@ -5,7 +5,7 @@
     run = zoo.train(recipe, out="runs/mine")
     run.predict(["a truly great film"])
 
-Importing this module imports neither Keras nor a backend.
+Importing this module imports neither Keras nor a backend. Once Keras is imported, it can load saved models of the zoo.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
+
+import wrapt
 
 if sys.argv[:1] == ["-m"]:  # so it is while Python looks for the verb of `python -m zoo.VERB`: imports are next
     from zoo.stopping import leave_at_once
@@ -36,6 +38,8 @@ _HOMES = {
     "load_run": "zoo.results.run",
     "train": "zoo.run",
 }
+
+wrapt.register_post_import_hook("zoo.model.found_by_keras:announce", "keras")
 
 
 def __getattr__(name: str) -> Any:

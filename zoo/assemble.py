@@ -40,7 +40,7 @@ def build(recipe: Recipe) -> Any:
     checkpoint = locate_backbone(wanted) if wanted.preset else None
     tokenizer = load_tokenizer(locate_vocabulary(wanted))
     blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(label_names(recipe)))
-    precision = choose_precision(recipe.training.precision, backend)
+    precision, _ = choose_precision(recipe, blueprint, backend)
     return build_model(
         blueprint,
         checkpoint=checkpoint,

@@ -20,11 +20,12 @@ from zoo import backend, cli
 from zoo.data.agreement import dimensions, disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
-from zoo.data.machine import process_bytes, this_machine
+from zoo.data.machine import process_bytes, processor, this_machine
 from zoo.data.sources import cache_folder, locate_first
+from zoo.data.trials import Trial, Tried, kept
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Precision, estimate
+from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Dimensions, Precision, estimate
 from zoo.recipe.faults import find_faults
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
 from zoo.recipe.yaml12 import Document, Fault
@@ -218,7 +219,8 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     found = estimate(recipe, size, rows)
     asked = recipe.training.precision
     precisions: tuple[Precision, ...] = ("float32", "bfloat16") if asked == "auto" else (asked,)
-    machines = (this_machine(), *MACHINES)
+    trial = _trial(recipe, size)
+    machines = (this_machine(trial and trial.seconds["float32"] / trial.seconds["bfloat16"]), *MACHINES)
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
     data = sum(file.stat().st_size for file in _files(recipe) if file.is_file())
     packing = recipe.training.packing
@@ -251,7 +253,28 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
             f"time of {found.steps:,} steps at full length, by roofline at {SHARE_OF_PEAK:.0%} of each peak: "
             + "; ".join(f"{name} {_times(by)}" for name, by in seconds.items())
         )
+    if asked == "auto":
+        known = f"{trial.chosen} ({trial})" if trial else "the quicker one, which the run measures when it begins"
+        told.append(f"precision: auto is {known}")
     report.notes += [("estimate", text) for text in told]
+
+
+def _trial(recipe: Recipe, size: Dimensions) -> Trial | None:
+    """What an earlier run measured, on this processor, of a step of such a recipe."""
+    try:
+        name = backend.choose(recipe.backend).name
+    except EnvironmentFault:
+        return None  # told elsewhere
+    tried = Tried(
+        work="train",
+        backend=name,
+        rows=recipe.training.batch_size,
+        length=recipe.tokens.max_length,
+        hidden_dim=size.hidden_dim,
+        num_heads=size.num_heads,
+        intermediate_dim=size.intermediate_dim,
+    )
+    return kept(tried, processor())
 
 
 def _times(by_precision: Mapping[Precision, float | None]) -> str:

@@ -76,6 +76,9 @@ def run_command(command: Callable[..., int | None], argv: Sequence[str] | None =
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    from zoo.backend import own_process
+
+    own_process()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_guarded(command, debug))
     try:

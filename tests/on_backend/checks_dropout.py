@@ -13,7 +13,7 @@ from nano import nano_recipe, tiny_config
 import zoo
 from tools.comparisons.measured import numpy_mask
 from zoo.model import inference
-from zoo.model.backbone import assemble
+from zoo.model.encoder import assemble
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -93,8 +93,8 @@ class TestLayer:
         for family, rates in (("bert", [0.1, 0.1, 0.1]), ("roberta", [0.1, 0.1, 0.1]), ("distilbert", [0.1, 0.0, 0.1])):
             backbone = assemble(tiny_config(family), dtype="float32")
             (layer,) = backbone.transformer_layers
-            attention = layer._self_attention_layer._dropout_layer
-            found = [attention.rate, layer._self_attention_dropout.rate, layer._feedforward_dropout.rate]
+            output = layer.self_attention_output_dropout
+            found = [layer.self_attention.dropout.rate, output.rate, layer.feedforward_output_dropout.rate]
             assert found == rates
 
     def test_scaled_counted_and_off_in_prediction(self) -> None:
@@ -145,10 +145,7 @@ class TestFusedAttention:
             return own(*arguments, **named)
 
         monkeypatch.setattr(name, asking)
-        from zoo.model.dropout import make_portable
-
         backbone = assemble(replace(tiny_config("bert"), attention_dropout=rate, max_positions=64), dtype="float32")
-        make_portable(backbone)
         asked.clear()
         inputs = {name: ops.ones((2, 64), dtype="int32") for name in inference.input_names(backbone)}
         backbone(inputs, training=training)

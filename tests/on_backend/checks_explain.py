@@ -48,7 +48,7 @@ class Case:
             label_names=names,
             threshold=None,
         )
-        opened = Opened(self.model, blueprint.backbone)
+        opened = Opened(self.model)
         self.run: Any = SimpleNamespace(card=card, tokenizer=load_tokenizer(folder), opened=opened)
         self.text, target = EXPLAINED["minilm" if name == "minilm" else "nano"]
         if kind == "gelu":

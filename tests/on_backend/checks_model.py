@@ -34,9 +34,9 @@ from zoo.data.backbones import locate_backbone, locate_vocabulary
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.model import inference, weights
-from zoo.model.backbone import assemble
 from zoo.model.builder import build_model
 from zoo.model.checkpoints import read_config
+from zoo.model.encoder import assemble
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -319,7 +319,7 @@ class TestKerasPreset:
         np.testing.assert_array_equal(ours["logits/kernel"], drawn("logits/kernel", (32, 2), 0))
         # And it computes what keras-hub computes with them, in another order: sums of float32 are rounded otherwise.
         backbone = assemble(config, dtype="float32")
-        weights.load_keras_preset(backbone, tmp_path)
+        weights.load_keras_preset(backbone, config, tmp_path)
         mask = np.array([[1, 1, 1, 0], [1, 1, 1, 1]], np.int32)
         inputs = {"token_ids": mask * 7, "padding_mask": mask, "segment_ids": mask * 0}
         real = mask.astype(bool)
@@ -331,4 +331,4 @@ class TestKerasPreset:
         (tmp_path / "model.weights.h5").write_bytes(b"no HDF5")
         config = tiny_config("bert")
         with pytest.raises(EnvironmentFault, match=r"model\.weights\.h5: the weights do not fit .*: fetch it again"):
-            weights.load_keras_preset(assemble(config, dtype="float32"), tmp_path)
+            weights.load_keras_preset(assemble(config, dtype="float32"), config, tmp_path)

@@ -13,7 +13,7 @@ from zoo.data.batches import Batch, batches
 from zoo.data.packing import packed_batches, row_width
 from zoo.data.tokens import TokenTable
 from zoo.model import heads, inference, weights
-from zoo.model.backbone import assemble
+from zoo.model.encoder import assemble
 from zoo.model.packed import packed
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer
@@ -45,7 +45,7 @@ def pair_of(family: str) -> tuple[Any, Any]:
     random = np.random.default_rng(0)
     for variable in model.trainable_variables:
         variable.assign(random.normal(0.0, 1.0, variable.shape).astype(np.float32))
-    return model, packed(model, config)
+    return model, packed(model)
 
 
 def both(model: Any, other: Any) -> tuple[Batch, Batch]:

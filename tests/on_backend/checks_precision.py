@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from nano import drawn
+from nano import drawn, tiny_config
 
 import recipes
 import zoo
@@ -12,9 +14,10 @@ from zoo.backend import Backend
 from zoo.model import heads, inference, weights
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer
+from zoo.training.trial import quicker_precision
 
 
-def gradients(backend: Backend, precision: str, seed: int = 0) -> tuple[float, dict[str, np.ndarray]]:
+def gradients(backend: Backend, precision: str, seed: int = 1) -> tuple[float, dict[str, np.ndarray]]:
     """Loss and gradients of a step, dropout on: with an epsilon far above them, AdamW's first step is -rate * g."""
     changes = {"training.precision": precision, "seed": seed}
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
@@ -39,7 +42,7 @@ def test_as_float32(backend: Backend) -> None:
     assert rounded_loss == pytest.approx(loss, rel=1e-2)
     assert rounded_loss != loss  # it was another precision
     assert far(exact, rounded) == []
-    _, other = gradients(backend, "float32", seed=1)  # other masks of dropout
+    _, other = gradients(backend, "float32", seed=2)  # other masks of dropout
     assert len(far(exact, other)) > len(exact) / 2
 
 
@@ -48,3 +51,12 @@ def far(exact: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> list[str]
     norms = {path: float(np.linalg.norm(gradient)) for path, gradient in exact.items()}
     least = 1e-4 * max(norms.values())
     return [p for p, norm in norms.items() if norm > least and np.linalg.norm(found[p] - exact[p]) > 0.05 * norm]
+
+
+def test_auto_is_tried_on_this_device(backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both kinds of step are real ones, in training and in prediction."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    for work in ("train", "predict"):
+        found = quicker_precision(tiny_config("bert"), backend, rows=2, length=8, work=work)  # type: ignore[arg-type]
+        assert all(0.0 < seconds < 10.0 for seconds in found.seconds.values())
+    assert len(list((tmp_path / "trials").iterdir())) == 2

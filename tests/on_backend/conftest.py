@@ -12,11 +12,14 @@ import pytest
 
 import recipes
 import zoo
-from zoo.backend import Backend, activate
+from zoo.backend import Backend, activate, own_process
 from zoo.results.run import Run
 from zoo.training import session
 
 ROOT = Path(__file__).parents[2]
+
+own_process()
+activate()  # before the checks import what imports Keras
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def forward(folder: Path, family: str, *, perturb: bool) -> dict[str, float]:
     import keras
 
     model = zoo.build(recipe_of(folder, family))
-    last = [layer for layer in model.layers if layer.name.startswith("transformer_layer_")][-1]
+    last = model.get_layer("backbone").transformer_layers[-1]
     both = activate().predictor(keras.Model(model.inputs, {"hidden": last.output, "logits": model.output}))
     reference = np.load(folder / "forward.npz")
     inputs = {name: reference[name] for name in inference.input_names(model)}
@@ -99,7 +99,7 @@ def steps(folder: Path, family: str, *, perturb: bool) -> dict[str, float]:
     reference = np.load(folder / "steps.npz")
     losses = reference["losses"]
     rates = learning_rates(recipe.training.schedule, peak=recipe.training.optimizer.learning_rate, steps=len(losses))
-    layers = sum(layer.name.startswith("transformer_layer_") for layer in model.layers)
+    layers = model.get_layer("backbone").num_layers
     optimizer = build_optimizer(recipe.training.optimizer, model.trainable_variables, num_layers=layers, rates=rates)
     trainer = activate().trainer(model, optimizer, heads.loss(recipe.model.head))
     found = {"weights": 0.0, "losses": 0.0}

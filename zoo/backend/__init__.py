@@ -26,7 +26,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, multiplies_bfloat16, processor_told
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 from zoo.errors import EnvironmentFault
 
 __all__ = [
@@ -41,9 +41,8 @@ __all__ = [
     "installed",
     "keep_freed_memory",
     "kernels",
-    "multiplies_bfloat16",
     "outdated",
-    "processor_told",
+    "own_process",
     "versions",
     "without_tensorflow",
 ]
@@ -122,10 +121,11 @@ def activate(recipe_backend: str | None = None) -> Backend:
     """
     loaded = sys.modules.get("keras")
     if loaded is None:
-        keep_freed_memory()
         name = choose(recipe_backend).name
-        os.environ["KERAS_BACKEND"] = name
-        with _quiet(name):
+        with (
+            _environment("KERAS_BACKEND", name),
+            _quiet() if _OWN and name == "tensorflow" else contextlib.nullcontext(),
+        ):
             import keras
     else:
         keras = loaded
@@ -139,15 +139,39 @@ def activate(recipe_backend: str | None = None) -> Backend:
     return backend
 
 
+_OWN: list[bool] = []
+
+
+def own_process() -> None:
+    """Say that this process is the zoo's own, as that of a command is, before it imports a backend.
+
+    What is freed is then kept for the next step (`keep_freed_memory`), and TensorFlow's notes at its start are not
+    shown. A process in which the zoo is a library is left as it is.
+    """
+    keep_freed_memory()
+    _OWN.append(True)
+
+
 @contextlib.contextmanager
-def _quiet(name: str) -> Iterator[None]:
+def _environment(name: str, value: str) -> Iterator[None]:
+    """An environment variable has this value meanwhile."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Keep TensorFlow's start-up notes off stderr; they are shown where the import fails.
 
     They are written by C++ before any logging can be set up, so the file descriptor is what has to be turned away.
     """
-    if name != "tensorflow":
-        yield
-        return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     with tempfile.TemporaryFile() as notes:
@@ -172,9 +196,9 @@ def without_tensorflow() -> Iterator[None]:
     keras-hub imports TensorFlow for tokenizers that are not used here: three seconds, and a second
     framework in the process of the first. It does without where the import fails.
     """
-    names = [name for name in ("tensorflow", "tensorflow_text") if name not in sys.modules]
-    if os.environ.get("KERAS_BACKEND") == "tensorflow":
-        names = []
+    keras = sys.modules.get("keras")
+    wanted = keras is not None and keras.backend.backend() == "tensorflow"
+    names = [name for name in ("tensorflow", "tensorflow_text") if name not in sys.modules and not wanted]
     for name in names:
         sys.modules[name] = None  # type: ignore[assignment]
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -45,8 +44,6 @@ class Backend:
     """What the rest of the zoo needs to know of a framework."""
 
     name: str
-    products_by_onednn: bool = False
-    """Whether a CPU's matrix products are oneDNN's, which uses a processor's instructions for bfloat16."""
 
     def version(self) -> str:
         return version(self.name)
@@ -62,11 +59,6 @@ class Backend:
     @property
     def accelerated(self) -> bool:
         return not self.device().startswith("cpu")
-
-    @property
-    def prefers_bfloat16(self) -> bool:
-        """Whether matrix products of bfloat16 are quicker here than those of float32."""
-        return self.accelerated or (self.products_by_onednn and multiplies_bfloat16())
 
     def peak_device_bytes(self) -> int | None:
         """Largest memory taken on an accelerator so far, in bytes; None on a CPU or where it is not told."""
@@ -129,19 +121,6 @@ class Backend:
         return isinstance(error, MemoryError) or (
             not isinstance(error, ZooError) and any(sign in text for sign in signs)
         )
-
-
-def processor_told() -> str:
-    """What Linux tells of its processors, /proc/cpuinfo; nothing elsewhere."""
-    try:
-        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return ""
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether this processor is known to have instructions for products of bfloat16 (AMX or AVX-512)."""
-    return re.search(r"^flags\b.*\b(amx_bf16|avx512_bf16)\b", processor_told(), re.MULTILINE) is not None
 
 
 class Trainer:

@@ -13,7 +13,6 @@ from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
 
 class TensorFlow(Backend):
     name = "tensorflow"
-    products_by_onednn = True
 
     def steps(self) -> str:
         return "compiled by XLA" if self.accelerated else "by oneDNN, compiled by XLA between matrix products"

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from keras import ops
 from torch.optim.adamw import adamw
 
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
+from zoo.backend.transformer_torch import TorchKernels, gradients_by_rows
 
 
 class Torch(Backend):
     name = "torch"
-    products_by_onednn = True
 
     def device(self) -> str:
         if torch.cuda.is_available():
@@ -49,9 +48,7 @@ class Torch(Backend):
         return backward
 
     def kernels(self) -> Any:
-        from zoo.backend.transformer_torch import TorchKernels
-
-        return TorchKernels()
+        return TorchKernels(on_cpu=not self.accelerated)
 
     def fused_adamw(self) -> Callable[[AdamWStep], None]:
         return _FusedAdamW()
@@ -62,23 +59,13 @@ def _tensors(inputs: Inputs) -> dict[str, Any]:
 
 
 class _TorchTrainer(Trainer):
-    """Draws a step's dropout from the model's seed and the step's number: a run can be repeated, and resumed.
-
-    On torch a Keras layer that was not given a seed of its own takes torch's global generator, whose state lies in
-    no variable of the model.
-    """
-
     def __init__(self, model: Any, optimizer: Any, loss: Loss) -> None:
         self._model, self._optimizer, self._loss = model, optimizer, loss
-        seeds = [v for v in model.non_trainable_variables if v.name == "seed_generator_state"]
-        self._seed = int(seeds[0].value[0]) if seeds else 0
-        self._steps = int(optimizer.iterations.value)
         self._parameters = [variable.value for variable in model.trainable_variables]
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
-        torch.manual_seed(int(np.random.SeedSequence([self._seed, self._steps]).generate_state(1)[0]))
-        self._steps += 1
-        logits = self._model(_tensors(inputs), training=True)
+        with gradients_by_rows():
+            logits = self._model(_tensors(inputs), training=True)
         value = self._loss(logits, ops.convert_to_tensor(labels), ops.convert_to_tensor(weights))
         value.backward()
         with torch.no_grad():

@@ -17,6 +17,9 @@ from zoo.backend.transformer import Drop, Kernels
 
 
 class TensorFlowKernels(Kernels):
+    def look_up(self, table: Any, rows: Any) -> Any:
+        return _look_up(tf.convert_to_tensor(table), tf.convert_to_tensor(rows))
+
     def activated(self, x: Any, bias: Any, activation: Any) -> Any:
         return _activated(activation)(x, tf.convert_to_tensor(bias))
 
@@ -30,6 +33,22 @@ class TensorFlowKernels(Kernels):
         if state is not None:
             arrays.append(tf.convert_to_tensor(state))
         return _closed(epsilon, drop.rate)(*arrays)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _look_up(table: Any, rows: Any) -> tuple[Any, Callable[..., Any]]:
+    """Rows of a table, with a gradient that is one array, duplicate rows summed.
+
+    TensorFlow's own is IndexedSlices, a row for each token of the batch. Keras squares these rows before it sums the
+    duplicates, so a repeated token gets a wrong second moment, and a norm of the gradients that is wrong too
+    (docs/upstream/keras-sparse-adam.md).
+    """
+
+    def gradient(by_row: Any) -> tuple[Any, None]:
+        flat = tf.reshape(by_row, (-1, table.shape[-1]))
+        return tf.math.unsorted_segment_sum(flat, tf.reshape(rows, (-1,)), table.shape[0]), None
+
+    return tf.gather(table, rows), gradient
 
 
 PORTABLE = Kernels()

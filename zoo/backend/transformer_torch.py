@@ -6,6 +6,9 @@ matrix products, and Keras's own layers are passed by, whose bookkeeping takes a
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -17,9 +20,30 @@ ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 """torch's own by the name of Keras's function; any other is called as Keras has it."""
 
 
+_BY_ROWS: ContextVar[bool] = ContextVar("by_rows", default=False)
+
+
+@contextlib.contextmanager
+def gradients_by_rows() -> Iterator[None]:
+    """Let the gradients of embeddings be sparse, of the rows that occur; of Keras's optimizers few take such ones."""
+    token = _BY_ROWS.set(True)
+    try:
+        yield
+    finally:
+        _BY_ROWS.reset(token)
+
+
 class TorchKernels(Kernels):
+    """Args: on_cpu: whether it computes on a CPU, where some ways are quicker that a GPU has not."""
+
+    def __init__(self, *, on_cpu: bool) -> None:
+        self._on_cpu = on_cpu
+
     def look_up(self, table: Any, rows: Any) -> Any:
-        return _LookUp.apply(table.value, torch.as_tensor(rows))  # type: ignore[no-untyped-call]
+        rows = torch.as_tensor(rows)
+        if _BY_ROWS.get() and rows.numel() < table.shape[0]:
+            return _LookUp.apply(table.value, rows)  # type: ignore[no-untyped-call]
+        return functional.embedding(rows, table.value)
 
     def transformer_layer(self, parts: LayerParts, x: Any, mask: Any, training: bool) -> Any:
         batch, length, hidden = x.shape
@@ -27,15 +51,29 @@ class TorchKernels(Kernels):
         kernel = torch.cat([_tensor(kernel).view(hidden, -1) for kernel, _ in parts.attended], 1)
         bias = torch.cat([_tensor(bias).view(-1) for _, bias in parts.attended])
         x = x.reshape(-1, hidden)
-        qkv = _linear(x, kernel, bias).view(batch, length, 3, heads, width)
+        qkv = self._linear(x, kernel, bias).view(batch, length, 3, heads, width)
         context = self._attend(qkv, mask, parts.weights_drop, training).view(-1, heads * width)
         kernel, bias = map(_tensor, parts.output)
-        found = _linear(context, kernel.view(-1, hidden), bias)
-        x = _norm(self._plus_dropped(x, found, parts.attention_drop, training), parts.attention_norm, parts.epsilon)
+        found = self._linear(context, kernel.view(-1, hidden), bias)
+        x = self._plus_dropped(x, found, parts.attention_drop, training)
+        x = self._norm(x, parts.attention_norm, parts.epsilon)
         activation = ACTIVATIONS.get(parts.activation.__name__, parts.activation)
-        found = _linear(activation(_linear(x, *map(_tensor, parts.inner))), *map(_tensor, parts.outer))
-        x = _norm(self._plus_dropped(x, found, parts.feedforward_drop, training), parts.feedforward_norm, parts.epsilon)
-        return x.view(batch, length, hidden)
+        found = activation(self._linear(x, *map(_tensor, parts.inner)))
+        found = self._linear(found, *map(_tensor, parts.outer))
+        x = self._plus_dropped(x, found, parts.feedforward_drop, training)
+        return self._norm(x, parts.feedforward_norm, parts.epsilon).view(batch, length, hidden)
+
+    def _linear(self, x: Any, kernel: Any, bias: Any) -> Any:
+        """x [rows, inner] times kernel [inner, outer] plus bias [outer], the weights float32, in x's type."""
+        return _Linear.apply(x, kernel, bias, self._on_cpu)  # type: ignore[no-untyped-call]
+
+    def _norm(self, x: Any, norm: tuple[Any, Any], epsilon: float) -> Any:
+        """Layer norm over the last axis, computed in float32 whatever x's type."""
+        gamma, beta = map(_tensor, norm)
+        if self._on_cpu or x.dtype == gamma.dtype:
+            return functional.layer_norm(x, x.shape[-1:], gamma, beta, epsilon)
+        # CUDA's kernel wants weights of x's type (pytorch/pytorch issues 138128 and 185693).
+        return functional.layer_norm(x.to(gamma.dtype), x.shape[-1:], gamma, beta, epsilon).to(x.dtype)
 
     def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
         batch, length, _, heads, _ = qkv.shape
@@ -43,7 +81,7 @@ class TorchKernels(Kernels):
         state = _state(drop, training)
         kept = None if state is None else self._kept(state, (batch, heads, length, length), drop, qkv)
         # On a CPU the fused kernel's backward is three times as slow as plain products (docs/decisions/0007).
-        if kept is not None or (training and not qkv.is_cuda):
+        if kept is not None or (training and self._on_cpu):
             return _Attention.apply(qkv, bias, kept, 1.0 if kept is None else drop.scale)  # type: ignore[no-untyped-call]
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).contiguous()
@@ -78,19 +116,9 @@ class TorchKernels(Kernels):
         return (row + column).mul_(2 * row + (2 * column + 1))
 
 
-def _tensor(variable: Any) -> Any:
-    """A variable's own tensor, never cast to the layer's type."""
-    return variable._value
-
-
-def _linear(x: Any, kernel: Any, bias: Any) -> Any:
-    """x [rows, inner] times kernel [inner, outer] plus bias [outer], the weights float32, in x's type."""
-    return _Linear.apply(x, kernel, bias)  # type: ignore[no-untyped-call]
-
-
-def _norm(x: Any, norm: tuple[Any, Any], epsilon: float) -> Any:
-    """Layer norm over the last axis; torch computes it in float32 beside x's type by itself."""
-    return functional.layer_norm(x, x.shape[-1:], _tensor(norm[0]), _tensor(norm[1]), epsilon)
+def _tensor(weight: Any) -> Any:
+    """A variable's own tensor, never cast to the layer's type; a tensor itself."""
+    return weight if isinstance(weight, torch.Tensor) else weight._value
 
 
 def _state(drop: Drop, training: bool) -> Any | None:
@@ -126,10 +154,10 @@ class _LookUp(torch.autograd.Function):
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Any, kernel: Any, bias: Any) -> Any:
+    def forward(ctx: Any, x: Any, kernel: Any, bias: Any, on_cpu: bool) -> Any:
         kernel, bias = kernel.to(x.dtype), bias.to(x.dtype)
         ctx.save_for_backward(x, kernel)
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        if x.dtype == torch.bfloat16 and on_cpu:
             # torch.addmm writes the bias to every row first; this is oneDNN's product with the bias in it.
             return torch.ops.mkldnn._linear_pointwise(x, kernel.t(), bias, "none", [], "")
         return torch.addmm(bias, x, kernel)
@@ -138,8 +166,13 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
         x, kernel = ctx.saved_tensors
-        by_kernel = x.t() @ gradient
-        return gradient @ kernel.t(), by_kernel.to(torch.float32), gradient.sum(0).to(torch.float32)
+        by_x, by_kernel, by_bias, _ = ctx.needs_input_grad  # not those of frozen layers
+        return (
+            gradient @ kernel.t() if by_x else None,
+            (x.t() @ gradient).to(torch.float32) if by_kernel else None,
+            gradient.sum(0).to(torch.float32) if by_bias else None,
+            None,
+        )
 
 
 class _PlusDropped(torch.autograd.Function):

@@ -7,13 +7,15 @@ No backend is imported.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
+import re
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from zoo.backend import multiplies_bfloat16
 from zoo.recipe.estimate import Estimate, Machine, Precision
 
 SIDE = 768
@@ -21,8 +23,6 @@ SIDE = 768
 COPIED = 2**22
 """Numbers of the array whose copy is timed: larger than a core's caches."""
 REPEATS = 5
-BFLOAT16 = 2.0
-"""How much quicker products of bfloat16 are on a processor that has instructions for them, as training measured it."""
 PROCESS_BYTES = {"jax": 1.0e9, "tensorflow": 1.3e9, "torch": 0.7e9}
 """Of Python, a backend, Keras, and what reads and draws; measured on Linux."""
 COMPILED_BYTES = {"jax": 0.085e9}
@@ -50,15 +50,36 @@ def process_bytes(found: Estimate, precision: Precision, backend: str, data_byte
     return round(before + found.state_bytes + WORKING_SPACE[backend] * found.activations[precision])
 
 
+def processor_told() -> str:
+    """What Linux tells of its processors, /proc/cpuinfo; nothing elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
 @functools.cache
-def this_machine() -> Machine:
-    """What NumPy's product reaches here, and a copy; memory is the computer's own."""
+def processor() -> str:
+    """This computer's processor: its name, how many there are, and a mark of what it can do."""
+    told = processor_told()
+    name, flags = (re.search(rf"^{key}\s*:\s*(.*)$", told, re.MULTILINE) for key in ("model name", "flags"))
+    mark = hashlib.sha256(flags[1].encode()).hexdigest()[:8] if flags else "unknown"
+    return f"cpu: {name[1] if name else 'unnamed'}, {os.cpu_count()} cores, {mark}"
+
+
+@functools.cache
+def this_machine(bfloat16: float | None = None) -> Machine:
+    """What NumPy's product reaches here, and a copy; memory is the computer's own.
+
+    Args:
+        bfloat16: how many times as quick a step is in bfloat16, as it was measured here; None where it was not.
+    """
     square = np.ones((SIDE, SIDE), np.float32)
     line, copy = np.ones(COPIED, np.float32), np.empty(COPIED, np.float32)
     flops = 2.0 * SIDE**3 / _quickest(lambda: square @ square)
     precisions: dict[Precision, float] = {"float32": flops}
-    if multiplies_bfloat16():
-        precisions["bfloat16"] = BFLOAT16 * flops
+    if bfloat16 is not None:
+        precisions["bfloat16"] = bfloat16 * flops
     return Machine(
         name=f"this CPU ({os.cpu_count()} cores, {flops / 1e9:,.0f} GFLOP/s measured)",
         flops=precisions,

@@ -8,7 +8,6 @@ checkpoint's head whose classes are not known to be those of the data.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ from zoo.data.catalog import dataset_card
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.model import heads, weights
-from zoo.model.backbone import DEFAULTS, BackboneConfig, assemble
+from zoo.model.backbone import DEFAULTS, BackboneConfig
 from zoo.model.checkpoints import HEAD_DROPOUT, head_rows, read_config
 from zoo.recipe.types import Backbone, BinaryHead, ClassifierHead, Recipe
 
@@ -112,14 +111,20 @@ def label_names(recipe: Recipe) -> tuple[str, ...]:
     return recipe.data.files.label_names
 
 
-def assemble_model(blueprint: Blueprint, *, precision: str) -> Any:
+def assemble_model(
+    blueprint: Blueprint, *, precision: str, masks: Literal["portable", "native"] = "portable", seed: int = 0
+) -> Any:
     """The keras.Model of a blueprint; its weights are still to be filled in.
 
     Args:
         precision: float32 or bfloat16, of the matrix products; weights are float32 in both.
+        masks: how dropout is drawn: the same on every backend, or by the backend itself.
+        seed: what dropout is drawn from.
     """
-    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision])
-    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes)
+    from zoo.model.encoder import assemble  # it imports Keras
+
+    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision], masks=masks, seed=seed)
+    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes, masks=masks, seed=seed)
 
 
 def build_model(
@@ -134,18 +139,12 @@ def build_model(
 
     Args:
         seed: draws fresh weights, and dropout in training.
-        precision: see `assemble_model`.
-        dropout_masks: how dropout is drawn: the same on every backend, or by the backend itself.
+        precision, dropout_masks: see `assemble_model`.
 
     Raises:
         EnvironmentFault: the checkpoint's weights do not fit.
     """
-    # Keras seeds each dropout layer from Python's generator; its own set_random_seed would import TensorFlow.
-    state = random.getstate()
-    random.seed(seed)
-    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision])
-    model = heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes)
-    random.setstate(state)
+    model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed)
     from_checkpoint = blueprint.head.init == "checkpoint"
     if checkpoint is None:
         fresh = {variable.path for variable in model.trainable_variables}
@@ -156,7 +155,8 @@ def build_model(
             )
         )
     else:
-        weights.load_keras_preset(backbone, checkpoint.path)
+        backbone = model.get_layer("backbone")
+        weights.load_keras_preset(backbone, blueprint.backbone, checkpoint.path)
         inside = {variable.path for variable in backbone.trainable_variables}
         fresh = {variable.path for variable in model.trainable_variables} - inside
     if from_checkpoint and fresh:
@@ -164,8 +164,4 @@ def build_model(
             "model.head.init: got checkpoint, but this backbone comes without a classification head: use init: seed"
         )
     weights.draw([v for v in model.trainable_variables if v.path in fresh], seed)
-    if dropout_masks == "portable":
-        from zoo.model.dropout import make_portable  # it imports Keras
-
-        make_portable(model)
     return model

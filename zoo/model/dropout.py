@@ -1,22 +1,26 @@
 """Dropout whose masks are the same on every backend.
 
-In comes a built model; out goes the same model, its Dropout layers drawing their masks from a generator of ours
-(`zoo.backend.transformer`). Nothing is refused.
-
-A mask depends on the layer's `seed_generator` (its seed and how often it was called), which Keras draws from
-Python's generator and keeps among the model's variables, and on a position's row and column.
+`PortableDropout` draws them from a generator of ours (`zoo.backend.transformer`), by the state of the layer's
+`seed_generator` (its seed and how often it was called), which Keras keeps among the model's variables, and by a
+position's row and column.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import zlib
+from typing import Any, Literal
 
 import keras
+import numpy as np
 
 from zoo.backend import kernels
 from zoo.backend.transformer import Drop
+from zoo.model.found_by_keras import PACKAGE
+
+Masks = Literal["portable", "native"]
 
 
+@keras.saving.register_keras_serializable(package=PACKAGE)
 class PortableDropout(keras.layers.Dropout):  # type: ignore[misc]  # Keras ships no types
     """keras.layers.Dropout with masks that do not depend on the backend."""
 
@@ -27,13 +31,24 @@ class PortableDropout(keras.layers.Dropout):  # type: ignore[misc]  # Keras ship
 
 
 def drop_of(layer: Any) -> Drop:
-    """Rate and seeds of a Dropout layer; one of rate 0 may have no seeds."""
+    """Rate and seeds of a Dropout layer; one of rate 0 has no seeds."""
     return Drop(rate=layer.rate, seeds=layer.seed_generator if layer.rate else None)
 
 
-def make_portable(model: Any) -> None:
-    """Let every Dropout layer of a model, also those within its layers, draw portable masks from now on."""
-    for layer in model._flatten_layers():
-        # Layers stand in a traced graph and within others: the object has to stay, only what it does is exchanged.
-        if type(layer) is keras.layers.Dropout:
-            layer.__class__ = PortableDropout
+def dropout(rate: float, *, masks: Masks, seed: int | None, place: str, **named: Any) -> Any:
+    """A Dropout layer.
+
+    Args:
+        rate: share that is dropped.
+        masks: drawn alike on every backend, or by the backend itself.
+        seed: of the whole model; None leaves it to Keras.
+        place: what tells this layer's masks from those of the model's others.
+        named: name and dtype of the layer.
+    """
+    own = None if seed is None else seed_at(seed, place)
+    return {"portable": PortableDropout, "native": keras.layers.Dropout}[masks](rate, seed=own, **named)
+
+
+def seed_at(seed: int, place: str) -> int:
+    """The seed that a place of a model has, from the model's."""
+    return int(np.random.SeedSequence([seed, zlib.crc32(place.encode())]).generate_state(1)[0] >> 1)

@@ -7,10 +7,15 @@ classification checkpoint fits into it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.model.backbone import BackboneConfig
+from zoo.model.families import FAMILIES
+from zoo.model.topology import classify
 from zoo.recipe.types import BinaryHead, ClassifierHead
+
+if TYPE_CHECKING:
+    from zoo.model.dropout import Masks
 
 
 def units(head: ClassifierHead | BinaryHead, classes: int) -> int:
@@ -18,32 +23,60 @@ def units(head: ClassifierHead | BinaryHead, classes: int) -> int:
     return 1 if head.type == "binary" else classes
 
 
-def attach(backbone: Any, config: BackboneConfig, head: ClassifierHead | BinaryHead, classes: int) -> Any:
+def attach(
+    backbone: Any,
+    config: BackboneConfig,
+    head: ClassifierHead | BinaryHead,
+    classes: int,
+    *,
+    masks: Masks = "portable",
+    seed: int = 0,
+) -> Any:
     """Backbone and head in one keras.Model.
+
+    Args:
+        backbone: a keras.Model as `zoo.model.encoder.encoder_graph` says.
+        config: of the backbone.
+        head: with its rate of dropout as a number.
+        classes: of the data.
+        masks: see `zoo.model.dropout.dropout`.
+        seed: draws dropout, and the weights as Keras makes them.
 
     Returns:
         A keras.Model from the backbone's dict of inputs, each [batch, length] int32, to float32
-        logits [batch, classes], or [batch, 1] for a binary head.
+        logits [batch, classes], or [batch, 1] for a binary head. The backbone is one of its layers.
     """
     import keras
 
-    policy = backbone.dtype_policy.name
-    if config.family == "bert":
-        # Devlin et al. 2019: the pooler's tanh of [CLS], then the logits.
-        features = backbone.output["pooled_output"]
-    else:
-        features = backbone.output[:, 0, :]
-        if config.family == "roberta":  # Liu et al. 2019: dropout on either side of the dense layer
-            features = keras.layers.Dropout(head.dropout, dtype=policy, name="head_input_dropout")(features)
-        # Sanh et al. 2019 fine-tune DistilBERT with relu, Liu et al. RoBERTa with tanh.
-        activation = "relu" if config.family == "distilbert" else "tanh"
-        features = keras.layers.Dense(config.hidden_dim, activation=activation, dtype=policy, name="head_dense")(
-            features
-        )
-    features = keras.layers.Dropout(head.dropout, dtype=policy, name="head_dropout")(features)
+    from zoo.model.dropout import dropout, seed_at
+
+    family, policy = FAMILIES[config.family], backbone.dtype_policy.name
+
+    def dropped(name: str) -> Any:
+        return dropout(head.dropout or 0.0, masks=masks, seed=seed, place=name, name=name, dtype=policy)
+
+    def dense(name: str, size: int, **options: Any) -> Any:
+        drawn = keras.initializers.GlorotUniform(seed=seed_at(seed, name))
+        return keras.layers.Dense(size, kernel_initializer=drawn, name=name, **options)
+
+    layers: dict[str, Any] = {}
+    if family.head_input_dropout:
+        layers["head_input_dropout"] = dropped("head_input_dropout")
+    if family.dense == "head_dense":
+        layers["head_dense"] = dense("head_dense", config.hidden_dim, activation=family.dense_activation, dtype=policy)
+    layers["head_dropout"] = dropped("head_dropout")
     # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
-    logits = keras.layers.Dense(units(head, classes), dtype="float32", name="logits")(features)
-    return keras.Model(backbone.input, logits, name="text_classifier")
+    layers["logits"] = dense("logits", units(head, classes), dtype="float32")
+    inputs = backbone.input
+    outputs = backbone(inputs)
+    features = outputs["pooled_output"] if family.dense == "pooled_dense" else outputs[:, 0, :]
+    return keras.Model(inputs, classify(layers, features), name="text_classifier")
+
+
+def layers_by_name(model: Any) -> dict[str, Any]:
+    """The layers of a model from `attach` by name, those of its backbone among them."""
+    backbone = model.get_layer("backbone")
+    return {layer.name: layer for layer in (*backbone.layers, *model.layers) if layer is not backbone}
 
 
 def loss(head: ClassifierHead | BinaryHead) -> Any:

@@ -17,11 +17,10 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import RecipeError
 from zoo.model.backbone import ACTIVATIONS, BackboneConfig
 from zoo.model.checkpoints import HUGGING_FACE_EPSILON, hugging_face_keys
+from zoo.model.families import FAMILIES
 from zoo.model.saved import ModelCard
-from zoo.model.weights import HUGGING_FACE_PARTS, POSITIONS, TYPES, WORDS, hugging_face_modules
+from zoo.model.weights import HUGGING_FACE_PARTS, POSITIONS, TYPES, WORDS
 
-CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
-"""What transformers calls a family in the names of its classes."""
 SIDES = {"head": "right", "head_tail": "right", "tail": "left"}
 """Which side of a text transformers has to cut, by what stays; it cannot cut in the middle."""
 
@@ -52,7 +51,7 @@ def tensors(arrays: Mapping[str, np.ndarray], config: BackboneConfig, *, pad: in
         if layer.endswith("_embedding"):
             found |= {f"{config.family}.{name}": table for name, table in _embedding(layer, value, config, pad).items()}
             continue
-        module = hugging_face_modules(layer)[config.family]
+        module = FAMILIES[config.family].module(layer)
         # Hugging Face's prefix is that of the encoder, and BERT's pooler is part of it.
         head = layer in ("head_dense", "logits")
         name = f"{module}.{HUGGING_FACE_PARTS[part]}"
@@ -91,7 +90,7 @@ def model_config(card: ModelCard, tokenizer: Tokenizer) -> dict[str, Any]:
     family, key, pad = config.family, hugging_face_keys(config.family), tokenizer.specials.pad
     names = card.label_names[1:] if head.type == "binary" else card.label_names
     found: dict[str, Any] = {
-        "architectures": [f"{CLASSES[family]}ForSequenceClassification"],
+        "architectures": [f"{FAMILIES[family].class_prefix}ForSequenceClassification"],
         "model_type": family,
         key["vocabulary_size"]: config.vocabulary_size,
         key["num_layers"]: config.num_layers,

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from zoo.backend import activate
-from zoo.model.backbone import BackboneConfig
+from zoo.model.heads import layers_by_name
 from zoo.model.inference import input_names, to_host
-from zoo.model.packed import HEAD
+from zoo.model.topology import classify, encode
 
 EMBEDDED = "embeddings"
 """The input that takes the place of token_ids: token embeddings [batch, length, hidden_dim] float32."""
@@ -25,8 +25,8 @@ EMBEDDED = "embeddings"
 class Opened:
     """A classifier and its parts; each is built when it is first asked for."""
 
-    def __init__(self, model: Any, config: BackboneConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: Any) -> None:
+        self.model, self._layers = model, layers_by_name(model)
 
     @cached_property
     def predict(self) -> Callable[[Any], Any]:
@@ -38,10 +38,7 @@ class Opened:
 
         Positions and segments are not in it, and it is not yet normalised.
         """
-        own = {layer.name: layer for layer in self.model.layers}
-        if self.config.family == "bert":
-            return to_host(own["token_embedding"](token_ids))
-        return to_host(own[_EMBEDDER[self.config.family]].token_embedding(token_ids))
+        return to_host(self._layers["token_embedding"](token_ids))
 
     def gradient(self, embeddings: np.ndarray, inputs: dict[str, np.ndarray], weights: np.ndarray) -> np.ndarray:
         """The gradient of a weighted sum of each row's logits by its token embeddings, [batch, length, hidden_dim].
@@ -79,47 +76,43 @@ class Opened:
         """From token embeddings to logits."""
         import keras
 
-        own = {layer.name: layer for layer in self.model.layers}
-        inputs, x = self._entrance()
-        for number in range(self.config.num_layers):
-            x = own[f"transformer_layer_{number}"](x, padding_mask=inputs["padding_mask"])
-        x = x[:, 0, :]
-        for name in HEAD:
-            if name in own:
-                x = own[name](x)
-        return keras.Model(inputs, x, name="from_embeddings")
+        inputs = self._inputs()
+        x = encode(self._layers, **inputs)
+        return keras.Model(_by_name(inputs), classify(self._layers, x[:, 0, :]), name="from_embeddings")
 
     @cached_property
     def _attending(self) -> Any:
         """From token embeddings to each layer's attention."""
         import keras
 
-        from zoo.model.attending import Attending
+        from zoo.model.layers import Attending
 
-        own = {layer.name: layer for layer in self.model.layers}
-        inputs, x = self._entrance()
-        found = []
-        for number in range(self.config.num_layers):
-            x, weights = Attending(own[f"transformer_layer_{number}"])(x, inputs["padding_mask"])
-            found.append(weights)
-        return keras.Model(inputs, found, name="attending")
+        found: list[Any] = []
 
-    def _entrance(self) -> tuple[dict[str, Any], Any]:
-        """Inputs, by name, and the hidden states that the first transformer layer gets."""
+        def attending(layer: Any) -> Callable[..., Any]:
+            def call(x: Any, padding_mask: Any) -> Any:
+                states, weights = Attending(layer)(x, padding_mask)
+                found.append(weights)
+                return states
+
+            return call
+
+        looking = {
+            n: attending(each) if n.startswith("transformer_layer_") else each for n, each in self._layers.items()
+        }
+        inputs = self._inputs()
+        encode(looking, **inputs)
+        return keras.Model(_by_name(inputs), found, name="attending")
+
+    def _inputs(self) -> dict[str, Any]:
+        """What `encode` takes: the model's inputs by name, but token embeddings in place of token_ids."""
         import keras
 
-        own = {layer.name: layer for layer in self.model.layers}
         names = [name for name in input_names(self.model) if name != "token_ids"]
-        inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
-        embedded = keras.Input((None, self.config.hidden_dim), dtype="float32", name=EMBEDDED)
-        if self.config.family == "bert":
-            placed = own["position_embedding"](embedded)
-            x = own["embeddings_add"]((embedded, placed, own["segment_embedding"](inputs["segment_ids"])))
-        else:
-            x = embedded + own[_EMBEDDER[self.config.family]].position_embedding(embedded)
-        x = own["embeddings_dropout"](own["embeddings_layer_norm"](x))
-        return {EMBEDDED: embedded, **inputs}, x
+        width = self._layers["token_embedding"].output_dim
+        embedded = keras.Input((None, width), dtype="float32", name=EMBEDDED)
+        return {"embedded": embedded, **{name: keras.Input((None,), dtype="int32", name=name) for name in names}}
 
 
-_EMBEDDER = {"distilbert": "token_and_position_embedding", "roberta": "embeddings"}
-"""The layer of tokens and positions, which BERT has apart."""
+def _by_name(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {tensor.name: tensor for tensor in inputs.values()}

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.model.backbone import BackboneConfig
-
-HEAD = ("pooled_dense", "head_input_dropout", "head_dense", "head_dropout", "logits")
-"""Layers between a text's first hidden state and its logits, those that a model has, in order (zoo.model.heads)."""
+from zoo.model.heads import layers_by_name
+from zoo.model.topology import classify, encode
 
 
-def packed(model: Any, config: BackboneConfig) -> Any:
+def packed(model: Any) -> Any:
     """The model for packed rows.
 
     Args:
         model: from `zoo.model.heads.attach`.
-        config: of its backbone.
 
     Returns:
         A keras.Model from token_ids, padding_mask, positions (and segment_ids), each [rows, width] int32, and first
@@ -28,27 +25,14 @@ def packed(model: Any, config: BackboneConfig) -> Any:
     import keras
     from keras import ops
 
-    own = {layer.name: layer for layer in model.layers}
+    layers = layers_by_name(model)
     names = [tensor.name for tensor in model.inputs] + ["positions"]
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
     first = keras.Input((), dtype="int32", name="first")
-    tokens, positions = inputs["token_ids"], inputs["positions"]
-    if config.family == "bert":
-        embedded = own["token_embedding"](tokens)
-        placed = own["position_embedding"](embedded, positions=positions)
-        x = own["embeddings_add"]((embedded, placed, own["segment_embedding"](inputs["segment_ids"])))
-    else:
-        x = own[{"distilbert": "token_and_position_embedding", "roberta": "embeddings"}[config.family]](
-            tokens, positions=positions
-        )
-    x = own["embeddings_dropout"](own["embeddings_layer_norm"](x))
     numbers = inputs["padding_mask"]
     queries, keys = ops.expand_dims(numbers, 2), ops.expand_dims(numbers, 1)
     same_text = ops.logical_and(ops.equal(queries, keys), ops.greater(keys, 0))
-    for layer in range(config.num_layers):
-        x = own[f"transformer_layer_{layer}"](x, attention_mask=same_text)
-    x = ops.take(ops.reshape(x, (-1, config.hidden_dim)), first, axis=0)
-    for name in HEAD:
-        if name in own:
-            x = own[name](x)
-    return keras.Model({**inputs, "first": first}, x, name="packed_text_classifier")
+    others = {name: value for name, value in inputs.items() if name != "padding_mask"}
+    x = encode(layers, **others, attention_mask=same_text)
+    x = ops.take(ops.reshape(x, (-1, x.shape[-1])), first, axis=0)
+    return keras.Model({**inputs, "first": first}, classify(layers, x), name="packed_text_classifier")

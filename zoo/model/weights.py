@@ -21,6 +21,7 @@ import numpy as np
 from zoo.data.storage import write_atomically
 from zoo.errors import EnvironmentFault
 from zoo.model.backbone import BackboneConfig
+from zoo.model.families import FAMILIES
 
 INITIAL_RANGE = 0.02
 """Standard deviation of fresh weights, as BERT, DistilBERT and RoBERTa draw them."""
@@ -167,30 +168,17 @@ def _read_folder(folder: Path) -> dict[str, np.ndarray]:
 
 def _plain_name(name: str) -> str:
     """One spelling for bare models, task models and the gamma and beta of the oldest checkpoints."""
-    for prefix in ("bert.", "distilbert.", "roberta."):
-        name = name.removeprefix(prefix)
+    for family in FAMILIES:
+        name = name.removeprefix(f"{family}.")
     name = name.removesuffix(".gamma") + ".weight" if name.endswith(".gamma") else name
     return name.removesuffix(".beta") + ".bias" if name.endswith(".beta") else name
 
 
-# Which module of a Hugging Face model a Keras layer is, in BERT's names (RoBERTa has the same) and DistilBERT's.
-_LAYER = {
-    "self_attention_layer/query": ("attention.self.query", "attention.q_lin"),
-    "self_attention_layer/key": ("attention.self.key", "attention.k_lin"),
-    "self_attention_layer/value": ("attention.self.value", "attention.v_lin"),
-    "self_attention_layer/attention_output": ("attention.output.dense", "attention.out_lin"),
-    "self_attention_layer_norm": ("attention.output.LayerNorm", "sa_layer_norm"),
-    "feedforward_intermediate_dense": ("intermediate.dense", "ffn.lin1"),
-    "feedforward_output_dense": ("output.dense", "ffn.lin2"),
-    "feedforward_layer_norm": ("output.LayerNorm", "output_layer_norm"),
-}
-_TOP = {
-    "embeddings_layer_norm": dict.fromkeys(("bert", "distilbert", "roberta"), "embeddings.LayerNorm"),
-    "pooled_dense": {"bert": "pooler.dense"},
-    "head_dense": {"distilbert": "pre_classifier", "roberta": "classifier.dense"},
-    "logits": {"bert": "classifier", "distilbert": "classifier", "roberta": "classifier.out_proj"},
-}
-LAST_LAYER = [f"{name}.{part}" for name in sorted(set(_TOP["logits"].values())) for part in ("weight", "bias")]
+LAST_LAYER = [
+    f"{name}.{part}"
+    for name in sorted({family.modules["logits"] for family in FAMILIES.values()})
+    for part in ("weight", "bias")
+]
 """Tensors of a classification head with a row for each class."""
 HUGGING_FACE_PARTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 """What Hugging Face calls a variable of a layer, by Keras's name for it."""
@@ -198,25 +186,13 @@ WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("
 """Hugging Face's tables of embeddings."""
 
 
-def hugging_face_modules(layer: str) -> dict[str, str]:
-    """What a Keras layer, of those with weights but the embeddings, is called in each family that has it.
-
-    Args:
-        layer: its path, as transformer_layer_3/self_attention_layer/query.
-    """
-    if not layer.startswith("transformer_layer_"):
-        return _TOP[layer]
-    number, _, inner = layer.removeprefix("transformer_layer_").partition("/")
-    bert, distilbert = _LAYER[inner]
-    named = f"encoder.layer.{number}.{bert}"
-    return {"bert": named, "distilbert": f"transformer.layer.{number}.{distilbert}", "roberta": named}
-
-
 def _hugging_face_value(variable: Any, config: BackboneConfig, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
     layer, _, part = variable.path.rpartition("/")
     if layer.endswith("_embedding"):
         return _embedding(layer.rpartition("/")[2], config, tensors)
-    names = [f"{module}.{HUGGING_FACE_PARTS[part]}" for module in hugging_face_modules(layer).values()]
+    # Under the names of any family: a BERT without its segments is a DistilBERT.
+    modules = [family.module(layer) for family in FAMILIES.values()]
+    names = [f"{module}.{HUGGING_FACE_PARTS[part]}" for module in modules if module is not None]
     value = next((tensors[name] for name in names if name in tensors), None)
     if value is None or part in ("gamma", "beta"):
         return value
@@ -233,8 +209,7 @@ def _embedding(layer: str, config: BackboneConfig, tensors: dict[str, np.ndarray
     positions = tensors.get(POSITIONS)
     if positions is None:
         return None
-    if config.family == "roberta":
-        positions = positions[2:]  # fairseq counts positions from its padding id 1, plus one
+    positions = positions[FAMILIES[config.family].first_position :]
     types = tensors.get(TYPES)
     return positions + types[0] if types is not None and config.num_segments is None else positions
 
@@ -242,10 +217,16 @@ def _embedding(layer: str, config: BackboneConfig, tensors: dict[str, np.ndarray
 # --- Keras layout -------------------------------------------------------------------------------
 
 
-def load_keras_preset(backbone: Any, folder: Path) -> None:
+def load_keras_preset(backbone: Any, config: BackboneConfig, folder: Path) -> None:
     """Fill a backbone from a keras-hub preset folder (model.weights.h5, weights alone: no code is loaded)."""
+    from zoo.model.encoder import keras_hub_backbone  # it imports Keras
+
     path = folder / "model.weights.h5"
+    stock = keras_hub_backbone(config)  # Keras finds weights in such a file by the layers that wrote it
     try:
-        backbone.load_weights(path)
+        stock.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise EnvironmentFault(f"{path}: the weights do not fit ({error}): fetch it again") from error
+    found = {variable.path: variable for variable in stock.trainable_variables}
+    for variable in backbone.trainable_variables:
+        variable.assign(found[variable.path].value)

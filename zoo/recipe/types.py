@@ -229,8 +229,8 @@ class Training(Config):
     eval_batch_size: Count | None = None
     """Rows a batch in evaluation and prediction; None means twice `batch_size`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number type of matrix products in training; auto is bfloat16 on a GPU or TPU, and on a CPU with instructions for
-    it where the backend uses them (torch, tensorflow), else float32. Weights and the finished model are float32."""
+    """Number type of matrix products in training; auto is the quicker one by a trial of a step on the device at hand,
+    kept in the cache. Weights and the finished model are float32."""
     dropout_masks: Literal["portable", "native"] = "portable"
     """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
     optimizer: AdamW = AdamW()

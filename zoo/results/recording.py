@@ -62,6 +62,7 @@ class Recorder:
         self._folder.update_run(
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
+                "precision_trial": dict(session.trial.seconds) if session.trial else None,
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
                 "timing": account.elapsed(self._watch, self._earlier),
@@ -224,8 +225,7 @@ def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = 
 
 
 def _precision(session: Session) -> str:
-    chosen = " (the quicker one here)" if session.recipe.training.precision == "auto" else ""
-    return f"{session.precision}{chosen}"
+    return f"{session.precision} ({session.trial})" if session.trial else session.precision
 
 
 def _batches(session: Session) -> str:

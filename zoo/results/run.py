@@ -98,7 +98,7 @@ class Run:
     def opened(self) -> Opened:
         """The model as explanations look into it, in float32 whatever the precision."""
         model = self.model if self.precision == "float32" else load_model(self.path / "model", self.card)
-        return Opened(model, self.card.blueprint.backbone)
+        return Opened(model)
 
     def explain(self, text: str, pair: str | None = None, *, label: str | None = None) -> Explanation:
         """Why the model gives a text its class; see `zoo.results.explanation.explain`."""

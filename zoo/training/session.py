@@ -19,15 +19,18 @@ from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Dataset
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
+from zoo.data.trials import Trial
 from zoo.model import heads, inference
 from zoo.model.builder import Blueprint, assemble_model, build_model, plan
 from zoo.model.packed import packed
+from zoo.recipe.estimate import Precision
 from zoo.recipe.types import Recipe
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Length, Listener, fit, run_length
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
+from zoo.training.trial import quicker_precision
 
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
@@ -50,13 +53,15 @@ class Session:
     tables: Mapping[str, TokenTable]
     labels: Mapping[str, np.ndarray]
     build_seconds: float
-    precision: str
+    precision: Precision
+    trial: Trial | None
+    """What was measured to choose the precision; None where the recipe says which."""
 
     def __post_init__(self) -> None:
         every = np.concatenate([table.lengths for table in self.tables.values()])
         self.lengths = choose_lengths(every, shapes=SHAPES)
         self.names = inference.input_names(self.model)
-        self.trained = packed(self.model, self.blueprint.backbone) if self.recipe.training.packing else self.model
+        self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._predict = self.backend.predictor(self.model)
 
     def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
@@ -142,8 +147,8 @@ def prepare(
 ) -> Session:
     """Build the model and put it beside its tokens."""
     begun = time.perf_counter()
-    precision = choose_precision(recipe.training.precision, backend)
     blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(dataset.label_names))
+    precision, trial = choose_precision(recipe, blueprint, backend)
     model = build_model(
         blueprint,
         checkpoint=checkpoint,
@@ -160,11 +165,15 @@ def prepare(
         labels={name: getattr(dataset, name).labels for name in tables},
         build_seconds=time.perf_counter() - begun,
         precision=precision,
+        trial=trial,
     )
 
 
-def choose_precision(asked: str, backend: Backend) -> str:
-    """float32 or bfloat16: what the recipe asks for, and for `auto` what the device is made for."""
+def choose_precision(recipe: Recipe, blueprint: Blueprint, backend: Backend) -> tuple[Precision, Trial | None]:
+    """What the recipe asks for; for `auto` the quicker one in training here, and what was measured of it."""
+    asked = recipe.training.precision
     if asked != "auto":
-        return asked
-    return "bfloat16" if backend.prefers_bfloat16 else "float32"
+        return asked, None
+    rows, length = recipe.training.batch_size, recipe.tokens.max_length
+    trial = quicker_precision(blueprint.backbone, backend, rows=rows, length=length, work="train")
+    return trial.chosen, trial

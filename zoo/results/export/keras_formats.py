@@ -16,14 +16,11 @@ import numpy as np
 from zoo.backend import activate, without_tensorflow
 from zoo.errors import RecipeError
 from zoo.model import heads, weights
-from zoo.model.backbone import nothing_drawn
 from zoo.model.builder import Blueprint
-from zoo.model.stock import is_class_of_keras_hub, stock_backbone, stock_model
+from zoo.model.families import FAMILIES
 from zoo.results.export.source import FEW, Rows, Source, cutting_notes, program
 
 FILE = "model.keras"
-CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
-"""What keras-hub calls a family in the names of its classes."""
 
 
 def rows(source: Source) -> Rows:
@@ -31,6 +28,8 @@ def rows(source: Source) -> Rows:
 
 
 def _filled(source: Source) -> Any:
+    from zoo.model.stock import stock_model
+
     model = stock_model(source.card.blueprint)
     weights.load(model.trainable_variables, source.run.path / "model" / "weights.safetensors")
     return model
@@ -74,13 +73,16 @@ def check_keras(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.nda
 def write_keras_hub(source: Source, folder: Path) -> list[str]:
     """Write a preset of a text classifier."""
     activate()
+    from zoo.model.stock import is_class_of_keras_hub
+
     blueprint = source.card.blueprint
     known = is_class_of_keras_hub(blueprint.backbone)
     if not known and blueprint.backbone.family != "bert":
         config = blueprint.backbone
         raise RecipeError(
-            f"--to keras_hub: keras-hub's {CLASSES[config.family]}Backbone fixes the activation and the layer norms' "
-            f"epsilon, and this model has {config.activation} and {config.layer_norm_epsilon:g}: use --to keras"
+            f"--to keras_hub: keras-hub's {FAMILIES[config.family].class_prefix}Backbone fixes the activation and "
+            f"the layer norms' epsilon, and this model has {config.activation} and {config.layer_norm_epsilon:g}: use "
+            "--to keras"
         )
     with without_tensorflow():
         _task(source, blueprint, known).save_to_preset(str(folder))
@@ -98,29 +100,17 @@ def _task(source: Source, blueprint: Blueprint, known: bool) -> Any:
     with without_tensorflow():
         import keras_hub
 
-    config, name = blueprint.backbone, CLASSES[blueprint.backbone.family]
-    with nothing_drawn():
-        if known:
-            arguments: dict[str, Any] = {"num_segments": config.num_segments} if config.num_segments else {}
-            backbone = getattr(keras_hub.models, f"{name}Backbone")(
-                vocabulary_size=config.vocabulary_size,
-                num_layers=config.num_layers,
-                num_heads=config.num_heads,
-                hidden_dim=config.hidden_dim,
-                intermediate_dim=config.intermediate_dim,
-                max_sequence_length=config.max_positions,
-                dropout=config.dropout,
-                dtype="float32",
-                **arguments,
-            )
-        else:
-            backbone = stock_backbone(config)
-        task = getattr(keras_hub.models, f"{name}TextClassifier")(
-            backbone=backbone,
-            num_classes=heads.units(blueprint.head, blueprint.classes),
-            preprocessor=_preprocessor(source, name),
-            dropout=blueprint.head.dropout,
-        )
+    from zoo.model.encoder import keras_hub_backbone
+    from zoo.model.stock import stock_backbone
+
+    config, name = blueprint.backbone, FAMILIES[blueprint.backbone.family].class_prefix
+    backbone = keras_hub_backbone(config) if known else stock_backbone(config)
+    task = getattr(keras_hub.models, f"{name}TextClassifier")(
+        backbone=backbone,
+        num_classes=heads.units(blueprint.head, blueprint.classes),
+        preprocessor=_preprocessor(source, name),
+        dropout=blueprint.head.dropout,
+    )
     path = source.run.path / "model" / "weights.safetensors"
     weights.load(backbone.trainable_variables, path)
     for layer, ours in (("pooled_dense", "head_dense"), ("logits", "logits")):
@@ -176,7 +166,7 @@ def tokens_that_differ(source: Source, folder: Path, chosen: Rows) -> list[str]:
     """A warning where keras-hub's own tokenizer makes other tokens of some texts than the run does."""
     import keras_hub
 
-    with without_tensorflow(), nothing_drawn():
+    with without_tensorflow():
         task = keras_hub.models.TextClassifier.from_preset(str(folder), load_weights=False)
         found = task.preprocessor(chosen.texts if chosen.pairs is None else (chosen.texts, chosen.pairs))
     ids, mask = (np.asarray(found[name]).astype(int) for name in ("token_ids", "padding_mask"))

@@ -11,7 +11,8 @@ Devlin et al. 2019.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ import numpy as np
 from zoo.errors import RecipeError
 from zoo.model.backbone import BackboneConfig
 from zoo.model.builder import Blueprint
+from zoo.model.families import FAMILIES
+from zoo.model.topology import Layers, classify, encode
 
 OPSET, IR_VERSION = 20, 9
 """Gelu came with opset 20; both are as old as onnxruntime 1.17 (2024)."""
@@ -88,14 +91,19 @@ def build_graph(blueprint: Blueprint, arrays: Mapping[str, np.ndarray], metadata
         raise RecipeError(f"--to onnx: the weights have {size:,} bytes, and one ONNX file holds 2 GiB: use --to hf")
     config = blueprint.backbone
     graph = _Graph(arrays)
-    x = _embeddings(graph, config)
     mask = graph.call("Cast", INPUTS["padding_mask"], to=onnx.TensorProto.FLOAT)
     absent = graph.call("Sub", graph.constant("one", np.float32(1.0)), mask)
     bias = graph.call("Mul", absent, graph.constant("masked", np.float32(MASKED)))
-    bias = graph.call("Unsqueeze", bias, graph.numbers(1, 2))
-    for number in range(config.num_layers):
-        x = _layer(graph, config, f"transformer_layer_{number}", x, bias)
-    _head(graph, config, x)
+    layers = _layers(graph, config)
+    states = encode(
+        layers,
+        INPUTS["token_ids"],
+        segment_ids=INPUTS["segment_ids"],
+        bias=graph.call("Unsqueeze", bias, graph.numbers(1, 2)),
+    )
+    first = graph.call("Gather", states, graph.constant("first", np.array(0, np.int64)), axis=1)
+    classify(layers, first)
+    graph.nodes[-1].output[0] = "logits"
 
     free = ["batch", "length"]
     inputs = [
@@ -115,16 +123,34 @@ def build_graph(blueprint: Blueprint, arrays: Mapping[str, np.ndarray], metadata
     return model
 
 
-def _embeddings(graph: _Graph, config: BackboneConfig) -> str:
+def _layers(graph: _Graph, config: BackboneConfig) -> Layers:
+    """What writes the nodes of each layer, as `zoo.model.topology` calls it; dropout writes none."""
     tables = {path.rpartition("/")[0].rpartition("/")[2]: path for path in graph.arrays if "_embedding/" in path}
-    ids = INPUTS["token_ids"]
-    x = graph.call("Gather", graph.weight(tables["token_embedding"]), ids)
-    length = graph.call("Gather", graph.call("Shape", ids), graph.numbers(1))
-    places = graph.call("Slice", graph.weight(tables["position_embedding"]), graph.numbers(0), length, graph.numbers(0))
-    x = graph.call("Add", x, places)
+    family, epsilon = FAMILIES[config.family], config.layer_norm_epsilon
+
+    def looked_up(name: str) -> Callable[[str], str]:
+        return lambda ids: graph.call("Gather", graph.weight(tables[name]), ids)
+
+    def placed(x: str) -> str:
+        length = graph.call("Gather", graph.call("Shape", x), graph.numbers(1))
+        table = graph.weight(tables["position_embedding"])
+        return str(graph.call("Slice", table, graph.numbers(0), length, graph.numbers(0)))
+
+    layers: dict[str, Callable[..., Any]] = {
+        "token_embedding": looked_up("token_embedding"),
+        "position_embedding": placed,
+        "embeddings_add": lambda terms: functools.reduce(functools.partial(graph.call, "Add"), terms),
+        "embeddings_layer_norm": lambda x: graph.norm(x, "embeddings_layer_norm", epsilon),
+        "embeddings_dropout": lambda x: x,
+        family.dense: lambda x: graph.call(family.dense_activation.capitalize(), graph.dense(x, family.dense)),
+        "logits": lambda x: graph.dense(x, "logits"),
+    }
     if config.num_segments is not None:
-        x = graph.call("Add", x, graph.call("Gather", graph.weight(tables["segment_embedding"]), INPUTS["segment_ids"]))
-    return graph.norm(x, "embeddings_layer_norm", config.layer_norm_epsilon)
+        layers["segment_embedding"] = looked_up("segment_embedding")
+    for number in range(config.num_layers):
+        name = f"transformer_layer_{number}"
+        layers[name] = functools.partial(_layer, graph, config, name)
+    return layers
 
 
 def _layer(graph: _Graph, config: BackboneConfig, layer: str, x: str, bias: str) -> str:
@@ -156,15 +182,3 @@ def _layer(graph: _Graph, config: BackboneConfig, layer: str, x: str, bias: str)
         found = graph.call("Gelu", found, approximate="tanh" if config.activation == "gelu_tanh" else "none")
     found = graph.dense(found, f"{layer}/feedforward_output_dense")
     return graph.norm(graph.call("Add", x, found), f"{layer}/feedforward_layer_norm", epsilon)
-
-
-def _head(graph: _Graph, config: BackboneConfig, x: str) -> None:
-    """Logits from the first token's hidden state; see zoo.model.heads."""
-    first = graph.call("Gather", x, graph.constant("first", np.array(0, np.int64)), axis=1)
-    dense, activation = {
-        "bert": ("pooled_dense", "Tanh"),
-        "distilbert": ("head_dense", "Relu"),
-        "roberta": ("head_dense", "Tanh"),
-    }[config.family]
-    graph.dense(graph.call(activation, graph.dense(first, dense)), "logits")
-    graph.nodes[-1].output[0] = "logits"

@@ -1,0 +1,122 @@
+"""Which number type is chosen: by what steps take on the device, measured once and kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zoo.backend import Backend
+from zoo.data import trials
+from zoo.data.trials import Trial, Tried
+from zoo.model.backbone import DEFAULTS, BackboneConfig
+from zoo.training import trial
+from zoo.training.trial import quicker_precision
+
+CONFIG = BackboneConfig(
+    family="bert",
+    vocabulary_size=30522,
+    num_layers=12,
+    num_heads=12,
+    hidden_dim=768,
+    intermediate_dim=3072,
+    max_positions=512,
+    **DEFAULTS["bert"],
+)
+TRIED = Tried(work="train", backend="torch", rows=32, length=128, hidden_dim=768, num_heads=12, intermediate_dim=3072)
+
+
+class Device(Backend):
+    name = "torch"
+
+    def __init__(self, told: str = "cpu") -> None:
+        self._told = told
+
+    def device(self) -> str:
+        return self._told
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    return tmp_path
+
+
+class Steps:
+    """In place of real steps: seconds by precision, and what was asked for."""
+
+    def __init__(self, float32: float, bfloat16: float) -> None:
+        self.seconds = {"float32": float32, "bfloat16": bfloat16}
+        self.made: list[tuple[str, int, int]] = []
+
+    def __call__(self, config: Any, backend: Any, precision: str, tried: Tried, rows: int) -> Any:
+        self.made.append((precision, rows, config.num_layers))
+        return lambda: time.sleep(self.seconds[precision])
+
+
+def choose(backend: Backend | None = None) -> Trial:
+    return quicker_precision(CONFIG, backend or Device(), rows=32, length=128, work="train")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"), [((0.02, 0.005), "bfloat16"), ((0.005, 0.02), "float32"), ((0.02, 0.02), "float32")]
+)
+def test_the_quicker_one(seconds: tuple[float, float], chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "_step", Steps(*seconds))
+    found = choose()
+    assert found.chosen == chosen
+    assert found.seconds["float32"] >= seconds[0]
+    assert chosen not in str(found)  # which names the other one
+
+
+def test_measured_once_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(0.002, 0.001)
+    monkeypatch.setattr(trial, "_step", steps)
+    first = choose()
+    assert choose() == first
+    assert len(steps.made) == 2
+    other = choose(Device("gpu: NVIDIA T4"))
+    assert other.device == "gpu: NVIDIA T4"
+    assert len(steps.made) == 4
+    assert choose() == first
+
+
+def test_another_step_is_another_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(0.002, 0.001)
+    monkeypatch.setattr(trial, "_step", steps)
+    choose()
+    quicker_precision(CONFIG, Device(), rows=32, length=256, work="train")
+    quicker_precision(CONFIG, Device(), rows=32, length=128, work="predict")
+    assert len(steps.made) == 6
+
+
+def test_one_layer_and_on_a_cpu_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(0.0, 0.0)
+    monkeypatch.setattr(trial, "_step", steps)
+    choose()
+    choose(Device("gpu: NVIDIA A100"))
+    on_cpu, _, on_gpu, _ = steps.made
+    assert (on_cpu[2], on_gpu[2]) == (1, 1)
+    assert 1 <= on_cpu[1] < 32
+    assert on_gpu[1] == 32
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"cpu": {"float32": "much"}}', b'{"cpu": null}'])
+def test_a_damaged_file_counts_as_none(content: bytes, cache: Path) -> None:
+    made = Trial(device="cpu", seconds={"float32": 0.2, "bfloat16": 0.1})
+    trials.keep(TRIED, made)
+    (file,) = (cache / "trials").iterdir()
+    assert trials.kept(TRIED, "cpu") == made
+    file.write_bytes(content)
+    assert trials.kept(TRIED, "cpu") is None
+    trials.keep(TRIED, made)
+    assert trials.kept(TRIED, "cpu") == made
+
+
+def test_a_cache_that_cannot_be_written_costs_no_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(trial, "_step", Steps(0.002, 0.001))
+    assert choose().chosen == "bfloat16"

@@ -1,0 +1,142 @@
+"""The losses of the first steps, kept in the repository: a change of the code that is none of the model leaves them as
+they are.
+
+    python tools/golden_losses.py           # compare on three backends; exit 1 where a loss is another
+    python tools/golden_losses.py --write   # write tests/golden/*.txt anew
+
+A case is a recipe at its smallest, dropout on. On the machine that wrote a file the losses are the same to the last
+bit; elsewhere, where sums are made in another order, to LIMIT. The tests hold each backend against its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import recipes  # noqa: E402
+from zoo.backend import activate, own_process, versions  # noqa: E402
+from zoo.data.backbones import bring, locate_vocabulary  # noqa: E402
+from zoo.data.dataset import load_dataset  # noqa: E402
+from zoo.data.machine import processor  # noqa: E402
+from zoo.data.tokens import encode_splits, load_tokenizer  # noqa: E402
+from zoo.model import heads  # noqa: E402
+from zoo.model.inference import to_host  # noqa: E402
+from zoo.training.session import prepare  # noqa: E402
+
+BACKENDS = ("jax", "tensorflow", "torch")
+FOLDER = ROOT / "tests" / "golden"
+STEPS = 20
+LIMIT = 1e-5
+"""Largest difference of a loss on another machine than the one that wrote the file."""
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+"""One thread sums in one order."""
+EVERYWHERE: dict[str, Any] = {
+    "training.epochs": None,
+    "training.steps": STEPS,
+    "training.precision": "float32",
+    "model.backbone.num_layers": 1,
+    "data.limit": {"train": 64},
+    "tokens.max_length": 12,  # batches of one shape: most of what is done here is to compile
+}
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "classification-bert": ("quickstart", {}),
+    "classification-bert-packed": ("quickstart", {"training.packing": True}),
+    "classification-distilbert": ("imdb_distilbert", {}),
+    "classification-roberta-pairs-binary": ("sst2_roberta", {"model.head": {"type": "binary", "dropout": 0.1}}),
+}
+"""Name -> shipped recipe, of which the profile smoke is taken, and what is changed in it."""
+
+
+def measured() -> dict[str, list[float]]:
+    """Losses by case, on the active backend."""
+    return {case: list(losses(*what)) for case, what in CASES.items()}
+
+
+def losses(name: str, changes: Mapping[str, Any]) -> Iterator[float]:
+    """The loss of each step of a recipe's run."""
+    backend = activate()
+    recipe = recipes.load(name, profile="smoke", overrides=EVERYWHERE | dict(changes))
+    bring(recipe)
+    dataset, recipe = load_dataset(recipe)
+    tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
+    tables = encode_splits(tokenizer, dataset, recipe.tokens)
+    session = prepare(recipe, dataset, backend=backend, checkpoint=None, tokenizer=tokenizer, tables=tables)
+    optimizer = session.optimizer(session.rates())
+    trainer = backend.trainer(session.trained, optimizer, heads.loss(session.blueprint.head))
+    batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
+    for batch in itertools.islice(batches, STEPS):
+        loss, _ = trainer.step(batch.inputs, batch.labels, batch.weights)
+        yield float(to_host(loss))
+
+
+def path_of(backend: str) -> Path:
+    return FOLDER / f"losses-{backend}.txt"
+
+
+def origin(backend: str) -> str:
+    """What has to be equal for losses to be equal to the last bit."""
+    named = ", ".join(f"{name} {number}" for name, number in versions("keras", "numpy", backend).items())
+    return f"{processor()}; {named}"
+
+
+def write(backend: str, found: Mapping[str, Sequence[float]]) -> None:
+    """Write the file of a backend: a line a step, `case step loss`."""
+    lines = [f"# {origin(backend)}", "# written by tools/golden_losses.py --write"]
+    lines += [f"{case} {step} {loss!r}" for case, row in found.items() for step, loss in enumerate(row, 1)]
+    path_of(backend).write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def differences(backend: str, found: Mapping[str, Sequence[float]]) -> list[str]:
+    """A line for each case whose losses are not those of the file."""
+    first, _, *lines = path_of(backend).read_text(encoding="utf-8").splitlines()
+    limit = 0.0 if first == f"# {origin(backend)}" else LIMIT
+    kept: dict[str, list[float]] = {}
+    for line in lines:
+        case, _, loss = line.split(" ")
+        kept.setdefault(case, []).append(float(loss))
+    told = [f"{case}: is not in both" for case in kept.keys() ^ found.keys()]
+    for case in kept.keys() & found.keys():
+        off = np.abs(np.subtract(kept[case], found[case]))
+        if not off.max() <= limit:
+            told.append(f"{case}: step {int(np.argmax(off > limit)) + 1} is {off.max():.1e} off, at most {limit:g}")
+    return told
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Start a process a backend, or be one; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--write", action="store_true", help="write the files anew")
+    parser.add_argument("--backend", choices=BACKENDS, help="only this one, in this process")
+    given = parser.parse_args(argv)
+    if given.backend is None:
+        words = [sys.executable, __file__, *["--write"] * given.write, "--backend"]
+        codes = [
+            subprocess.run(
+                [*words, name], env=os.environ | ENVIRONMENT | {"KERAS_BACKEND": name}, check=False
+            ).returncode
+            for name in BACKENDS
+        ]
+        return max(codes)
+    own_process()
+    found = measured()
+    if given.write:
+        write(given.backend, found)
+        return 0
+    told = differences(given.backend, found)
+    print("\n".join(told) if told else f"{given.backend}: {len(found)} cases as they were")
+    return 1 if told else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,90 @@
+"""Which number type is the quicker one on a device, as it was measured there, kept in the cache.
+
+In come the step that was tried and the seconds that it took by precision; out come these figures again, for the next
+run on the same device, and for `zoo.check`, which imports no backend. Nothing is chosen by what a processor says of
+itself. Refused: nothing; a file that cannot be read counts as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from zoo.backend import versions
+from zoo.data.sources import cache_folder
+from zoo.data.storage import write_atomically
+from zoo.recipe.estimate import Precision
+
+GAIN = 1.05
+"""How many times as quick bfloat16 has to be before it is chosen: it is the less exact one."""
+
+Seconds = Mapping[Precision, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """What was tried: a step of training or of prediction, of one transformer layer, on a batch.
+
+    rows and length are those of the batch; hidden_dim, num_heads and intermediate_dim those of the layer.
+    """
+
+    work: Literal["train", "predict"]
+    backend: str
+    rows: int
+    length: int
+    hidden_dim: int
+    num_heads: int
+    intermediate_dim: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Seconds of such a step on a device, by precision."""
+
+    device: str
+    seconds: Seconds
+
+    @property
+    def chosen(self) -> Precision:
+        """The quicker one."""
+        return "bfloat16" if GAIN * self.seconds["bfloat16"] < self.seconds["float32"] else "float32"
+
+    def __str__(self) -> str:
+        other: Precision = "float32" if self.chosen == "bfloat16" else "bfloat16"
+        mine, others = (1000 * self.seconds[name] for name in (self.chosen, other))
+        return f"{mine:.3g} ms against {others:.3g} in {other}, for a step of one layer on this device"
+
+
+_KEPT = TypeAdapter(dict[str, dict[Literal["float32", "bfloat16"], float]])
+
+
+def kept(tried: Tried, device: str) -> Trial | None:
+    """What was measured of this step on this device; None where nothing was."""
+    seconds = _read(tried).get(device)
+    return None if seconds is None else Trial(device=device, seconds=seconds)
+
+
+def keep(tried: Tried, trial: Trial) -> None:
+    """Keep what was measured, beside what was measured on other devices."""
+    found = _read(tried) | {trial.device: dict(trial.seconds)}
+    with write_atomically(_path(tried)) as stream:
+        stream.write(json.dumps(found, indent=1).encode())
+
+
+def _read(tried: Tried) -> dict[str, dict[Literal["float32", "bfloat16"], float]]:
+    try:
+        return _KEPT.validate_json(_path(tried).read_bytes())
+    except (OSError, ValidationError):
+        return {}
+
+
+def _path(tried: Tried) -> Path:
+    told = asdict(tried) | versions("text-zoo", "keras", tried.backend)
+    key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return cache_folder() / "trials" / f"{tried.backend}-{tried.work}-{key}.json"

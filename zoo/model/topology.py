@@ -1,0 +1,59 @@
+"""How the layers of a text encoder and of its head follow each other: said once, for all that is built of them.
+
+In come layers by name (Keras layers of ours or of keras-hub, or functions that write the nodes of an ONNX graph) and
+what they are called on; out come hidden states, or logits. Training, packing, explaining and exporting call this with
+other layers or other inputs. Nothing is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Layers = Mapping[str, Callable[..., Any]]
+"""Layers by name: token_embedding, position_embedding, segment_embedding where the family has segments, embeddings_add,
+embeddings_layer_norm, embeddings_dropout, transformer_layer_0 and so on; and those of `HEAD` that there are."""
+
+HEAD = ("pooled_dense", "head_input_dropout", "head_dense", "head_dropout", "logits")
+"""Layers between the first token's hidden state and the logits, in order; BERT's pooler belongs to its encoder."""
+
+
+def encode(
+    layers: Layers,
+    token_ids: Any = None,
+    *,
+    embedded: Any = None,
+    segment_ids: Any = None,
+    positions: Any = None,
+    **mask: Any,
+) -> Any:
+    """Hidden states [batch, length, hidden] of the last layer.
+
+    Args:
+        layers: by name.
+        token_ids: [batch, length].
+        embedded: token embeddings [batch, length, hidden], in place of token_ids.
+        segment_ids: [batch, length], where there is a segment_embedding.
+        positions: [batch, length], where each token stands in its text; None counts from 0 in each row.
+        mask: what the transformer layers take: padding_mask [batch, length], or attention_mask [batch, length, length].
+    """
+    x = layers["token_embedding"](token_ids) if embedded is None else embedded
+    placed = {} if positions is None else {"positions": positions}
+    terms = [x, layers["position_embedding"](x, **placed)]
+    if "segment_embedding" in layers:
+        terms.append(layers["segment_embedding"](segment_ids))
+    x = layers["embeddings_add"](terms)
+    x = layers["embeddings_dropout"](layers["embeddings_layer_norm"](x))
+    number = 0
+    while (layer := layers.get(f"transformer_layer_{number}")) is not None:
+        x = layer(x, **mask)
+        number += 1
+    return x
+
+
+def classify(layers: Layers, x: Any) -> Any:
+    """Logits [batch, units] from the hidden states [batch, hidden] of first tokens."""
+    for name in HEAD:
+        if name in layers:
+            x = layers[name](x)
+    return x
