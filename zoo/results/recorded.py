@@ -74,6 +74,7 @@ class RunFile(TypedDict, total=False):
     backend: str
     device: str
     precision: str
+    precision_trial: dict[str, Number] | None
     platform: str
     seed: int
     fingerprint: str
