@@ -1,8 +1,7 @@
-"""Errors to exit codes, signals, closed pipes and the dispatcher."""
+"""Errors to exit codes, closed pipes and the dispatcher."""
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,7 +32,7 @@ def raising(error: BaseException) -> Callable[..., int]:
 
 
 def script(body: str) -> list[str]:
-    lead = "import os, signal, sys, time\nfrom zoo import cli\n"
+    lead = "from zoo import cli\n"
     call = "\nraise SystemExit(cli.run_command(command, [], name='test'))"
     return [sys.executable, "-c", lead + body + call]
 
@@ -68,6 +67,11 @@ def test_a_bug_of_ours_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--debug" in err
 
 
+def test_memory_that_runs_out_anywhere_is_5(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_command(raising(MemoryError()), [], name="test") == 5
+    assert "memory ran out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), DataError("rows")])
 def test_debug_shows_the_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run_command(raising(error), ["--debug"], name="test") in (3, 70)
@@ -84,9 +88,11 @@ def test_help_is_0_and_holds_the_docstring(capsys: pytest.CaptureFixture[str]) -
     assert "Example: zoo test" in capsys.readouterr().out
 
 
-def test_interrupt_is_130(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run_command(raising(KeyboardInterrupt()), [], name="test") == 130
-    assert capsys.readouterr().err == "interrupted\n"
+def test_interrupt_is_130_and_says_what_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    error = KeyboardInterrupt()
+    error.add_note("go on with: this")
+    assert cli.run_command(raising(error), [], name="test") == 130
+    assert capsys.readouterr().err == "interrupted\ngo on with: this\n"
 
 
 def test_the_code_of_a_command_is_the_exit_code() -> None:
@@ -94,63 +100,6 @@ def test_the_code_of_a_command_is_the_exit_code() -> None:
         return 3
 
     assert cli.run_command(command, [], name="test") == 3
-
-
-def test_sigterm_is_143_and_cleans_up() -> None:
-    body = (
-        "def command() -> int:\n"
-        "    try:\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "        time.sleep(20)\n"
-        "    finally:\n"
-        "        print('cleaned', flush=True)\n"
-    )
-    done = subprocess.run(script(body), capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned\n", "terminated\n")
-
-
-def test_sigterm_where_it_is_lost_comes_again() -> None:
-    """As in a callback of the garbage collector, which cannot pass an exception on."""
-    body = (
-        "def command() -> int:\n"
-        "    try:\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    except BaseException:\n"
-        "        print('lost', flush=True)\n"
-        "    time.sleep(20)\n"
-    )
-    done = subprocess.run(script(body), capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (143, "lost\n", "terminated\n")
-
-
-def test_sigterm_leaves_time_to_clean_up() -> None:
-    body = (
-        "def command() -> int:\n"
-        "    try:\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    finally:\n"
-        f"        time.sleep({2.5 * cli.TERMINATED_AGAIN})\n"
-        "        print('cleaned', flush=True)\n"
-    )
-    done = subprocess.run(script(body), capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (done.returncode, done.stdout, done.stderr) == (143, "cleaned\n", "terminated\n")
-
-
-def test_sigint_is_130() -> None:
-    # A job that a shell put into the background ignores SIGINT, and hands that on.
-    body = (
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "def command() -> int:\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(20)\n"
-    )
-    done = subprocess.run(script(body), capture_output=True, text=True, check=False, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
-
-
-def test_the_handler_is_given_back() -> None:
-    numbers = (signal.SIGTERM, signal.SIGALRM)
-    before = [signal.getsignal(number) for number in numbers]
-    cli.run_command(raising(KeyError("x")), [], name="test")
-    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_closed_stdout_ends_quietly() -> None:
@@ -215,7 +164,7 @@ class TestDispatcher:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
         *overview, modules = done.stdout.splitlines()
         assert all(any(line.strip().startswith(verb) for line in overview) for verb in cli.VERBS)
-        assert set(modules.split()) == {"zoo.cli", "zoo.errors"}
+        assert set(modules.split()) == {"zoo.cli", "zoo.errors", "zoo.stopping"}
 
     def test_unknown_verb(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main(["chekc"]) == 2

@@ -27,10 +27,19 @@ training: {{epochs: {epochs}}}
 seed: 0
 expected: {{accuracy: 0.9, source: "{epochs}"}}
 """
+STEP = {"kind": "step", "epoch": 1, "accuracy": 0.5, "seconds": 1.0, "tokens": 900}
 HISTORY: list[dict[str, Any]] = [
-    {"kind": "step", "step": 20, "epoch": 1, "loss": 0.7, "learning_rate": 1e-5, "seconds": 1.0},
-    {"kind": "step", "step": 40, "epoch": 1, "loss": None, "learning_rate": 2e-5, "seconds": 2.0},
-    {"kind": "epoch", "step": 40, "epoch": 1, "train": {"loss": 0.6}, "validation": {"loss": 0.5, "accuracy": 0.8}},
+    STEP | {"step": 20, "loss": 0.7, "learning_rate": 1e-5},
+    STEP | {"step": 40, "loss": None, "learning_rate": 2e-5},
+    {
+        "kind": "epoch",
+        "step": 40,
+        "epoch": 1,
+        "train": {"loss": 0.6},
+        "validation": {"loss": 0.5, "accuracy": 0.8},
+        "seconds": 3.0,
+        "best": True,
+    },
 ]
 NAMES = ("<script>alert(1)</script>", "$\\frac{")
 TRUTH = [0, 1] * 10

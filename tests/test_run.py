@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import zoo
+import zoo.run
 
 ROOT = Path(__file__).parents[1]
 FILES = [
@@ -51,13 +52,14 @@ def finished(*arguments: object, **environment: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path) -> None:
+def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "runs" / "first"
     call = ("quickstart", "--profile", "smoke", "--out", out)
     code, told, err = finished(*call)
     assert (code, told) == (0, f"{out}\n"), err
     assert sorted(path.name for path in out.iterdir()) == FILES
     assert sorted(path.name for path in (out / "model").iterdir()) == [
+        "manifest.json",
         "model.json",
         "tokenizer.json",
         "weights.safetensors",
@@ -80,7 +82,15 @@ def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path) -> Non
     shown = json.loads(told)
     assert (shown["run"], shown["status"], shown["backend"]) == (str(out), "done", "torch")
     assert shown["metrics"] == zoo.load_run(out).metrics
+    # Neither is a run of another recipe what was asked for.
+    assert zoo.run.main([*map(str, call), "--resume", "--set", "training.epochs=7"]) == 6
+    assert "training.epochs: the run was begun with 2, now it is 7" in capsys.readouterr().err
     assert (out / "run.json").read_bytes() == before
+
+
+def test_resume_wants_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert zoo.run.main(["quickstart", "--profile", "smoke", "--resume"]) == 2
+    assert "resume: got no folder, expected that of the run to go on with: add --out DIR" in capsys.readouterr().err
 
 
 def test_live_events_and_tensorboard(tmp_path: Path) -> None:
@@ -158,6 +168,8 @@ def test_a_csv_of_ones_own(tmp_path: Path) -> None:
     assert (two / "predictions.jsonl").read_bytes() == (one / "predictions.jsonl").read_bytes()
     assert (two / "recipe.yaml").read_bytes() == (one / "recipe.yaml").read_bytes()
     assert second.folder.run["fingerprint"] == first.folder.run["fingerprint"]
+    # The class names, which only the run's recipe has, make no other recipe of it.
+    assert zoo.run.main([str(recipe), "--out", str(one), "--resume"]) == 0
 
 
 def test_nothing_cached_and_no_network(tmp_path: Path) -> None:
@@ -201,7 +213,9 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
         process.kill()  # one that goes on would disturb the tests after this one
         process.communicate()
     assert (process.returncode, told) == (143, ""), err
-    assert "terminated" in err
+    assert err.endswith(
+        f"terminated\ngo on with: KERAS_BACKEND=torch python -m zoo.run {out / 'recipe.yaml'} --out {out} --resume\n"
+    )
     run = zoo.load_run(out)
     assert run.folder.run["status"] == "interrupted"
     assert run.folder.run["owner"] is None
@@ -211,6 +225,17 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
     assert (code, told) == (6, "")
     assert "training.batch_size: the run was begun with 8, now it is 4" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_anywhere_and_taken_up(tmp_path: Path, stride: int) -> None:
+    script = [sys.executable, str(ROOT / "tests" / "on_backend" / "killed.py"), str(tmp_path), str(stride)]
+    given = {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    done = subprocess.run(script, capture_output=True, text=True, check=False, env=os.environ | given)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) > 60 / stride
+    assert [line for line in found if line[1:] != [0, []]] == []
 
 
 def test_diverging(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -28,6 +30,55 @@ def test_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
         stream.write(b"new")
         assert path.read_bytes() == b"old"
     assert path.read_bytes() == b"new"
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is synchronised and renamed, in order; a temporary name without its random part."""
+    made: list[tuple[str, str]] = []
+    sync, replace = os.fsync, os.replace
+
+    def plain(path: str) -> str:
+        return Path(path).name.split(".")[1] if path.endswith(".partial") else Path(path).name
+
+    def fsync(number: int) -> None:
+        made.append(("sync", plain(os.readlink(f"/proc/self/fd/{number}"))))
+        sync(number)
+
+    def renamed(source: str | Path, target: str | Path) -> None:
+        made.append(("rename", Path(target).name))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", renamed)
+    return made
+
+
+def test_a_file_and_its_name_are_on_the_disk(tmp_path: Path, calls: list[tuple[str, str]]) -> None:
+    """The bytes before the name, and the name before the call returns; so for a new folder on the way."""
+    with write_atomically(tmp_path / "new" / "file") as stream:
+        stream.write(b"x")
+    assert calls == [("sync", tmp_path.name), ("sync", "file"), ("rename", "file"), ("sync", "new")]
+
+
+def test_a_folder_and_its_name_are_on_the_disk(tmp_path: Path, calls: list[tuple[str, str]]) -> None:
+    with write_folder(tmp_path / "folder") as folder, write_atomically(folder / "file") as stream:
+        stream.write(b"x")
+    file = [("sync", "file"), ("rename", "file"), ("sync", "folder")]
+    assert calls == [*file, ("rename", "folder"), ("sync", tmp_path.name)]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.EIO])
+def test_a_file_system_that_cannot_promise_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(handle: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{handle}")).is_dir():
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    refused = pytest.raises(OSError, match="Input/output") if number == errno.EIO else contextlib.nullcontext()
+    with refused, write_atomically(tmp_path / "file") as stream:
+        stream.write(b"x")
+    assert (tmp_path / "file").read_bytes() == b"x"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -18,19 +18,18 @@ import functools
 import importlib
 import os
 import select
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from signal import SIGINT, Signals
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from zoo.errors import EXIT_BUG, EXIT_DONE, EXIT_INTERRUPTED, EXIT_TERMINATED, RecipeError, ZooError
+from zoo.errors import EXIT_BUG, EXIT_DONE, RecipeError, TrainingError, ZooError
+from zoo.stopping import EXITS, WORDS, Stop, stoppable
 
 VERBS = {
     "run": "train, evaluate and report a recipe",
@@ -48,9 +47,6 @@ VERBS = {
 """Name of a verb, which is its module, and what it does."""
 
 EXIT_USAGE = RecipeError.exit_code
-
-TERMINATED_AGAIN = 0.5
-"""Seconds after which Terminated is raised again where it was lost."""
 
 RecipeArgument = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a shipped recipe, as imdb_bert.")
@@ -70,10 +66,6 @@ FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help=
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived: raised where the program stands, so that `finally` and `with` still clean up."""
-
-
 def run_command(command: Callable[..., int | None], argv: Sequence[str] | None = None, *, name: str) -> int:
     """Parse the arguments for a command function, call it, and give the exit code; raises nothing.
 
@@ -89,14 +81,10 @@ def run_command(command: Callable[..., int | None], argv: Sequence[str] | None =
     own_process()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_guarded(command, debug))
-    with _sigterm_raises():
-        try:
-            app(arguments, prog_name=f"zoo {name}")
-        except Terminated:
-            _say("", "terminated")
-            return EXIT_TERMINATED
-        except SystemExit as done:  # typer ends so, also on --help and on wrong usage
-            return done.code if isinstance(done.code, int) else EXIT_DONE
+    try:
+        app(arguments, prog_name=f"zoo {name}")
+    except SystemExit as done:  # typer ends so, also on --help and on wrong usage
+        return done.code if isinstance(done.code, int) else EXIT_DONE
     return EXIT_DONE
 
 
@@ -143,21 +131,34 @@ def _guarded(command: Callable[..., int | None], debug: bool) -> Callable[..., N
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> NoReturn:
+        stop = Stop()
         try:
-            code = command(*args, **kwargs) or EXIT_DONE
-            sys.stdout.flush()
+            with stoppable(stop):
+                code = command(*args, **kwargs) or EXIT_DONE
+                sys.stdout.flush()
         except (typer.Exit, typer.BadParameter):
             raise
-        except KeyboardInterrupt:
-            _say("", "interrupted")
-            code = EXIT_INTERRUPTED
-        except Exception as error:  # noqa: BLE001  # this is where all errors end
-            code = _explain(error)
+        except BaseException as error:  # this is where all errors end
+            if isinstance(error, KeyboardInterrupt):
+                stop.signal = SIGINT
+            # Whatever comes of a stop is the stop: what is interrupted within a library may raise what it likes.
+            if stop.signal is not None:
+                code = _stopped(stop.signal, error)
+            elif isinstance(error, Exception):
+                code = _explain(error)
+            else:
+                raise
             if debug and code != EXIT_DONE:
                 traceback.print_exc()
         raise typer.Exit(code)
 
     return guarded
+
+
+def _stopped(signal: Signals, error: BaseException) -> int:
+    """Say that a signal ended the command, and how it goes on where that is known; the exit code."""
+    _say("", "\n".join([WORDS[signal], *getattr(error, "__notes__", ())]))
+    return EXITS[signal]
 
 
 def _explain(error: Exception) -> int:
@@ -167,6 +168,9 @@ def _explain(error: Exception) -> int:
         return error.exit_code
     if isinstance(error, BrokenPipeError) and _stdout_is_closed():
         return EXIT_DONE
+    if isinstance(error, MemoryError):
+        _say("error: ", "memory ran out: give less data at once, or take a machine with more")
+        return TrainingError.exit_code
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{Path(place.filename).name}:{place.lineno}"
     what = f"a bug of ours: {type(error).__name__}: {error} ({where})"
@@ -194,34 +198,6 @@ def _stdout_is_closed() -> bool:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     return True
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM raises Terminated meanwhile, again and again until it gets through; only a main thread may ask for that.
-
-    Raised once it can be lost: a finaliser or a callback of the garbage collector (jax has one) cannot pass an
-    exception on, and there are bare excepts in libraries.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _terminate) for number in (signal.SIGTERM, signal.SIGALRM)}
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _terminate(number: int, frame: object) -> None:
-    signal.setitimer(signal.ITIMER_REAL, TERMINATED_AGAIN)
-    error = sys.exception()
-    while error is not None and not isinstance(error, Terminated):
-        error = error.__context__
-    if error is None:  # nobody is cleaning up after it yet
-        raise Terminated
 
 
 def _overview() -> str:

@@ -24,11 +24,12 @@ from zoo.errors import RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.results.account import Stopwatch
 from zoo.results.events import Events
-from zoo.results.recording import Recorder
+from zoo.results.recording import Recorder, refuse_changes
 from zoo.results.run import Run, load_run
-from zoo.results.run_folder import create_run, default_folder
+from zoo.results.run_folder import create_run, default_folder, finished_run
 from zoo.results.screen import Screen
 from zoo.results.tracking import logging_to, refuse_loggers
+from zoo.training.memory import within_memory
 from zoo.training.session import prepare
 
 
@@ -45,7 +46,7 @@ def train(
     Args:
         recipe: what to train.
         out: the run's folder; None makes runs/<recipe>/<backend>-<time>.
-        resume: go on with the run that the folder holds; a finished one is left as it is.
+        resume: go on with the run that `out` holds; a finished one is left as it is.
         screen: where progress is shown; None shows nothing.
         log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
 
@@ -53,9 +54,14 @@ def train(
         ZooError: each kind as zoo/errors.py says.
     """
     screen, watch = screen or Screen(quiet=True), Stopwatch()
-    if resume and out is not None and _finished(Path(out)):
-        screen.say("done", f"{out} holds a finished run: nothing is left to do")
-        return load_run(out)
+    if resume:
+        if out is None:
+            raise RecipeError("resume: got no folder, expected that of the run to go on with: add --out DIR")
+        done = finished_run(Path(out))
+        if done is not None:
+            refuse_changes(done, recipe)
+            screen.say("done", f"{out} holds a finished run: nothing is left to do")
+            return load_run(out)
     refuse_loggers(log)
     clashes = [f"{clash.keys[0]}: {clash.message}" for clash in disagreements(recipe)]
     if clashes:
@@ -73,7 +79,12 @@ def train(
         backend = activate(recipe.backend)
         backend.keep_compiled(cache_folder() / "compiled")
     out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
-    with create_run(out, dump_recipe(recipe), resume=resume) as folder, logging_to(log, folder) as loggers:
+    with (
+        create_run(out, dump_recipe(recipe), resume=resume) as folder,
+        # Batches say themselves what would fit.
+        within_memory(backend, "the model", "choose a smaller model.backbone, or take a machine with more memory"),
+        logging_to(log, folder) as loggers,
+    ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
         checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
         tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
@@ -86,13 +97,9 @@ def train(
                 recipe, dataset, backend=backend, checkpoint=checkpoint, tokenizer=tokenizer, tables=tables
             )
         recorder.begin(session, backend)
-        outcome = recorder.train(session, resume=resume)
-        recorder.finish(session, tokenizer, outcome)
+        progress = recorder.train(session, resume=resume)
+        recorder.finish(session, tokenizer, progress)
     return load_run(out)
-
-
-def _finished(path: Path) -> bool:
-    return (path / "run.json").is_file() and load_run(path).folder.run.get("status") == "done"
 
 
 def _splits(dataset: Dataset) -> list[Split]:

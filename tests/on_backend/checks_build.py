@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from pathlib import Path
 from typing import Any, ClassVar
@@ -281,6 +282,7 @@ class TestSavedModel:
         )
         save_model(tmp_path, model, card, load_tokenizer(folder))
         assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "manifest.json",
             "model.json",
             "tokenizer.json",
             "weights.safetensors",
@@ -294,8 +296,31 @@ class TestSavedModel:
             inference.to_host(call(model, inputs_of(reference))),
         )
 
+        # One of an earlier version has no manifest.
+        (tmp_path / "manifest.json").unlink()
+        assert load_card(tmp_path)[0] == card
         (tmp_path / "tokenizer.json").write_text("{}")
         with pytest.raises(OutputError, match=r"tokenizer\.json is damaged"):
+            load_card(tmp_path)
+        (tmp_path / "weights.safetensors").write_bytes(b"")
+        with pytest.raises(OutputError, match=r"weights\.safetensors does not hold the weights of the model"):
+            load_model(tmp_path, card)
+
+    @pytest.mark.parametrize("name", ["weights.safetensors", "model.json", "tokenizer.json"])
+    def test_a_flipped_bit_is_seen(self, tmp_path: Path, name: str) -> None:
+        card = ModelCard(
+            blueprint=Blueprint(backbone=tiny_config("bert"), head=BinaryHead(dropout=0.1), classes=2),
+            tokens=Tokens(max_length=16),
+            label_names=("a", "b"),
+            threshold=None,
+        )
+        model = assemble_model(card.blueprint, precision="float32")
+        save_model(tmp_path, model, card, load_tokenizer(vocabulary_folder("nano_uncased")))
+        path = tmp_path / name
+        raw = bytearray(path.read_bytes())
+        raw[-3] ^= 1
+        path.write_bytes(raw)
+        with pytest.raises(OutputError, match=rf"{re.escape(str(path))} has the SHA-256 .*: restore it or train again"):
             load_card(tmp_path)
 
     def test_damaged(self, tmp_path: Path) -> None:

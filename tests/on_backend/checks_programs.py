@@ -15,6 +15,7 @@ import transformers
 from checks_export import NAMES, run_of
 from nano import FAMILIES, blueprint_of, checkpoint, classifier_of
 
+from zoo.data.manifest import write_manifest
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.model import weights
 from zoo.model.checkpoints import read_config
@@ -138,6 +139,7 @@ def test_an_epsilon_that_transformers_does_not_know(tmp_path: Path, references: 
     run = run_of(tmp_path, references, "distilbert")
     path = run.path / "model" / "model.json"
     path.write_text(path.read_text().replace('"layer_norm_epsilon": 1e-12', '"layer_norm_epsilon": 1e-05'))
+    write_manifest(path.parent)
     with pytest.raises(RecipeError, match=r"have the epsilon 1e-05, and those of transformers' have 1e-12"):
         Run(run.folder).export("hf")
     done = Run(run.folder).export("onnx")

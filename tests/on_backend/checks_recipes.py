@@ -26,7 +26,7 @@ FILES = {
     "report.html",
     "log.txt",
 }
-MODEL_FILES = {"model.json", "tokenizer.json", "weights.safetensors"}
+MODEL_FILES = {"manifest.json", "model.json", "tokenizer.json", "weights.safetensors"}
 
 
 def numbers(value: Any) -> Iterator[float]:

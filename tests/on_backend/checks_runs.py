@@ -12,12 +12,15 @@ import pytest
 
 import recipes
 import zoo
+import zoo.run
 from zoo.data.dataset import load_dataset
 from zoo.errors import OutputError, TrainingError
 from zoo.recipe import Recipe
 from zoo.recipe.types import BinaryHead
+from zoo.results import recording
 from zoo.results.run import Run
 from zoo.results.screen import Screen
+from zoo.training import session
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -34,6 +37,10 @@ WITHOUT_CHANCE = {
 }
 LOSSES = [0.695277, 0.693805, 0.692725, 0.687561, 0.577293, 0.285013]
 """Training loss of six epochs: batch order, weights, loss, gradients and updates are all in it."""
+
+
+def out_of_memory(*_: object, **__: object) -> None:
+    raise MemoryError
 
 
 def epoch_losses(run: Run) -> list[float]:
@@ -68,8 +75,18 @@ def assert_same_run(one: Run, other: Run) -> None:
         assert (one.path / name).read_bytes() == (other.path / name).read_bytes(), name
     assert one.metrics == other.metrics
     assert timeless(one) == timeless(other)
-    for key in ("fingerprint", "training", "seed", "dataset"):
+    for key in ("fingerprint", "training", "seed", "dataset", "padding_fraction"):
         assert one.folder.run[key] == other.folder.run[key]
+    assert_time_is_of_all_parts(one)
+
+
+def assert_time_is_of_all_parts(run: Run) -> None:
+    timing = run.folder.run["timing"]
+    epochs = [row["seconds"] for row in run.history if row["kind"] == "epoch"]
+    assert timing["train_seconds"] == pytest.approx(sum(epochs))
+    assert timing["total_seconds"] > timing["train_seconds"]
+    # Real tokens a second over the steps that compiled nothing, in whatever part they were.
+    assert timing["tokens_per_second"] > 0
 
 
 def timeless(run: Run) -> list[dict[str, Any]]:
@@ -108,23 +125,86 @@ class TestRuns:
         assert screen.notes == []
         assert not (tmp_path / "run" / "checkpoints").exists()
 
-    def test_damaged_newest_checkpoint_is_passed_over(self, whole: Run, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["model.safetensors", "best.safetensors", "progress.json"])
+    def test_damaged_newest_checkpoint_is_passed_over(self, whole: Run, tmp_path: Path, name: str) -> None:
         folder = tmp_path / "run"
         interrupted(folder, 3)
         checkpoints = sorted((folder / "checkpoints").glob("step-*"))
         assert len(checkpoints) == 2
-        path = checkpoints[-1] / "model.safetensors"
-        path.write_bytes(path.read_bytes()[:-100])
+        path = checkpoints[-1] / name
+        path.write_bytes(path.read_bytes()[:-10])
         screen = Interrupting(0)
         assert_same_run(zoo.train(smoke(), out=folder, resume=True, screen=screen), whole)
         assert len(screen.notes) == 1
         assert f"checkpoint {checkpoints[-1].name} is damaged and passed over" in screen.notes[0]
+
+    def test_time_of_a_run_that_broke_off_before_its_report(
+        self, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(recording, "write_report", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                zoo.train(smoke(), out=tmp_path / "run")
+        first = zoo.load_run(tmp_path / "run").folder.run["timing"]
+        run = zoo.train(smoke(), out=tmp_path / "run", resume=True)
+        assert_same_run(run, whole)
+        second = run.folder.run["timing"]
+        of_steps = ("train_seconds", "compile_seconds", "examples_per_second", "tokens_per_second")
+        assert [second[key] for key in of_steps] == [first[key] for key in of_steps]
+        grown = ("total_seconds", "data_seconds", "build_seconds", "tokenize_seconds", "evaluate_seconds")
+        assert [key for key in grown if second[key] <= first[key]] == []
+
+    def test_a_history_that_is_lost_costs_no_figure(self, whole: Run, tmp_path: Path) -> None:
+        folder = tmp_path / "run"
+        interrupted(folder, 2)
+        (folder / "history.jsonl").write_bytes(b"")
+        screen = Interrupting(0)
+        run = zoo.train(smoke(), out=folder, resume=True, screen=screen)
+        assert [note for note in screen.notes if "no rows of the steps 1 to 11: they are lost" in note] == screen.notes
+        assert run.metrics == whole.metrics
+        assert run.history == [row for row in run.history if row["epoch"] > 1]
 
     def test_resume_with_another_recipe(self, tmp_path: Path) -> None:
         folder = tmp_path / "run"
         interrupted(folder, 1)
         with pytest.raises(OutputError, match=r"training\.batch_size: the run was begun with 8, now it is 4"):
             zoo.train(smoke({"training.batch_size": 4}), out=folder, resume=True)
+
+    @pytest.mark.parametrize(
+        ("place", "match"),
+        [
+            ((zoo.run, "prepare"), "the model does not fit in memory .*: choose a smaller model.backbone"),
+            ((session.inference, "logits"), "16 rows of the validation split .*: pass --resume --set .*batch_size=8"),
+        ],
+    )
+    def test_out_of_memory_beside_the_steps(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[Any, str], match: str
+    ) -> None:
+        monkeypatch.setattr(*place, out_of_memory)
+        with pytest.raises(TrainingError, match=match):
+            zoo.train(smoke({"training.epochs": 1}), out=tmp_path / "run")
+        assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+    def test_goes_on_with_smaller_batches_in_evaluation(self, whole: Run, tmp_path: Path) -> None:
+        """Their size changes no weight, so it is no other recipe; the run's own has what it went on with."""
+        interrupted(tmp_path / "run", 2)
+        run = zoo.train(smoke({"training.eval_batch_size": 5}), out=tmp_path / "run", resume=True)
+        assert "eval_batch_size: 5" in run.folder.recipe_text
+        assert run.metrics["test"]["accuracy"] == whole.metrics["test"]["accuracy"]
+
+    def test_out_of_memory_in_prediction(self, whole: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        texts = ["A fine film."] * 6
+        monkeypatch.setattr(session.inference, "logits", out_of_memory)
+        with pytest.raises(TrainingError, match=r"6 rows of up to \d+ tokens .*: pass --batch-size 3, or"):
+            whole.probabilities(texts)
+        with pytest.raises(TrainingError, match=r"1 rows of up to \d+ tokens .*: give shorter texts"):
+            whole.probabilities(texts, batch_size=1)
+        monkeypatch.setattr("zoo.results.explanation.explain", out_of_memory)
+        with pytest.raises(TrainingError, match=r"what explains this text .*: give a shorter text"):
+            whole.explain(texts[0])
 
     def test_diverging(self, tmp_path: Path) -> None:
         folder = tmp_path / "run"

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import EnvironmentFault
+from zoo.errors import EnvironmentFault, ZooError
 
 Inputs = Mapping[str, Any]
 """token_ids, padding_mask (and segment_ids), each [batch, length] int32; of a part of a model, what it takes."""
@@ -111,9 +111,16 @@ class Backend:
         )
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        text = f"{type(error).__name__}: {error}"
-        signs = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "OutOfMemory", "out of memory", "MemoryError")
-        return any(sign in text for sign in signs)
+        """Whether memory ran out, of the device or of the machine; a ZooError says itself what it is of."""
+        text = f"{type(error).__name__}: {error}".lower()
+        signs = (
+            *("resource_exhausted", "resourceexhausted", "out of memory", "outofmemory", "oom when allocating"),
+            # torch on a CPU, malloc and mmap, C++, NumPy, and the libraries of CUDA.
+            *("allocate memory", "not enough memory", "bad_alloc", "unable to allocate", "alloc_failed"),
+        )
+        return isinstance(error, MemoryError) or (
+            not isinstance(error, ZooError) and any(sign in text for sign in signs)
+        )
 
 
 class Trainer:

@@ -19,9 +19,13 @@ from zoo.backend import Backend, versions
 from zoo.data.dataset import Dataset
 from zoo.data.tokens import TokenTable
 from zoo.results import plots
-from zoo.training.loop import Clock
+from zoo.training.checkpoint import Clock
 
 PACKAGES = ("text-zoo", "keras", "keras-hub", "jax", "jaxlib", "tensorflow", "torch", "numpy", "tokenizers")
+
+
+PARTS = ("data", "import", "tokenize", "build", "evaluate")
+"""Parts of a run's time, beside its training."""
 
 
 class Stopwatch:
@@ -83,12 +87,16 @@ def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length:
     }
 
 
-def timing(stopwatch: Stopwatch, clock: Clock) -> dict[str, float]:
-    """Seconds by part, and real examples and tokens a second over the steps that compiled nothing."""
+def elapsed(stopwatch: Stopwatch, earlier: Mapping[str, float]) -> dict[str, float]:
+    """Seconds in all and by part, of a run that goes on those of its earlier parts included."""
+    own = {"total": stopwatch.total(), **{name: stopwatch.seconds.get(name, 0.0) for name in PARTS}}
+    return {f"{name}_seconds": earlier.get(f"{name}_seconds", 0.0) + value for name, value in own.items()}
+
+
+def trained(clock: Clock) -> dict[str, float]:
+    """Seconds of training, and real examples and tokens a second over the steps that compiled nothing."""
     seconds = clock.train_seconds
     return {
-        "total_seconds": stopwatch.total(),
-        **{f"{name}_seconds": value for name, value in stopwatch.seconds.items()},
         "compile_seconds": clock.compile_seconds,
         "train_seconds": seconds + clock.compile_seconds,
         "examples_per_second": clock.examples / seconds if seconds else 0.0,

@@ -7,6 +7,7 @@ at the end.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,12 +24,14 @@ from zoo.recipe.flattening import flat
 from zoo.results import account, metrics
 from zoo.results.card import write_card
 from zoo.results.report import texts_by_id, write_report
-from zoo.results.run_folder import RunFolder
+from zoo.results.run_folder import CHECKPOINTS, RunFolder
 from zoo.results.screen import Screen, epoch_line
 from zoo.results.tracking import Logger
 from zoo.training.checkpoint import Checkpoints, Progress
-from zoo.training.loop import Outcome
 from zoo.training.session import Session
+
+FREE = ("training.eval_batch_size",)
+"""Keys that may change when a run goes on: no weight depends on them."""
 
 
 class Recorder:
@@ -45,20 +48,24 @@ class Recorder:
     ) -> None:
         self._folder, self._screen, self._watch, self._loggers = folder, screen, watch, loggers
         self._recipe, self._dataset = recipe, dataset
+        self._earlier: Mapping[str, float] = folder.run.get("timing", {})
         self.on_step = screen.on_step
 
     def begin(self, session: Session, backend: Backend) -> None:
         """Write what is known before the first step, and refuse to go on with another run than was begun."""
-        self._refuse_changes(backend)
+        refuse_changes(self._folder, self._recipe, self._dataset)
+        self._tell_backend(backend)
         for note in self._dataset.notes:
             self._folder.log(f"warning: {note}")
         text = dump_recipe(self._recipe)
+        self._folder.write_text("recipe.yaml", text)  # FREE keys may have changed
         self._folder.update_run(
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
                 "precision_trial": dict(session.trial.seconds) if session.trial else None,
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
+                "timing": account.elapsed(self._watch, self._earlier),
             }
         )
         self._say(
@@ -68,12 +75,17 @@ class Recorder:
             f"batches of {_batches(session)}",
         )
 
-    def train(self, session: Session, *, resume: bool) -> Outcome:
+    def train(self, session: Session, *, resume: bool) -> Progress:
         """Train with the bar on the screen."""
-        with self._screen.bar("train"):
-            return session.train(self._judge, self._checkpoints, self, resume=resume)
+        try:
+            with self._screen.bar("train"):
+                return session.train(self._judge, self._checkpoints, self, resume=resume)
+        except BaseException:
+            with contextlib.suppress(OutputError):  # the folder itself writes next, and tells what is wrong
+                self._keep_time()
+            raise
 
-    def finish(self, session: Session, tokenizer: Tokenizer, outcome: Outcome) -> None:
+    def finish(self, session: Session, tokenizer: Tokenizer, progress: Progress) -> None:
         """Evaluate on validation and, once, on test; write figures, predictions, model and report."""
         names = self._dataset.label_names
         head = self._recipe.model.head
@@ -83,7 +95,7 @@ class Recorder:
             threshold = self._threshold(validation)
             test = metrics.probabilities(session.logits("test"), head.type)
         figures = {
-            "train": self._train_figures(outcome.progress),
+            "train": progress.train,
             "validation": metrics.evaluate(validation, self._dataset.validation.labels, names, threshold),
             "test": metrics.evaluate(test, self._dataset.test.labels, names, threshold),
         }
@@ -98,36 +110,36 @@ class Recorder:
             test,
             names,
         )
-        clock = outcome.clock
+        clock = progress.clock
         self._folder.update_run(
             {
                 "metrics": figures,
                 "threshold": threshold,
                 "training": {
-                    "epochs": outcome.progress.epoch,
-                    "steps": outcome.progress.step,
-                    "best_epoch": outcome.progress.best_epoch,
-                    "stopped_early": outcome.progress.stopped,
+                    "epochs": progress.epoch,
+                    "steps": progress.step,
+                    "best_epoch": progress.best_epoch,
+                    "stopped_early": progress.stopped,
                     "lengths": list(session.lengths),
                 },
-                "timing": account.timing(self._watch, clock),
+                "timing": {**account.elapsed(self._watch, self._earlier), **account.trained(clock)},
                 "padding_fraction": clock.padded_tokens / clock.cells if clock.cells else 0.0,
                 "memory": account.memory(session.backend),
             }
         )
         for logger in self._loggers:
-            logger.end(outcome.progress.step, figures["test"])
+            logger.end(progress.step, figures["test"])
         _, warnings = write_report(self._folder, texts_by_id(self._dataset.test))
         write_card(self._folder)
         for warning in warnings:
             self.on_note(warning)
-        self._checkpoints.clear()
         self._conclude(figures["test"])
 
     # --- the training loop's listener
 
     def on_begin(self, step: int, steps: int) -> None:
-        self._folder.cut_history(step)
+        for lost in self._folder.cut_history(step):
+            self.on_note(lost)
         for logger in self._loggers:
             logger.begin(self._folder.history)
         self._screen.on_begin(step, steps)
@@ -139,6 +151,7 @@ class Recorder:
     def on_row(self, row: Mapping[str, Any]) -> None:
         self._folder.append_history(row)
         if row["kind"] == "epoch":
+            self._keep_time()
             self._folder.log(f"epoch {row['epoch']}: {epoch_line(row)}")
         for logger in self._loggers:
             logger.row(row)
@@ -146,17 +159,13 @@ class Recorder:
 
     # --- its own
 
+    def _keep_time(self) -> None:
+        """Write down what the run has taken, for the part of it that goes on should this one break off."""
+        self._folder.update_run({"timing": account.elapsed(self._watch, self._earlier)})
+
     @property
     def _checkpoints(self) -> Checkpoints:
-        return Checkpoints(self._folder.path / "checkpoints")
-
-    def _train_figures(self, progress: Progress) -> dict[str, float]:
-        """What history says of train at the epoch whose weights are kept; it may lie before an interruption."""
-        kept = progress.best_epoch if self._recipe.training.keep == "best" else progress.epoch
-        found: dict[str, float] = next(
-            row["train"] for row in self._folder.history if row["kind"] == "epoch" and row["epoch"] == kept
-        )
-        return found
+        return Checkpoints(self._folder.path / CHECKPOINTS)
 
     def _judge(self, logits: np.ndarray) -> Mapping[str, float]:
         """Figures of the validation split, as the loop monitors them."""
@@ -173,23 +182,11 @@ class Recorder:
             return metrics.tune_threshold(validation, self._dataset.validation.labels)
         return float(head.threshold)
 
-    def _refuse_changes(self, backend: Backend) -> None:
-        """A run that goes on is the run that was begun: same recipe, same rows."""
-        begun = load_recipe(self._folder.path / "recipe.yaml")
-        old, new = (flat(recipe.model_dump(exclude={"profiles"})) for recipe in (begun, self._recipe))
-        faults = [
-            f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
-            for key in sorted(old | new)
-            if old.get(key) != new.get(key)
-        ]
-        known = self._folder.run
-        sha = known.get("dataset", {}).get("sha256")
-        if sha is not None and sha != self._dataset.sha256:
-            faults.append("the rows have changed since the run was begun")
-        if faults:
-            raise OutputError([*faults, f"{self._folder.path}: put these back to go on, or choose another --out"])
-        if known.get("backend", backend.name) != backend.name:
-            note = f"the run was begun on {known['backend']} and goes on on {backend.name}"
+    def _tell_backend(self, backend: Backend) -> None:
+        """A note where the run was begun on another one."""
+        begun = self._folder.run.get("backend", backend.name)
+        if begun != backend.name:
+            note = f"the run was begun on {begun} and goes on on {backend.name}"
             if self._recipe.training.dropout_masks == "native":
                 note += ", which draws dropout in its own way (training.dropout_masks: portable would not)"
             self.on_note(note)
@@ -206,6 +203,25 @@ class Recorder:
     def _say(self, topic: str, text: str) -> None:
         self._folder.log(f"{topic}: {text}")
         self._screen.say(topic, text)
+
+
+def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:
+    """OutputError where a folder's run was begun with another recipe, or with other rows than these."""
+    begun = load_recipe(folder.path / "recipe.yaml")
+    if begun.data.files is not None and recipe.data.files is not None and recipe.data.files.label_names is None:
+        # What the recipe leaves to the rows was written in when the run was begun.
+        recipe = recipe.override({"data.files.label_names": begun.data.files.label_names})
+    old, new = (flat(each.model_dump(exclude={"profiles"})) for each in (begun, recipe))
+    faults = [
+        f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key) and key not in FREE
+    ]
+    sha = folder.run.get("dataset", {}).get("sha256")
+    if dataset is not None and sha is not None and sha != dataset.sha256:
+        faults.append("the rows have changed since the run was begun")
+    if faults:
+        raise OutputError([*faults, f"{folder.path}: put these back to go on, or choose another --out"])
 
 
 def _precision(session: Session) -> str:

@@ -23,6 +23,7 @@ from zoo.model.opened import Opened
 from zoo.model.saved import ModelCard, load_card, load_model
 from zoo.results import metrics
 from zoo.results.run_folder import RunFolder, open_run
+from zoo.training.memory import halved, within_memory
 
 if TYPE_CHECKING:
     from zoo.results.explanation import Explanation
@@ -88,8 +89,10 @@ class Run:
     @cached_property
     def model(self) -> Any:
         """The keras.Model with its trained weights, on the active backend."""
-        activate().keep_compiled(cache_folder() / "compiled")
-        return load_model(self.path / "model", self.card, precision=self.precision)
+        backend = activate()
+        backend.keep_compiled(cache_folder() / "compiled")
+        with within_memory(backend, "the model", "free some, or take a machine with more"):
+            return load_model(self.path / "model", self.card, precision=self.precision)
 
     @cached_property
     def opened(self) -> Opened:
@@ -101,7 +104,8 @@ class Run:
         """Why the model gives a text its class; see `zoo.results.explanation.explain`."""
         from zoo.results.explanation import explain
 
-        return explain(self, text, pair, label=label)
+        with within_memory(activate(), "what explains this text", "give a shorter text"):
+            return explain(self, text, pair, label=label)
 
     @cached_property
     def _predictor(self) -> Callable[[Any], Any]:
@@ -141,15 +145,17 @@ class Run:
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
-        predict = self._predictor
-        logits = inference.logits(
-            predict,
-            table,
-            names=inference.input_names(self.model),
-            batch_size=min(batch_size, len(texts)),
-            lengths=lengths,
-            progress=progress,
-        )
+        predict, size = self._predictor, min(batch_size, len(texts))
+        what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
+        with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):
+            logits = inference.logits(
+                predict,
+                table,
+                names=inference.input_names(self.model),
+                batch_size=size,
+                lengths=lengths,
+                progress=progress,
+            )
         return metrics.probabilities(logits, card.blueprint.head.type)
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:

@@ -24,6 +24,7 @@ from zoo.errors import TrainingError
 from zoo.model.inference import to_host
 from zoo.recipe.types import Training
 from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.memory import halved, within_memory
 
 
 class Listener(Protocol):
@@ -63,28 +64,6 @@ def run_length(config: Training, *, rows: int) -> Length:
 DEFAULT_EPOCHS = 3
 
 
-@dataclass(kw_only=True)
-class Clock:
-    """What the steps took. Seconds; `compile_seconds` are the first steps of each shape, one step's work included."""
-
-    train_seconds: float = 0.0
-    compile_seconds: float = 0.0
-    examples: int = 0
-    tokens: int = 0
-    cells: int = 0
-    """Token positions of all batches, padding and filling rows included."""
-    padded_tokens: int = 0
-    """Those of them that hold no real token."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What training ends with: its state, its clock, and the last epoch row of the epoch that is kept."""
-
-    progress: Progress
-    clock: Clock
-
-
 def fit(
     model: Any,
     optimizer: Any,
@@ -99,8 +78,8 @@ def fit(
     checkpoints: Checkpoints,
     progress: Progress | None,
     listener: Listener,
-) -> Outcome:
-    """Train from `progress` to the end, and leave the kept epoch's weights in the model.
+) -> Progress:
+    """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
 
     Args:
         model: keras.Model from a dict of inputs to logits [batch, units].
@@ -117,8 +96,9 @@ def fit(
     progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
     trainer = backend.trainer(model, optimizer, loss)
-    clock = Clock()
+    clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
+    remedy = halved("--set training.batch_size=", config.batch_size, "lower tokens.max_length")
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
             break
@@ -131,14 +111,10 @@ def fit(
                 break
             new_shape = batch.shape not in shapes
             started = time.perf_counter()
-            try:
+            with within_memory(backend, _named(batch), remedy):
                 value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
                 if new_shape:
                     to_host(value)
-            except Exception as error:
-                if backend.is_out_of_memory(error):
-                    raise _out_of_memory(batch, config, error) from error
-                raise
             if new_shape:
                 shapes.add(batch.shape)
                 clock.compile_seconds += time.perf_counter() - started
@@ -149,13 +125,16 @@ def fit(
             clock.padded_tokens += batch.shape[0] * batch.shape[1] - batch.tokens
             step += 1
             listener.on_step(step, epoch + 1)
-            epoch_log.add(step, epoch + 1, value, logits, batch)
-        figures = epoch_log.close()  # waits for the last step
+            with within_memory(backend, _named(batch), remedy):  # where a step is not waited for, it fails here
+                epoch_log.add(step, epoch + 1, value, logits, batch)
+        with within_memory(backend, f"a batch of {config.batch_size} rows", remedy):
+            figures = epoch_log.close()  # waits for the last step
         seconds = time.perf_counter() - begun
         clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
         trainer.commit()
         validation = dict(validate())
-        progress = _advance(progress, config, step=step, figure=validation[config.monitor])
+        progress = _advance(progress, config, step=step, figure=validation[config.monitor], train=figures)
+        progress = replace(progress, clock=replace(clock))
         listener.on_row(
             {
                 "kind": "epoch",
@@ -167,21 +146,21 @@ def fit(
                 "best": progress.best_epoch == epoch + 1,
             }
         )
-        if config.keep == "best" and progress.best_epoch == epoch + 1:
-            checkpoints.save_best(model.trainable_variables)
-        checkpoints.save(progress, model, optimizer)
+        checkpoints.save(progress, model, optimizer, keep_best=config.keep == "best")
     if config.keep == "best":
-        checkpoints.restore_best(model.trainable_variables)
-    return Outcome(progress=progress, clock=clock)
+        checkpoints.restore_best(progress, model)
+    return progress
 
 
-def _advance(progress: Progress, config: Training, *, step: int, figure: float) -> Progress:
-    """The progress after one more epoch with this validation figure."""
+def _advance(progress: Progress, config: Training, *, step: int, figure: float, train: dict[str, float]) -> Progress:
+    """The progress after one more epoch with this validation figure and these figures on train."""
     margin = config.early_stopping.min_delta if config.early_stopping else 0.0
     score = -figure if config.monitor == "loss" else figure
     best = None if progress.best is None else (-progress.best if config.monitor == "loss" else progress.best)
-    progress = replace(progress, epoch=progress.epoch + 1, step=step)
-    if best is None or score > best + margin:
+    better = best is None or score > best + margin
+    kept = train if better or config.keep == "last" else progress.train
+    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept)
+    if better:
         return replace(progress, best=figure, best_epoch=progress.epoch, stale=0)
     stale = progress.stale + 1
     patience = config.early_stopping.patience if config.early_stopping else math.inf
@@ -252,9 +231,6 @@ class _EpochLog:
         )
 
 
-def _out_of_memory(batch: Batch, config: Training, error: Exception) -> TrainingError:
+def _named(batch: Batch) -> str:
     rows, length = batch.shape
-    return TrainingError(
-        f"a batch of {rows} rows of {length} tokens does not fit in memory ({type(error).__name__}): "
-        f"pass --set training.batch_size={max(1, config.batch_size // 2)}, or lower tokens.max_length"
-    )
+    return f"a batch of {rows} rows of {length} tokens"

@@ -25,8 +25,9 @@ from zoo.model.builder import Blueprint, assemble_model, build_model, plan
 from zoo.model.packed import packed
 from zoo.recipe.estimate import Precision
 from zoo.recipe.types import Recipe
-from zoo.training.checkpoint import Checkpoints
-from zoo.training.loop import Length, Listener, Outcome, fit, run_length
+from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.loop import Length, Listener, fit, run_length
+from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 from zoo.training.trial import quicker_precision
@@ -63,7 +64,7 @@ class Session:
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._predict = self.backend.predictor(self.model)
 
-    def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Outcome:
+    def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
         rates = self.rates()
@@ -127,13 +128,12 @@ class Session:
     def logits(self, split: str) -> np.ndarray:
         """Logits [rows, units] of a split under the model's present weights."""
         config = self.recipe.training
-        return inference.logits(
-            self._predict,
-            self.tables[split],
-            names=self.names,
-            batch_size=config.eval_batch_size or 2 * config.batch_size,
-            lengths=self.lengths,
-        )
+        size = config.eval_batch_size or 2 * config.batch_size
+        remedy = halved("--resume --set training.eval_batch_size=", size, "lower tokens.max_length")
+        with within_memory(self.backend, f"a batch of {size} rows of the {split} split", remedy):
+            return inference.logits(
+                self._predict, self.tables[split], names=self.names, batch_size=size, lengths=self.lengths
+            )
 
 
 def prepare(

@@ -1,0 +1,71 @@
+"""`python killed.py FOLDER STRIDE`: a run, killed at each STRIDEth storage call of its last epoch and its end, goes on.
+
+It prints a JSON line for each call: its number, the exit code of what went on, and what of it is not as in the run that
+was never killed. The report is left out: it takes seconds, and its files are drawn anew whenever a run goes on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from killing import forked, killed_at
+
+import recipes
+import zoo
+from zoo.backend import activate
+from zoo.results import recording
+from zoo.results.run_folder import RunFolder
+
+RECIPE = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 2, "training.log_every": 100})
+
+
+def main(base: Path, stride: int) -> None:
+    recording.write_report = lambda folder, texts: (folder.write_text("report.html", ""), ())  # type: ignore[assignment]
+    activate()  # once, for all children
+    whole, begun = base / "whole", base / "begun"
+    assert forked(lambda: zoo.train(RECIPE, out=whole)) == 0
+    assert killed_in_second_epoch(begun)
+    for number in itertools.count(1, stride):
+        run = base / str(number)
+        shutil.copytree(begun, run)
+        if not killed_at(number, run, lambda run=run: go_on(run)):
+            break
+        print(json.dumps([number, forked(lambda run=run: go_on(run)), differences(run, whole)]), flush=True)
+        shutil.rmtree(run)
+
+
+def go_on(run: Path) -> None:
+    zoo.train(RECIPE, out=run, resume=True)
+
+
+def killed_in_second_epoch(run: Path) -> bool:
+    """Begin a run, and stop it once it has a checkpoint."""
+    for number in itertools.count(1, 4):
+        if not killed_at(number, run, lambda: zoo.train(RECIPE, out=run)):
+            return False
+        if list(run.glob("checkpoints/step-*")):
+            return True
+        shutil.rmtree(run, ignore_errors=True)
+    raise AssertionError
+
+
+def differences(run: Path, whole: Path) -> list[str]:
+    """What of a run is not as in another, and what is left over in its folder."""
+    names = ("model/weights.safetensors", "model/model.json", "model/manifest.json", "predictions.jsonl", "recipe.yaml")
+    found = [name for name in names if (run / name).read_bytes() != (whole / name).read_bytes()]
+    one, other = RunFolder(run), RunFolder(whole)
+    found += [key for key in ("metrics", "status", "training") if one.run[key] != other.run[key]]
+    found += ["history.jsonl"] if timeless(one) != timeless(other) else []
+    return found + sorted({path.name for path in run.iterdir()} ^ {path.name for path in whole.iterdir()})
+
+
+def timeless(run: RunFolder) -> list[dict[str, object]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in run.history]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,142 @@
+"""What run.json, history.jsonl and predictions.jsonl hold: their types, and reading them.
+
+In come the bytes of one JSON object; out comes the object as it stands there, once it is sure that every key that is
+known has its type. Keys may be missing, as of a run that is broken off, and there may be others, of another version.
+Refused, as OutputError that names the file: what is no JSON, of another type, or not finite.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # typing's own has too little for pydantic before Python 3.12
+
+from zoo.errors import OutputError
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Figures = dict[str, Number | None]
+"""Figures by name; None stands for one that is not finite."""
+
+
+class Owner(TypedDict):
+    pid: int
+    host: str
+
+
+class TokenLengths(TypedDict):
+    edges: list[Number]
+    counts: list[Count]
+    max_length: Count
+
+
+class Data(TypedDict, total=False):
+    rows: dict[str, Count]
+    sha256: str
+    label_names: list[str]
+    label_counts: dict[str, list[Count]]
+    truncated: dict[str, Count]
+    token_lengths: TokenLengths
+    notes: list[str]
+
+
+class Expected(TypedDict, total=False):
+    accuracy: Number | None
+    f1: Number | None
+    hours: Number | None
+    source: str | None
+
+
+class Trained(TypedDict, total=False):
+    epochs: Count
+    steps: Count
+    best_epoch: Count
+    stopped_early: bool
+    lengths: list[Count]
+
+
+class Memory(TypedDict, total=False):
+    peak_bytes: Count | None
+    of: str
+
+
+class RunFile(TypedDict, total=False):
+    """run.json; docs/run-folder.md says what each key means."""
+
+    status: Literal["running", "done", "failed", "interrupted"]
+    owner: Owner | None
+    error: str | None
+    started: str
+    finished: str | None
+    backend: str
+    device: str
+    precision: str
+    precision_trial: dict[str, Number] | None
+    platform: str
+    seed: int
+    fingerprint: str
+    versions: dict[str, str]
+    dataset: Data
+    expected: Expected | None
+    metrics: dict[str, Figures]
+    threshold: Number | None
+    training: Trained
+    timing: dict[str, Number]
+    padding_fraction: Number
+    memory: Memory
+
+
+class StepRow(TypedDict):
+    kind: Literal["step"]
+    step: Count
+    epoch: Count
+    loss: Number | None
+    accuracy: Number | None
+    learning_rate: Number
+    seconds: Number
+    tokens: Count
+
+
+class EpochRow(TypedDict):
+    kind: Literal["epoch"]
+    step: Count
+    epoch: Count
+    train: Figures
+    validation: Figures
+    seconds: Number
+    best: bool
+
+
+class PredictionRow(TypedDict):
+    id: str
+    label: str
+    prediction: str
+    probabilities: list[Number]
+
+
+HISTORY, PREDICTIONS, RUN = "history.jsonl", "predictions.jsonl", "run.json"
+
+_KINDS: dict[str, TypeAdapter[Any]] = {
+    RUN: TypeAdapter(RunFile),
+    HISTORY: TypeAdapter(Annotated[StepRow | EpochRow, Field(discriminator="kind")]),
+    PREDICTIONS: TypeAdapter(PredictionRow),
+}
+
+
+def read_object(text: bytes, folder: Path, name: str, line: int | None = None) -> dict[str, Any]:
+    """The object of run.json, or of a line (from 1) of the other two; raises as the module says."""
+    try:
+        _KINDS[name].validate_json(text, strict=True)
+        found: dict[str, Any] = json.loads(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first["loc"] else first["msg"]
+    except ValueError as error:  # a number of thousands of digits under a key of another version
+        fault = str(error)
+    else:
+        return found
+    place = f" line {line}" if line is not None else ""
+    raise OutputError(f"{folder / name}{place} is damaged ({fault}): restore it or train again")
