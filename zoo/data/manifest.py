@@ -28,8 +28,8 @@ _ENTRIES = TypeAdapter(dict[str, Entry])
 
 
 def write_manifest(folder: Path) -> None:
-    """Write manifest.json for the files that a folder holds."""
-    entries = {path.name: _entry(path) for path in sorted(folder.iterdir())}
+    """Write manifest.json for the other files that a folder holds."""
+    entries = {path.name: _entry(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     with write_atomically(folder / MANIFEST) as stream:
         stream.write(_ENTRIES.dump_json(entries, indent=2))
 
