@@ -14,12 +14,12 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-import wrapt
-
 if sys.argv[:1] == ["-m"]:  # so it is while Python looks for the verb of `python -m zoo.VERB`: imports are next
     from zoo.stopping import leave_at_once
 
     leave_at_once()
+
+import wrapt
 
 if TYPE_CHECKING:
     from zoo.assemble import build

@@ -27,6 +27,7 @@ import recipes
 import zoo
 from tools.comparisons.measured import MOVED, move_one_weight
 from zoo.backend import activate
+from zoo.data.manifest import write_manifest
 from zoo.model.builder import build_model
 from zoo.recipe import Recipe
 from zoo.results.screen import Screen
@@ -98,6 +99,7 @@ def resume(folder: Path, begun: Path, *, small: bool, perturb: bool) -> None:
         arrays = load_file(path)
         arrays[HEAD].reshape(-1)[0] += MOVED
         save_file(arrays, path)
+        write_manifest(path.parent)
     zoo.train(recipe_of(small=small), out=target, resume=True)
     short(folder / "again", small=small, perturb=perturb)
 
