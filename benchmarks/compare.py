@@ -43,14 +43,13 @@ from zoo.results.run_folder import open_run  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")
 RESULTS = ROOT / "benchmarks" / "results"
-PEERS: Mapping[str, tuple[Contender, ...]] = {
-    "hf": (
-        Contender(name="hf_tuned", kind="hf", options=("--setting", "tuned")),
-        Contender(name="hf_notebook", kind="hf", options=("--setting", "notebook")),
-        Contender(name="hf_tuned_float32", kind="hf", options=("--setting", "tuned", "--precision", "float32")),
-        Contender(name="hf_pipeline", kind="hf", options=("--setting", "pipeline")),
-    )
-}
+HF = (
+    Contender(name="hf_tuned", kind="hf", options=("--setting", "tuned")),
+    Contender(name="hf_notebook", kind="hf", options=("--setting", "notebook")),
+    Contender(name="hf_tuned_float32", kind="hf", options=("--setting", "tuned", "--precision", "float32")),
+    Contender(name="hf_pipeline", kind="hf", options=("--setting", "pipeline")),
+)
+PEERS: Mapping[str, tuple[Contender, ...]] = {"hf": HF, **{contender.name: (contender,) for contender in HF}}
 """What stands against the zoo, by the name that --peers takes."""
 SPEED_ALONE = ("hf_pipeline", "hf_tuned_float32")
 """Peers that have no whole run: a pipeline does not train, and the other one differs from hf_tuned in speed only."""
@@ -275,7 +274,8 @@ def compare(options: argparse.Namespace, console: Console) -> int:
             able = [contender for contender in contenders if obstacle(recipe, contender) is None]
             if able:
                 changes = tuple(options.changes)
-                speeds.append(speed.measure(name, options.profile, changes, able, rounds=options.rounds, say=say))
+                found = speed.measure(name, options.profile, changes, able, rounds=options.rounds, say=say)
+                speeds.append({**found, "recipe": recipe.name})
             if options.speed_only:
                 results += [
                     {**_row(recipe, options.profile, who), "verdict": reason}

@@ -63,8 +63,12 @@ def command(contender: Contender, recipe: str, profile: str | None, changes: tup
 
 
 def environment(contender: Contender) -> dict[str, str]:
-    """The environment of a contender: ours, with its backend and none of ours."""
+    """The environment of a contender: ours, with its backend and none of ours.
+
+    On an accelerator all contenders are there at once, so none takes its memory beforehand, as jax and TensorFlow do.
+    """
     given = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    given |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     return given | ({"KERAS_BACKEND": contender.backend} if contender.backend else {})
 
 

@@ -51,8 +51,7 @@ def measure(
     live: dict[str, Live] = {}
     ready: dict[str, tuple[Contender, Answer]] = {}
     failed: dict[str, tuple[Contender, str]] = {}
-    waiting = list(contenders)
-    peers = any(contender.is_peer for contender in contenders)
+    waiting = sorted(contenders, key=lambda contender: not contender.is_peer)
     try:
         while waiting:
             contender = waiting.pop(0)
@@ -64,7 +63,7 @@ def measure(
                 failed[contender.name] = (contender, str(failure))
                 continue
             ready[contender.name] = (contender, process.ready)
-            if peers and not contender.is_peer and process.ready["precision"] != "float32":
+            if not contender.is_peer and process.ready["precision"] != "float32" and _float32_peer(ready):
                 waiting.insert(0, at_float32(contender))
         done = _rounds(live, ready, failed, rounds, lambda text: say(f"{recipe}: {text}"))
         memory = _memory(live, ready, failed)
@@ -79,7 +78,7 @@ def measure(
             **protocol.figures([answers[name] for answers in done if name in answers]),
             "memory": memory[name],
         }
-        for name, (contender, answer) in ready.items()
+        for name, (contender, answer) in sorted(ready.items(), key=lambda pair: pair[1][0].is_peer)
         if name not in failed
     ]
     rows += [{"contender": name, "peer": who.is_peer, "failed": why} for name, (who, why) in failed.items()]
@@ -101,6 +100,10 @@ def at_float32(contender: Contender) -> Contender:
         backend=contender.backend,
         options=(*contender.options, "--set", FLOAT32),
     )
+
+
+def _float32_peer(ready: Mapping[str, tuple[Contender, Answer]]) -> bool:
+    return any(who.is_peer and answer["precision"] == "float32" for who, answer in ready.values())
 
 
 def ratios(rounds: Sequence[Round], contenders: Sequence[Contender]) -> Ratios:

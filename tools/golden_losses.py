@@ -97,17 +97,23 @@ def write(backend: str, found: Mapping[str, Sequence[float]]) -> None:
     path_of(backend).write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
+def kept(backend: str) -> dict[str, list[float]]:
+    """Losses by case, as the file of a backend has them."""
+    found: dict[str, list[float]] = {}
+    for line in path_of(backend).read_text(encoding="utf-8").splitlines()[2:]:
+        case, _, loss = line.split(" ")
+        found.setdefault(case, []).append(float(loss))
+    return found
+
+
 def differences(backend: str, found: Mapping[str, Sequence[float]]) -> list[str]:
     """A line for each case whose losses are not those of the file."""
-    first, _, *lines = path_of(backend).read_text(encoding="utf-8").splitlines()
+    first = path_of(backend).read_text(encoding="utf-8").splitlines()[0]
     limit = 0.0 if first == f"# {origin(backend)}" else LIMIT
-    kept: dict[str, list[float]] = {}
-    for line in lines:
-        case, _, loss = line.split(" ")
-        kept.setdefault(case, []).append(float(loss))
-    told = [f"{case}: is not in both" for case in kept.keys() ^ found.keys()]
-    for case in kept.keys() & found.keys():
-        off = np.abs(np.subtract(kept[case], found[case]))
+    golden = kept(backend)
+    told = [f"{case}: is not in both" for case in golden.keys() ^ found.keys()]
+    for case in golden.keys() & found.keys():
+        off = np.abs(np.subtract(golden[case], found[case]))
         if not off.max() <= limit:
             told.append(f"{case}: step {int(np.argmax(off > limit)) + 1} is {off.max():.1e} off, at most {limit:g}")
     return told
