@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from keras import ops
 from torch.optim.adamw import adamw
 
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
-from zoo.backend.transformer_torch import TorchKernels, gradients_by_rows
+from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows
 
 
 class Torch(Backend):
@@ -48,6 +51,8 @@ class Torch(Backend):
         return backward
 
     def kernels(self) -> Any:
+        if torch.cuda.is_available() and importlib.util.find_spec("triton") is not None:
+            return CudaKernels()
         return TorchKernels(on_cpu=not self.accelerated)
 
     def fused_adamw(self) -> Callable[[AdamWStep], None]:
@@ -55,7 +60,21 @@ class Torch(Backend):
 
 
 def _tensors(inputs: Inputs) -> dict[str, Any]:
-    return {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
+    return {name: _sent(value) for name, value in inputs.items()}
+
+
+def _sent(value: Any) -> Any:
+    """An array of the host on the device, without waiting for what the device computes."""
+    if isinstance(value, np.ndarray) and torch.cuda.is_available():
+        # Only from memory that is pinned does a copy go on by itself.
+        value = torch.from_numpy(value).pin_memory().to(_device(), non_blocking=True)
+    return ops.convert_to_tensor(value)
+
+
+@functools.cache
+def _device() -> Any:
+    """Where Keras puts its tensors, KERAS_TORCH_DEVICE or the first GPU."""
+    return ops.zeros(()).device
 
 
 class _TorchTrainer(Trainer):
@@ -66,7 +85,7 @@ class _TorchTrainer(Trainer):
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         with gradients_by_rows():
             logits = self._model(_tensors(inputs), training=True)
-        value = self._loss(logits, ops.convert_to_tensor(labels), ops.convert_to_tensor(weights))
+        value = self._loss(logits, _sent(labels), _sent(weights))
         value.backward()
         with torch.no_grad():
             self._optimizer.apply([p.grad for p in self._parameters], self._model.trainable_variables)
@@ -101,6 +120,7 @@ class _FusedAdamW:
             if index not in self._tables:
                 self._tables[index] = torch.zeros_like(values[index])
             parts[index] = self._tables[index].index_copy_(0, found.indices()[0], parts[index])
+        rate, steps = self._numbers(step, values)
         groups: dict[tuple[float, float], list[int]] = {}
         for index, key in enumerate(zip(step.factors, step.decays, strict=True)):
             groups.setdefault(key, []).append(index)
@@ -111,19 +131,27 @@ class _FusedAdamW:
                 exp_avgs=[first[i] for i in members],
                 exp_avg_sqs=[second[i] for i in members],
                 max_exp_avg_sqs=[],
-                state_steps=[torch.tensor(float(step.step) - 1.0, device=values[i].device) for i in members],
+                state_steps=[steps[i] for i in members],
                 fused=True,
                 grad_scale=shrink,
                 amsgrad=False,
                 maximize=False,
                 beta1=step.beta_1,
                 beta2=step.beta_2,
-                lr=float(step.rate) * factor,
+                lr=rate * factor,
                 weight_decay=decay,
                 eps=step.epsilon,
             )
         for index, found in rows.items():
             self._tables[index].index_fill_(0, found.indices()[0], 0.0)
+
+    @staticmethod
+    def _numbers(step: AdamWStep, values: list[Any]) -> tuple[Any, list[Any]]:
+        """The rate, and for each variable how many steps came before; on a device without reading them."""
+        if values[0].is_cuda:
+            return step.rate, list((step.step - 1.0).repeat(len(values)).unbind())
+        before = float(step.step) - 1.0
+        return float(step.rate), [torch.tensor(before) for _ in values]
 
 
 def _norm(parts: list[Any]) -> Any:

@@ -41,7 +41,8 @@ class TorchKernels(Kernels):
 
     def look_up(self, table: Any, rows: Any) -> Any:
         rows = torch.as_tensor(rows)
-        if _BY_ROWS.get() and rows.numel() < table.shape[0]:
+        # To add up equal rows a GPU would have to say how many there are, and the host to wait for it.
+        if _BY_ROWS.get() and self._on_cpu and rows.numel() < table.shape[0]:
             return _LookUp.apply(table.value, rows)  # type: ignore[no-untyped-call]
         return functional.embedding(rows, table.value)
 
@@ -55,17 +56,20 @@ class TorchKernels(Kernels):
         context = self._attend(qkv, mask, parts.weights_drop, training).view(-1, heads * width)
         kernel, bias = map(_tensor, parts.output)
         found = self._linear(context, kernel.view(-1, hidden), bias)
-        x = self._plus_dropped(x, found, parts.attention_drop, training)
-        x = self._norm(x, parts.attention_norm, parts.epsilon)
+        x = self._closed(x, found, parts.attention_norm, parts.epsilon, parts.attention_drop, training)
         activation = ACTIVATIONS.get(parts.activation.__name__, parts.activation)
         found = activation(self._linear(x, *map(_tensor, parts.inner)))
         found = self._linear(found, *map(_tensor, parts.outer))
-        x = self._plus_dropped(x, found, parts.feedforward_drop, training)
-        return self._norm(x, parts.feedforward_norm, parts.epsilon).view(batch, length, hidden)
+        x = self._closed(x, found, parts.feedforward_norm, parts.epsilon, parts.feedforward_drop, training)
+        return x.view(batch, length, hidden)
 
     def _linear(self, x: Any, kernel: Any, bias: Any) -> Any:
         """x [rows, inner] times kernel [inner, outer] plus bias [outer], the weights float32, in x's type."""
         return _Linear.apply(x, kernel, bias, self._on_cpu)  # type: ignore[no-untyped-call]
+
+    def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, training: bool) -> Any:
+        """See `Kernels.closed`; x has its bias."""
+        return self._norm(self._plus_dropped(residual, x, drop, training), norm, epsilon)
 
     def _norm(self, x: Any, norm: tuple[Any, Any], epsilon: float) -> Any:
         """Layer norm over the last axis, computed in float32 whatever x's type."""
@@ -114,6 +118,30 @@ class TorchKernels(Kernels):
         columns = torch.arange(shape[-1], dtype=torch.int32, device=state.device)
         column = mix(columns ^ mix(key + COLUMNS, _shifted), _shifted)
         return (row + column).mul_(2 * row + (2 * column + 1))
+
+
+class CudaKernels(TorchKernels):
+    """With Triton's kernels where a mask of dropout would else be written: zoo.backend.triton_kernels."""
+
+    def __init__(self) -> None:
+        super().__init__(on_cpu=False)
+
+    def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
+        from zoo.backend.triton_kernels import Attention  # it imports Triton, which CPUs have not
+
+        state = _state(drop, training)
+        if state is None:
+            return super()._attend(qkv, mask, drop, training=False)
+        return Attention.apply(qkv, mask, state, least_kept(drop.rate), drop.scale)  # type: ignore[no-untyped-call]
+
+    def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, training: bool) -> Any:
+        from zoo.backend.triton_kernels import Closed
+
+        state = _state(drop, training)
+        if state is None:
+            return self._norm(residual + x, norm, epsilon)
+        numbers = (epsilon, state, least_kept(drop.rate), drop.scale)
+        return Closed.apply(residual, x, *map(_tensor, norm), *numbers)  # type: ignore[no-untyped-call]
 
 
 def _tensor(weight: Any) -> Any:

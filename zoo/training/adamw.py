@@ -36,13 +36,14 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(learning_rate=self._rate, name="adamw")
-        self._rates = np.asarray(rates, np.float32)
+        self._last_step = len(rates) - 1
+        self._rates = ops.convert_to_tensor(np.asarray(rates, np.float32))  # sent to the device once
         self._factors, self._decays = dict(factors), dict(decays)
         self._beta_1, self._beta_2, self._epsilon, self._clip_norm = beta_1, beta_2, epsilon, clip_norm
 
     def _rate(self) -> Any:
-        step = ops.minimum(self._iterations.value, len(self._rates) - 1)
-        return ops.take(ops.convert_to_tensor(self._rates), ops.cast(step, "int32"))
+        step = ops.minimum(self._iterations.value, self._last_step)
+        return ops.take(self._rates, ops.cast(step, "int32"))
 
     def build(self, variables: list[Any]) -> None:
         super().build(variables)
