@@ -22,6 +22,7 @@ from zoo.results.explanation import Explanation
 __all__ = ["free_folder", "write"]
 
 ROWS = 20
+CLASSES = 20
 STRONGEST = 0.75
 """Opacity behind the word of the largest score: letters can be read on it, dark and light."""
 CAPTIONS = {
@@ -79,6 +80,7 @@ def _page(explanation: Explanation, pictures: dict[str, bytes], warnings: list[s
         run=run,
         behind=_behind,
         explanation=explanation,
+        likeliest=explanation.likeliest(CLASSES),
         readings=[
             (title, [pieces(printable(text), attribution.words, of) for of, text in explanation.texts])
             for title, attribution in (

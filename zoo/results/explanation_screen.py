@@ -11,6 +11,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from zoo.recipe.showing import shown
 from zoo.results.colouring import pieces, printable
 from zoo.results.explanation import Explanation
 
@@ -22,15 +23,17 @@ FAINT = 0.08
 STRONGEST = 0.75
 """Share of the colour behind the word of the largest score."""
 ROWS = 10
+CLASSES = 10
 
 
 def show(console: Console, explanation: Explanation) -> None:
     """Print it; where the console has no colours, the table says the same in numbers."""
-    shares = "  ".join(f"{printable(name)} {share:.2%}" for name, share in explanation.probabilities.items())
+    likeliest = explanation.likeliest(CLASSES)
+    shares = "  ".join(f"{shown(name)} {share:.2%}" for name, share in likeliest)
+    left_out = len(explanation.probabilities) - len(likeliest)
+    shares += f"  and {left_out:,} less likely" if left_out else ""
     console.print(Text(shares))
-    console.print(
-        Text.assemble(("for ", "bold"), printable(explanation.label), ": blue speaks for it, orange against it")
-    )
+    console.print(Text.assemble(("for ", "bold"), shown(explanation.label), ": blue speaks for it, orange against it"))
     console.print(coloured(explanation))
     console.print(table(explanation))
     console.print(Text(explanation.completeness.told()))

@@ -143,7 +143,7 @@ class RunFolder:
             ids,
             np.asarray(labels).tolist(),
             np.asarray(predicted).tolist(),
-            np.round(np.asarray(probabilities, dtype=np.float64), 8).tolist(),
+            map(np.ndarray.tolist, np.round(np.asarray(probabilities, dtype=np.float64), 8)),
             strict=True,
         )
         lines = (

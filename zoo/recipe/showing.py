@@ -1,0 +1,45 @@
+"""How a person is shown what came from outside: labels, texts, names of files.
+
+In comes any text; out comes one that cannot steer a terminal, and lists that stay short. What programs read (JSON, CSV)
+is never passed through here. Nothing is refused.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection
+from itertools import islice
+
+__all__ = ["listed", "shown"]
+
+LISTED = 8
+"""Names of a list, unless the caller says otherwise."""
+# They turn the direction of what follows them, so that a line can read as another one (CVE-2021-42574).
+TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of controls (escape sequences begin with one), lone surrogates, and breaks of a line."""
+
+
+def shown(text: object, *, lines: bool = False) -> str:
+    r"""The text with escapes such as `\x1b` for what would steer a terminal; `lines` leaves new lines and tabs.
+
+    Who reads it may take a backslash in the text itself for an escape: it is for people, and cannot be read back.
+    """
+    return "".join(
+        _escaped(character) if _steers(character) and not (lines and character in "\n\t") else character
+        for character in str(text)
+    )
+
+
+def listed(names: Collection[object], most: int = LISTED) -> str:
+    """The first names, each as `shown`, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(map(shown, islice(names, most))) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in UNSHOWN or character in TURNING
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
