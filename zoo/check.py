@@ -83,7 +83,7 @@ def check(
         print(json.dumps(shown | {"notes": notes}, indent=2))
         return report.exit_code
     for topic, text in report.notes:
-        print(f"{topic:9} {text}")
+        cli.tell(f"{topic:9} {text}")
     texts = [text for fault in report.faults for text in fault.faults]
     if texts:
         cli.show_error(ZooError(texts))

@@ -101,6 +101,16 @@ def find_recipe(text: str) -> Path:
     raise RecipeError(f"{text}  {not_among(path.stem, recipes.names())}, or the path of a recipe file")
 
 
+def tell(text: object) -> None:
+    """A line, or lines, for people on stdout: what could steer a terminal is escaped."""
+    print(_shown(text))
+
+
+def warn(text: object) -> None:
+    """A warning on stderr, escaped likewise."""
+    print(f"warning: {_shown(text)}", file=sys.stderr)
+
+
 def show_error(error: ZooError) -> None:
     """The faults of an error on stderr, counted where there are several."""
     count = len(error.faults)
@@ -149,7 +159,7 @@ def _guarded(command: Callable[..., int | None], debug: bool) -> Callable[..., N
             else:
                 raise
             if debug and code != EXIT_DONE:
-                traceback.print_exc()
+                print(_shown(traceback.format_exc()), file=sys.stderr)
         raise typer.Exit(code)
 
     return guarded
@@ -183,7 +193,13 @@ def _say(label: str, message: str) -> None:
     from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble((label, "bold red"), message))
+    console.print(Text.assemble((label, "bold red"), _shown(message)))
+
+
+def _shown(text: object) -> str:
+    from zoo.recipe.showing import shown  # the overview of the verbs imports no room
+
+    return shown(text, lines=True)
 
 
 def _stdout_is_closed() -> bool:

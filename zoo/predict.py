@@ -20,6 +20,7 @@ from zoo import cli
 from zoo.data.dataset import columns_of, read_texts
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import load_recipe
+from zoo.recipe.showing import shown
 from zoo.results.run import Prediction, Run, load_run
 from zoo.results.screen import Screen
 
@@ -87,11 +88,11 @@ def _texts(
 
 
 def _write_text(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    width = max(len(prediction.label) for prediction in found)
-    for text, prediction in zip(texts, found, strict=True):
+    labels = [shown(prediction.label) for prediction in found]
+    width = max(map(len, labels))
+    for text, label, prediction in zip(texts, labels, found, strict=True):
         probability = prediction.probabilities[prediction.label]
-        shown = " ".join(text.split())
-        print(f"{prediction.label:{width}}  {probability:7.2%}  {shown[:100]}", file=stream)
+        print(f"{label:{width}}  {probability:7.2%}  {shown(' '.join(text.split())[:100])}", file=stream)
 
 
 def _as_json(prediction: Prediction) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def run(
         events.end(done.folder.run["status"])
         print(json.dumps({"run": str(done.path), **done.folder.run}))
     else:
-        print(done.path)
+        cli.tell(done.path)
     return 0
 
 

@@ -17,6 +17,7 @@ import typer
 
 from zoo import cli
 from zoo.errors import DataError, RecipeError
+from zoo.recipe.showing import shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -76,7 +77,7 @@ def show(
     console = Console(highlight=False)
     console.print(_table(row, texts))
     for note in notes(row, texts, backbone, max_length):
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(shown(note), markup=False, soft_wrap=True)
     return 0
 
 
@@ -142,9 +143,9 @@ def notes(row: Row, texts: dict[str, str], backbone: str, max_length: int) -> li
                 f"from character {last} of {len(texts[name])} on"
             )
     if row.unknown:
-        shown = ", ".join(repr(texts[p.of or "text"][p.start : p.end]) for p in row.unknown[:5])
+        unknown = ", ".join(repr(texts[p.of or "text"][p.start : p.end]) for p in row.unknown[:5])
         more = ", ..." if len(row.unknown) > 5 else ""
-        lines.append(f"{len(row.unknown)} [UNK]: the vocabulary has nothing for {shown}{more}")
+        lines.append(f"{len(row.unknown)} [UNK]: the vocabulary has nothing for {unknown}{more}")
     if row.segment_ids is None:
         lines.append(f"{backbone} takes no segment ids")
     return lines
@@ -162,13 +163,13 @@ def _table(row: Row, texts: dict[str, str]) -> Table:
     for position, (name, number, mask) in enumerate(zip(row.names, row.token_ids, row.padding_mask, strict=True)):
         piece = row.pieces[position] if position < len(row.pieces) else None
         style = "dim" if piece is None or piece.of is None else "bold red" if piece in row.unknown else ""
-        cells = [str(position), name, str(number), str(mask)]
+        cells = [str(position), shown(name), str(number), str(mask)]
         if row.segment_ids:
             cells.append(str(row.segment_ids[position]))
         if piece is None or piece.of is None:
             cells += ["", ""]
         else:
-            cells += [f"{piece.start}-{piece.end}", repr(texts[piece.of][piece.start : piece.end])[1:-1]]
+            cells += [f"{piece.start}-{piece.end}", shown(texts[piece.of][piece.start : piece.end])]
         table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
 

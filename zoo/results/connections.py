@@ -57,10 +57,13 @@ class LimitedProtocol(H11Protocol):
     """One connection; uvicorn's own, with an end to its patience."""
 
     most = MOST_CONNECTIONS
+    _head: asyncio.TimerHandle | None
+    """When the head of the request on its way must be there."""
+    _take: asyncio.TimerHandle | None
+    """When the client must have taken something of the answer."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._head: asyncio.TimerHandle | None = None
-        self._take: asyncio.TimerHandle | None = None
+        self._head = self._take = None
         self._since = self.loop.time()
         room = self._make_room()
         super().connection_made(transport)
@@ -95,13 +98,14 @@ class LimitedProtocol(H11Protocol):
     @property
     def _between(self) -> bool:
         """Whether no request is there whose answer is still to come."""
-        return self.cycle is None or self.cycle.response_complete
+        # None before the first request, whatever uvicorn declares.
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr]
 
     def _watch(self) -> None:
         """Give the headers that are on their way their time; once they are there, the application sees to the rest."""
-        if self._between:
-            self._head = self._head or self.loop.call_later(HEADER_SECONDS, self.transport.abort)
-        elif self._head is not None:
+        if self._between and self._head is None:
+            self._head = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+        elif not self._between and self._head is not None:
             self._head.cancel()
             self._head = None
 

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.data.storage import storage_errors, write_atomically
+from zoo.recipe.showing import shown
 from zoo.results import explanation_plots as plots
 from zoo.results import pages
-from zoo.results.colouring import pieces, printable
+from zoo.results.colouring import pieces
 from zoo.results.drawing import draw_each
 from zoo.results.explanation import Explanation
 
@@ -82,7 +83,13 @@ def _page(explanation: Explanation, pictures: dict[str, bytes], warnings: list[s
         explanation=explanation,
         likeliest=explanation.likeliest(CLASSES),
         readings=[
-            (title, [pieces(printable(text), attribution.words, of) for of, text in explanation.texts])
+            (
+                title,
+                [
+                    [(shown(part, lines=True), *score) for part, *score in pieces(text, attribution.words, of)]
+                    for of, text in explanation.texts
+                ],
+            )
             for title, attribution in (
                 ("By integrated gradients", explanation.gradients),
                 ("By occlusion", explanation.occlusion),

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo.recipe.showing import shown
-from zoo.results.colouring import pieces, printable
+from zoo.results.colouring import pieces
 from zoo.results.explanation import Explanation
 
 __all__ = ["show"]
@@ -50,7 +50,7 @@ def coloured(explanation: Explanation) -> Text:
     for of, text in explanation.texts:
         found.append("\n" if found else "")
         for part, share, _ in pieces(text, explanation.gradients.words, of):
-            found.append(printable(part), _style(share))
+            found.append(shown(part, lines=True), _style(share))
     return found
 
 
@@ -62,7 +62,7 @@ def table(explanation: Explanation) -> Table:
     words = list(zip(explanation.names, explanation.gradients.words, explanation.occlusion.words, strict=True))
     for name, by_gradient, by_occlusion in sorted(words, key=lambda row: -abs(row[1].score))[:ROWS]:
         scores = f"{by_gradient.score:+.4f}", f"{by_occlusion.score:+.4f}"
-        result.add_row(Text(printable(name), _style(1.0 if by_gradient.score > 0 else -1.0, behind=False)), *scores)
+        result.add_row(Text(shown(name), _style(1.0 if by_gradient.score > 0 else -1.0, behind=False)), *scores)
     return result
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,6 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+
+from zoo.recipe.showing import shown
 
 
 class Screen:
@@ -35,7 +38,7 @@ class Screen:
     def say(self, topic: str, text: str) -> None:
         """One line: what it is about, and what there is to know."""
         self._console.print(f"[bold]{topic:>9}[/]  ", end="")
-        self._console.print(text, markup=False)
+        self._console.print(shown(text), markup=False)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
@@ -102,7 +105,7 @@ class Downloads:
     def update(self, name: str, done: int, total: int | None) -> None:
         """File `name` has `done` of `total` bytes; None is not known."""
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total)
+            self._tasks[name] = self._progress.add_task(escape(shown(name)), total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
 
 
