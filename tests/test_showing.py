@@ -2,8 +2,11 @@ r"""Labels and texts cannot steer a terminal: every verb shows them escaped, and
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +14,20 @@ import pytest
 
 import zoo.check
 import zoo.report
-from zoo import evaluate, predict, tokenize
+from zoo import cli, evaluate, predict, tokenize
+from zoo.errors import DataError, OutputError
 from zoo.recipe.showing import listed, shown
 from zoo.results import metrics
 from zoo.results.run import Prediction
 from zoo.results.run_folder import create_run
 from zoo.results.screen import Downloads, Screen
 
+BROKEN = b"\x80"
 STEERING = "bad\x1b]0;title\x07\x9b31m\u202eexe"
 RECIPE = """
 name: mine
 data: {files: {train: rows.csv}}
-model: {backbone: {family: bert, preset: minilm_l6_en_uncased}}
+model: {backbone: {family: bert, preset: minilm_l6_en_uncased}, head: {type: classifier}}
 """
 
 
@@ -117,3 +122,82 @@ def test_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     told = capsys.readouterr()
     harmless(told.out)
     assert not any(character in told.err for character in "\x1b\x07\x9b\u202e")
+
+
+# --- a stdout, a stdin and names of files that are not UTF-8
+
+
+@contextlib.contextmanager
+def ascii_stdout() -> Iterator[io.TextIOWrapper]:
+    """Stdout as PYTHONIOENCODING=ascii or the C locale makes it."""
+    with pytest.MonkeyPatch.context() as patch, io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True) as stream:
+        patch.setattr("sys.stdout", stream)
+        yield stream
+
+
+def written(stream: io.TextIOWrapper) -> str:
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode("ascii")
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_verbs_on_an_ascii_stdout(output: str, tmp_path: Path) -> None:
+    rows = [f"a text number {number},{'schön' if number % 2 else '日本'}" for number in range(60)]
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(RECIPE, encoding="utf-8")
+    for name in ("a", "b"):
+        create_run(tmp_path / name, RECIPE.replace("mine", f"schön{name}")).finish("done")
+    runs = [str(tmp_path / name) for name in ("a", "b")]
+    commands = (
+        (zoo.check, [str(tmp_path / "mine.yaml")], 4),
+        (tokenize, ["schön", "--backbone", "nano_bpe"], 0),
+        (zoo.report, [*runs, "--out", str(tmp_path / "both")], 0),
+    )
+    for verb, arguments, code in commands:
+        with ascii_stdout() as stdout:
+            assert verb.main([*arguments, "--format", output]) in (0, code)
+            told = written(stdout)
+        assert "\\x" in told if output == "text" else json.loads(told)
+
+
+def test_predictions_on_an_ascii_stdout() -> None:
+    found = [Prediction(label="schön", probabilities={"schön": 0.75, "日本": 0.25})]
+    with ascii_stdout() as stdout:
+        predict.WRITERS["jsonl"](stdout, ["a text"], found)
+        assert "schön" in json.loads(written(stdout))["probabilities"]
+        with pytest.raises(OutputError, match="stdout is ascii"):
+            predict.WRITERS["csv"](stdout, ["a text"], found)
+
+
+@pytest.mark.parametrize("content", [b"good \xff\n", BROKEN])
+def test_a_stdin_that_is_not_its_encoding(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8", errors="surrogateescape"))
+    with pytest.raises(DataError, match=f"byte {0 if content == BROKEN else 5}"):
+        cli.read_stdin()
+
+
+def test_a_closed_stdin_is_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert cli.read_stdin() == ""
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [str(tmp_path / os.fsdecode(b"run\xff")), str(tmp_path / "other")]
+    for folder in folders:
+        with create_run(folder, RECIPE) as run:
+            run.write_predictions(["1", "2"], [0, 1], [1, 1], np.eye(2)[[1, 1]], ["a", "b"])
+            run.log(folder)
+        assert zoo.report.main([folder]) == 0
+    assert "run\\udcff" in capsys.readouterr().out
+    both = str(tmp_path / os.fsdecode(b"both\xff"))
+    for output in ("text", "json"):
+        assert zoo.report.main([*folders, "--out", both, "--format", output]) == 0
+    assert "run\udcff" in json.loads(capsys.readouterr().out.partition("compare.html\n")[2])["runs"][0]
+    assert (Path(both) / "compare.html").is_file()
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_an_empty_text_is_refused(text: str) -> None:
+    with pytest.raises(DataError, match="--text is empty"):
+        predict._texts(None, ["good", text], None, None)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import os
 import select
 import sys
@@ -28,7 +29,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from zoo.errors import EXIT_BUG, EXIT_DONE, RecipeError, TrainingError, ZooError
+from zoo.errors import EXIT_BUG, EXIT_DONE, DataError, RecipeError, TrainingError, ZooError
 from zoo.stopping import EXITS, WORDS, Stop, stoppable
 
 VERBS = {
@@ -79,6 +80,8 @@ def run_command(command: Callable[..., int | None], argv: Sequence[str] | None =
     from zoo.backend import own_process
 
     own_process()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is shown so, as on stderr
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_guarded(command, debug))
     try:
@@ -109,6 +112,25 @@ def tell(text: object) -> None:
 def warn(text: object) -> None:
     """A warning on stderr, escaped likewise."""
     print(f"warning: {_shown(text)}", file=sys.stderr)
+
+
+def read_stdin() -> str:
+    """All of stdin; nothing where it is closed.
+
+    Raises:
+        DataError: it is not text in its encoding.
+    """
+    if sys.stdin is None:
+        return ""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="strict")  # in the C locale Python would let any byte through
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"stdin is not {error.encoding} (byte {error.start}), expected text in it: convert it first, or name its "
+            "encoding by PYTHONIOENCODING"
+        ) from error
 
 
 def show_error(error: ZooError) -> None:

@@ -7,7 +7,6 @@ Refused: labels that the run does not know.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -23,7 +22,7 @@ from zoo.data.catalog import dataset_card
 from zoo.data.dataset import columns_of, read_labelled
 from zoo.predict import TextColumnOption, text_columns
 from zoo.recipe import load_recipe
-from zoo.recipe.showing import shown
+from zoo.recipe.showing import as_json, shown
 from zoo.results import metrics
 from zoo.results.run import Run, load_run
 from zoo.results.screen import Screen
@@ -52,7 +51,7 @@ def evaluate(
     found = judge(done, data, text_columns(done, text_column), label_column, batch_size)
     if output == "json":
         told = {"metrics": found.metrics, "classes": found.classes, "confusion": found.confusion().tolist()}
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        print(as_json(told, indent=2))
     else:
         _show(found)
     return 0

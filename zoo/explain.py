@@ -7,7 +7,6 @@ Refused: an empty text, a class, row, layer or head that is not there, a run wit
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from rich.text import Text
 from zoo import cli
 from zoo.errors import RecipeError
 from zoo.recipe.faults import not_among
-from zoo.recipe.showing import shown
+from zoo.recipe.showing import as_json, shown
 from zoo.results.explanation import refuse_unknown_head
 from zoo.results.run import Run, load_run
 from zoo.results.screen import Screen
@@ -67,7 +66,7 @@ def explain(
             advance(1)
     if output == "json":
         documents = [{"folder": str(folder), **found.as_json(), "warnings": told} for _, found, folder, told in results]
-        print(json.dumps(documents, ensure_ascii=False, indent=2))
+        print(as_json(documents, indent=2))
         return 0
     console = Console(highlight=False)
     for name, found, folder, told in results:

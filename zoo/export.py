@@ -7,7 +7,6 @@ with nothing left behind, files from which the other program computes something 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -15,6 +14,7 @@ from typing import Annotated
 import typer
 
 from zoo import cli
+from zoo.recipe.showing import as_json
 from zoo.results.export import Exported, FormatName
 from zoo.results.run import load_run
 
@@ -47,7 +47,7 @@ def export(
     for warning in done.warnings:
         cli.warn(warning)
     if output == "json":
-        print(json.dumps(asdict(done) | {"path": str(done.path)}, ensure_ascii=False, indent=2))
+        print(as_json(asdict(done) | {"path": str(done.path)}, indent=2))
     else:
         _show(done)
     return 0

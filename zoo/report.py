@@ -20,7 +20,7 @@ from rich.table import Table
 
 from zoo import cli
 from zoo.errors import RecipeError
-from zoo.recipe.showing import shown
+from zoo.recipe.showing import as_json, shown
 from zoo.results.card import write_card
 from zoo.results.comparison import write_comparison
 from zoo.results.report import tested_texts, write_report
@@ -70,7 +70,7 @@ def _render(folder: RunFolder, output: str) -> int:
 def _compare(folders: Sequence[RunFolder], out: Path, output: str) -> int:
     path, found = write_comparison(folders, out)
     if output == "json":
-        print(json.dumps({"report": str(path), **found}, indent=2, ensure_ascii=False))
+        print(as_json({"report": str(path), **found}, indent=2))
         return 0
     _warn(found["warnings"])
     _show(found)

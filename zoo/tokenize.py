@@ -7,8 +7,6 @@ backbone, one that is not cached, a text that is empty. No backend is imported a
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +15,7 @@ import typer
 
 from zoo import cli
 from zoo.errors import DataError, RecipeError
-from zoo.recipe.showing import shown
+from zoo.recipe.showing import as_json, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -62,7 +60,7 @@ def show(
 
     Example: python -m zoo.tokenize "I like NLP" --backbone minilm_l6_en_uncased
     """
-    texts = {"text": _read_stdin() if text == "-" else text}
+    texts = {"text": cli.read_stdin().rstrip("\r\n") if text == "-" else text}
     if pair is not None:
         texts["pair"] = pair
     for name, value in texts.items():
@@ -70,7 +68,7 @@ def show(
             raise DataError(f"the {name} is empty, expected words: give some, or - to read the text from stdin")
     row = tokenize(texts["text"], texts.get("pair"), backbone, max_length)
     if output == "json":
-        print(json.dumps(_as_json(backbone, max_length, row), ensure_ascii=False))
+        print(as_json(_as_json(backbone, max_length, row)))
         return 0
     from rich.console import Console
 
@@ -188,15 +186,6 @@ def _as_json(backbone: str, max_length: int, row: Row) -> dict[str, Any]:
         "cut": row.cut,
         "unknown": len(row.unknown),
     }
-
-
-def _read_stdin() -> str:
-    try:
-        return sys.stdin.read().rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"stdin is not {error.encoding} (byte {error.start}), expected text in it: convert it first"
-        ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

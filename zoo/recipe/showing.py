@@ -1,16 +1,19 @@
 """How a person is shown what came from outside: labels, texts, names of files.
 
 In comes any text; out comes one that cannot steer a terminal, and lists that stay short. What programs read (JSON, CSV)
-is never passed through here. Nothing is refused.
+is never escaped so; of JSON, here is how it goes to a stdout that is not UTF-8. Nothing is refused.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import unicodedata
 from collections.abc import Collection
 from itertools import islice
+from typing import Any, TextIO
 
-__all__ = ["listed", "shown"]
+__all__ = ["as_json", "listed", "shown"]
 
 LISTED = 8
 """Names of a list, unless the caller says otherwise."""
@@ -35,6 +38,12 @@ def listed(names: Collection[object], most: int = LISTED) -> str:
     """The first names, each as `shown`, and how many more there are."""
     more = len(names) - most
     return ", ".join(map(shown, islice(names, most))) + (f" and {more:,} more" if more > 0 else "")
+
+
+def as_json(value: Any, *, indent: int | None = None, stream: TextIO | None = None) -> str:
+    r"""JSON for a stream (None is stdout): as it is where that takes all of Unicode, else with escapes (`\u00e9`)."""
+    encoding = (stream or sys.stdout).encoding or "utf-8"  # None: a StringIO
+    return json.dumps(value, indent=indent, ensure_ascii=not encoding.lower().startswith("utf"))
 
 
 def _steers(character: str) -> bool:

@@ -23,7 +23,7 @@ from zoo.results import comparison_plots, pages, plots
 from zoo.results.drawing import draw_each
 from zoo.results.pairing import compare_rows
 from zoo.results.report import calibration_figures
-from zoo.results.run_folder import RunFolder
+from zoo.results.run_folder import UNENCODABLE, RunFolder
 
 __all__ = ["compare", "short_names", "write_comparison"]
 
@@ -62,7 +62,7 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> tuple[Path, dic
             (out / f"{name}.png").unlink(missing_ok=True)
         for name, png in pictures.items():
             _write(out / f"{name}.png", png)
-        _write(out / PAGE, page.encode())
+        _write(out / PAGE, page.encode(errors=UNENCODABLE))
     return out / PAGE, document
 
 

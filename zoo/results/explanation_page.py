@@ -19,6 +19,7 @@ from zoo.results import pages
 from zoo.results.colouring import pieces
 from zoo.results.drawing import draw_each
 from zoo.results.explanation import Explanation
+from zoo.results.run_folder import UNENCODABLE
 
 __all__ = ["free_folder", "write"]
 
@@ -65,8 +66,10 @@ def write(
     warnings = [*explanation.warnings, *failed]
     html = _page(explanation, pictures, warnings, run)
     files = {f"{name}.png": png for name, png in pictures.items()}
-    files["explanation.json"] = (json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n").encode()
-    files["explain.html"] = html.encode()
+    files["explanation.json"] = (json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n").encode(
+        errors=UNENCODABLE
+    )
+    files["explain.html"] = html.encode(errors=UNENCODABLE)
     with storage_errors(folder):
         for name, content in files.items():
             with write_atomically(folder / name) as stream:
