@@ -42,7 +42,7 @@ def listed(names: Collection[object], most: int = LISTED) -> str:
 
 def as_json(value: Any, *, indent: int | None = None, stream: TextIO | None = None) -> str:
     r"""JSON for a stream (None is stdout): as it is where that takes all of Unicode, else with escapes (`\u00e9`)."""
-    encoding = (stream or sys.stdout).encoding or "utf-8"  # None: a StringIO
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"  # a StringIO's is None, some have none
     return json.dumps(value, indent=indent, ensure_ascii=not encoding.lower().startswith("utf"))
 
 
