@@ -19,10 +19,11 @@ from zoo.model.backbone import DEFAULTS, BackboneConfig
 from zoo.model.builder import Blueprint
 from zoo.model.saved import _CARD, ModelCard
 from zoo.recipe import load_recipe
+from zoo.recipe.showing import shown
 from zoo.recipe.types import ClassifierHead, Tokens
 from zoo.results import explanation_page, explanation_plots, explanation_screen
 from zoo.results.attribution import Attribution, Completeness, Word
-from zoo.results.colouring import pieces, printable
+from zoo.results.colouring import pieces
 from zoo.results.deletion import Curve, Deletion
 from zoo.results.explanation import Explanation
 from zoo.results.run import Run
@@ -105,21 +106,15 @@ def test_the_terminal_shows_markup_and_steering_as_text() -> None:
     explanation_screen.show(
         Console(file=stream, force_terminal=True, width=300, color_system="truecolor"), explanation()
     )
-    shown = stream.getvalue()
-    assert "\x1b[31m日" not in shown  # the text's own; ours have other numbers
-    assert "\x1b[1;" in shown or "\x1b[1m" in shown
+    printed = stream.getvalue()
+    assert "\x1b[31m日" not in printed  # the text's own; ours have other numbers
+    assert "\x1b[1;" in printed or "\x1b[1m" in printed
     plain = io.StringIO()
     explanation_screen.show(Console(file=plain, width=300), explanation())
-    assert printable(HOSTILE) in plain.getvalue()
+    assert shown(HOSTILE, lines=True) in plain.getvalue()
     assert "\x1b" not in plain.getvalue()
     assert "+1.0000" in plain.getvalue()
     assert "1.0% apart, 32 steps" in plain.getvalue()
-
-
-def test_printable_keeps_every_place() -> None:
-    text = "a\x00b\x1b\r\n\t\x7f\u200d\U0001f600"
-    assert len(printable(text)) == len(text)
-    assert printable(text) == "a\ufffdb\ufffd\ufffd\n\t\ufffd\u200d\U0001f600"
 
 
 # --- pictures -----------------------------------------------------------------------------------
@@ -155,7 +150,7 @@ def test_the_page_is_self_contained_and_shows_the_text(tmp_path: Path) -> None:
     page = Page(text)
     assert "<script" not in text
     assert {"script", "b", "i", "link"} & set(page.tags) == set()
-    assert printable(HOSTILE) in page.shown
+    assert shown(HOSTILE, lines=True) in page.shown
     assert "runs/<i>" in page.shown
     assert len(page.loaded) == 6
     assert all(address.startswith("data:image/png;base64,") for address in page.loaded)

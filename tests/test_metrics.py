@@ -151,9 +151,19 @@ def test_shapes_that_disagree_are_refused() -> None:
         metrics.evaluate(shares(0.1, 0.2), [0, 1, 1], NAMES)
 
 
+def test_the_most_confused_by_hand() -> None:
+    labels, guess = [0, 0, 0, 5, 5, 9, 7, 7], [1, 1, 0, 6, 5, 9, 7, 7]
+    assert metrics.confused_pairs(labels, guess) == [(0, 1, 2), (5, 6, 1)]
+    assert metrics.most_confused(labels, guess, 10, 3).tolist() == [0, 1, 5]
+    # Two classes with the most rows fill up.
+    assert metrics.most_confused(labels, guess, 10, 5).tolist() == [0, 1, 5, 6, 7]
+    assert metrics.most_confused(labels, guess, 10, 10).tolist() == list(range(10))
+    assert metrics.confusion(labels, guess, [0, 1, 5]).tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
 def test_table_and_confusion_by_hand() -> None:
     labels, guess = [0, 0, 1, 2], [0, 1, 1, 0]
-    assert metrics.confusion(labels, guess, 3).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+    assert metrics.confusion(labels, guess, range(3)).tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     table = metrics.classification_table(labels, guess, ("a", "b", "c"))
     assert table[0] == {"label": "a", "precision": 0.5, "recall": 0.5, "f1": 0.5, "rows": 2, "predicted": 2}
     assert table[2] == {"label": "c", "precision": 0.0, "recall": 0.0, "f1": 0.0, "rows": 1, "predicted": 0}

@@ -12,6 +12,7 @@ import zoo.report
 from zoo.data.dataset import load_dataset
 from zoo.recipe import load_recipe
 from zoo.results import plots, report
+from zoo.results.drawing import draw
 from zoo.results.report import confident_mistakes, draw_plots, write_report
 from zoo.results.run_folder import RunFolder, create_run
 
@@ -81,24 +82,31 @@ def test_curves_of_nothing_are_refused() -> None:
         plots.curves([{"kind": "step", "step": 1}])
 
 
-@pytest.mark.parametrize("classes", [2, 3, 6, 12, 30])
-def test_confusion_matrix_grows_with_the_classes(classes: int) -> None:
+@pytest.mark.parametrize("classes", [2, 12, 16, 17, 40, 41, 5000])
+def test_pictures_of_classes_stay_small_and_readable(classes: int) -> None:
     names = [f"a rather long name of class {number}" for number in range(classes)]
-    width, height = size(plots.confusion_matrix(np.eye(classes, dtype=int) * 12345, names))
-    assert min(width, height) > 60 * classes
-    assert max(width, height) < 650 + 110 * classes
+    rows = np.arange(2 * classes) % classes
+    matrix = size(plots.confusion_matrix(rows, rows, names))
+    bars = size(plots.label_distribution(dict.fromkeys(("train", "validation", "test"), [2] * classes), names))
+    assert min(*matrix, *bars) > 30 * min(classes, 10)
+    assert max(*matrix, *bars) < 4500
+
+
+def test_a_picture_that_would_cost_the_memory_is_not_drawn() -> None:
+    with pytest.raises(ValueError, match="inches"):
+        draw((9.0, 500.0), lambda _: pytest.fail("it was drawn"))
 
 
 def test_no_class_name_is_a_formula_or_a_missing_glyph() -> None:
     # The suite turns warnings into errors, and a formula that does not parse raises.
     names = ["$\\frac{", "日本語", "two\nlines"]
-    assert size(plots.confusion_matrix(np.eye(3), names))[0] > 100
+    assert size(plots.confusion_matrix([0, 1, 2], [0, 1, 2], names))[0] > 100
     assert size(plots.label_distribution({"train": [3, 0, 9]}, names))[0] > 100
 
 
 def test_empty_counts_are_refused() -> None:
     with pytest.raises(ValueError, match="no row"):
-        plots.confusion_matrix(np.zeros((2, 2)), NAMES)
+        plots.confusion_matrix([], [], NAMES)
     with pytest.raises(ValueError, match="no split"):
         plots.label_distribution({"train": [0, 0]}, NAMES)
     with pytest.raises(ValueError, match="no row"):
@@ -188,13 +196,30 @@ def test_a_failed_plot_costs_no_figure(folder: RunFolder, monkeypatch: pytest.Mo
     assert "33.33%" in page.shown
 
 
+def test_the_report_of_many_classes_is_bounded(tmp_path: Path) -> None:
+    names = [f"class{number}" for number in range(3000)]
+    folder = create_run(tmp_path / "many", RECIPE)
+    labels = np.arange(300) % 100
+    guess = np.where(labels < 3, labels + 2500, labels)
+    folder.write_predictions([str(n) for n in range(300)], labels, guess, np.eye(3000)[guess], names)
+    folder.update_run({"dataset": {"label_names": names, "label_counts": {"train": [1] * 3000}}})
+    path, warnings = write_report(folder)
+    text = path.read_text(encoding="utf-8")
+    assert warnings == ()
+    assert sum(f">{name}<" in text for name in names) < 300
+    assert "2,900 others are left out" in text
+    # A pair that was confused, in its table.
+    assert ">class0</td>" in text
+    assert ">class2500</td>" in text
+
+
 def test_rendering_twice_gives_the_same_page(folder: RunFolder) -> None:
     first = write_report(folder)[0].read_bytes()
     assert write_report(folder)[0].read_bytes() == first
 
 
 def test_nothing_is_drawn_from_nothing() -> None:
-    assert draw_plots({}, [], []) == ({}, [])
+    assert draw_plots({}, [], [], []) == ({}, [])
 
 
 def test_mistakes_are_sorted_and_cut(folder: RunFolder) -> None:

@@ -28,6 +28,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Dimensions, Precision, estimate
 from zoo.recipe.faults import find_faults
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
+from zoo.recipe.showing import listed
 from zoo.recipe.yaml12 import Document, Fault
 
 MAX_READ = 16 * 1024 * 1024
@@ -82,7 +83,7 @@ def check(
         print(json.dumps(shown | {"notes": notes}, indent=2))
         return report.exit_code
     for topic, text in report.notes:
-        print(f"{topic:9} {text}")
+        cli.tell(f"{topic:9} {text}")
     texts = [text for fault in report.faults for text in fault.faults]
     if texts:
         cli.show_error(ZooError(texts))
@@ -149,7 +150,7 @@ def _check_data(recipe: Recipe, report: Report) -> int | None:
         report.faults.append(error)
         return None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
-    report.notes.append(("data", f"{name}: {splits} rows; classes: {', '.join(data.label_names)}"))
+    report.notes.append(("data", f"{name}: {splits} rows; classes: {listed(data.label_names)}"))
     report.notes += [("warning", note) for note in data.notes]
     return len(data.train)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import os
 import select
 import sys
@@ -28,7 +29,7 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
-from zoo.errors import EXIT_BUG, EXIT_DONE, RecipeError, TrainingError, ZooError
+from zoo.errors import EXIT_BUG, EXIT_DONE, DataError, RecipeError, TrainingError, ZooError
 from zoo.stopping import EXITS, WORDS, Stop, stoppable
 
 VERBS = {
@@ -79,6 +80,8 @@ def run_command(command: Callable[..., int | None], argv: Sequence[str] | None =
     from zoo.backend import own_process
 
     own_process()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is shown so, as on stderr
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_guarded(command, debug))
     try:
@@ -99,6 +102,35 @@ def find_recipe(text: str) -> Path:
     if path.exists() or (path.parent.is_dir() and path.suffix in (".yaml", ".yml")):
         return path  # a file that is not there gets its near names where it is read
     raise RecipeError(f"{text}  {not_among(path.stem, recipes.names())}, or the path of a recipe file")
+
+
+def tell(text: object) -> None:
+    """A line, or lines, for people on stdout: what could steer a terminal is escaped."""
+    print(_shown(text))
+
+
+def warn(text: object) -> None:
+    """A warning on stderr, escaped likewise."""
+    print(f"warning: {_shown(text)}", file=sys.stderr)
+
+
+def read_stdin() -> str:
+    """All of stdin; nothing where it is closed.
+
+    Raises:
+        DataError: it is not text in its encoding.
+    """
+    if sys.stdin is None:
+        return ""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="strict")  # in the C locale Python would let any byte through
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"stdin is not {error.encoding} (byte {error.start}), expected text in it: convert it first, or name its "
+            "encoding by PYTHONIOENCODING"
+        ) from error
 
 
 def show_error(error: ZooError) -> None:
@@ -149,7 +181,7 @@ def _guarded(command: Callable[..., int | None], debug: bool) -> Callable[..., N
             else:
                 raise
             if debug and code != EXIT_DONE:
-                traceback.print_exc()
+                print(_shown(traceback.format_exc()), file=sys.stderr)
         raise typer.Exit(code)
 
     return guarded
@@ -183,7 +215,13 @@ def _say(label: str, message: str) -> None:
     from rich.text import Text
 
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print(Text.assemble((label, "bold red"), message))
+    console.print(Text.assemble((label, "bold red"), _shown(message)))
+
+
+def _shown(text: object) -> str:
+    from zoo.recipe.showing import shown  # the overview of the verbs imports no room
+
+    return shown(text, lines=True)
 
 
 def _stdout_is_closed() -> bool:

@@ -1,27 +1,34 @@
 """`python -m zoo.evaluate RUN --data FILE`: figures of a finished run on other data.
 
 In come a run and a file of labelled rows; out come, on stdout, the same figures as run.json's, a table
-of the classes and the confusion matrix. Refused: labels that the run does not know.
+of the classes and the confusion matrix, or of many classes the worst and what is confused most.
+Refused: labels that the run does not know.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from zoo import cli
 from zoo.data.catalog import dataset_card
 from zoo.data.dataset import columns_of, read_labelled
 from zoo.predict import TextColumnOption, text_columns
 from zoo.recipe import load_recipe
+from zoo.recipe.showing import as_json, shown
 from zoo.results import metrics
 from zoo.results.run import Run, load_run
 from zoo.results.screen import Screen
+
+CLASSES = 12
+"""In a table on the screen."""
 
 
 def evaluate(
@@ -41,16 +48,31 @@ def evaluate(
     Example: python -m zoo.evaluate runs/mine --data reviews.csv --text-column review --label-column stars
     """
     done = load_run(run, precision=precision).finished()
-    result = judge(done, data, text_columns(done, text_column), label_column, batch_size)
+    found = judge(done, data, text_columns(done, text_column), label_column, batch_size)
     if output == "json":
-        print(json.dumps(result, ensure_ascii=False, indent=2))
+        told = {"metrics": found.metrics, "classes": found.classes, "confusion": found.confusion().tolist()}
+        print(as_json(told, indent=2))
     else:
-        _show(result)
+        _show(found)
     return 0
 
 
-def judge(run: Run, path: str, text: str | tuple[str, str], label: str | None, batch_size: int) -> dict[str, Any]:
-    """metrics (as in run.json), classes (a row a class) and confusion [true, predicted] of a file's rows."""
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """metrics as in run.json; classes: a row a class; labels and predicted: class numbers [rows]."""
+
+    metrics: dict[str, Any]
+    classes: list[dict[str, Any]]
+    labels: np.ndarray
+    predicted: np.ndarray
+
+    def confusion(self) -> np.ndarray:
+        """Counts [true, predicted] of all classes."""
+        return metrics.confusion(self.labels, self.predicted, range(len(self.classes)))
+
+
+def judge(run: Run, path: str, text: str | tuple[str, str], label: str | None, batch_size: int) -> Judged:
+    """What there is to say of a file's rows."""
     recipe = load_recipe(run.path / "recipe.yaml")
     names = run.card.label_names
     rows = read_labelled(
@@ -63,26 +85,38 @@ def judge(run: Run, path: str, text: str | tuple[str, str], label: str | None, b
     with Screen().bar("evaluate", len(rows)) as advance:
         found = run.probabilities(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)
     predicted = metrics.predictions(found, run.card.threshold)
-    return {
-        "metrics": metrics.evaluate(found, rows.labels, names, run.card.threshold),
-        "classes": metrics.classification_table(rows.labels, predicted, names),
-        "confusion": metrics.confusion(rows.labels, predicted, len(names)).tolist(),
-    }
+    return Judged(
+        metrics=metrics.evaluate(found, rows.labels, names, run.card.threshold),
+        classes=metrics.classification_table(rows.labels, predicted, names),
+        labels=rows.labels,
+        predicted=predicted,
+    )
 
 
-def _show(result: Mapping[str, Any]) -> None:
+def _show(found: Judged) -> None:
     console = Console(highlight=False)
-    for name, value in result["metrics"].items():
-        console.print(f"{name:18} {value:.4f}" if isinstance(value, float) else f"{name:18} {value}")
-    table = Table("class", "precision", "recall", "f1", "rows", "predicted")
-    for row in result["classes"]:
+    for figure, value in found.metrics.items():
+        console.print(f"{figure:18} {value:.4f}" if isinstance(value, float) else f"{figure:18} {value}")
+    names = [shown(row["label"]) for row in found.classes]
+    many = len(names) > CLASSES
+    worst = metrics.worst_classes(found.classes, CLASSES)
+    left_out = f"the {CLASSES} with the lowest F1; {len(names) - CLASSES:,} others are left out" if many else None
+    table = Table("class", "precision", "recall", "f1", "rows", "predicted", caption=left_out, caption_justify="left")
+    for row in worst:
         shares = (f"{row[key]:.4f}" for key in ("precision", "recall", "f1"))
-        table.add_row(row["label"], *shares, str(row["rows"]), str(row["predicted"]))
+        table.add_row(Text(shown(row["label"])), *shares, str(row["rows"]), str(row["predicted"]))
     console.print(table)
-    names = [row["label"] for row in result["classes"]]
-    confusion = Table("true / predicted", *names)
-    for name, counts in zip(names, result["confusion"], strict=True):
-        confusion.add_row(name, *map(str, counts))
+    if many:
+        pairs = Table("true", "predicted", "rows", title="confused most", title_justify="left")
+        for true, guess, rows in metrics.confused_pairs(found.labels, found.predicted)[:CLASSES]:
+            pairs.add_row(Text(names[true]), Text(names[guess]), str(rows))
+        console.print(pairs)
+        return
+    confusion = Table("true / predicted")
+    for name in names:
+        confusion.add_column(Text(name))
+    for name, counts in zip(names, found.confusion(), strict=True):
+        confusion.add_row(Text(name), *map(str, counts))
     console.print(confusion)
 
 

@@ -7,8 +7,6 @@ Refused: an empty text, a class, row, layer or head that is not there, a run wit
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +18,7 @@ from rich.text import Text
 from zoo import cli
 from zoo.errors import RecipeError
 from zoo.recipe.faults import not_among
+from zoo.recipe.showing import as_json, shown
 from zoo.results.explanation import refuse_unknown_head
 from zoo.results.run import Run, load_run
 from zoo.results.screen import Screen
@@ -66,8 +65,8 @@ def explain(
             results.append((name, found, *_write(done, found, out, name if len(texts) > 1 else None, layer, head)))
             advance(1)
     if output == "json":
-        shown = [{"folder": str(folder), **found.as_json(), "warnings": told} for _, found, folder, told in results]
-        print(json.dumps(shown, ensure_ascii=False, indent=2))
+        documents = [{"folder": str(folder), **found.as_json(), "warnings": told} for _, found, folder, told in results]
+        print(as_json(documents, indent=2))
         return 0
     console = Console(highlight=False)
     for name, found, folder, told in results:
@@ -104,11 +103,11 @@ def _show(console: Console, name: str | None, found: Any, folder: Path, warnings
     from zoo.results.explanation_screen import show
 
     if name is not None:
-        console.print(Text(name, "bold"))
+        console.print(Text(shown(name), "bold"))
     show(console, found)
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    console.print(Text(str(folder / "explain.html")), soft_wrap=True)
+        cli.warn(warning)
+    console.print(Text(shown(folder / "explain.html")), soft_wrap=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

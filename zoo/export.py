@@ -7,8 +7,6 @@ with nothing left behind, files from which the other program computes something 
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
@@ -16,6 +14,7 @@ from typing import Annotated
 import typer
 
 from zoo import cli
+from zoo.recipe.showing import as_json
 from zoo.results.export import Exported, FormatName
 from zoo.results.run import load_run
 
@@ -46,9 +45,9 @@ def export(
     """
     done = load_run(run).finished().export(to, out)
     for warning in done.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        cli.warn(warning)
     if output == "json":
-        print(json.dumps(asdict(done) | {"path": str(done.path)}, ensure_ascii=False, indent=2))
+        print(as_json(asdict(done) | {"path": str(done.path)}, indent=2))
     else:
         _show(done)
     return 0
@@ -56,7 +55,7 @@ def export(
 
 def _show(done: Exported) -> None:
     if done.checked_by is not None:
-        print(
+        cli.tell(
             f"checked by {done.checked_by} on {done.rows} {done.rows_from}: the largest difference of a probability is "
             f"{done.difference:.1e}, and {done.agreement:.1%} of the labels are the same"
         )
@@ -65,7 +64,7 @@ def _show(done: Exported) -> None:
         print(f"measured here: {each} ({done.speeds['int8'] / done.speeds['float32']:.2f} times)")
     size = sum(done.files.values()) / 1e6
     print(f"{', '.join(done.files)}: {size:,.1f} MB")
-    print(done.path)
+    cli.tell(done.path)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -55,7 +55,7 @@ def fetch(
         print(json.dumps({"folders": [str(folder) for folder in folders], "faults": list(faults)}, indent=2))
     else:
         for folder in folders:
-            print(folder)
+            cli.tell(folder)
     if faults:
         raise EnvironmentFault(faults)
     return 0

@@ -43,12 +43,12 @@ def show(
     from zoo.data.sources import cache_folder
 
     for name, rows in listed.items():
-        print(f"{name}\n{_table(COLUMNS[name], rows)}\n")
+        cli.tell(f"{name}\n{_table(COLUMNS[name], rows)}\n")
     if "backbones" in listed:
         print(
             "training: memory of weights, gradients and AdamW's moments; `python -m zoo.check RECIPE` adds activations."
         )
-    print(f"The cache is {cache_folder()}; `python -m zoo.fetch RECIPE` fills it.")
+    cli.tell(f"The cache is {cache_folder()}; `python -m zoo.fetch RECIPE` fills it.")
     return 0
 
 

@@ -8,7 +8,7 @@ without the text column, nothing on stdin, rows without text.
 from __future__ import annotations
 
 import csv
-import json
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,8 +18,9 @@ import typer
 
 from zoo import cli
 from zoo.data.dataset import columns_of, read_texts
-from zoo.errors import DataError, RecipeError
+from zoo.errors import DataError, OutputError, RecipeError
 from zoo.recipe import load_recipe
+from zoo.recipe.showing import as_json, shown
 from zoo.results.run import Prediction, Run, load_run
 from zoo.results.screen import Screen
 
@@ -74,10 +75,13 @@ def _texts(
     if text and file:
         raise RecipeError("--text and --file: got both, expected one of them")
     if text:
+        without = sum(not each.strip() for each in text)
+        if without:
+            raise DataError(f"--text is empty, expected words ({without} of {len(text)} texts): give some")
         return list(text), None
     if file is not None:
         return read_texts(Path(file), text_columns(run, columns))
-    lines = [line.rstrip("\r\n") for line in sys.stdin]
+    lines = [line.rstrip("\r\n") for line in io.StringIO(cli.read_stdin())]
     if not any(line.strip() for line in lines):
         raise DataError("stdin is empty, expected a text a line: pipe some in, or give --text or --file")
     empty = [number for number, line in enumerate(lines, 1) if not line.strip()]
@@ -87,11 +91,11 @@ def _texts(
 
 
 def _write_text(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    width = max(len(prediction.label) for prediction in found)
-    for text, prediction in zip(texts, found, strict=True):
+    labels = [shown(prediction.label) for prediction in found]
+    width = max(map(len, labels))
+    for text, label, prediction in zip(texts, labels, found, strict=True):
         probability = prediction.probabilities[prediction.label]
-        shown = " ".join(text.split())
-        print(f"{prediction.label:{width}}  {probability:7.2%}  {shown[:100]}", file=stream)
+        print(f"{label:{width}}  {probability:7.2%}  {shown(' '.join(text.split())[:100])}", file=stream)
 
 
 def _as_json(prediction: Prediction) -> dict[str, Any]:
@@ -100,16 +104,23 @@ def _as_json(prediction: Prediction) -> dict[str, Any]:
 
 
 def _write_json(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    print(json.dumps([_as_json(prediction) for prediction in found], ensure_ascii=False, indent=2), file=stream)
+    print(as_json([_as_json(prediction) for prediction in found], indent=2, stream=stream), file=stream)
 
 
 def _write_jsonl(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
     for prediction in found:
-        print(json.dumps(_as_json(prediction), ensure_ascii=False), file=stream)
+        print(as_json(_as_json(prediction), stream=stream), file=stream)
 
 
 def _write_csv(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
     names = list(found[0].probabilities)
+    try:
+        "".join(names).encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError as error:
+        raise OutputError(
+            f"stdout is {error.encoding}, which has no {error.object[error.start]!a} of the classes: "
+            "set PYTHONIOENCODING=utf-8, or take --format jsonl"
+        ) from error
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(["label", *names])
     rows.writerows([p.label, *(f"{value:.6f}" for value in p.probabilities.values())] for p in found)

@@ -9,7 +9,6 @@ data again; where these are not at hand the ids stand alone, and a warning says 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from rich.table import Table
 
 from zoo import cli
 from zoo.errors import RecipeError
+from zoo.recipe.showing import as_json, shown
 from zoo.results.card import write_card
 from zoo.results.comparison import write_comparison
 from zoo.results.report import tested_texts, write_report
@@ -63,24 +63,24 @@ def _render(folder: RunFolder, output: str) -> int:
         print(json.dumps(told))
     else:
         _warn(warnings)
-        print(path)
+        cli.tell(path)
     return 0
 
 
 def _compare(folders: Sequence[RunFolder], out: Path, output: str) -> int:
     path, found = write_comparison(folders, out)
     if output == "json":
-        print(json.dumps({"report": str(path), **found}, indent=2, ensure_ascii=False))
+        print(as_json({"report": str(path), **found}, indent=2))
         return 0
     _warn(found["warnings"])
     _show(found)
-    print(path)
+    cli.tell(path)
     return 0
 
 
 def _warn(warnings: Sequence[str]) -> None:
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        cli.warn(warning)
 
 
 def _show(found: Mapping[str, Any]) -> None:
@@ -112,9 +112,9 @@ def _show(found: Mapping[str, Any]) -> None:
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(escape(column), overflow="fold", no_wrap=place == 0)
+        table.add_column(escape(shown(column)), overflow="fold", no_wrap=place == 0)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(shown(cell)) for cell in row))
     return table
 
 

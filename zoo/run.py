@@ -22,6 +22,7 @@ from zoo.data.sources import cache_folder
 from zoo.data.tokens import doubts, encode_splits, load_tokenizer
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.recipe.showing import listed
 from zoo.results.account import Stopwatch
 from zoo.results.events import Events
 from zoo.results.recording import Recorder, refuse_changes
@@ -108,7 +109,7 @@ def _splits(dataset: Dataset) -> list[Split]:
 
 def _tell(dataset: Dataset, screen: Screen) -> None:
     rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(SPLITS, _splits(dataset), strict=True))
-    screen.say("data", f"{rows} rows; classes: {', '.join(dataset.label_names)}")
+    screen.say("data", f"{rows} rows; classes: {listed(dataset.label_names)}")
     for note in dataset.notes:
         screen.say("warning", note)
 
@@ -137,7 +138,7 @@ def run(
         events.end(done.folder.run["status"])
         print(json.dumps({"run": str(done.path), **done.folder.run}))
     else:
-        print(done.path)
+        cli.tell(done.path)
     return 0
 
 

@@ -121,6 +121,8 @@ def run_until_stopped(app: FastAPI, listener: socket.socket) -> None:
     """Serve until Ctrl-C or SIGTERM comes, give the requests on their way some seconds, and raise it again."""
     import uvicorn
 
+    from zoo.results import connections
+
     came: list[int] = []
 
     class Server(uvicorn.Server):
@@ -130,7 +132,9 @@ def run_until_stopped(app: FastAPI, listener: socket.socket) -> None:
             self.should_exit = True
 
     # Critical: the tracebacks that it would log could hold a text.
-    config = uvicorn.Config(app, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE, lifespan="on")
+    config = connections.config(
+        app, log_level="critical", access_log=False, timeout_graceful_shutdown=GRACE, lifespan="on"
+    )
     Server(config).run(sockets=[listener])
     if came:
         signal.raise_signal(came[0])

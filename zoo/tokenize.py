@@ -7,8 +7,6 @@ backbone, one that is not cached, a text that is empty. No backend is imported a
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +15,7 @@ import typer
 
 from zoo import cli
 from zoo.errors import DataError, RecipeError
+from zoo.recipe.showing import as_json, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -61,7 +60,7 @@ def show(
 
     Example: python -m zoo.tokenize "I like NLP" --backbone minilm_l6_en_uncased
     """
-    texts = {"text": _read_stdin() if text == "-" else text}
+    texts = {"text": cli.read_stdin().rstrip("\r\n") if text == "-" else text}
     if pair is not None:
         texts["pair"] = pair
     for name, value in texts.items():
@@ -69,14 +68,14 @@ def show(
             raise DataError(f"the {name} is empty, expected words: give some, or - to read the text from stdin")
     row = tokenize(texts["text"], texts.get("pair"), backbone, max_length)
     if output == "json":
-        print(json.dumps(_as_json(backbone, max_length, row), ensure_ascii=False))
+        print(as_json(_as_json(backbone, max_length, row)))
         return 0
     from rich.console import Console
 
     console = Console(highlight=False)
     console.print(_table(row, texts))
     for note in notes(row, texts, backbone, max_length):
-        console.print(note, markup=False, soft_wrap=True)
+        console.print(shown(note), markup=False, soft_wrap=True)
     return 0
 
 
@@ -142,9 +141,9 @@ def notes(row: Row, texts: dict[str, str], backbone: str, max_length: int) -> li
                 f"from character {last} of {len(texts[name])} on"
             )
     if row.unknown:
-        shown = ", ".join(repr(texts[p.of or "text"][p.start : p.end]) for p in row.unknown[:5])
+        unknown = ", ".join(repr(texts[p.of or "text"][p.start : p.end]) for p in row.unknown[:5])
         more = ", ..." if len(row.unknown) > 5 else ""
-        lines.append(f"{len(row.unknown)} [UNK]: the vocabulary has nothing for {shown}{more}")
+        lines.append(f"{len(row.unknown)} [UNK]: the vocabulary has nothing for {unknown}{more}")
     if row.segment_ids is None:
         lines.append(f"{backbone} takes no segment ids")
     return lines
@@ -162,13 +161,13 @@ def _table(row: Row, texts: dict[str, str]) -> Table:
     for position, (name, number, mask) in enumerate(zip(row.names, row.token_ids, row.padding_mask, strict=True)):
         piece = row.pieces[position] if position < len(row.pieces) else None
         style = "dim" if piece is None or piece.of is None else "bold red" if piece in row.unknown else ""
-        cells = [str(position), name, str(number), str(mask)]
+        cells = [str(position), shown(name), str(number), str(mask)]
         if row.segment_ids:
             cells.append(str(row.segment_ids[position]))
         if piece is None or piece.of is None:
             cells += ["", ""]
         else:
-            cells += [f"{piece.start}-{piece.end}", repr(texts[piece.of][piece.start : piece.end])[1:-1]]
+            cells += [f"{piece.start}-{piece.end}", shown(texts[piece.of][piece.start : piece.end])]
         table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
 
@@ -187,15 +186,6 @@ def _as_json(backbone: str, max_length: int, row: Row) -> dict[str, Any]:
         "cut": row.cut,
         "unknown": len(row.unknown),
     }
-
-
-def _read_stdin() -> str:
-    try:
-        return sys.stdin.read().rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"stdin is not {error.encoding} (byte {error.start}), expected text in it: convert it first"
-        ) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

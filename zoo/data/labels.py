@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import DataError
+from zoo.recipe.showing import listed
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
-SHOWN = 8
 
 
 def number_labels(
@@ -132,5 +132,4 @@ def _rows(keys: Sequence[str], counts: Mapping[str, int]) -> str:
 
 
 def _listed(keys: Any) -> str:
-    keys = [str(key)[:40] for key in keys]
-    return ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else "")
+    return listed([str(key)[:40] for key in keys])

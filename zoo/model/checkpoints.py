@@ -16,6 +16,7 @@ from typing import Any
 from zoo.data.backbones import Checkpoint
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.model.backbone import DEFAULTS, BackboneConfig, activation_named
+from zoo.recipe.showing import listed
 from zoo.recipe.types import BinaryHead, ClassifierHead
 
 KERAS_CLASSES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
@@ -234,7 +235,7 @@ def head_rows(
         if rows is None:
             raise RecipeError(
                 f"model.head.checkpoint_labels: got {', '.join(head.checkpoint_labels)}, expected the classes of "
-                f"{found.owner}, which are {', '.join(theirs)}, in the order of the data's: {', '.join(label_names)}"
+                f"{found.owner}, which are {listed(theirs)}, in the order of the data's: {listed(label_names)}"
             )
         return rows
     else:

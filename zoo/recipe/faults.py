@@ -18,8 +18,12 @@ from pydantic import ValidationError
 from zoo.errors import RecipeError
 from zoo.recipe.hiding import HIDDEN, is_secret_key, show
 from zoo.recipe.schema import choices, expectation, group_at, node_at, required_keys, rows
+from zoo.recipe.showing import listed
 from zoo.recipe.types import SCHEMA_VERSION, Recipe
 from zoo.recipe.yaml12 import Document, Fault, Path
+
+CHOICES = 60
+"""Of a list of what is allowed."""
 
 
 def validate(document: Document) -> Recipe:
@@ -62,7 +66,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def not_among(word: str, known: Iterable[str]) -> str:
     """The message for a word that is none of the known ones."""
     known = tuple(known)
-    return f"got {show(word)}, expected one of {', '.join(known) or 'none: there are none'}{did_you_mean(word, known)}"
+    choice = listed(known, CHOICES) or "none: there are none"
+    return f"got {show(word)}, expected one of {choice}{did_you_mean(word, known)}"
 
 
 def _newer_version(document: Document) -> Fault | None:

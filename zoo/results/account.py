@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.backend import Backend, versions
 from zoo.data.dataset import Dataset
 from zoo.data.tokens import TokenTable
@@ -75,12 +77,12 @@ def fingerprint(recipe_text: str, data_sha256: str) -> str:
 def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length: int) -> dict[str, Any]:
     """rows, class names, class counts and lengths of the splits, as run.json and the report have them."""
     splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
-    classes = range(len(dataset.label_names))
+    classes = len(dataset.label_names)
     return {
         "rows": {name: len(split) for name, split in splits.items()},
         "sha256": dataset.sha256,
         "label_names": list(dataset.label_names),
-        "label_counts": {name: [int((split.labels == c).sum()) for c in classes] for name, split in splits.items()},
+        "label_counts": {name: np.bincount(split.labels, minlength=classes).tolist() for name, split in splits.items()},
         "truncated": {name: table.truncated for name, table in tables.items()},
         "token_lengths": {**plots.histogram(tables["train"].full), "max_length": max_length},
         "notes": list(dataset.notes),

@@ -6,13 +6,12 @@ None between words. Nothing is refused.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
 from zoo.results.attribution import Word
 
-__all__ = ["pieces", "printable"]
+__all__ = ["pieces"]
 
 
 def pieces(
@@ -35,11 +34,3 @@ def pieces(
     if place < len(text):
         found.append((text[place:], None, None))
     return found
-
-
-def printable(text: str) -> str:
-    """The text with control characters, which could steer a terminal, made visible; as long as before."""
-    return "".join(
-        character if character in "\n\t" or unicodedata.category(character) != "Cc" else "\N{REPLACEMENT CHARACTER}"
-        for character in text
-    )

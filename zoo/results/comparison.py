@@ -18,15 +18,18 @@ import yaml
 from zoo.data.storage import storage_errors, write_atomically
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.recipe.flattening import flat
+from zoo.recipe.showing import listed
 from zoo.results import comparison_plots, pages, plots
 from zoo.results.drawing import draw_each
 from zoo.results.pairing import compare_rows
 from zoo.results.report import calibration_figures
-from zoo.results.run_folder import RunFolder
+from zoo.results.run_folder import UNENCODABLE, RunFolder
 
 __all__ = ["compare", "short_names", "write_comparison"]
 
 PAGE = "compare.html"
+DRAWN = 40
+"""Runs in a picture."""
 LEFT_OUT = ("expected", "profiles")
 """Groups of a recipe that decide nothing about a run."""
 CAPTIONS = {
@@ -59,7 +62,7 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> tuple[Path, dic
             (out / f"{name}.png").unlink(missing_ok=True)
         for name, png in pictures.items():
             _write(out / f"{name}.png", png)
-        _write(out / PAGE, page.encode())
+        _write(out / PAGE, page.encode(errors=UNENCODABLE))
     return out / PAGE, document
 
 
@@ -123,7 +126,7 @@ def _percent(value: float | None) -> str:
 
 def _word(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_word, value))
+        return listed(value)
     return pages.NOTHING if value is None else str(value)
 
 
@@ -238,11 +241,11 @@ def _unfinished(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> list
 
 
 def _draw(folders: Sequence[RunFolder], document: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
-    """A PNG for all there is data for, by name, and a warning for each that could not be drawn."""
-    names, runs = document["names"], [folder.run for folder in folders]
+    """A PNG for all there is data for, by name, and a warning for each that could not be drawn or is not whole."""
+    names, runs = document["names"][:DRAWN], [folder.run for folder in folders[:DRAWN]]
     tests = {name: run.get("metrics", {}).get("test") for name, run in zip(names, runs, strict=True)}
     timings = {name: run.get("timing", {}) for name, run in zip(names, runs, strict=True)}
-    histories = {name: folder.history for name, folder in zip(names, folders, strict=True)}
+    histories = {name: folder.history for name, folder in zip(names, folders[:DRAWN], strict=True)}
     drawings: dict[str, Callable[[], bytes]] = {}
     if any(row["kind"] == "epoch" for history in histories.values() for row in history):
         drawings["curves"] = lambda: comparison_plots.curves(histories)
@@ -250,4 +253,7 @@ def _draw(folders: Sequence[RunFolder], document: Mapping[str, Any]) -> tuple[di
         drawings["accuracy"] = lambda: comparison_plots.accuracies({n: test for n, test in tests.items() if test})
     if any(timings.values()):
         drawings["time"] = lambda: plots.time_split(timings)
-    return draw_each(drawings)
+    left_out = len(folders) - DRAWN
+    told = [f"the pictures show the first {DRAWN} runs; {left_out} others are left out"] if left_out > 0 else []
+    pictures, failed = draw_each(drawings)
+    return pictures, told + failed

@@ -1,7 +1,8 @@
 """What all pictures share: the canvas, legends, names, and how many lines are told apart.
 
 In comes a size and a function that paints on a matplotlib figure; out come PNG bytes, drawn without a screen.
-Names are shown as they are: a `$` in one never starts a formula. Nothing is refused.
+Names are shown as they are: a `$` in one never starts a formula. Refused:
+a picture of too many pixels (ValueError).
 """
 
 from __future__ import annotations
@@ -22,12 +23,21 @@ __all__ = ["draw", "draw_each", "legend", "short", "strokes"]
 
 LONGEST_NAME = 40
 """Characters of a name where there is room for it."""
+DPI = 110
+"""Pixels of an inch."""
+LONGEST_SIDE = 40.0
+"""Inches: at this resolution a square of that takes 77 MB while it is drawn."""
 THINNEST = 1.3
 """Width of a line, in points."""
 
 
 def draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
-    """A PNG of what `paint` puts on an empty figure of `size` inches (width, height); it grows with legends."""
+    """A PNG of what `paint` puts on an empty figure of `size` inches (width, height); it grows with legends.
+
+    Raises ValueError for a size whose pixels could cost the process its memory.
+    """
+    if max(size) > LONGEST_SIDE:
+        raise ValueError(f"it would be {size[0]:.0f} by {size[1]:.0f} inches, and {LONGEST_SIDE:.0f} are the most")
     style = seaborn.axes_style("whitegrid") | {
         "text.parse_math": False,
         "axes.prop_cycle": cycler(color=seaborn.color_palette("colorblind")),
@@ -38,7 +48,7 @@ def draw(size: tuple[float, float], paint: Callable[[Figure], None]) -> bytes:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         paint(figure)
-        figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", pad_inches=0.1)
+        figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
 
 

@@ -7,10 +7,10 @@ away costs the run nothing. Of a run that fails no `end` is told: the exit code 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.recipe.showing import as_json
 from zoo.results.run_folder import plain
 from zoo.results.screen import Screen
 
@@ -45,6 +45,6 @@ class Events(Screen):
         if self._unheard:
             return
         try:
-            print(json.dumps(plain({"kind": kind, **values} | {"kind": kind}), ensure_ascii=False), flush=True)
+            print(as_json(plain({"kind": kind, **values} | {"kind": kind})), flush=True)
         except BrokenPipeError:
             self._unheard = True

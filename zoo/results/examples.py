@@ -7,6 +7,7 @@ data of a run may have gone or changed; then out come texts of ours, or for pair
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from zoo.errors import ZooError
 from zoo.results.run import Run
@@ -34,7 +35,10 @@ def examples(run: Run, *, pairs: bool) -> list[dict[str, str]]:
             if len(text) + len(pair) <= LONGEST
         }
     rows = sorted((row for row in run.folder.predictions if row["id"] in texts), key=lambda r: -max(r["probabilities"]))
-    by_class = [[row for row in rows if row["prediction"] == name] for name in run.card.label_names]
+    by_class = [list[dict[str, Any]]() for _ in run.card.label_names]
+    number = {name: place for place, name in enumerate(run.card.label_names)}
+    for row in rows:
+        by_class[number[row["prediction"]]].append(row)
     turns = [found[place] for place in range(MOST) for found in by_class if place < len(found)]
     if not turns and not pairs:
         return [{"text": text} for text in OURS]

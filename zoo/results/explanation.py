@@ -97,6 +97,12 @@ class Explanation:
             return self.attention[layer].mean(axis=0), f"layer {layer}, mean of its {heads} heads"
         return self.attention[layer, head], f"layer {layer}, head {head}"
 
+    def likeliest(self, most: int) -> list[tuple[str, float]]:
+        """Name and probability of at most so many classes, in their order: the likeliest, and the explained one."""
+        falling = sorted(self.probabilities, key=lambda name: (name != self.label, -self.probabilities[name]))
+        kept = set(falling[:most])
+        return [(name, share) for name, share in self.probabilities.items() if name in kept]
+
     def as_json(self) -> dict[str, Any]:
         """All but the attention's weights, in plain values."""
         scores = zip(self.names, self.gradients.words, self.occlusion.words, strict=True)

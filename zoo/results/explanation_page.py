@@ -13,15 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 from zoo.data.storage import storage_errors, write_atomically
+from zoo.recipe.showing import shown
 from zoo.results import explanation_plots as plots
 from zoo.results import pages
-from zoo.results.colouring import pieces, printable
+from zoo.results.colouring import pieces
 from zoo.results.drawing import draw_each
 from zoo.results.explanation import Explanation
+from zoo.results.run_folder import UNENCODABLE
 
 __all__ = ["free_folder", "write"]
 
 ROWS = 20
+CLASSES = 20
 STRONGEST = 0.75
 """Opacity behind the word of the largest score: letters can be read on it, dark and light."""
 CAPTIONS = {
@@ -63,8 +66,10 @@ def write(
     warnings = [*explanation.warnings, *failed]
     html = _page(explanation, pictures, warnings, run)
     files = {f"{name}.png": png for name, png in pictures.items()}
-    files["explanation.json"] = (json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n").encode()
-    files["explain.html"] = html.encode()
+    files["explanation.json"] = (json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n").encode(
+        errors=UNENCODABLE
+    )
+    files["explain.html"] = html.encode(errors=UNENCODABLE)
     with storage_errors(folder):
         for name, content in files.items():
             with write_atomically(folder / name) as stream:
@@ -79,8 +84,15 @@ def _page(explanation: Explanation, pictures: dict[str, bytes], warnings: list[s
         run=run,
         behind=_behind,
         explanation=explanation,
+        likeliest=explanation.likeliest(CLASSES),
         readings=[
-            (title, [pieces(printable(text), attribution.words, of) for of, text in explanation.texts])
+            (
+                title,
+                [
+                    [(shown(part, lines=True), *score) for part, *score in pieces(text, attribution.words, of)]
+                    for of, text in explanation.texts
+                ],
+            )
             for title, attribution in (
                 ("By integrated gradients", explanation.gradients),
                 ("By occlusion", explanation.occlusion),

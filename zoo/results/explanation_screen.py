@@ -11,7 +11,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from zoo.results.colouring import pieces, printable
+from zoo.recipe.showing import shown
+from zoo.results.colouring import pieces
 from zoo.results.explanation import Explanation
 
 __all__ = ["show"]
@@ -22,15 +23,17 @@ FAINT = 0.08
 STRONGEST = 0.75
 """Share of the colour behind the word of the largest score."""
 ROWS = 10
+CLASSES = 10
 
 
 def show(console: Console, explanation: Explanation) -> None:
     """Print it; where the console has no colours, the table says the same in numbers."""
-    shares = "  ".join(f"{printable(name)} {share:.2%}" for name, share in explanation.probabilities.items())
+    likeliest = explanation.likeliest(CLASSES)
+    shares = "  ".join(f"{shown(name)} {share:.2%}" for name, share in likeliest)
+    left_out = len(explanation.probabilities) - len(likeliest)
+    shares += f"  and {left_out:,} less likely" if left_out else ""
     console.print(Text(shares))
-    console.print(
-        Text.assemble(("for ", "bold"), printable(explanation.label), ": blue speaks for it, orange against it")
-    )
+    console.print(Text.assemble(("for ", "bold"), shown(explanation.label), ": blue speaks for it, orange against it"))
     console.print(coloured(explanation))
     console.print(table(explanation))
     console.print(Text(explanation.completeness.told()))
@@ -47,7 +50,7 @@ def coloured(explanation: Explanation) -> Text:
     for of, text in explanation.texts:
         found.append("\n" if found else "")
         for part, share, _ in pieces(text, explanation.gradients.words, of):
-            found.append(printable(part), _style(share))
+            found.append(shown(part, lines=True), _style(share))
     return found
 
 
@@ -59,7 +62,7 @@ def table(explanation: Explanation) -> Table:
     words = list(zip(explanation.names, explanation.gradients.words, explanation.occlusion.words, strict=True))
     for name, by_gradient, by_occlusion in sorted(words, key=lambda row: -abs(row[1].score))[:ROWS]:
         scores = f"{by_gradient.score:+.4f}", f"{by_occlusion.score:+.4f}"
-        result.add_row(Text(printable(name), _style(1.0 if by_gradient.score > 0 else -1.0, behind=False)), *scores)
+        result.add_row(Text(shown(name), _style(1.0 if by_gradient.score > 0 else -1.0, behind=False)), *scores)
     return result
 
 

@@ -9,6 +9,7 @@ Refused: no rows, logits that are not finite, labels outside the classes, arrays
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import (
     average_precision_score,
-    confusion_matrix,
     matthews_corrcoef,
     precision_recall_curve,
     precision_recall_fscore_support,
@@ -24,15 +24,19 @@ from sklearn.metrics import (
 )
 
 from zoo.errors import DataError, TrainingError, ZooError
+from zoo.recipe.showing import listed
 
 __all__ = [
     "classification_table",
+    "confused_pairs",
     "confusion",
     "evaluate",
+    "most_confused",
     "predictions",
     "probabilities",
     "tune_threshold",
     "wilson_interval",
+    "worst_classes",
 ]
 
 Head = Literal["classifier", "binary"]
@@ -132,8 +136,8 @@ def classification_table(labels: ArrayLike, predicted: ArrayLike, label_names: S
 
     `labels` and `predicted` are `[rows] int`. A ratio whose denominator is 0 counts as 0.
     """
-    counts = confusion(labels, predicted, len(label_names))
     classes = range(len(label_names))
+    rows, times = (np.bincount(np.asarray(numbers), minlength=len(classes)) for numbers in (labels, predicted))
     columns = precision_recall_fscore_support(labels, predicted, labels=list(classes), zero_division=0)
     return [
         {
@@ -141,17 +145,57 @@ def classification_table(labels: ArrayLike, predicted: ArrayLike, label_names: S
             "precision": float(columns[0][index]),
             "recall": float(columns[1][index]),
             "f1": float(columns[2][index]),
-            "rows": int(counts[index].sum()),
-            "predicted": int(counts[:, index].sum()),
+            "rows": int(rows[index]),
+            "predicted": int(times[index]),
         }
         for index in classes
     ]
 
 
-def confusion(labels: ArrayLike, predicted: ArrayLike, classes: int) -> Labels:
-    """Counts `[classes, classes] int64`: rows are the true classes, columns the predicted ones."""
-    counts: Labels = confusion_matrix(labels, predicted, labels=list(range(classes))).astype(np.int64)
+def confusion(labels: ArrayLike, predicted: ArrayLike, classes: Sequence[int] | Labels) -> Labels:
+    """Counts `[classes, classes] int64` of some classes: rows are the true ones, columns the predicted ones.
+
+    A row whose true or predicted class is none of these counts nowhere.
+    """
+    chosen = np.asarray(classes)
+    truth, guess = np.asarray(labels), np.asarray(predicted)
+    place = np.full(max(chosen.max(), truth.max(initial=0), guess.max(initial=0)) + 1, -1)
+    place[chosen] = np.arange(len(chosen))
+    inside = (place[truth] >= 0) & (place[guess] >= 0)
+    cells = place[truth[inside]] * len(chosen) + place[guess[inside]]
+    counts: Labels = np.bincount(cells, minlength=len(chosen) ** 2).reshape(len(chosen), len(chosen)).astype(np.int64)
     return counts
+
+
+def worst_classes(table: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most so many rows of a `classification_table`, in their order: those with the lowest F1."""
+    lowest = sorted(range(len(table)), key=lambda index: table[index]["f1"])[:most]
+    return [table[index] for index in sorted(lowest)]
+
+
+def confused_pairs(labels: ArrayLike, predicted: ArrayLike) -> list[tuple[int, int, int]]:
+    """True class, predicted class and how many rows, of all that was wrong, the most rows first.
+
+    `labels` and `predicted` are `[rows] int`. Time and room go with the rows, not with the square of the classes.
+    """
+    both = np.stack([np.asarray(labels, np.int64), np.asarray(predicted, np.int64)], axis=1)
+    pairs, counts = np.unique(both[both[:, 0] != both[:, 1]], axis=0, return_counts=True)
+    falling = np.argsort(-counts, kind="stable")
+    worst = zip(pairs[falling].tolist(), counts[falling].tolist(), strict=True)
+    return [(true, guess, rows) for (true, guess), rows in worst]
+
+
+def most_confused(labels: ArrayLike, predicted: ArrayLike, classes: int, most: int) -> Labels:
+    """Numbers, rising, of at most `most` classes: all of them, or those of the pairs that are confused most.
+
+    Where the pairs have fewer classes, those with the most rows fill the number up.
+    """
+    if classes <= most:
+        return np.arange(classes)
+    by_rows = np.argsort(-np.bincount(np.asarray(labels), minlength=classes), kind="stable")
+    wrong = itertools.chain.from_iterable((true, guess) for true, guess, _ in confused_pairs(labels, predicted))
+    falling = dict.fromkeys(itertools.chain(wrong, by_rows.tolist()))
+    return np.sort(np.fromiter(itertools.islice(falling, most), np.int64))
 
 
 def tune_threshold(probabilities: Floats, labels: ArrayLike) -> float:
@@ -222,6 +266,6 @@ def _checked(probabilities: Floats, labels: ArrayLike, label_names: Sequence[str
     if outside.size:
         raise DataError(
             f"row {outside[0]} has the label {truth[outside[0]]}, expected 0 to {len(label_names) - 1} "
-            f"({', '.join(label_names)}): correct the label column ({outside.size} such rows)"
+            f"({listed(label_names)}): correct the label column ({outside.size} such rows)"
         )
     return truth.astype(np.int64)

@@ -13,6 +13,8 @@ from typing import Any
 
 import jinja2
 
+from zoo.recipe.showing import listed
+
 __all__ = ["NOTHING", "duration", "html", "markdown", "number", "plain", "share", "size"]
 
 NOTHING = "\N{EN DASH}"
@@ -78,5 +80,5 @@ def _house(*, escape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    house.filters.update(share=share, number=number, duration=duration, size=size, plain=plain)
+    house.filters.update(share=share, number=number, duration=duration, size=size, plain=plain, listed=listed)
     return house

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
 from zoo.results.drawing import LONGEST_NAME, draw, legend, short
+from zoo.results.metrics import confusion, most_confused
 
 __all__ = [
     "confusion_matrix",
@@ -29,6 +30,8 @@ __all__ = [
     "token_lengths",
 ]
 
+MOST_CLASSES = 40
+"""In one picture."""
 MOST_NUMBERED_CLASSES = 16
 # Validation figures that are shares of 1 and so fit on one axis.
 SHARES = {"accuracy": "validation accuracy", "f1": "validation F1", "roc_auc": "validation area under ROC"}
@@ -61,69 +64,88 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     return draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))
 
 
-def confusion_matrix(counts: ArrayLike, label_names: Sequence[str]) -> bytes:
-    """Counts `[classes, classes]` (rows true, columns predicted), coloured by the share of the true class."""
-    table = np.asarray(counts)
-    classes = len(label_names)
-    if not table.sum():
+def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, label_names: Sequence[str]) -> bytes:
+    """How often each true class (row) was taken for each class (column), coloured by the share of the true class.
+
+    `labels` and `predicted` are class numbers `[rows]`. Of more than MOST_CLASSES classes those are shown that are
+    confused most, and the picture says how many are left out.
+    """
+    truth, guess = np.asarray(labels), np.asarray(predicted)
+    if not truth.size:
         raise ValueError("the confusion matrix holds no row")
-    totals = table.sum(axis=1, keepdims=True)
+    kept = most_confused(truth, guess, len(label_names), MOST_CLASSES)
+    classes, left_out = len(kept), len(label_names) - len(kept)
+    table = confusion(truth, guess, kept)
+    # Of all the class's rows, those that were taken for a class that is left out included.
+    totals = np.bincount(truth, minlength=len(label_names))[kept][:, None]
     shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
-    names = [short(name) for name in label_names]
+    names = [short(label_names[number]) for number in kept]
     many = classes > 5
     slanted = many or max(map(len, names)) > 10
-    text = [
-        [f"{n}" if many else f"{n}\n{share:.1%}" for n, share in zip(*row, strict=True)]
-        for row in zip(table, shares, strict=True)
-    ]
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        seaborn.heatmap(
-            shares,
-            ax=axes,
-            vmin=0.0,
-            vmax=1.0,
-            cmap="Blues",
-            annot=np.array(text) if classes <= MOST_NUMBERED_CLASSES else False,
-            fmt="",
-            annot_kws={"fontsize": 8 if many else 11},
-            square=True,
-            linewidths=0.5,
-            xticklabels=names,
-            yticklabels=names,
-            cbar_kws={"format": PercentFormatter(1.0), "label": "share of the true class", "shrink": 0.8},
-        )
+        image = axes.imshow(shares, vmin=0.0, vmax=1.0, cmap="Blues", interpolation="nearest")
+        if classes <= MOST_NUMBERED_CLASSES:
+            for (row, column), count in np.ndenumerate(table):
+                share = shares[row, column]
+                text = f"{count}" if many else f"{count}\n{share:.1%}"
+                style: dict[str, Any] = {"fontsize": 8 if many else 11, "color": "white" if share > 0.5 else "0.15"}
+                axes.text(column, row, text, ha="center", va="center", **style)
+        figure.colorbar(image, ax=axes, format=PercentFormatter(1.0), label="share of the true class", shrink=0.8)
         axes.set(xlabel="predicted", ylabel="true")
-        axes.set_xticks(axes.get_xticks(), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_yticks(axes.get_yticks(), names, rotation=0)
+        axes.set_xticks(range(classes), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+        axes.set_yticks(range(classes), names)
+        axes.set_xticks(np.arange(1, classes) - 0.5, minor=True)
+        axes.set_yticks(np.arange(1, classes) - 0.5, minor=True)
+        axes.grid(visible=False)
+        axes.grid(visible=True, which="minor", color="white", linewidth=0.5)
+        axes.tick_params(which="minor", length=0)
+        if left_out:
+            axes.set_title(
+                f"The {classes} classes that are confused most; {left_out:,} others are left out", loc="left"
+            )
 
-    side = 3.2 + 0.62 * max(classes, 3)
+    side = 3.2 + (0.62 if classes <= MOST_NUMBERED_CLASSES else 0.3) * max(classes, 3)
     return draw((side + 1.4, side), paint)
 
 
 def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> bytes:
-    """How often each class occurs: `counts` maps a split's name to its rows a class; bars are shares of the split."""
+    """How often each class occurs: `counts` maps a split's name to its rows a class; bars are shares of the split.
+
+    Of more than MOST_CLASSES classes the most and the least frequent ones are shown, half of each, falling.
+    """
     splits = {split: np.asarray(values) for split, values in counts.items() if sum(values)}
     if not splits:
         raise ValueError("no split holds a row")
     height = 0.8 / len(splits)
+    kept, left_out = np.arange(len(label_names)), max(0, len(label_names) - MOST_CLASSES)
+    if left_out:
+        falling = np.argsort(-np.sum(list(splits.values()), axis=0), kind="stable")
+        kept = np.concatenate([falling[: MOST_CLASSES // 2], falling[-(MOST_CLASSES - MOST_CLASSES // 2) :]])
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         for number, (split, values) in enumerate(splits.items()):
-            places = np.arange(len(label_names)) + (number - (len(splits) - 1) / 2) * height
-            bars = axes.barh(places, values / values.sum(), height, label=f"{split} ({values.sum():,} rows)")
-            axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=8)
-        axes.set_yticks(range(len(label_names)), [short(name) for name in label_names])
+            places = np.arange(len(kept)) + (number - (len(splits) - 1) / 2) * height
+            shares = values[kept] / values.sum()
+            bars = axes.barh(places, shares, height, label=f"{split} ({values.sum():,} rows)")
+            axes.bar_label(bars, [f"{value:,}" for value in values[kept]], padding=3, fontsize=8)
+        axes.set_yticks(range(len(kept)), [short(label_names[int(number)]) for number in kept])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.margins(x=0.12, y=0.02)
         axes.set_xlabel("share of the split (rows at the bar's end)")
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        if left_out:
+            axes.set_title(
+                f"The {MOST_CLASSES // 2} most and the {len(kept) - MOST_CLASSES // 2} least frequent classes; "
+                f"the {left_out:,} between them are left out",
+                loc="left",
+            )
         legend(axes)
 
-    return draw((9.0, 1.4 + 0.24 * len(label_names) * (len(splits) + 0.7)), paint)
+    return draw((9.0, 1.4 + 0.24 * len(kept) * (len(splits) + 0.7)), paint)
 
 
 def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> bytes:

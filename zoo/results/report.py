@@ -35,6 +35,10 @@ __all__ = [
 
 MISTAKES = 20
 LONGEST_TEXT = 600
+CLASSES = 100
+"""In the table of the classes."""
+PAIRS = 20
+"""Of classes that are confused."""
 SPLITS = ("train", "validation", "test")
 TITLES = {
     "accuracy": "accuracy",
@@ -69,13 +73,14 @@ def write_report(
     """
     run, predictions = folder.run, folder.predictions
     names = label_names(run, predictions)
-    pictures, failed = draw_plots(run, folder.history, predictions)
+    rankings = _rankings(predictions, names)
+    pictures, failed = draw_plots(run, folder.history, predictions, rankings)
     for name, png in pictures.items():
         folder.write_bytes(f"plots/{name}.png", png)
     told = (*warnings, *failed)
     splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
     classes = metrics.classification_table(*_numbered(predictions, names), names) if predictions else []
-    for row, ranked in zip(classes, _rankings(predictions, names), strict=True):
+    for row, ranked in zip(classes, rankings, strict=True):
         row |= {"roc_auc": ranked and ranked.roc_auc, "average_precision": ranked and ranked.average_precision}
     page = pages.html(
         "report.html.j2",
@@ -92,7 +97,10 @@ def write_report(
         },
         expected=_expected(run),
         pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
-        classes=classes,
+        classes=metrics.worst_classes(classes, CLASSES),
+        left_out=max(0, len(classes) - CLASSES),
+        confused=_confused(predictions, names),
+        two=len(names) == 2,
         calibration=calibration_figures(run, predictions),
         mistakes=confident_mistakes(predictions, texts),
         wrong=sum(row["label"] != row["prediction"] for row in predictions),
@@ -120,23 +128,25 @@ def texts_by_id(split: Split) -> dict[str, str]:
 
 
 def draw_plots(
-    run: Mapping[str, Any], history: Sequence[Mapping[str, Any]], predictions: Sequence[Mapping[str, Any]]
+    run: Mapping[str, Any],
+    history: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Mapping[str, Any]],
+    rankings: Sequence[ranking.Ranking | None],
 ) -> tuple[dict[str, bytes], list[str]]:
     """A PNG for all there is data for, by name, and a warning for each that could not be drawn.
 
     Beside the rows of history.jsonl and predictions.jsonl it reads from `run`, where they are there,
     `dataset.label_counts` (split -> rows a class), `dataset.token_lengths` (edges, counts, max_length) and `timing`.
+    `rankings` are those of the predictions, one a class.
     """
     names = label_names(run, predictions)
     dataset, timing = run.get("dataset", {}), run.get("timing", {})
     counts, lengths = dataset.get("label_counts"), dataset.get("token_lengths")
-    rankings = _rankings(predictions, names)
     drawings: dict[str, Callable[[], bytes]] = {}
     if history:
         drawings["curves"] = lambda: plots.curves(history)
     if predictions:
-        table = metrics.confusion(*_numbered(predictions, names), len(names))
-        drawings["confusion_matrix"] = lambda: plots.confusion_matrix(table, names)
+        drawings["confusion_matrix"] = lambda: plots.confusion_matrix(*_numbered(predictions, names), names)
     if any(rankings):
         drawings["precision_recall"] = lambda: score_plots.precision_recall(rankings)
         drawings["roc"] = lambda: score_plots.roc(rankings)
@@ -182,6 +192,14 @@ def confident_mistakes(
         }
         for row in wrong[:most]
     ]
+
+
+def _confused(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, str, int]]:
+    """True class, predicted class and rows of the pairs that are confused most, where no picture shows all classes."""
+    if len(names) <= plots.MOST_CLASSES:
+        return []
+    pairs = metrics.confused_pairs(*_numbered(predictions, names))
+    return [(names[true], names[guess], rows) for true, guess, rows in pairs[:PAIRS]]
 
 
 def label_names(run: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -38,6 +38,8 @@ __all__ = ["CHECKPOINTS", "RunFolder", "create_run", "default_folder", "finished
 Status = Literal["running", "done", "failed", "interrupted"]
 
 CHECKPOINTS = "checkpoints"
+UNENCODABLE = "backslashreplace"
+"""What becomes of a file's name that is not Unicode: `\\udcff`, in JSON too."""
 ATTEMPTS = 10
 """Times that a folder is made anew which another process, refused in it, has just taken away."""
 
@@ -143,7 +145,7 @@ class RunFolder:
             ids,
             np.asarray(labels).tolist(),
             np.asarray(predicted).tolist(),
-            np.round(np.asarray(probabilities, dtype=np.float64), 8).tolist(),
+            map(np.ndarray.tolist, np.round(np.asarray(probabilities, dtype=np.float64), 8)),
             strict=True,
         )
         lines = (
@@ -203,11 +205,14 @@ class RunFolder:
     def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
         target = self.path / name
         with storage_errors(self.path), write_atomically(target) as file:
-            file.writelines(piece.encode() if isinstance(piece, str) else piece for piece in pieces)
+            file.writelines(piece.encode(errors=UNENCODABLE) if isinstance(piece, str) else piece for piece in pieces)
         return target
 
     def _append(self, name: str, line: str, *, sync: bool = False) -> None:
-        with storage_errors(self.path), (self.path / name).open("a", encoding="utf-8", newline="\n") as file:
+        with (
+            storage_errors(self.path),
+            (self.path / name).open("a", encoding="utf-8", errors=UNENCODABLE, newline="\n") as file,
+        ):
             file.write(line)
             if sync:
                 file.flush()

@@ -7,10 +7,12 @@ elsewhere, all on stderr, so that stdout stays free for results.
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,6 +23,15 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
+from rich.text import Text
+
+from zoo.recipe.showing import shown
+
+BAR = 20
+"""Columns of a bar."""
+TOPIC, GAP = 9, "  "
+"""Columns of a line's topic, and what stands behind it."""
 
 
 class Screen:
@@ -34,21 +45,31 @@ class Screen:
 
     def say(self, topic: str, text: str) -> None:
         """One line: what it is about, and what there is to know."""
-        self._console.print(f"[bold]{topic:>9}[/]  ", end="")
-        self._console.print(text, markup=False)
+        # In one piece: a live bar is drawn again after each, in the middle of a line that is not yet whole.
+        self._console.print(Text.assemble((f"{topic:>{TOPIC}}", "bold"), GAP, self._wrapped(shown(text))))
+
+    def _wrapped(self, text: str) -> str:
+        """On a terminal lines of its width beside the topic; a long path stays whole, to be copied."""
+        if not self._console.is_terminal:
+            return text
+        width = max(20, self._console.width - TOPIC - len(GAP))
+        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        return ("\n" + " " * (TOPIC + len(GAP))).join(lines)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
         """A bar of so many items (None: told later); yields the function that moves it by a number of items."""
         columns = (
-            TextColumn(f"{title:>9} "),
-            BarColumn(),
+            TextColumn(f"{title:>{TOPIC}} "),
+            BarColumn(BAR),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
+            # What there is no room for is cut here and nowhere else.
+            TextColumn("{task.fields[figures]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
         # `transient`: a finished bar makes way for the line that says what came of it.
-        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
+        live = self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, expand=True, disable=not live) as bar:
             task = bar.add_task(title, total=total, figures="")
             self._progress, self._task = bar, task
             try:
@@ -102,7 +123,7 @@ class Downloads:
     def update(self, name: str, done: int, total: int | None) -> None:
         """File `name` has `done` of `total` bytes; None is not known."""
         if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=total)
+            self._tasks[name] = self._progress.add_task(escape(shown(name)), total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
 
 

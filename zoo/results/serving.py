@@ -8,8 +8,9 @@ In come a run and, where there is one, a function that tells the importance of w
     GET  /health   status, run, classes, and how many texts wait
 
 Refused, as {"error": message}: 400 a Host header that is not this server's (a foreign page whose name was pointed
-here), 413 a large body, 422 texts that are too long, too many, empty or not Unicode, 503 too many that wait. The page
-loads nothing from anywhere, and its policy lets the browser run its own script alone. No text is written to any log.
+here), 408 a body that does not come to its end, 413 a large one, 422 texts that are too long, too many, empty or not
+Unicode, 503 too many that wait. The page loads nothing from anywhere, and its policy lets the browser run its own
+script alone. No text is written to any log.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from zoo.results.run import Run
 
 MOST_BYTES = 1 << 20
 """Of a request's body."""
+BODY_SECONDS = 30.0
+"""In which a request's body must have come."""
 MOST_TEXTS = 256
 """Texts of one request."""
 MOST_CHARACTERS = 20_000
@@ -258,7 +261,7 @@ async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
 
 
 class _BodyLimit:
-    """Reads the body ahead, at most so many bytes, and answers 413 where there are more."""
+    """Reads the body ahead; answers 413 where it has more than so many bytes, 408 where it does not come to its end."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
         self._app, self._most = app, most
@@ -271,13 +274,19 @@ class _BodyLimit:
         body = bytearray()
         more = True
         too_large = stated.isdigit() and int(stated) > self._most
-        while more and not too_large:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            too_large = len(body) > self._most
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while more and not too_large:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+                    too_large = len(body) > self._most
+        except TimeoutError:
+            error = {"error": f"the body has not come within {BODY_SECONDS:g} seconds: send it again"}
+            await JSONResponse(error, 408, {"Connection": "close"})(scope, receive, send)
+            return
         if too_large:
             error = {"error": f"the body is too large, expected at most {self._most:,} bytes: send fewer texts"}
             await JSONResponse(error, 413, {"Connection": "close"})(scope, receive, send)

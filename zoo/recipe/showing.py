@@ -1,0 +1,54 @@
+"""How a person is shown what came from outside: labels, texts, names of files.
+
+In comes any text; out comes one that cannot steer a terminal, and lists that stay short. What programs read (JSON, CSV)
+is never escaped so; of JSON, here is how it goes to a stdout that is not UTF-8. Nothing is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Collection
+from itertools import islice
+from typing import Any, TextIO
+
+__all__ = ["as_json", "listed", "shown"]
+
+LISTED = 8
+"""Names of a list, unless the caller says otherwise."""
+# They turn the direction of what follows them, so that a line can read as another one (CVE-2021-42574).
+TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's categories of controls (escape sequences begin with one), lone surrogates, and breaks of a line."""
+
+
+def shown(text: object, *, lines: bool = False) -> str:
+    r"""The text with escapes such as `\x1b` for what would steer a terminal; `lines` leaves new lines and tabs.
+
+    Who reads it may take a backslash in the text itself for an escape: it is for people, and cannot be read back.
+    """
+    return "".join(
+        _escaped(character) if _steers(character) and not (lines and character in "\n\t") else character
+        for character in str(text)
+    )
+
+
+def listed(names: Collection[object], most: int = LISTED) -> str:
+    """The first names, each as `shown`, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(map(shown, islice(names, most))) + (f" and {more:,} more" if more > 0 else "")
+
+
+def as_json(value: Any, *, indent: int | None = None, stream: TextIO | None = None) -> str:
+    r"""JSON for a stream (None is stdout): as it is where that takes all of Unicode, else with escapes (`\u00e9`)."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"  # a StringIO's is None, some have none
+    return json.dumps(value, indent=indent, ensure_ascii=not encoding.lower().startswith("utf"))
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in UNSHOWN or character in TURNING
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
