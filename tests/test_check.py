@@ -137,6 +137,8 @@ def test_faults_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (NANO, "{family: bert, preset: bert_bas_en_uncased}", "did you mean bert_base_en_uncased?"),
         (NANO, "{family: roberta, preset: minilm_l6_en_uncased}", "model.backbone.family: got roberta, expected bert"),
         (NANO, "{family: bert, preset: ./none}", "expected a folder that exists"),
+        (NANO, "{family: bert, preset: pypi://-r==x}", "with the version pinned"),
+        (NANO, "{family: bert, preset: hf://../..}", "expected hf://org/name@revision"),
         ("nano_uncased", "nano_uncasd", "did you mean nano_uncased?"),
         ("nano_uncased", "./vocab.txt", "expected a file or a folder that exists"),
     ],

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from zoo.data import sources
-from zoo.data.sources import Origin, fetch, hub, locate
+from zoo.data.sources import Origin, address, fetch, hub, locate
+from zoo.data.sources.origin import FRAMEWORKS
 from zoo.data.sources.request import Unreachable
 from zoo.errors import EnvironmentFault
 
@@ -97,3 +98,14 @@ def test_a_kaggle_model_behind_a_login_says_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kagglehub, "model_download", refuse)
     with pytest.raises(EnvironmentFault, match="set KAGGLE_API_TOKEN"):
         fetch(Origin(uri="kaggle://keras/bert/keras/tiny/3", files={"config.json": None}))
+
+
+def test_our_names_are_names_to_the_hubs() -> None:
+    from huggingface_hub.utils import validate_repo_id
+    from kagglehub.handle import parse_model_handle
+
+    for framework in FRAMEWORKS:
+        assert parse_model_handle(f"a/b/{framework}/d/1").framework_enum()
+    for name in ("org/name", "_a/b_", "Org-1/na.me-2", "a" * 96 + "/b"):
+        assert address(f"hf://{name}").name == name
+        validate_repo_id(name)

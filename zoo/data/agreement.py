@@ -13,6 +13,7 @@ from pathlib import Path
 
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
+from zoo.data.sources import address
 from zoo.recipe.config import Clash
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
@@ -74,6 +75,10 @@ def _of_dataset(recipe: Recipe) -> Iterator[Clash]:
 
 def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
     if "://" in preset:
+        try:
+            address(preset)
+        except ValueError as error:
+            yield Clash(("model.backbone.preset",), f"got {error}")
         return
     if preset not in backbone_names():
         if Path(preset).is_absolute():
