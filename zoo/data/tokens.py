@@ -33,7 +33,7 @@ CHUNK = 2000
 """Rows tokenized between two reports of progress."""
 
 MUCH_CUT = 0.2
-MUCH_UNKNOWN = 0.3
+MUCH_UNKNOWN = 0.02
 """Shares of rows cut and of tokens unknown above which the user is told."""
 
 
@@ -93,10 +93,14 @@ class Piece:
 
 
 class Tokenizer:
-    """A vocabulary with its normaliser: `pieces` of one text, and a `TokenTable` of many."""
+    """A vocabulary with its normaliser: `pieces` of one text, and a `TokenTable` of many.
 
-    def __init__(self, rust: RustTokenizer) -> None:
+    `note` is what was decided about it without being said anywhere, to be shown; None where nothing was.
+    """
+
+    def __init__(self, rust: RustTokenizer, *, note: str | None = None) -> None:
         self.rust = rust
+        self.note = note
         self.rust.no_truncation()
         self.rust.no_padding()
         self.specials = _specials(rust)
@@ -301,8 +305,8 @@ def encode_splits(
 
 
 def doubts(tokenizer: Tokenizer, tables: Mapping[str, TokenTable], config: Tokens) -> list[str]:
-    """What looks wrong about the tokens: many rows cut, or many words that the vocabulary does not know."""
-    found = []
+    """What looks wrong about the tokens: a guess about the vocabulary, many rows cut, many words that it lacks."""
+    found = [tokenizer.note] if tokenizer.note else []
     for name, table in tables.items():
         share = table.truncated / max(1, len(table))
         if share > MUCH_CUT:
@@ -328,7 +332,8 @@ def _content_key(tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str
 
 def load_tokenizer(path: Path, *, uncased: bool | None = None) -> Tokenizer:
     """The tokenizer of a vocabulary on disk; see `read_vocabulary` for what it takes and refuses."""
-    return Tokenizer(read_vocabulary(path, uncased=uncased))
+    rust, note = read_vocabulary(path, uncased=uncased)
+    return Tokenizer(rust, note=note)
 
 
 def _specials(rust: RustTokenizer) -> Specials:
