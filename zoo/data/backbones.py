@@ -7,7 +7,6 @@ family than the recipe's, folders without weights, and pickled weights (pytorch_
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from zoo.data.catalog import (
     vocabulary_names,
 )
 from zoo.data.dataset import missing_data
+from zoo.data.objects import read_object
 from zoo.data.sources import Missing, Origin, Progress, address, fetch_first, folder_of, locate_first, matches
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
@@ -301,28 +301,26 @@ _KERAS_FAMILIES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "
 
 
 def _config(folder: Path) -> dict[str, object]:
-    path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(folder / "config.json", "get the checkpoint again")
     except FileNotFoundError as error:
         raise EnvironmentFault(
             f"{folder}: no config.json, expected the folder of a checkpoint; check the path"
         ) from error
-    except (OSError, ValueError) as error:
-        raise EnvironmentFault(f"{path}: cannot be read ({error}); get the checkpoint again") from error
-    if not isinstance(config, dict):
-        raise EnvironmentFault(f"{path}: got {type(config).__name__}, expected an object; get the checkpoint again")
-    return config
 
 
 def _refuse_lost_shards(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         return
-    try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise EnvironmentFault(f"{index}: cannot be read ({error!r}); get the checkpoint again") from error
+    named = read_object(index, "get the checkpoint again").get("weight_map")
+    shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    outside = [name for name in shards if Path(name).name != name]
+    if not shards or outside:
+        what = f"names {outside[0]!r:.60}" if outside else "has no weight_map"
+        raise EnvironmentFault(
+            f"{index}: {what}, expected tensors and the files beside it that hold them; get the checkpoint again"
+        )
     lost = [name for name in shards if not (folder / name).is_file()]
     if lost:
         raise EnvironmentFault(f"{folder}: lacks {', '.join(lost)}, named in {index.name}; get the checkpoint again")

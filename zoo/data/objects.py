@@ -31,9 +31,7 @@ def read_object(path: Path, repair: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except RecursionError as error:
-        raise EnvironmentFault(
-            f"{path}: nested too deep to be read, expected an object of a few levels: {repair}"
-        ) from (error)
+        raise EnvironmentFault(f"{path}: nested too deep, expected an object of a few levels: {repair}") from error
     except (OSError, ValueError) as error:
         raise EnvironmentFault(f"{path}: cannot be read, not valid JSON ({error}): {repair}") from error
     if not isinstance(value, dict):

@@ -9,7 +9,9 @@ checkpoint's head whose classes are not known to be those of the data.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from zoo.data.backbones import Checkpoint
 from zoo.data.catalog import dataset_card
@@ -34,7 +36,7 @@ class Blueprint:
 
     backbone: BackboneConfig
     head: ClassifierHead | BinaryHead
-    classes: int
+    classes: Annotated[int, Field(gt=0)]
     head_rows: tuple[int, ...] | None = None
 
 
