@@ -391,6 +391,19 @@ def test_doubts() -> None:
     ]
 
 
+@pytest.mark.parametrize(("words", "told"), [(96, False), (20, True)])
+def test_two_in_a_hundred_unknown_tokens_are_told(words: int, told: bool) -> None:
+    tokenizer, config = nano(), Tokens(max_length=128)
+    tables = {"train": tokenizer.encode([" ".join(["a"] * words + ["电"])], None, config)}
+    assert any("unknown to the vocabulary" in doubt for doubt in doubts(tokenizer, tables, config)) == told
+
+
+def test_a_guess_about_the_vocabulary_is_told(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nword\n")
+    tokenizer = load_tokenizer(tmp_path)
+    assert doubts(tokenizer, {}, Tokens()) == [tokenizer.note]
+
+
 def test_half_a_character_is_refused() -> None:
     tokenizer = load_tokenizer(vocabulary_folder("nano_uncased"))
     with pytest.raises(DataError, match="a lone surrogate"):
