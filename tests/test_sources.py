@@ -21,7 +21,7 @@ from zoo.data import sources
 from zoo.data.catalog import backbone_card, dataset_card
 from zoo.data.sources import Origin, cache, fetch, fetch_first, folder_of, locate
 from zoo.data.sources.request import Brought, Request
-from zoo.errors import EnvironmentFault
+from zoo.errors import EnvironmentFault, OutputError
 
 
 def sha(data: bytes) -> str:
@@ -303,7 +303,7 @@ def test_two_processes_fetch_once(shelf: tuple[str, type[Shelf]]) -> None:
 def test_a_cache_that_cannot_be_written_names_zoo_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
-    with pytest.raises(EnvironmentFault, match="set ZOO_CACHE"):
+    with pytest.raises(OutputError, match="set ZOO_CACHE"):
         fetch(Origin(uri="https://example.invalid/a.csv", files={"a.csv": None}))
 
 

@@ -16,7 +16,7 @@ from zoo.data.catalog import backbone_card, vocabulary_folder
 from zoo.data.dataset import Dataset, Split, load_dataset
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.tokens import Tokenizer, TokenTable, doubts, encode_cached, encode_splits, load_tokenizer
-from zoo.errors import DataError, EnvironmentFault
+from zoo.errors import DataError, EnvironmentFault, OutputError
 from zoo.recipe.types import Tokens
 
 # Shorter than the texts: transformers keeps what it cuts off, each part of the first with each of the second.
@@ -340,6 +340,34 @@ class TestCache:
             np.testing.assert_array_equal(ours, theirs)
         assert (hit.truncated, hit.pad, done) == (fresh.truncated, fresh.pad, [3])
         assert len(self.files()) == 1
+
+    @pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "other rows", "other type"])
+    def test_a_damaged_file_is_made_anew_with_a_word(self, damage: str) -> None:
+        fresh = encode_cached(nano(), self.texts, None, Tokens())
+        (path,) = (cache_folder() / "tokens").iterdir()
+        content = bytearray(path.read_bytes())
+        arrays = dict(np.load(path))
+        if damage == "other rows":
+            np.savez(path, **arrays | {"offsets": arrays["offsets"][:-1]})
+        elif damage == "other type":
+            np.savez(path, **arrays | {"ids": arrays["ids"].astype(np.int64)})
+        else:
+            content[content.index(fresh.ids.tobytes())] ^= 1
+            changed = {"cut": content[:-30], "empty": b"", "text": b"no zip", "flipped": content}
+            path.write_bytes(changed[damage])
+        told: list[str] = []
+        again = encode_cached(nano(), self.texts, None, Tokens(), tell=told.append)
+        np.testing.assert_array_equal(again.ids, fresh.ids)
+        (line,) = told
+        assert str(path) in line
+        assert "made anew" in line
+        encode_cached(nano(), self.texts, None, Tokens(), tell=pytest.fail)
+
+    def test_a_cache_that_cannot_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
+        with pytest.raises(OutputError, match="set ZOO_CACHE"):
+            encode_cached(nano(), self.texts, None, Tokens())
 
     @pytest.mark.parametrize(
         ("texts", "pairs", "config"),

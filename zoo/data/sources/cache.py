@@ -27,11 +27,12 @@ from typing import Any, TypeVar
 from zoo.data.sources import hub, index, kaggle, web
 from zoo.data.sources.origin import Address, Origin, address
 from zoo.data.sources.request import Brought, Progress, Request, Unreachable, mismatch, sha256_of
-from zoo.data.storage import write_atomically
+from zoo.data.storage import storage_errors, write_atomically
 from zoo.errors import EnvironmentFault
 
 SCHEMES = {"hf": hub.bring, "kaggle": kaggle.bring, "pypi": index.bring, "https": web.bring, "http": web.bring}
 STAMP = "stamp.json"
+ANOTHER_CACHE = "set ZOO_CACHE to a folder that can be written"
 
 AnyOrigin = TypeVar("AnyOrigin", bound=Origin)
 
@@ -103,8 +104,8 @@ def locate(origin: Origin) -> Path | None:
 def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
     """Bring the origin's files into the cache and verify them; the folder.
 
-    EnvironmentFault where the place cannot be reached, a hash is not the expected one, or the cache cannot
-    be written; what was downloaded so far stays and the next try resumes there.
+    EnvironmentFault where the place cannot be reached or a hash is not the expected one, OutputError where the
+    cache cannot be written; what was downloaded so far stays and the next try resumes there.
     """
     folder = folder_of(origin)
     uri = address(origin.uri)
@@ -119,19 +120,15 @@ def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
     from filelock import FileLock
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if locate(origin) is None:
-                _bring(origin, uri, folder, progress or _silent)
+        with storage_errors(folder, ANOTHER_CACHE):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_name(f"{folder.name}.lock")):
+                if locate(origin) is None:
+                    _bring(origin, uri, folder, progress or _silent)
     except Unreachable as error:
         raise EnvironmentFault(
             f"{error}. It would be cached in {folder}: try again with a network "
             "(`python -m zoo.fetch`), or copy that folder from a machine that has it"
-        ) from error
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{folder}: the cache cannot be written ({error.strerror or error}); free some space, or set ZOO_CACHE to "
-            "a folder that can be written"
         ) from error
     return folder
 
