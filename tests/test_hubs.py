@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,35 @@ def test_a_kaggle_model_is_taken_from_kagglehubs_cache(tmp_path: Path, monkeypat
     assert (theirs / "config.json").exists(), "their cache stays whole"
     with pytest.raises(EnvironmentFault, match="has no version"):
         fetch(Origin(uri="kaggle://keras/bert/keras/tiny", patterns=("config.json",)))
+
+
+@pytest.mark.parametrize("wanted", [{"files": {"config.json": None}}, {"patterns": ("config.json",)}])
+def test_kagglehubs_own_copy_may_be_the_damaged_one(
+    wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache has a hard link to it."""
+    import kagglehub
+
+    theirs = tmp_path / "kagglehub" / "config.json"
+    theirs.parent.mkdir()
+    theirs.write_text("{}")
+    forced: list[str] = []
+
+    def download(handle: str, path: str | None = None, force_download: bool = False) -> str:
+        if force_download:
+            forced.append(str(path))
+            theirs.unlink()
+            theirs.write_text("{}")
+        return str(theirs if path else theirs.parent)
+
+    monkeypatch.setattr(kagglehub, "model_download", download)
+    origin = Origin(uri="kaggle://keras/bert/keras/tiny/5", **wanted)
+    ours = fetch(origin) / "config.json"
+    assert forced == []
+    theirs.write_text("[]")
+    assert ours.read_text() == "[]"
+    assert (fetch(origin) / "config.json").read_text() == "{}"
+    assert forced == ["config.json"]
 
 
 def test_a_kaggle_model_behind_a_login_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

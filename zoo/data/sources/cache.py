@@ -4,8 +4,9 @@
                                   .incoming/ what is still on its way, resumed by the next try
 
 A file is in its place only after its hash was checked, by one atomic rename, so half a download is never
-used. The stamp makes `locate` fast: it compares sizes and times and hashes again only what was touched. A hash
-that the card leaves open is recorded in the stamp, and another one is refused from then on. One process
+used. The stamp makes `locate` fast: it compares sizes and times and hashes again only what was touched. `fetch`, which
+a run asks for its files, trusts neither: a disk that fails changes bytes and no time, so each file is hashed once in a
+process. A hash that the card leaves open is recorded in the stamp, and another one is refused from then on. One process
 fetches an origin at a time; the others wait and find it there.
 """
 
@@ -33,6 +34,9 @@ from zoo.errors import EnvironmentFault
 SCHEMES = {"hf": hub.bring, "kaggle": kaggle.bring, "pypi": index.bring, "https": web.bring, "http": web.bring}
 STAMP = "stamp.json"
 ANOTHER_CACHE = "set ZOO_CACHE to a folder that can be written"
+
+_hashed: set[tuple[Path, int, str]] = set()
+"""What was hashed in this process: path, time in nanoseconds, sha256."""
 
 AnyOrigin = TypeVar("AnyOrigin", bound=Origin)
 
@@ -86,8 +90,12 @@ def folder_of(origin: Origin) -> Path:
     return cache_folder() / "sources" / f"{uri.scheme}-{readable}-{key}"
 
 
-def locate(origin: Origin) -> Path | None:
-    """The folder with all of the origin's files, verified; None where one is absent or damaged. No network."""
+def locate(origin: Origin, *, content: bool = False) -> Path | None:
+    """The folder with all of the origin's files; None where one is absent or damaged. No network.
+
+    Args:
+        content: whether the files' bytes are looked at, too, once in a process; else sizes and times alone.
+    """
     folder = folder_of(origin)
     if address(origin.uri).scheme in {"path", "package"}:
         present = all((folder / name).is_file() for name in origin.files)
@@ -96,13 +104,13 @@ def locate(origin: Origin) -> Path | None:
     if not stamp.complete and not origin.files:
         return None
     names = list(origin.files) or [name for name in stamp.files if origin.wants(name)]
-    if not names or not all(_sound(folder, name, stamp, origin.files.get(name)) for name in names):
+    if not names or not all(_sound(folder, name, stamp, origin.files.get(name), content=content) for name in names):
         return None
     return folder
 
 
 def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
-    """Bring the origin's files into the cache and verify them; the folder.
+    """Bring the origin's files into the cache and verify them, also those that are there; the folder.
 
     EnvironmentFault where the place cannot be reached or a hash is not the expected one, OutputError where the
     cache cannot be written; what was downloaded so far stays and the next try resumes there.
@@ -114,7 +122,7 @@ def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
             absent = [name for name in origin.files if not (folder / name).is_file()]
             raise EnvironmentFault(f"{folder}: {', '.join(absent) or 'the folder'} is not there; check the path")
         return folder
-    found = locate(origin)
+    found = locate(origin, content=True)
     if found is not None:
         return found
     from filelock import FileLock
@@ -123,7 +131,7 @@ def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
         with storage_errors(folder, ANOTHER_CACHE):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_name(f"{folder.name}.lock")):
-                if locate(origin) is None:
+                if locate(origin, content=True) is None:
                     _bring(origin, uri, folder, progress or _silent)
     except Unreachable as error:
         raise EnvironmentFault(
@@ -133,10 +141,10 @@ def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
     return folder
 
 
-def locate_first(origins: Sequence[AnyOrigin]) -> tuple[AnyOrigin, Path] | None:
-    """The first origin that is cached, and its folder."""
+def locate_first(origins: Sequence[AnyOrigin], *, content: bool = False) -> tuple[AnyOrigin, Path] | None:
+    """The first origin that is cached, and its folder; see `locate`."""
     for origin in origins:
-        folder = locate(origin)
+        folder = locate(origin, content=content)
         if folder is not None:
             return origin, folder
     return None
@@ -144,7 +152,7 @@ def locate_first(origins: Sequence[AnyOrigin]) -> tuple[AnyOrigin, Path] | None:
 
 def fetch_first(origins: Sequence[AnyOrigin], *, progress: Progress | None = None) -> tuple[AnyOrigin, Path]:
     """The first origin that is cached, else the first that can be fetched; EnvironmentFault with what each one said."""
-    found = locate_first(origins)
+    found = locate_first(origins, content=True)
     if found is not None:
         return found
     faults: list[str] = []
@@ -159,7 +167,7 @@ def fetch_first(origins: Sequence[AnyOrigin], *, progress: Progress | None = Non
 def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> None:
     """Download what is absent or damaged, verify it, put it in its place and stamp it."""
     stamp = _read_stamp(folder)
-    missing = {name for name in origin.files if not _sound(folder, name, stamp, origin.files[name])}
+    missing = {name for name in origin.files if not _sound(folder, name, stamp, origin.files[name], content=True)}
     incoming = folder / ".incoming"
     incoming.mkdir(exist_ok=True)
     request = Request(
@@ -168,6 +176,8 @@ def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> No
         folder=incoming,
         revision=stamp.revision,
         archive_sha256=origin.archive_sha256 or stamp.archive_sha256,
+        known={name: entry["sha256"] for name, entry in stamp.files.items()}
+        | {name: digest for name, digest in origin.files.items() if digest is not None},
         progress=progress,
     )
     brought: Brought = SCHEMES[uri.scheme](request)
@@ -187,6 +197,7 @@ def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> No
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         stamp.files[name] = _entry(target, digest)
+        _hashed.add((target, stamp.files[name]["mtime_ns"], digest))
     stamp.revision = brought.revision or stamp.revision
     stamp.archive_sha256 = brought.archive_sha256 or stamp.archive_sha256
     stamp.complete = True
@@ -194,7 +205,7 @@ def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> No
     shutil.rmtree(incoming)
 
 
-def _sound(folder: Path, name: str, stamp: Stamp, pinned: str | None) -> bool:
+def _sound(folder: Path, name: str, stamp: Stamp, pinned: str | None, *, content: bool) -> bool:
     """Whether the file is the one that the stamp and the card speak of."""
     entry = stamp.files.get(name)
     if entry is None or (pinned is not None and pinned != entry["sha256"]):
@@ -206,11 +217,16 @@ def _sound(folder: Path, name: str, stamp: Stamp, pinned: str | None) -> bool:
         return False
     if found.st_size != entry["size"]:
         return False
-    if found.st_mtime_ns == entry["mtime_ns"]:
+    key = (path, found.st_mtime_ns, entry["sha256"])
+    untouched = found.st_mtime_ns == entry["mtime_ns"]
+    if untouched and (not content or key in _hashed):
         return True
-    # Copied or touched since: the bytes decide, once.
+    # Copied or touched since, or used for the first time here: the bytes decide, once.
     if sha256_of(path) != entry["sha256"]:
         return False
+    _hashed.add(key)
+    if untouched:
+        return True
     stamp.files[name] = _entry(path, entry["sha256"])
     # A cache that is shared read-only cannot be stamped anew: it is hashed again the next time.
     with contextlib.suppress(OSError):
