@@ -248,28 +248,6 @@ def test_locating_does_not_read_the_files(shelf: tuple[str, type[Shelf]], monkey
     assert locate(origin) is not None
 
 
-def test_what_size_and_time_cannot_tell_is_seen_at_first_use(
-    shelf: tuple[str, type[Shelf]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address, server = shelf
-    server.files["/a.csv"] = b"right"
-    origin = Origin(uri=f"{address}/a.csv", files={"a.csv": None})
-    path = fetch(origin) / "a.csv"
-    before = path.stat()
-    path.write_bytes(b"wrong")
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert locate(origin) is not None, "sizes and times say nothing"
-    monkeypatch.setattr(cache, "_hashed", set())  # as in another process
-    assert (fetch(origin) / "a.csv").read_bytes() == b"right"
-    assert len(server.asked) == 2
-    monkeypatch.setattr(cache, "_hashed", set())
-    hashed: list[Path] = []
-    monkeypatch.setattr(cache, "sha256_of", lambda path: hashed.append(path) or sha(path.read_bytes()))
-    for _ in range(3):
-        fetch(origin)
-    assert hashed == [path], "once in a process"
-
-
 def test_an_unreadable_stamp_says_what_to_do(own_cache: Path) -> None:
     origin = Origin(uri="https://example.invalid/a.csv", files={"a.csv": None})
     folder_of(origin).mkdir(parents=True)

@@ -9,6 +9,7 @@ Rows are read where the files are here and small (MAX_READ); what is larger, `zo
 from __future__ import annotations
 
 import json
+import os.path
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -144,7 +145,7 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Recipe | No
     if not files:
         report.notes.append(("data", f"{name}: not cached"))
         return training_rows(recipe), None
-    size = sum(file.stat().st_size for file in files if file.is_file())
+    size = sum(map(_size, files))
     if size > MAX_READ:
         report.notes.append(("data", f"{name}: here; {_bytes(size)} of rows are not read by this check"))
         return training_rows(recipe), None
@@ -170,6 +171,11 @@ def _files(recipe: Recipe) -> Iterator[Path]:
     found = locate_first(dataset_card(recipe.data.dataset or "").origins)
     if found is not None:
         yield from {found[1] / file for file in found[0].splits.values()}
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    return os.path.getsize(file) if os.path.isfile(file) else 0
 
 
 def _check_backbone(recipe: Recipe, report: Report) -> None:
@@ -227,7 +233,7 @@ def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
 
 
 def _free_bytes(folder: Path) -> int:
-    while not folder.exists():
+    while not os.path.exists(folder):  # pathlib raises where a name is too long
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
@@ -252,7 +258,7 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     trial = _trial(recipe, size)
     machines = (this_machine(trial and trial.seconds["float32"] / trial.seconds["bfloat16"]), *MACHINES)
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
-    data = sum(file.stat().st_size for file in _files(recipe) if file.is_file())
+    data = sum(map(_size, _files(recipe)))
     packing = recipe.training.packing
     process = {
         name: {p: process_bytes(found, p, name, data, packing=packing) for p in precisions} for name in backend.NAMES

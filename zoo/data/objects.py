@@ -28,7 +28,7 @@ def read_object(path: Path, repair: str) -> dict[str, Any]:
         if path.exists() and not path.is_file():
             raise EnvironmentFault(f"{path}: is a folder or a device, expected a file: {repair}")
         value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except RecursionError as error:
         raise EnvironmentFault(f"{path}: nested too deep, expected an object of a few levels: {repair}") from error

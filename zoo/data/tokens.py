@@ -26,6 +26,7 @@ from zoo.data.dataset import SPLITS, Dataset
 from zoo.data.sources import ANOTHER_CACHE, cache_folder
 from zoo.data.storage import storage_errors, write_atomically
 from zoo.data.vocabulary import read_vocabulary
+from zoo.data.words import is_unicode
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
@@ -216,20 +217,12 @@ class Tokenizer:
         try:
             return [e.ids for e in self.rust.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError as error:
-            broken = next((text for text in texts if not _is_unicode(text)), None)
+            broken = next((text for text in texts if not is_unicode(text)), None)
             if broken is None:
                 raise
             raise DataError(
                 f"a text holds half of a character (a lone surrogate): {broken!r:.80}; expected Unicode, repair the row"
             ) from error
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _budgets(

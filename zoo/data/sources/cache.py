@@ -20,11 +20,14 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from zoo.data.objects import read_object
 from zoo.data.sources import hub, index, kaggle, web
 from zoo.data.sources.origin import Address, Origin, address
 from zoo.data.sources.request import Brought, Progress, Request, Unreachable, mismatch, sha256_of
@@ -53,22 +56,33 @@ class Missing:
         return f"{self.what} is not on this machine: {self.uri} would be cached in {self.cache_path}"
 
 
-@dataclass(kw_only=True)
-class Stamp:
+class Stamped(BaseModel):
+    """One file: its sha256, its size in bytes, its time of change in nanoseconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+class Stamp(BaseModel):
     """What is known of an origin's files: written at each fetch."""
 
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    uri: str = ""
     revision: str | None = None
     archive_sha256: str | None = None
     complete: bool = False
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Name -> sha256, size in bytes, mtime_ns."""
+    files: dict[str, Stamped] = {}
 
 
 def cache_folder() -> Path:
     """$ZOO_CACHE, else text-zoo in the user's cache folder of this platform."""
     chosen = os.environ.get("ZOO_CACHE")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return Path(os.path.expanduser(chosen)).absolute()
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     elif sys.platform == "win32":
@@ -98,8 +112,8 @@ def locate(origin: Origin, *, content: bool = False) -> Path | None:
     """
     folder = folder_of(origin)
     if address(origin.uri).scheme in {"path", "package"}:
-        present = all((folder / name).is_file() for name in origin.files)
-        return folder if present and folder.is_dir() else None
+        present = all(os.path.isfile(folder / name) for name in origin.files)
+        return folder if present and os.path.isdir(folder) else None
     stamp = _read_stamp(folder)
     if not stamp.complete and not origin.files:
         return None
@@ -119,7 +133,7 @@ def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
     uri = address(origin.uri)
     if uri.scheme in {"path", "package"}:
         if locate(origin) is None:
-            absent = [name for name in origin.files if not (folder / name).is_file()]
+            absent = [name for name in origin.files if not os.path.isfile(folder / name)]
             raise EnvironmentFault(f"{folder}: {', '.join(absent) or 'the folder'} is not there; check the path")
         return folder
     found = locate(origin, content=True)
@@ -176,7 +190,7 @@ def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> No
         folder=incoming,
         revision=stamp.revision,
         archive_sha256=origin.archive_sha256 or stamp.archive_sha256,
-        known={name: entry["sha256"] for name, entry in stamp.files.items()}
+        known={name: entry.sha256 for name, entry in stamp.files.items()}
         | {name: digest for name, digest in origin.files.items() if digest is not None},
         progress=progress,
     )
@@ -190,81 +204,78 @@ def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> No
         source, target = incoming / name, folder / name
         progress(f"{name} (verifying)", 0, None)
         digest = sha256_of(source)
-        expected = origin.files.get(name) or stamp.files.get(name, {}).get("sha256")
+        expected = request.known.get(name)
         if expected is not None and digest != expected:
             source.unlink()
             raise mismatch(f"{name} from {origin.uri}", expected, digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         stamp.files[name] = _entry(target, digest)
-        _hashed.add((target, stamp.files[name]["mtime_ns"], digest))
+        _hashed.add((target, stamp.files[name].mtime_ns, digest))
     stamp.revision = brought.revision or stamp.revision
     stamp.archive_sha256 = brought.archive_sha256 or stamp.archive_sha256
     stamp.complete = True
-    _write_stamp(folder, origin.uri, stamp)
+    stamp.uri = origin.uri
+    _write_stamp(folder, stamp)
     shutil.rmtree(incoming)
 
 
 def _sound(folder: Path, name: str, stamp: Stamp, pinned: str | None, *, content: bool) -> bool:
     """Whether the file is the one that the stamp and the card speak of."""
     entry = stamp.files.get(name)
-    if entry is None or (pinned is not None and pinned != entry["sha256"]):
+    if entry is None or (pinned is not None and pinned != entry.sha256):
         return False
     path = folder / name
     try:
         found = path.stat()
     except OSError:
         return False
-    if found.st_size != entry["size"]:
+    if found.st_size != entry.size:
         return False
-    key = (path, found.st_mtime_ns, entry["sha256"])
-    untouched = found.st_mtime_ns == entry["mtime_ns"]
+    key = (path, found.st_mtime_ns, entry.sha256)
+    untouched = found.st_mtime_ns == entry.mtime_ns
     if untouched and (not content or key in _hashed):
         return True
     # Copied or touched since, or used for the first time here: the bytes decide, once.
-    if sha256_of(path) != entry["sha256"]:
+    if sha256_of(path) != entry.sha256:
         return False
     _hashed.add(key)
     if untouched:
         return True
-    stamp.files[name] = _entry(path, entry["sha256"])
+    stamp.files[name] = _entry(path, entry.sha256)
     # A cache that is shared read-only cannot be stamped anew: it is hashed again the next time.
     with contextlib.suppress(OSError):
-        _write_stamp(folder, None, stamp)
+        _write_stamp(folder, stamp)
     return True
 
 
-def _entry(path: Path, digest: str) -> dict[str, Any]:
+def _entry(path: Path, digest: str) -> Stamped:
     found = path.stat()
-    return {"sha256": digest, "size": found.st_size, "mtime_ns": found.st_mtime_ns}
+    return Stamped(sha256=digest, size=found.st_size, mtime_ns=found.st_mtime_ns)
 
 
 def recorded(origin: Origin) -> tuple[str | None, Mapping[str, str]]:
     """Revision and sha256 by name, as recorded at the first download; for tools/refresh_catalog.py."""
     stamp = _read_stamp(folder_of(origin))
-    return stamp.revision, {name: entry["sha256"] for name, entry in stamp.files.items()}
+    return stamp.revision, {name: entry.sha256 for name, entry in stamp.files.items()}
 
 
 def _read_stamp(folder: Path) -> Stamp:
+    path = folder / STAMP
+    repair = f"delete the folder {folder} and run `python -m zoo.fetch` again"
     try:
-        data = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        data.pop("uri", None)
-        return Stamp(**data)
+        return Stamp.model_validate(read_object(path, repair))
     except (FileNotFoundError, NotADirectoryError):
         return Stamp()
-    except (OSError, ValueError, TypeError) as error:
-        raise EnvironmentFault(
-            f"{folder / STAMP} cannot be read ({error}): delete the folder {folder} and run `python -m zoo.fetch` again"
-        ) from error
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        told = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}, got {wrong['input']!r:.40}"
+        raise EnvironmentFault(f"{path} is damaged ({told}): {repair}") from error
 
 
-def _write_stamp(folder: Path, uri: str | None, stamp: Stamp) -> None:
-    path = folder / STAMP
-    if uri is None:
-        uri = json.loads(path.read_text(encoding="utf-8"))["uri"]
-    text = json.dumps({"uri": uri, **vars(stamp)}, indent=1, sort_keys=True)
-    with write_atomically(path) as stream:
-        stream.write(f"{text}\n".encode())
+def _write_stamp(folder: Path, stamp: Stamp) -> None:
+    with write_atomically(folder / STAMP) as stream:
+        stream.write(f"{json.dumps(stamp.model_dump(), indent=1, sort_keys=True)}\n".encode())
 
 
 def _silent(name: str, done: int, total: int | None) -> None:
