@@ -284,15 +284,16 @@ def ends(count: int, seed: str, once: Callable[[random.Random], None], codes: se
     """The exit codes of so many calls; anything but these codes, or an end without a ZooError, fails."""
     found: Counter[int] = Counter()
     for number in range(count):
+        code, told = 0, "none"
         try:
             once(random.Random(f"{seed}/{number}"))
-            found[0] += 1
         except ZooError as error:
-            assert error.exit_code in codes, (seed, number, error)
-            assert str(error).strip()
-            found[error.exit_code] += 1
+            code, told = error.exit_code, str(error)
         except Exception as error:
             raise AssertionError(f"{seed}/{number} ended in {type(error).__name__}: {error}") from error
+        assert code in codes | {0}, (seed, number, told)
+        assert told.strip()
+        found[code] += 1
     print(f"{seed}: {count} mutations, exit codes {dict(sorted(found.items()))}")
     assert len(found) > 1, "nothing was refused, or everything: the mutations are blind"
     return found
