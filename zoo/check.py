@@ -57,9 +57,8 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     recipe = _check_recipe(path, profile, overrides, report)
     if recipe is not None:
         rows, found = _check_data(recipe, report)
-        if _check_cache(recipe, path, profile, report):
-            _check_backbone(found or recipe, report)
-        _estimate(recipe, rows, report)
+        if not _check_cache(recipe, path, profile, report) or _check_backbone(found or recipe, report):
+            _estimate(recipe, rows, report)
     _check_backend(recipe, report)
     return report
 
@@ -178,8 +177,8 @@ def _size(file: Path) -> int:
     return os.path.getsize(file) if os.path.isfile(file) else 0
 
 
-def _check_backbone(recipe: Recipe, report: Report) -> None:
-    """Read vocabulary and configuration: what the run would refuse before it reads weights."""
+def _check_backbone(recipe: Recipe, report: Report) -> bool:
+    """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
     from zoo.data.tokens import load_tokenizer
     from zoo.model.builder import label_names, plan
     from zoo.model.checkpoints import read_config
@@ -194,9 +193,10 @@ def _check_backbone(recipe: Recipe, report: Report) -> None:
             read_config(checkpoint)
     except (RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
-        return
+        return False
     if tokenizer.note:
         report.notes.append(("warning", tokenizer.note))
+    return True
 
 
 def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report) -> bool:

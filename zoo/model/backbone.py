@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from zoo.errors import EnvironmentFault
 from zoo.model.families import FAMILIES
@@ -55,6 +55,22 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         if self.hidden_dim % self.num_heads:
             raise ValueError(f"hidden_dim {self.hidden_dim} is no multiple of num_heads {self.num_heads}")
+
+
+_CONFIG = TypeAdapter(BackboneConfig)
+
+
+def checked_config(**values: Any) -> BackboneConfig:
+    """The config of values from a file; ValidationError where one has another type, or is nothing that can be built."""
+    return _CONFIG.validate_python(values)
+
+
+def wrong_values(error: ValidationError) -> list[tuple[str, str]]:
+    """The first values that were refused: the name of each, and what is wrong with it."""
+    return [
+        (".".join(map(str, wrong["loc"])), f"got {wrong['input']!r:.60}, {wrong['msg'][:1].lower()}{wrong['msg'][1:]}")
+        for wrong in error.errors()[:5]
+    ]
 
 
 RATES = {"dropout": 0.1, "attention_dropout": 0.1}

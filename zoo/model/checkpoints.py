@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from zoo.data.backbones import Checkpoint
 from zoo.data.objects import read_object
 from zoo.errors import EnvironmentFault, RecipeError
-from zoo.model.backbone import DEFAULTS, BackboneConfig, Rate, activation_named
+from zoo.model.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
 from zoo.recipe.types import BinaryHead, ClassifierHead
 
 KERAS_CLASSES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
@@ -103,10 +103,7 @@ def read_config(checkpoint: Checkpoint) -> CheckpointConfig:
     except KeyError as error:
         raise EnvironmentFault(f"{path}: {error} is missing, expected the config of a {checkpoint.family}") from error
     except ValidationError as error:
-        told = "; ".join(
-            f"{'.'.join(map(str, wrong['loc']))}: got {wrong['input']!r:.60}, {wrong['msg']}"
-            for wrong in error.errors()[:5]
-        )
+        told = "; ".join(f"{where}: {what}" for where, what in wrong_values(error))
         raise EnvironmentFault(f"{path}: not the config of a {checkpoint.family} ({told}): fetch it again") from error
 
 
@@ -133,7 +130,7 @@ def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
         raise KeyError("config")
     # keras-hub's own BERT presets come from Google's checkpoints, trained with tanh-GELU.
     own = {**DEFAULTS[family], "activation": "gelu_tanh"} if family == "bert" else DEFAULTS[family]
-    return _checked(
+    return checked_config(
         family=family,
         vocabulary_size=config["vocabulary_size"],
         num_layers=config["num_layers"],
@@ -156,7 +153,7 @@ def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneCon
     key = hugging_face_keys(found)
     own = DEFAULTS[checkpoint.family]
     positions = raw[key["max_positions"]]
-    return _checked(
+    return checked_config(
         family=checkpoint.family,
         vocabulary_size=raw[key["vocabulary_size"]],
         num_layers=raw[key["num_layers"]],
@@ -173,14 +170,6 @@ def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneCon
         dropout=raw.get(key["dropout"], own["dropout"]),
         attention_dropout=raw.get(key["attention_dropout"], own["attention_dropout"]),
     )
-
-
-_BACKBONE = TypeAdapter(BackboneConfig)
-
-
-def _checked(**values: Any) -> BackboneConfig:
-    """The config of values that a file holds; ValidationError where one has another type or cannot be."""
-    return _BACKBONE.validate_python(values)
 
 
 def _refuse_other_computations(raw: Mapping[str, Any], found: str, name: str) -> None:
