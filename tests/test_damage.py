@@ -23,9 +23,9 @@ import pytest
 from zoo.data.backbones import locate_backbone
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import load_dataset
-from zoo.data.sources import Origin, cache, fetch, folder_of, locate
+from zoo.data.sources import Origin, cache, fetch, fetch_first, folder_of, locate
 from zoo.data.sources.archives import extract
-from zoo.data.sources.request import Brought, Request
+from zoo.data.sources.request import Brought, Request, Unreachable
 from zoo.data.tokens import encode_cached, load_tokenizer
 from zoo.errors import EnvironmentFault, OutputError, RecipeError, ZooError
 from zoo.model.backbone import DEFAULTS, BackboneConfig
@@ -64,7 +64,7 @@ KERAS: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_hashed", set())
+    monkeypatch.setattr(cache, "_hashed", {})
 
 
 @pytest.fixture
@@ -79,6 +79,10 @@ def served(monkeypatch: pytest.MonkeyPatch) -> tuple[Origin, list[Request]]:
 
     monkeypatch.setitem(cache.SCHEMES, "https", bring)
     return Origin(uri="https://example.invalid/a.csv", files={"a.csv": hashlib.sha256(b"right").hexdigest()}), asked
+
+
+def unreachable(request: Request) -> Brought:
+    raise Unreachable("away")
 
 
 def checkpoint(folder: Path, config: str) -> Any:
@@ -121,10 +125,20 @@ def test_what_size_and_time_cannot_tell_is_seen_at_first_use(
     path.write_bytes(b"wrong")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert locate(origin) is not None, "sizes and times say nothing"
-    monkeypatch.setattr(cache, "_hashed", set())  # as in another process
+    monkeypatch.setattr(cache, "_hashed", {})  # as in another process
     assert (fetch(origin) / "a.csv").read_bytes() == b"right"
     assert len(asked) == 2
-    monkeypatch.setattr(cache, "_hashed", set())
+    monkeypatch.setattr(cache, "_hashed", {})
+    path.write_bytes(b"wrong")
+    stamp = json.loads(path.with_name("stamp.json").read_text())
+    os.utime(path, ns=(before.st_atime_ns, stamp["files"]["a.csv"]["mtime_ns"]))
+    with monkeypatch.context() as away:
+        away.setitem(cache.SCHEMES, "https", unreachable)
+        with pytest.raises(EnvironmentFault, match=r"a\.csv is damaged"):
+            fetch_first([origin])
+    assert locate(origin) is None, "once seen, it is known"
+    fetch(origin)
+    monkeypatch.setattr(cache, "_hashed", {})
     hashed: list[Path] = []
     sha256_of = cache.sha256_of
     monkeypatch.setattr(cache, "sha256_of", lambda path: hashed.append(path) or sha256_of(path))

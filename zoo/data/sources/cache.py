@@ -38,8 +38,8 @@ SCHEMES = {"hf": hub.bring, "kaggle": kaggle.bring, "pypi": index.bring, "https"
 STAMP = "stamp.json"
 ANOTHER_CACHE = "set ZOO_CACHE to a folder that can be written"
 
-_hashed: set[tuple[Path, int, str]] = set()
-"""What was hashed in this process: path, time in nanoseconds, sha256."""
+_hashed: dict[tuple[Path, int, str], bool] = {}
+"""What was hashed in this process: path, time in nanoseconds and expected sha256, and whether it had that."""
 
 AnyOrigin = TypeVar("AnyOrigin", bound=Origin)
 
@@ -148,8 +148,9 @@ def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
                 if locate(origin, content=True) is None:
                     _bring(origin, uri, folder, progress or _silent)
     except Unreachable as error:
+        damaged = [f"{path} is damaged, it does not hold what was downloaded. " for path in _seen_damaged(folder)]
         raise EnvironmentFault(
-            f"{error}. It would be cached in {folder}: try again with a network "
+            f"{''.join(damaged)}{error}. It would be cached in {folder}: try again with a network "
             "(`python -m zoo.fetch`), or copy that folder from a machine that has it"
         ) from error
     return folder
@@ -211,7 +212,7 @@ def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> No
         target.parent.mkdir(parents=True, exist_ok=True)
         source.replace(target)
         stamp.files[name] = _entry(target, digest)
-        _hashed.add((target, stamp.files[name].mtime_ns, digest))
+        _hashed[target, stamp.files[name].mtime_ns, digest] = True
     stamp.revision = brought.revision or stamp.revision
     stamp.archive_sha256 = brought.archive_sha256 or stamp.archive_sha256
     stamp.complete = True
@@ -234,19 +235,24 @@ def _sound(folder: Path, name: str, stamp: Stamp, pinned: str | None, *, content
         return False
     key = (path, found.st_mtime_ns, entry.sha256)
     untouched = found.st_mtime_ns == entry.mtime_ns
-    if untouched and (not content or key in _hashed):
-        return True
-    # Copied or touched since, or used for the first time here: the bytes decide, once.
-    if sha256_of(path) != entry.sha256:
-        return False
-    _hashed.add(key)
-    if untouched:
-        return True
+    if key not in _hashed:
+        if untouched and not content:
+            return True
+        # Copied or touched since, or used for the first time here: the bytes decide, once.
+        _hashed[key] = sha256_of(path) == entry.sha256
+    if untouched or not _hashed[key]:
+        return _hashed[key]
     stamp.files[name] = _entry(path, entry.sha256)
     # A cache that is shared read-only cannot be stamped anew: it is hashed again the next time.
     with contextlib.suppress(OSError):
         _write_stamp(folder, stamp)
     return True
+
+
+def _seen_damaged(folder: Path) -> list[Path]:
+    """Files that lie there with other bytes than they had, as far as this process looked."""
+    bad = [(path, time) for (path, time, _), sound in _hashed.items() if not sound and path.is_relative_to(folder)]
+    return [path for path, time in bad if path.is_file() and path.stat().st_mtime_ns == time]
 
 
 def _entry(path: Path, digest: str) -> Stamped:
