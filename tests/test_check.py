@@ -116,6 +116,14 @@ def test_a_faulty_profile_that_is_not_asked_for_leaves_the_rest_checked(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("layers", [1001, 10**300, 10**400])
+def test_more_layers_than_can_be_built(layers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = own_recipe(tmp_path, OWN.replace("num_layers: 2", f"num_layers: {layers}"))
+    code, _, err = run(str(path), capsys=capsys)
+    assert code == 2
+    assert "model.backbone.num_layers: got 1" in err
+
+
 def test_faults_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = own_recipe(tmp_path, OWN.replace("text: review", "text: body"))
     code, _, err = run(str(path), capsys=capsys)
@@ -137,6 +145,8 @@ def test_faults_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (NANO, "{family: bert, preset: bert_bas_en_uncased}", "did you mean bert_base_en_uncased?"),
         (NANO, "{family: roberta, preset: minilm_l6_en_uncased}", "model.backbone.family: got roberta, expected bert"),
         (NANO, "{family: bert, preset: ./none}", "expected a folder that exists"),
+        (NANO, "{family: bert, preset: pypi://-r==x}", "with the version pinned"),
+        (NANO, "{family: bert, preset: hf://../..}", "expected hf://org/name@revision"),
         ("nano_uncased", "nano_uncasd", "did you mean nano_uncased?"),
         ("nano_uncased", "./vocab.txt", "expected a file or a folder that exists"),
     ],

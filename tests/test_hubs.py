@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zoo.data import sources
-from zoo.data.sources import Origin, fetch, hub, locate
+from zoo.data.sources import Origin, address, fetch, hub, locate
+from zoo.data.sources.origin import FRAMEWORKS
 from zoo.data.sources.request import Unreachable
 from zoo.errors import EnvironmentFault
 
@@ -87,6 +89,35 @@ def test_a_kaggle_model_is_taken_from_kagglehubs_cache(tmp_path: Path, monkeypat
         fetch(Origin(uri="kaggle://keras/bert/keras/tiny", patterns=("config.json",)))
 
 
+@pytest.mark.parametrize("wanted", [{"files": {"config.json": None}}, {"patterns": ("config.json",)}])
+def test_kagglehubs_own_copy_may_be_the_damaged_one(
+    wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache has a hard link to it."""
+    import kagglehub
+
+    theirs = tmp_path / "kagglehub" / "config.json"
+    theirs.parent.mkdir()
+    theirs.write_text("{}")
+    forced: list[str] = []
+
+    def download(handle: str, path: str | None = None, force_download: bool = False) -> str:
+        if force_download:
+            forced.append(str(path))
+            theirs.unlink()
+            theirs.write_text("{}")
+        return str(theirs if path else theirs.parent)
+
+    monkeypatch.setattr(kagglehub, "model_download", download)
+    origin = Origin(uri="kaggle://keras/bert/keras/tiny/5", **wanted)
+    ours = fetch(origin) / "config.json"
+    assert forced == []
+    theirs.write_text("[]")
+    assert ours.read_text() == "[]"
+    assert (fetch(origin) / "config.json").read_text() == "{}"
+    assert forced == ["config.json"]
+
+
 def test_a_kaggle_model_behind_a_login_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import kagglehub
     from kagglehub.exceptions import UnauthenticatedError
@@ -97,3 +128,14 @@ def test_a_kaggle_model_behind_a_login_says_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(kagglehub, "model_download", refuse)
     with pytest.raises(EnvironmentFault, match="set KAGGLE_API_TOKEN"):
         fetch(Origin(uri="kaggle://keras/bert/keras/tiny/3", files={"config.json": None}))
+
+
+def test_our_names_are_names_to_the_hubs() -> None:
+    from huggingface_hub.utils import validate_repo_id
+    from kagglehub.handle import parse_model_handle
+
+    for framework in FRAMEWORKS:
+        assert parse_model_handle(f"a/b/{framework}/d/1").framework_enum()
+    for name in ("org/name", "_a/b_", "Org-1/na.me-2", "a" * 96 + "/b"):
+        assert address(f"hf://{name}").name == name
+        validate_repo_id(name)

@@ -25,6 +25,15 @@ def test_names_are_found(labels: list[Any], names: tuple[str, ...]) -> None:
     assert [found[number] for number in numbers["train"]] == wanted
 
 
+@pytest.mark.parametrize("names", [None, ("a", "b")])
+@pytest.mark.parametrize("label", ["9" * 5000, "-" + "9" * 5000, "\ud800", "a\udfff"])
+def test_labels_that_no_file_can_mean(label: str, names: tuple[str, ...] | None) -> None:
+    with pytest.raises(DataError) as caught:
+        number_labels({"train": ["0", "1", label]}, names)
+    assert str(caught.value).isascii()
+    assert len(str(caught.value)) < 300
+
+
 def test_names_are_given() -> None:
     assert number_labels({"train": ["b", "a"]}, ("b", "a"))[1]["train"].tolist() == [0, 1]
     assert number_labels({"train": [1, 0]}, ("b", "a"))[1]["train"].tolist() == [1, 0], "class numbers"

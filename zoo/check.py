@@ -9,6 +9,7 @@ Rows are read where the files are here and small (MAX_READ); what is larger, `zo
 from __future__ import annotations
 
 import json
+import os.path
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,8 +19,9 @@ from typing import Any
 
 from zoo import backend, cli
 from zoo.data.agreement import dimensions, disagreements, training_rows
-from zoo.data.backbones import missing
+from zoo.data.backbones import locate_backbone, locate_vocabulary, missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
+from zoo.data.dataset import missing_data
 from zoo.data.machine import process_bytes, processor, this_machine
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.trials import Trial, Tried, kept
@@ -55,9 +57,9 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     report = Report(recipe=str(path), profile=profile)
     recipe = _check_recipe(path, profile, overrides, report)
     if recipe is not None:
-        rows = _check_data(recipe, report)
-        _check_cache(recipe, path, profile, report)
-        _estimate(recipe, rows, report)
+        rows, found = _check_data(recipe, report)
+        if not _check_cache(recipe, path, profile, report) or _check_backbone(found or recipe, report):
+            _estimate(recipe, rows, report)
     _check_backend(recipe, report)
     return report
 
@@ -131,28 +133,33 @@ def _faults(document: Document) -> list[Fault]:
     return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
 
 
-def _check_data(recipe: Recipe, report: Report) -> int | None:
-    """Read the rows where they are here and small; the number of rows to train on, None where it is not known."""
+def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Recipe | None]:
+    """Read the rows where they are here and small.
+
+    Returns:
+        The number of rows to train on, None where it is not known; and the recipe with the classes that were found
+        written in, None where the rows were not read.
+    """
     name = recipe.data.dataset or "own files"
     files = list(_files(recipe))
     if not files:
         report.notes.append(("data", f"{name}: not cached"))
-        return training_rows(recipe)
-    size = sum(file.stat().st_size for file in files if file.is_file())
+        return training_rows(recipe), None
+    size = sum(map(_size, files))
     if size > MAX_READ:
         report.notes.append(("data", f"{name}: here; {_bytes(size)} of rows are not read by this check"))
-        return training_rows(recipe)
+        return training_rows(recipe), None
     from zoo.data.dataset import load_dataset
 
     try:
-        data, _ = load_dataset(recipe)
+        data, recipe = load_dataset(recipe)
     except (DataError, RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
-        return None
+        return None, None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
     report.notes.append(("data", f"{name}: {splits} rows; classes: {listed(data.label_names)}"))
     report.notes += [("warning", note) for note in data.notes]
-    return len(data.train)
+    return len(data.train), recipe
 
 
 def _files(recipe: Recipe) -> Iterator[Path]:
@@ -166,17 +173,45 @@ def _files(recipe: Recipe) -> Iterator[Path]:
         yield from {found[1] / file for file in found[0].splits.values()}
 
 
-def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report) -> None:
-    """What would have to be fetched, with which command, and whether there is room for it."""
+def _size(file: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    return os.path.getsize(file) if os.path.isfile(file) else 0
+
+
+def _check_backbone(recipe: Recipe, report: Report) -> bool:
+    """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
+    from zoo.data.tokens import load_tokenizer
+    from zoo.model.builder import label_names, plan
+    from zoo.model.checkpoints import read_config
+
+    backbone = recipe.model.backbone
+    try:
+        checkpoint = locate_backbone(backbone) if backbone.preset is not None else None
+        tokenizer = load_tokenizer(locate_vocabulary(backbone))
+        if recipe.data.files is None or recipe.data.files.label_names is not None:
+            plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(label_names(recipe)))
+        elif checkpoint is not None:  # the classes of rows that were not read are not known
+            read_config(checkpoint)
+    except (RecipeError, EnvironmentFault) as error:
+        report.faults.append(error)
+        return False
+    if tokenizer.note:
+        report.notes.append(("warning", tokenizer.note))
+    return True
+
+
+def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report) -> bool:
+    """What would have to be fetched, with which command, and whether there is room; whether the backbone is here."""
     try:
         needs = missing(recipe)
     except ZooError as error:
         report.faults.append(error)
-        return
+        return False
     report.missing = [str(need) for need in needs]
+    here = needs == missing_data(recipe)
     if not needs:
         report.notes.append(("cache", "all that this recipe needs is on this machine"))
-        return
+        return here
     command = shlex.join(["python", "-m", "zoo.fetch", str(path), *(["--profile", profile] if profile else [])])
     report.notes += [("cache", text) for text in report.missing]
     report.notes.append(("cache", f"{command} fetches it"))
@@ -188,6 +223,7 @@ def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report
                 "free some space, or set ZOO_CACHE to a folder with more"
             )
         )
+    return here
 
 
 def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
@@ -198,7 +234,7 @@ def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
 
 
 def _free_bytes(folder: Path) -> int:
-    while not folder.exists():
+    while not os.path.exists(folder):  # pathlib raises where a name is too long
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
@@ -223,7 +259,7 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     trial = _trial(recipe, size)
     machines = (this_machine(trial and trial.seconds["float32"] / trial.seconds["bfloat16"]), *MACHINES)
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
-    data = sum(file.stat().st_size for file in _files(recipe) if file.is_file())
+    data = sum(map(_size, _files(recipe)))
     packing = recipe.training.packing
     process = {
         name: {p: process_bytes(found, p, name, data, packing=packing) for p in precisions} for name in backend.NAMES

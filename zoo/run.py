@@ -90,7 +90,7 @@ def train(
         checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
         tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
         with watch.measure("tokenize"), screen.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
-            tables = encode_splits(tokenizer, dataset, recipe.tokens, progress=advance)
+            tables = encode_splits(tokenizer, dataset, recipe.tokens, progress=advance, tell=recorder.on_note)
         for doubt in doubts(tokenizer, tables, recipe.tokens):
             recorder.on_note(doubt)
         with watch.measure("build"):

@@ -32,7 +32,8 @@ class Row:
 
     pieces: the real tokens; names: the vocabulary's entry at every position; token_ids, padding_mask, segment_ids:
     [length] as the model takes them, segment_ids None where the family has none; cut: how many tokens of each text are
-    left out; unknown: the pieces that are the vocabulary's [UNK].
+    left out; unknown: the pieces that are the vocabulary's [UNK]; note: what was decided about the vocabulary without
+    being said anywhere.
     """
 
     pieces: list[Piece]
@@ -42,6 +43,7 @@ class Row:
     segment_ids: list[int] | None
     cut: dict[str, int]
     unknown: list[Piece]
+    note: str | None
 
 
 def show(
@@ -121,6 +123,7 @@ def tokenize(text: str, pair: str | None, backbone: str, max_length: int) -> Row
             if whole is not None
         },
         unknown=[piece for piece in pieces if piece.of is not None and piece.id == tokenizer.unknown],
+        note=tokenizer.note,
     )
 
 
@@ -146,6 +149,8 @@ def notes(row: Row, texts: dict[str, str], backbone: str, max_length: int) -> li
         lines.append(f"{len(row.unknown)} [UNK]: the vocabulary has nothing for {unknown}{more}")
     if row.segment_ids is None:
         lines.append(f"{backbone} takes no segment ids")
+    if row.note:
+        lines.append(row.note)
     return lines
 
 

@@ -8,11 +8,13 @@ are read.
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
+from zoo.data.sources import address
 from zoo.recipe.config import Clash
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
@@ -74,10 +76,14 @@ def _of_dataset(recipe: Recipe) -> Iterator[Clash]:
 
 def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
     if "://" in preset:
+        try:
+            address(preset)
+        except ValueError as error:
+            yield Clash(("model.backbone.preset",), f"got {error}")
         return
     if preset not in backbone_names():
         if Path(preset).is_absolute():
-            if not Path(preset).is_dir():
+            if not os.path.isdir(preset):
                 yield Clash(("model.backbone.preset",), f"got {preset}, expected a folder that exists")
             return
         yield Clash(("model.backbone.preset",), f"{not_among(preset, backbone_names())}, or a local folder")
@@ -96,7 +102,7 @@ def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
 
 def _of_vocabulary(name: str) -> Iterator[Clash]:
     known = (*vocabulary_names(), *backbone_names())
-    if Path(name).is_absolute() and not Path(name).exists():
+    if Path(name).is_absolute() and not os.path.exists(name):  # pathlib raises where a name is too long
         yield Clash(("model.backbone.vocabulary",), f"got {name}, expected a file or a folder that exists")
     elif not Path(name).is_absolute() and name not in known:
         yield Clash(("model.backbone.vocabulary",), f"{not_among(name, known)}, or a local file or folder")

@@ -7,7 +7,7 @@ family than the recipe's, folders without weights, and pickled weights (pytorch_
 
 from __future__ import annotations
 
-import json
+import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from zoo.data.catalog import (
     vocabulary_names,
 )
 from zoo.data.dataset import missing_data
+from zoo.data.objects import read_object
 from zoo.data.sources import Missing, Origin, Progress, address, fetch_first, folder_of, locate_first, matches
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
@@ -126,11 +127,11 @@ def find_vocabulary(name: str) -> Vocabulary:
             origins = [Origin(uri=name, patterns=CHECKPOINT_FILES)]
         except ValueError as error:
             raise RecipeError(f"backbone: {_plain(error)}") from error
-        if "://" not in name and not Path(name).exists():
+        if "://" not in name and not os.path.exists(name):  # pathlib raises where a name is too long
             raise RecipeError(f"backbone: there is no file or folder {name}; check the path")
     else:
         raise RecipeError(unknown("backbone", name, (*backbone_names(), *vocabulary_names())))
-    located = Path(name) if Path(name).is_file() else (locate_first(origins) or (None, None))[1]
+    located = Path(name) if os.path.isfile(name) else (locate_first(origins) or (None, None))[1]
     if located is None:
         sets = f"--set 'model.backbone={{family: {family or 'FAMILY'}, preset: {name}}}'"
         raise EnvironmentFault(
@@ -171,30 +172,40 @@ def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
     origins = _preset(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
     if not isinstance(origins, Path):
         wanted.append(origins)
-    folders, faults = [], list[str]()
+    folders, faults, index_away = [], list[str](), False
     for each in wanted:
         try:
             folders.append(fetch_first(each, progress=progress)[1])
         except EnvironmentFault as fault:
             faults.extend(fault.faults)
+            index_away |= any(address(origin.uri).scheme == "pypi" for origin in each)
     if faults:
-        ready = [f"--profile {name}" for name in ready_profiles(recipe)]
-        if ready:
-            faults.append(f"Without the hubs, {recipe.name} works here with {' or '.join(ready)}")
+        here, by_index = ready_profiles(recipe)
+        ways = [f"with {_named(here)}"] if here else []
+        if by_index and not index_away:
+            ways.append(f"where the package index can be reached, with {_named(by_index)}")
+        if ways:
+            faults.append(f"Without what is away, {recipe.name} works {'; '.join(ways)}")
         raise EnvironmentFault(faults)
     if backbone.preset is not None:
         locate_backbone(backbone)  # refuses a folder that is no checkpoint, or one of another family
     return folders
 
 
-def ready_profiles(recipe: Recipe) -> list[str]:
-    """Profiles of the recipe that need no hub: what they use is cached, shipped, or on the package index."""
-    ready = []
+def ready_profiles(recipe: Recipe) -> tuple[list[str], list[str]]:
+    """Profiles that need no network, all being cached or shipped; and those that need the package index alone."""
+    here, by_index = [], []
     for name, overlay in recipe.profiles.items():
-        other = recipe.override(overlay)
-        if all(address(need.uri).scheme == "pypi" for need in missing(other)):
-            ready.append(name)
-    return ready
+        needs = missing(recipe.override(overlay))
+        if not needs:
+            here.append(name)
+        elif all(address(need.uri).scheme == "pypi" for need in needs):
+            by_index.append(name)
+    return here, by_index
+
+
+def _named(profiles: Sequence[str]) -> str:
+    return " or ".join(f"--profile {name}" for name in profiles)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +243,7 @@ def _preset(backbone: Backbone) -> _Reference:
             name=preset, origins=card.origins, weights=card.convert_from or card.family, activation=card.activation
         )
     if _looks_like_a_path(preset):
-        if not Path(preset).is_dir():
+        if not os.path.isdir(preset):
             raise RecipeError(f"model.backbone.preset: there is no folder {preset}; check the path")
         return _Reference(name=Path(preset).name, origins=[Origin(uri=preset, patterns=CHECKPOINT_FILES)], weights=None)
     raise RecipeError(unknown("model.backbone.preset", preset, backbone_names()))
@@ -252,14 +263,14 @@ def _vocabulary(backbone: Backbone) -> Sequence[Origin] | Path:
             for origin in backbone_card(name).origins
         ]
     if _looks_like_a_path(name):
-        if not Path(name).exists():
+        if not os.path.exists(name):
             raise RecipeError(f"model.backbone.vocabulary: there is no file or folder {name}; check the path")
         return Path(name)
     raise RecipeError(unknown("model.backbone.vocabulary", name, (*vocabulary_names(), *backbone_names())))
 
 
 def _looks_like_a_path(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or "/" in text or "\\" in text or Path(text).exists()
+    return text.startswith((".", "/", "~")) or "/" in text or "\\" in text or os.path.exists(text)
 
 
 def _missing(what: str, origins: Sequence[Origin]) -> Missing:
@@ -301,28 +312,26 @@ _KERAS_FAMILIES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "
 
 
 def _config(folder: Path) -> dict[str, object]:
-    path = folder / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        return read_object(folder / "config.json", "get the checkpoint again")
     except FileNotFoundError as error:
         raise EnvironmentFault(
             f"{folder}: no config.json, expected the folder of a checkpoint; check the path"
         ) from error
-    except (OSError, ValueError) as error:
-        raise EnvironmentFault(f"{path}: cannot be read ({error}); get the checkpoint again") from error
-    if not isinstance(config, dict):
-        raise EnvironmentFault(f"{path}: got {type(config).__name__}, expected an object; get the checkpoint again")
-    return config
 
 
 def _refuse_lost_shards(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         return
-    try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise EnvironmentFault(f"{index}: cannot be read ({error!r}); get the checkpoint again") from error
+    named = read_object(index, "get the checkpoint again").get("weight_map")
+    shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    outside = [name for name in shards if Path(name).name != name]
+    if not shards or outside:
+        what = f"names {outside[0]!r:.60}" if outside else "has no weight_map"
+        raise EnvironmentFault(
+            f"{index}: {what}, expected tensors and the files beside it that hold them; get the checkpoint again"
+        )
     lost = [name for name in shards if not (folder / name).is_file()]
     if lost:
         raise EnvironmentFault(f"{folder}: lacks {', '.join(lost)}, named in {index.name}; get the checkpoint again")

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.words import is_unicode
 from zoo.errors import DataError
 from zoo.recipe.showing import listed
 
-_INTEGER = re.compile(r"[+-]?\d+")
+_INTEGER = re.compile(r"[+-]?\d{1,4000}")  # int() takes 4,300 digits
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
@@ -34,6 +35,12 @@ def number_labels(
     """
     counts = {split: Counter(map(_key, values)) for split, values in columns.items()}
     found: Counter[str] = sum(counts.values(), Counter())
+    broken = [key for key in found if not is_unicode(key)]
+    if broken:
+        told = ", ".join(f"{key!r:.40}" for key in broken[:SHOWN])
+        raise DataError(
+            f"label: {told} holds half of a character (a lone surrogate), expected Unicode: repair the rows"
+        )
     faults: list[str] = []
     if mapping is not None:
         names = tuple(names or ())

@@ -109,17 +109,17 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path, otherwise: str = "choose another --out") -> Iterator[None]:
     """Turn the operating system's refusals into errors that name the folder and the repair."""
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            text = f"{path}: the disk is full, expected room for the run's files: free some, or choose another --out"
+            text = f"{path}: the disk is full, expected room for what is written: free some, or {otherwise}"
         elif error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-            text = f"{path} cannot be written ({error.strerror}), expected a writable folder: choose another --out"
+            text = f"{path} cannot be written ({error.strerror}), expected a writable folder: {otherwise}"
         elif error.errno in {errno.ENOTDIR, errno.EEXIST}:
-            text = f"{path} lies behind a file, expected folders only: choose another --out"
+            text = f"{path} lies behind a file, expected folders only: {otherwise}"
         else:
-            text = f"{path} cannot be written ({error}): check the disk, or choose another --out"
+            text = f"{path} cannot be written ({error}): check the disk, or {otherwise}"
         raise OutputError(text) from error

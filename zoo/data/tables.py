@@ -12,11 +12,13 @@ import codecs
 import csv
 import difflib
 import json
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError
+from zoo.recipe.rows import is_text_encoding
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
@@ -43,9 +45,11 @@ def read_columns(path: str | Path, columns: Sequence[str], encoding: str = "utf-
         ending = path.suffix or "no ending"
         raise DataError(f"{path}: the format is told by the ending, got {ending}, expected one of {', '.join(ENDINGS)}")
     try:
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder, expected a file")
-        if path.stat().st_size == 0:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            kind = "folder" if stat.S_ISDIR(found.st_mode) else "pipe or a device"
+            raise DataError(f"{path}: is a {kind}, expected a file: write the rows to one")
+        if found.st_size == 0:
             raise DataError(f"{path}: is empty, expected rows")
         table = reader(path, list(dict.fromkeys(columns)), encoding)
     except FileNotFoundError as error:
@@ -106,8 +110,9 @@ def _read_jsonl(path: Path, columns: list[str], encoding: str) -> Columns:
             continue
         try:
             row = json.loads(line, parse_constant=_refuse_constant)
-        except ValueError as error:
-            faults.append(f"{path}:{number}: not JSON ({error}); is the line cut short?")
+        except (ValueError, RecursionError) as error:
+            deep = isinstance(error, RecursionError)
+            faults.append(f"{path}:{number}: not JSON ({'nested too deep' if deep else error}); is the line cut short?")
             row = {}
         else:
             if not isinstance(row, dict):
@@ -137,14 +142,14 @@ def _read_parquet(path: Path, columns: list[str], encoding: str) -> Columns:
         with pyarrow.parquet.ParquetFile(path) as opened:
             _check_header(path, opened.schema_arrow.names, columns)
             table = opened.read(columns=columns)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
+        return {name: table.column(name).to_pylist() for name in columns}
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        reason = str(error).splitlines()[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{path}: not a whole parquet file ({reason}); it was probably cut short: get it again"
         ) from error
-    return {name: table.column(name).to_pylist() for name in columns}
 
 
 def _read_txt(path: Path, columns: list[str], encoding: str) -> Columns:
@@ -166,30 +171,38 @@ _READERS: dict[str, Callable[[Path, list[str], str], Columns]] = {
 
 def _lines(path: Path, encoding: str, newline: str | None = None) -> Iterator[str]:
     """The file's lines; a byte order mark is dropped, wrong bytes and NULs are refused with their place."""
-    try:
-        name = codecs.lookup(encoding).name
-    except LookupError as error:
-        raise DataError(
-            f"encoding: {encoding!r} is not known to Python, expected e.g. utf-8, latin-1, cp1252"
-        ) from error
+    if not is_text_encoding(encoding):
+        raise DataError(f"encoding: {encoding!r} is no text encoding of Python's, expected e.g. utf-8, latin-1, cp1252")
+    name = codecs.lookup(encoding).name
     with path.open(encoding="utf-8-sig" if name == "utf-8" else encoding, newline=newline) as handle:
         try:
             for number, line in enumerate(handle, 1):
                 if "\0" in line:
                     raise DataError(
-                        f"{path}:{number}: holds a NUL character; is it UTF-16 or binary? "
-                        "Give its `encoding:`, or remove the character"
+                        f"{path}:{number}: holds a NUL character; is it UTF-16 or binary? Give its `encoding:`, "
+                        f"e.g. {_likely_encodings(path)}, or remove the character"
                     )
                 yield line
         except UnicodeError as error:
             raise DataError(
                 f"{path}: byte {_bad_byte(path, encoding)} is not {encoding} ({getattr(error, 'reason', error)}); "
-                "give the file's own `encoding:`, e.g. latin-1, cp1252 or utf-16"
+                f"give the file's own `encoding:`, e.g. {_likely_encodings(path)}"
             ) from error
 
 
+def _likely_encodings(path: Path) -> str:
+    """What to try instead, by how the file begins: UTF-16 without a byte order mark has to be named by its order."""
+    with path.open("rb") as handle:
+        first = handle.read(4)
+    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    if b"\0" in first:
+        return "utf-16-le or utf-16-be" if first[1:2] == b"\0" else "utf-16-be or utf-16-le"
+    return "latin-1 or cp1252"
+
+
 def _bad_byte(path: Path, encoding: str) -> int:
-    """Offset of the first byte that cannot be decoded."""
+    """Offset of the first byte that cannot be decoded; 0 where the codec does not tell."""
     decoder = codecs.getincrementaldecoder(encoding)()
     offset = 0
     with path.open("rb") as handle:
@@ -199,6 +212,8 @@ def _bad_byte(path: Path, encoding: str) -> int:
                 decoder.decode(chunk)
             except UnicodeDecodeError as error:
                 return offset - held + error.start
+            except UnicodeError:
+                return 0
             offset += len(chunk)
     return offset
 
@@ -223,5 +238,9 @@ def _neighbours(path: Path) -> str:
     """The near names in the same folder, as the end of a sentence."""
     if not path.parent.is_dir():
         return f", nor a folder {path.parent}: check the path"
-    near = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()], n=3)
+    try:
+        others = [other.name for other in path.parent.iterdir()]
+    except PermissionError:
+        others = []
+    near = difflib.get_close_matches(path.name, others, n=3)
     return f"; did you mean {' or '.join(near)}?" if near else f" in {path.parent}: check the path"

@@ -9,6 +9,9 @@ truncation cannot shorten. Equality with transformers is shown by tools/comparis
 from __future__ import annotations
 
 import hashlib
+import struct
+import zipfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,9 +23,10 @@ import tokenizers
 from tokenizers import Tokenizer as RustTokenizer
 
 from zoo.data.dataset import SPLITS, Dataset
-from zoo.data.sources import cache_folder
-from zoo.data.storage import write_atomically
+from zoo.data.sources import ANOTHER_CACHE, cache_folder
+from zoo.data.storage import storage_errors, write_atomically
 from zoo.data.vocabulary import read_vocabulary
+from zoo.data.words import is_unicode
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
@@ -33,7 +37,7 @@ CHUNK = 2000
 """Rows tokenized between two reports of progress."""
 
 MUCH_CUT = 0.2
-MUCH_UNKNOWN = 0.3
+MUCH_UNKNOWN = 0.02
 """Shares of rows cut and of tokens unknown above which the user is told."""
 
 
@@ -93,10 +97,14 @@ class Piece:
 
 
 class Tokenizer:
-    """A vocabulary with its normaliser: `pieces` of one text, and a `TokenTable` of many."""
+    """A vocabulary with its normaliser: `pieces` of one text, and a `TokenTable` of many.
 
-    def __init__(self, rust: RustTokenizer) -> None:
+    `note` is what was decided about it without being said anywhere, to be shown; None where nothing was.
+    """
+
+    def __init__(self, rust: RustTokenizer, *, note: str | None = None) -> None:
         self.rust = rust
+        self.note = note
         self.rust.no_truncation()
         self.rust.no_padding()
         self.specials = _specials(rust)
@@ -209,20 +217,12 @@ class Tokenizer:
         try:
             return [e.ids for e in self.rust.encode_batch_fast(list(texts), add_special_tokens=False)]
         except TypeError as error:
-            broken = next((text for text in texts if not _is_unicode(text)), None)
+            broken = next((text for text in texts if not is_unicode(text)), None)
             if broken is None:
                 raise
             raise DataError(
                 f"a text holds half of a character (a lone surrogate): {broken!r:.80}; expected Unicode, repair the row"
             ) from error
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _budgets(
@@ -268,41 +268,88 @@ def encode_cached(
     *,
     progress: Callable[[int], None] | None = None,
     ids: Sequence[str] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> TokenTable:
-    """`Tokenizer.encode`, kept on disk under a hash of the tokenizer, the settings and the texts."""
+    """`Tokenizer.encode`, kept on disk under a hash of the tokenizer, the settings and the texts.
+
+    Args:
+        tell: called with a sentence where the file is damaged; it is then made anew.
+
+    Raises:
+        OutputError: the cache cannot be written.
+    """
     path = cache_folder() / "tokens" / f"{_content_key(tokenizer, texts, pairs, config)}.npz"
     if path.is_file():
-        with np.load(path, allow_pickle=False) as stored:
-            table = TokenTable(
-                ids=stored["ids"],
-                offsets=stored["offsets"],
-                second=stored["second"],
-                full=stored["full"],
-                pad=tokenizer.specials.pad,
-            )
-        if progress is not None:
-            progress(len(table))
-        return table
+        table, wrong = _stored(path, len(texts), tokenizer.specials.pad)
+        if table is not None:
+            if progress is not None:
+                progress(len(table))
+            return table
+        if tell is not None:
+            tell(f"{path}, the cache of tokens, is damaged ({wrong}): it is made anew")
     table = tokenizer.encode(texts, pairs, config, progress=progress, ids=ids)
-    with write_atomically(path) as stream:
-        np.savez(stream, ids=table.ids, offsets=table.offsets, second=table.second, full=table.full)
+    with storage_errors(path.parent, ANOTHER_CACHE), write_atomically(path) as stream:
+        np.savez(stream, **{name: getattr(table, name) for name in _ARRAYS})
     return table
 
 
+_ARRAYS = {"ids": np.int32, "offsets": np.int64, "second": np.int32, "full": np.int32}
+"""What a stored table holds; see TokenTable."""
+
+
+def _stored(path: Path, rows: int, pad: int) -> tuple[TokenTable | None, str]:
+    """The table of a file; or None, and what is wrong with the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # against its checksums, before NumPy believes any header
+        if broken is not None:
+            return None, f"{broken} is not as it was written"
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+    ) as error:
+        return None, str(error) or type(error).__name__
+    offsets, lengths = arrays["offsets"], {"offsets": rows + 1, "second": rows, "full": rows}
+    typed = all(arrays[name].dtype == kind and arrays[name].ndim == 1 for name, kind in _ARRAYS.items())
+    if not typed or any(len(arrays[name]) != length for name, length in lengths.items()):
+        return None, "its arrays have other types or lengths"
+    if offsets[0] != 0 or offsets[-1] != len(arrays["ids"]) or (np.diff(offsets) < 0).any():
+        return None, "its rows overlap"
+    return TokenTable(**arrays, pad=pad), ""
+
+
 def encode_splits(
-    tokenizer: Tokenizer, dataset: Dataset, config: Tokens, *, progress: Callable[[int], None] | None = None
+    tokenizer: Tokenizer,
+    dataset: Dataset,
+    config: Tokens,
+    *,
+    progress: Callable[[int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> dict[str, TokenTable]:
-    """The tables of train, validation and test, by name; `progress` is called with the number of rows done."""
+    """The tables of train, validation and test, by name.
+
+    Args:
+        progress: called with the number of rows done.
+        tell: called with what there is to say of the cache.
+    """
     splits = {name: getattr(dataset, name) for name in SPLITS}
     return {
-        name: encode_cached(tokenizer, split.texts, split.pairs, config, progress=progress, ids=split.ids)
+        name: encode_cached(tokenizer, split.texts, split.pairs, config, progress=progress, ids=split.ids, tell=tell)
         for name, split in splits.items()
     }
 
 
 def doubts(tokenizer: Tokenizer, tables: Mapping[str, TokenTable], config: Tokens) -> list[str]:
-    """What looks wrong about the tokens: many rows cut, or many words that the vocabulary does not know."""
-    found = []
+    """What looks wrong about the tokens: a guess about the vocabulary, many rows cut, many words that it lacks."""
+    found = [tokenizer.note] if tokenizer.note else []
     for name, table in tables.items():
         share = table.truncated / max(1, len(table))
         if share > MUCH_CUT:
@@ -328,7 +375,8 @@ def _content_key(tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str
 
 def load_tokenizer(path: Path, *, uncased: bool | None = None) -> Tokenizer:
     """The tokenizer of a vocabulary on disk; see `read_vocabulary` for what it takes and refuses."""
-    return Tokenizer(read_vocabulary(path, uncased=uncased))
+    rust, note = read_vocabulary(path, uncased=uncased)
+    return Tokenizer(rust, note=note)
 
 
 def _specials(rust: RustTokenizer) -> Specials:

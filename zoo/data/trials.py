@@ -66,8 +66,9 @@ _KEPT = TypeAdapter(dict[str, dict[Literal["float32", "bfloat16"], float]])
 
 def kept(tried: Tried, device: str) -> Trial | None:
     """What was measured of this step on this device; None where nothing was."""
-    seconds = _read(tried).get(device)
-    return None if seconds is None else Trial(device=device, seconds=seconds)
+    seconds = _read(tried).get(device, {})
+    whole = len(seconds) == 2 and all(0.0 < value < float("inf") for value in seconds.values())
+    return Trial(device=device, seconds=seconds) if whole else None
 
 
 def keep(tried: Tried, trial: Trial) -> None:

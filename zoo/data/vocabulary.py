@@ -10,23 +10,54 @@ keras-hub's own WordPiece leaves out; see docs/decisions/0002.
 
 from __future__ import annotations
 
-import json
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
-from zoo.errors import EnvironmentFault
+from zoo.data.objects import read_object
+from zoo.errors import EnvironmentFault, ZooError
+
+CASED_SHARE = 0.01
+"""Share of whole words with a capital from which a vocabulary is cased. Of the words in BERT's cased one a third has
+one, of those in its uncased one none."""
+REPAIR = "fetch it again"
 
 
-def read_vocabulary(path: Path, *, uncased: bool | None = None) -> RustTokenizer:
+class Settings(BaseModel):
+    """What a folder says of its tokenizer, by the names that Hugging Face gives it; what it leaves out is None."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    do_lower_case: bool | None = None
+    strip_accents: bool | None = None
+    tokenize_chinese_chars: bool | None = None
+    add_prefix_space: bool | None = None
+    mask_token: dict[str, Any] | str | None = None
+    added_tokens_decoder: dict[str, dict[str, Any]] = {}
+
+    @property
+    def mask_strips(self) -> bool | None:
+        """Whether <mask> takes the space before it; None where that is not said."""
+        stated = [*self.added_tokens_decoder.values(), self.mask_token]
+        told = next((token for token in stated if isinstance(token, dict) and token.get("content") == "<mask>"), {})
+        return bool(told["lstrip"]) if "lstrip" in told else None
+
+
+def read_vocabulary(path: Path, *, uncased: bool | None = None) -> tuple[RustTokenizer, str | None]:
     """Build the tokenizer of a vocabulary.
 
     Args:
         path: a tokenizer.json, a vocab.txt, or a folder in Hugging Face's or Keras's layout.
         uncased: whether the vocabulary is lower-case; None reads it from the folder's own settings,
             and failing these from the vocabulary itself.
+
+    Returns:
+        The tokenizer, and what was decided without being said anywhere; None where nothing was.
 
     Raises:
         EnvironmentFault: nothing there that is a vocabulary, or one without its special tokens.
@@ -37,44 +68,65 @@ def read_vocabulary(path: Path, *, uncased: bool | None = None) -> RustTokenizer
     candidates += [f for d in (folder, assets) for f in (d / "vocab.txt", d / "vocabulary.txt") if path.is_dir()]
     candidates += [f for d in (folder, assets) for f in (d / "vocab.json", d / "vocabulary.json") if path.is_dir()]
     hub = folder / "tokenizer.json"
-    if path.is_dir() and hub.is_file() and "model" in _read_json(hub):  # Keras's tokenizer.json holds settings alone
+    if path.is_dir() and hub.is_file() and _is_tokenizer(read_object(hub, REPAIR)):
         candidates.insert(0, hub)
     found = next((f for f in candidates if f.is_file()), None)
     if found is None:
         raise EnvironmentFault(
             f"{path}: no vocabulary there, expected tokenizer.json, vocab.txt, or vocab.json with merges.txt"
         )
-    if found.name.endswith(".txt"):
-        return _word_piece(found, _settings(folder), uncased)
-    if "model" in _read_json(found):
-        return RustTokenizer.from_file(str(found))
-    return _byte_level_bpe(found, found.with_name("merges.txt"), _settings(folder))
+    with _readable(found):
+        if found.suffix == ".txt":
+            return _word_piece(found, _settings(folder), uncased)
+        entries = read_object(found, REPAIR)
+        if _is_tokenizer(entries):
+            return RustTokenizer.from_file(str(found)), None
+        return _byte_level_bpe(found, entries, _settings(folder)), None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """The Rust library's refusals as faults of the file; it raises nothing narrower than Exception."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise EnvironmentFault(f"{path}: not valid JSON ({error}): fetch it again") from error
-    return value if isinstance(value, dict) else {}
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        raise EnvironmentFault(f"{path}: not a vocabulary ({error}): {REPAIR}") from error
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    """What the folder says of its tokenizer, by the names that Hugging Face gives it."""
+def _is_tokenizer(value: dict[str, Any]) -> bool:
+    """Whether it is a tokenizer of Hugging Face's, rather than the entries of a vocabulary or Keras's settings.
+
+    By what stands under `model`: "model" is also a word, and in GPT-2's and so in RoBERTa's vocabulary.
+    """
+    return isinstance(value.get("model"), dict)
+
+
+def _settings(folder: Path) -> Settings:
     hub, specials, keras = (
         folder / name for name in ("tokenizer_config.json", "special_tokens_map.json", "tokenizer.json")
     )
-    if hub.is_file() or specials.is_file():
+    said: dict[str, Any] = {}
+    sources = [file for file in (hub, specials) if file.is_file()]
+    for file in sources:
         # The map came first and is what older checkpoints have; transformers, too, lets it say more than the settings.
-        return (_read_json(hub) if hub.is_file() else {}) | (_read_json(specials) if specials.is_file() else {})
-    if keras.is_file():
-        config = _read_json(keras).get("config", {})
+        said |= read_object(file, REPAIR)
+    if not sources and keras.is_file():
+        sources, config = [keras], read_object(keras, REPAIR).get("config")
         names = {"lowercase": "do_lower_case", "add_prefix_space": "add_prefix_space"}
-        return {names[key]: value for key, value in config.items() if key in names}
-    return {}
+        said = {names[key]: value for key, value in config.items() if key in names} if isinstance(config, dict) else {}
+    try:
+        return Settings.model_validate(said)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise EnvironmentFault(
+            f"{' or '.join(map(str, sources))}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}, got "
+            f"{wrong['input']!r:.40}: {REPAIR}"
+        ) from error
 
 
-def _word_piece(vocabulary: Path, settings: dict[str, Any], uncased: bool | None) -> RustTokenizer:
+def _word_piece(vocabulary: Path, settings: Settings, uncased: bool | None) -> tuple[RustTokenizer, str | None]:
     # The library's own reader: Python would end lines at U+2028 and others that are entries of some vocabularies, and
     # number all that follow wrong.
     entries = models.WordPiece.read_file(str(vocabulary))
@@ -83,14 +135,14 @@ def _word_piece(vocabulary: Path, settings: dict[str, Any], uncased: bool | None
         raise EnvironmentFault(
             f"{vocabulary}: {', '.join(missing)} missing, expected BERT's vocabulary, a token a line"
         )
-    lowercase = settings.get("do_lower_case", uncased)
+    lowercase, note = uncased if settings.do_lower_case is None else settings.do_lower_case, None
     if lowercase is None:
-        lowercase = not any(entry[:1].isupper() for entry in entries)
+        lowercase, note = _guessed(vocabulary, entries)
     rust = RustTokenizer(models.WordPiece(entries, unk_token="[UNK]"))
     rust.normalizer = normalizers.BertNormalizer(
         clean_text=True,
-        handle_chinese_chars=settings.get("tokenize_chinese_chars", True),
-        strip_accents=settings.get("strip_accents"),  # None: as `lowercase`, like the original
+        handle_chinese_chars=settings.tokenize_chinese_chars is not False,
+        strip_accents=settings.strip_accents,  # None: as `lowercase`, like the original
         lowercase=lowercase,
     )
     rust.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -102,17 +154,33 @@ def _word_piece(vocabulary: Path, settings: dict[str, Any], uncased: bool | None
         special_tokens=[(cls, entries[cls]), (sep, entries[sep])],
     )
     rust.decoder = decoders.WordPiece()
-    return rust
+    return rust, note
 
 
-def _byte_level_bpe(vocabulary: Path, merges: Path, settings: dict[str, Any]) -> RustTokenizer:
+def _guessed(vocabulary: Path, entries: dict[str, int]) -> tuple[bool, str]:
+    """Whether a vocabulary without settings is lower-case, and how that is told.
+
+    As transformers has it, it is, unless whole words with a capital are in it in number. Single letters do not count:
+    signs such as the letter of the reals are capitals, and stand in uncased vocabularies.
+    """
+    words = [entry for entry in entries if len(entry) > 1 and entry.isalpha()]
+    cased = sum(word[0].isupper() and word[1:].islower() for word in words)
+    lowercase = cased < max(1.0, CASED_SHARE * len(words))
+    return lowercase, (
+        f"{vocabulary}: nothing says whether it is lower-case, and it is read as "
+        f"{'uncased' if lowercase else 'cased'}: {cased:,} of its {len(words):,} words have a capital; put "
+        f'{{"do_lower_case": {str(not lowercase).lower()}}} into a tokenizer_config.json beside it if that is wrong'
+    )
+
+
+def _byte_level_bpe(vocabulary: Path, entries: dict[str, Any], settings: Settings) -> RustTokenizer:
+    merges = vocabulary.with_name("merges.txt")
     if not merges.is_file():
         raise EnvironmentFault(f"{merges}: missing, expected beside {vocabulary.name}")
-    entries = _read_json(vocabulary)
     missing = [token for token in ("<s>", "</s>", "<pad>", "<unk>") if token not in entries]
     if missing:
         raise EnvironmentFault(f"{vocabulary}: {', '.join(missing)} missing, expected a RoBERTa vocabulary")
-    prefix = settings.get("add_prefix_space", False)
+    prefix = bool(settings.add_prefix_space)
     rust = RustTokenizer(models.BPE.from_file(str(vocabulary), str(merges)))
     rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     rust.decoder = decoders.ByteLevel()
@@ -122,12 +190,6 @@ def _byte_level_bpe(vocabulary: Path, merges: Path, settings: dict[str, Any]) ->
     rust.add_special_tokens(["<s>", "</s>", "<pad>", "<unk>"])
     # RoBERTa's own <mask> takes the space before it. Keras's presets do not say so; Hugging Face's folders do, and
     # where one does not, transformers 5 leaves the space.
-    strips = _stated_of_mask(settings).get("lstrip", vocabulary.name == "vocabulary.json")
+    strips = vocabulary.name == "vocabulary.json" if settings.mask_strips is None else settings.mask_strips
     rust.add_special_tokens([AddedToken("<mask>", lstrip=strips)])
     return rust
-
-
-def _stated_of_mask(settings: dict[str, Any]) -> dict[str, Any]:
-    """How a Hugging Face folder describes <mask>; nothing where it does not."""
-    stated = [*settings.get("added_tokens_decoder", {}).values(), settings.get("mask_token")]
-    return next((token for token in stated if isinstance(token, dict) and token.get("content") == "<mask>"), {})

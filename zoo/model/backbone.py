@@ -7,7 +7,9 @@ no Keras.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from zoo.errors import EnvironmentFault
 from zoo.model.families import FAMILIES
@@ -24,6 +26,11 @@ ACTIVATIONS: dict[str, Activation] = {
 """Names that Hugging Face configs use, and what they compute."""
 
 
+# Where they are read from a file. The bounds are a hundred times what any encoder has; beyond them a number is damage.
+Size = Annotated[int, Field(strict=True, gt=0, le=2**26)]
+Rate = Annotated[float, Field(strict=True, ge=0.0, lt=1.0, allow_inf_nan=False)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
     """All that decides what a backbone computes, its weights apart.
@@ -33,17 +40,37 @@ class BackboneConfig:
     """
 
     family: Literal["bert", "distilbert", "roberta"]
-    vocabulary_size: int
-    num_layers: int
-    num_heads: int
-    hidden_dim: int
-    intermediate_dim: int
-    max_positions: int
-    num_segments: int | None
+    vocabulary_size: Size
+    num_layers: Annotated[int, Field(strict=True, gt=0, le=1000)]
+    num_heads: Size
+    hidden_dim: Size
+    intermediate_dim: Size
+    max_positions: Size
+    num_segments: Size | None
     activation: Activation
-    layer_norm_epsilon: float
-    dropout: float
-    attention_dropout: float
+    layer_norm_epsilon: Annotated[float, Field(strict=True, gt=0.0, lt=1.0, allow_inf_nan=False)]
+    dropout: Rate
+    attention_dropout: Rate
+
+    def __post_init__(self) -> None:
+        if self.hidden_dim % self.num_heads:
+            raise ValueError(f"hidden_dim {self.hidden_dim} is no multiple of num_heads {self.num_heads}")
+
+
+_CONFIG = TypeAdapter(BackboneConfig)
+
+
+def checked_config(**values: Any) -> BackboneConfig:
+    """The config of values from a file; ValidationError where one has another type, or is nothing that can be built."""
+    return _CONFIG.validate_python(values)
+
+
+def wrong_values(error: ValidationError) -> list[tuple[str, str]]:
+    """The first values that were refused: the name of each, and what is wrong with it."""
+    return [
+        (".".join(map(str, wrong["loc"])), f"got {wrong['input']!r:.60}, {wrong['msg'][:1].lower()}{wrong['msg'][1:]}")
+        for wrong in error.errors()[:5]
+    ]
 
 
 RATES = {"dropout": 0.1, "attention_dropout": 0.1}
@@ -68,9 +95,10 @@ def activation_named(name: str) -> Activation:
     """
     try:
         return ACTIVATIONS[name]
-    except KeyError:
+    except (KeyError, TypeError):
         raise EnvironmentFault(
-            f"the checkpoint's activation is {name!r}, expected one of {', '.join(ACTIVATIONS)}: use another checkpoint"
+            f"the checkpoint's activation is {name!r:.60}, expected one of {', '.join(ACTIVATIONS)}: "
+            "use another checkpoint"
         ) from None
 
 

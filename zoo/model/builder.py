@@ -9,14 +9,16 @@ checkpoint's head whose classes are not known to be those of the data.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
 
 from zoo.data.backbones import Checkpoint
 from zoo.data.catalog import dataset_card
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.model import heads, weights
-from zoo.model.backbone import DEFAULTS, BackboneConfig
+from zoo.model.backbone import DEFAULTS, BackboneConfig, checked_config, wrong_values
 from zoo.model.checkpoints import HEAD_DROPOUT, head_rows, read_config
 from zoo.recipe.types import Backbone, BinaryHead, ClassifierHead, Recipe
 
@@ -34,7 +36,7 @@ class Blueprint:
 
     backbone: BackboneConfig
     head: ClassifierHead | BinaryHead
-    classes: int
+    classes: Annotated[int, Field(gt=0)]
     head_rows: tuple[int, ...] | None = None
 
 
@@ -58,16 +60,7 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
         found = read_config(checkpoint)
         config = found.backbone
     else:
-        config = BackboneConfig(
-            family=wanted.family,
-            vocabulary_size=tokenizer.vocabulary_size,
-            num_layers=wanted.num_layers,  # type: ignore[arg-type]  # the recipe's types refuse None here
-            num_heads=wanted.num_heads,  # type: ignore[arg-type]
-            hidden_dim=wanted.hidden_dim,  # type: ignore[arg-type]
-            intermediate_dim=wanted.intermediate_dim,  # type: ignore[arg-type]
-            max_positions=wanted.max_positions or 512,
-            **DEFAULTS[wanted.family],
-        )
+        config = _fresh(wanted, tokenizer.vocabulary_size)
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise EnvironmentFault(
             f"the vocabulary has {tokenizer.vocabulary_size} entries and the backbone embeds "
@@ -84,6 +77,21 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     if head.init == "checkpoint" and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, label_names=label_names(recipe))
     return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=classes, head_rows=rows)
+
+
+def _fresh(wanted: Backbone, vocabulary_size: int) -> BackboneConfig:
+    """The config of a backbone without a checkpoint; RecipeError where it is larger than any that can be built."""
+    sizes = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim")
+    try:
+        return checked_config(
+            family=wanted.family,
+            vocabulary_size=vocabulary_size,
+            max_positions=wanted.max_positions or 512,
+            **{name: getattr(wanted, name) for name in sizes},
+            **DEFAULTS[wanted.family],
+        )
+    except ValidationError as error:
+        raise RecipeError(f"model.backbone.{where}: {what}" for where, what in wrong_values(error)) from error
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:

@@ -8,14 +8,16 @@ a config that cannot be read; and a head whose classes are not known to be those
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from zoo.data.backbones import Checkpoint
+from zoo.data.objects import read_object
 from zoo.errors import EnvironmentFault, RecipeError
-from zoo.model.backbone import DEFAULTS, BackboneConfig, activation_named
+from zoo.model.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
 from zoo.recipe.showing import listed
 from zoo.recipe.types import BinaryHead, ClassifierHead
 
@@ -91,17 +93,19 @@ def read_config(checkpoint: Checkpoint) -> CheckpointConfig:
     """
     path = checkpoint.path / "config.json"
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EnvironmentFault(f"{path}: cannot be read as JSON ({error}): fetch it again") from error
-    try:
+        raw = read_object(path, "fetch it again")
         if checkpoint.layout == "keras":
             return CheckpointConfig(backbone=_keras(raw, checkpoint), head_dropout=HEAD_DROPOUT, head=None)
         return CheckpointConfig(
             backbone=_hugging_face(raw, checkpoint), head_dropout=_head_dropout(raw), head=_head(raw, checkpoint)
         )
+    except FileNotFoundError as error:
+        raise EnvironmentFault(f"{path}: no such file, expected the config of a checkpoint: fetch it again") from error
     except KeyError as error:
         raise EnvironmentFault(f"{path}: {error} is missing, expected the config of a {checkpoint.family}") from error
+    except ValidationError as error:
+        told = "; ".join(f"{where}: {what}" for where, what in wrong_values(error))
+        raise EnvironmentFault(f"{path}: not the config of a {checkpoint.family} ({told}): fetch it again") from error
 
 
 def _fits(found: str, checkpoint: Checkpoint) -> None:
@@ -115,7 +119,7 @@ def _fits(found: str, checkpoint: Checkpoint) -> None:
 
 
 def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
-    if raw["class_name"] not in KERAS_CLASSES:
+    if not isinstance(raw["class_name"], str) or raw["class_name"] not in KERAS_CLASSES:
         raise RecipeError(
             f"model.backbone.preset: {checkpoint.name} holds a {raw['class_name']}, "
             f"expected one of {', '.join(KERAS_CLASSES)}"
@@ -123,10 +127,12 @@ def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
     family = KERAS_CLASSES[raw["class_name"]]
     _fits(family, checkpoint)
     config = raw["config"]
+    if not isinstance(config, dict):
+        raise KeyError("config")
     # keras-hub's own BERT presets come from Google's checkpoints, trained with tanh-GELU.
     own = {**DEFAULTS[family], "activation": "gelu_tanh"} if family == "bert" else DEFAULTS[family]
-    return BackboneConfig(
-        family=family,  # type: ignore[arg-type]
+    return checked_config(
+        family=family,
         vocabulary_size=config["vocabulary_size"],
         num_layers=config["num_layers"],
         num_heads=config["num_heads"],
@@ -148,7 +154,7 @@ def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneCon
     key = hugging_face_keys(found)
     own = DEFAULTS[checkpoint.family]
     positions = raw[key["max_positions"]]
-    return BackboneConfig(
+    return checked_config(
         family=checkpoint.family,
         vocabulary_size=raw[key["vocabulary_size"]],
         num_layers=raw[key["num_layers"]],
@@ -156,7 +162,7 @@ def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneCon
         hidden_dim=raw[key["hidden_dim"]],
         intermediate_dim=raw[key["intermediate_dim"]],
         # RoBERTa's first two positions belong to padding.
-        max_positions=positions - 2 if found == "roberta" else positions,
+        max_positions=positions - 2 if found == "roberta" and isinstance(positions, int) else positions,
         num_segments=raw.get("type_vocab_size", 2) if checkpoint.family == "bert" else None,
         activation=activation_named(raw.get(key["activation"], "gelu")),
         layer_norm_epsilon=HUGGING_FACE_EPSILON
@@ -187,24 +193,39 @@ def _refuse_other_computations(raw: Mapping[str, Any], found: str, name: str) ->
 # --- the classification head ------------------------------------------------------------------------
 
 
+class _Head(BaseModel):
+    """What a config says of a head, by transformers' names for it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    id2label: dict[str, str | int] | None = None
+    num_labels: Annotated[int, Field(gt=0, le=2**20)] = 2
+    problem_type: str | None = None
+    architectures: list[str] | None = None
+
+
+_RATE: TypeAdapter[float | None] = TypeAdapter(Rate | None)
+
+
 def _head_dropout(raw: Mapping[str, Any]) -> float:
     """The rate that transformers' own classification model of this config has before its last layer."""
     key = hugging_face_keys(raw["model_type"])
-    rate = raw.get(key["head_dropout"])
+    own, rate = (_RATE.validate_python(raw.get(key[name]), strict=True) for name in ("dropout", "head_dropout"))
     if raw["model_type"] == "distilbert":
-        return 0.2 if rate is None else float(rate)
-    return float(raw.get(key["dropout"], HEAD_DROPOUT) if rate is None else rate)
+        return 0.2 if rate is None else rate
+    return rate if rate is not None else HEAD_DROPOUT if own is None else own
 
 
 def _head(raw: Mapping[str, Any], checkpoint: Checkpoint) -> CheckpointHead:
-    names = raw.get("id2label") or {str(number): f"LABEL_{number}" for number in range(raw.get("num_labels", 2))}
-    whole = isinstance(names, dict) and names.keys() == {str(number) for number in range(len(names))}
+    said = _Head.model_validate(raw)
+    names = said.id2label or {str(number): f"LABEL_{number}" for number in range(said.num_labels)}
+    whole = names.keys() == {str(number) for number in range(len(names))}
     return CheckpointHead(
         owner=checkpoint.name,
         model_type=raw["model_type"],
         label_names=tuple(str(names[str(number)]) for number in range(len(names))) if whole else (),
-        problem_type=raw.get("problem_type"),
-        tasks=tuple(raw.get("architectures") or ()),
+        problem_type=said.problem_type,
+        tasks=tuple(said.architectures or ()),
     )
 
 

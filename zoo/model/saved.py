@@ -75,7 +75,10 @@ def load_card(folder: Path) -> tuple[ModelCard, Tokenizer]:
     try:
         card = _CARD.validate_json(description, strict=False)
     except ValidationError as error:
-        raise OutputError(f"{folder}: model.json is damaged ({error}): train again") from error
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"]))
+        told = f"{where}: {wrong['msg']}" if where else wrong["msg"]
+        raise OutputError(f"{folder}: model.json is damaged ({told}): train again") from error
     try:
         return card, Tokenizer.from_json(vocabulary.decode())
     except Exception as error:  # the Rust library raises nothing narrower

@@ -10,7 +10,6 @@ modeling_roberta.py. Keras keeps a kernel as [in, out], torch as [out, in].
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.data.objects import read_object
 from zoo.data.storage import write_atomically
 from zoo.errors import EnvironmentFault
 from zoo.model.backbone import BackboneConfig
@@ -161,7 +161,7 @@ def load_hugging_face(
 def _read_folder(folder: Path) -> dict[str, np.ndarray]:
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(read_object(index, "fetch it again")["weight_map"].values()))
         return {name: value for part in names for name, value in read_safetensors(folder / part).items()}
     return read_safetensors(folder / "model.safetensors")
 

@@ -6,13 +6,25 @@ In comes plain data, out goes a `Data`. Refused: what config.py refuses, and her
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from zoo.recipe.config import Clash, Config, Count, Name, Names, Pair, Text
+
+
+def is_text_encoding(name: str) -> bool:
+    """Whether it names an encoding from bytes to text; Python has codecs for other things, as zip and rot13."""
+    if not name.isascii():
+        return False
+    try:
+        b"a".decode(name)
+    except UnicodeError:
+        return name.lower() != "undefined"  # which decodes nothing; one byte may be half a character to others
+    except LookupError:
+        return False
+    return True
 
 
 class Files(Config):
@@ -50,12 +62,9 @@ class Files(Config):
                 yield Clash((split, "train"), f"got {self.train}, the training file, expected rows not trained on")
         if self.test is not None and self.test == self.validation:
             yield Clash(("test", "validation"), f"got {self.test}, the validation file, expected other rows")
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError:
-            yield Clash(
-                ("encoding",), f"got {self.encoding}, expected an encoding that Python knows, as utf-8 or cp1252"
-            )
+        if not is_text_encoding(self.encoding):
+            message = f"got {self.encoding}, expected a text encoding that Python knows, as utf-8 or cp1252"
+            yield Clash(("encoding",), message)
 
 
 class Carve(Config):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from zoo.data.sources.cache import (
+    ANOTHER_CACHE,
     Missing,
     cache_folder,
     fetch,
@@ -19,6 +20,7 @@ from zoo.data.sources.origin import Origin, address, matches
 from zoo.data.sources.request import Progress
 
 __all__ = [
+    "ANOTHER_CACHE",
     "Missing",
     "Origin",
     "Progress",

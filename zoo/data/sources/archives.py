@@ -8,9 +8,12 @@ are counted while they are written, too).
 
 from __future__ import annotations
 
+import lzma
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -41,11 +44,23 @@ def extract(archive: Path, folder: str, wants: Callable[[str], bool], target: Pa
             with opened() as source, destination.open("wb") as sink:
                 limit -= _copy(source, sink, limit, archive, name)
             written.append(relative)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError) as error:
+    except EnvironmentFault:
+        raise
+    except (*_BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk; what gzip and bz2 raise has no number
+        archive.unlink()  # pip takes a wheel that lies there for the one it was to bring
         raise EnvironmentFault(
             f"{archive.name}: not a readable archive ({error}); it was probably cut short: fetch it again"
         ) from error
     return written
+
+
+_BROKEN = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError),
+)
+"""What the readers of archives raise where one is damaged."""
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:

@@ -21,8 +21,9 @@ def bring(request: Request) -> Brought:
     wheels = request.folder / ".archive"
     wheels.mkdir(parents=True, exist_ok=True)
     request.progress(f"{uri.name} (pip download)", 0, None)
-    command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "download", "--quiet"]
-    command += ["--no-deps", "--only-binary=:all:", "--retries", "1", "--dest", str(wheels), uri.name]
+    # -P: what lies beside the user is not taken for pip or a module of its. After `--` nothing is an option.
+    command = [sys.executable, "-P", "-m", "pip", "--no-input", "--disable-pip-version-check", "download", "--quiet"]
+    command += ["--no-deps", "--only-binary=:all:", "--retries", "1", "--dest", str(wheels), "--", uri.name]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         lines = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or result.stderr.splitlines()

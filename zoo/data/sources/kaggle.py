@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from zoo.data.sources.origin import address
-from zoo.data.sources.request import Brought, Request, Unreachable
+from zoo.data.sources.request import Brought, Request, Unreachable, sha256_of
 
 
 def bring(request: Request) -> Brought:
@@ -29,14 +29,14 @@ def bring(request: Request) -> Brought:
         if request.missing:
             for name in sorted(request.missing):
                 request.progress(name, 0, None)
-                _take(Path(kagglehub.model_download(uri.name, path=name)), request.folder / name)
+                _take(request, name, Path(kagglehub.model_download(uri.name, path=name)))
         else:
             request.progress(uri.name, 0, None)
             root = Path(kagglehub.model_download(uri.name))
             for path in sorted(path for path in root.rglob("*") if path.is_file()):
                 name = path.relative_to(root).as_posix()
                 if request.wants(name):
-                    _take(path, request.folder / name)
+                    _take(request, name, path)
     except (exceptions.UnauthenticatedError, exceptions.CredentialError) as error:
         raise Unreachable(f"{request.origin.uri} asks for a login: set KAGGLE_API_TOKEN ({error})") from error
     except (exceptions.KaggleApiHTTPError, exceptions.NotFoundError) as error:
@@ -50,8 +50,16 @@ def bring(request: Request) -> Brought:
     return Brought(revision=uri.revision)
 
 
-def _take(source: Path, target: Path) -> None:
-    """A hard link to kagglehub's own copy, or a copy where the cache lies on another disk."""
+def _take(request: Request, name: str, source: Path) -> None:
+    """A hard link to kagglehub's own copy, or a copy where the cache lies on another disk.
+
+    kagglehub does not look whether its copy is whole. A damaged one is damaged here, too, being the same file.
+    """
+    import kagglehub
+
+    known, handle, target = request.known.get(name), address(request.origin.uri).name, request.folder / name
+    if known is not None and sha256_of(source) != known:
+        source = Path(kagglehub.model_download(handle, path=name, force_download=True))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:

