@@ -163,7 +163,7 @@ def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     roberta = subject.family == "roberta"
-    sizes = {"vocab_size": 0, "max_position_embeddings": 514 if roberta else 512}
+    sizes: dict[str, Any] = {"vocab_size": 0, "max_position_embeddings": 514 if roberta else 512}
     torch.manual_seed(0)
     if roberta:
         specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -185,7 +185,8 @@ def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
         folder.mkdir()
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         (folder / "vocab.txt").write_text("\n".join([*specials, *words, ""]), encoding="utf-8")
-        fast = transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)
+        # An alias that transformers makes when it is imported.
+        fast = transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)  # type: ignore[attr-defined]
     sizes["vocab_size"] = len(fast)
     if subject.family == "distilbert":
         config: Any = transformers.DistilBertConfig(
@@ -193,7 +194,7 @@ def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
         )
         model: Any = transformers.DistilBertModel(config)
     else:
-        shape = {
+        shape: dict[str, Any] = {
             "num_hidden_layers": subject.layers,
             "num_attention_heads": subject.heads,
             "hidden_size": subject.hidden,
