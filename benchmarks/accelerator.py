@@ -4,7 +4,7 @@
     python benchmarks/accelerator.py --out DIR --small   # the same at a hundredth of the size, on any machine
 
 Nothing is fetched: checkpoints of full size are drawn from a seed, and texts are made of words of a vocabulary of their
-own, as long as reviews are. First the losses of 20 steps of each family, in float32 and in bfloat16, beside those that a
+own, as long as reviews are. First the losses of 20 steps of each family, in float32 and bfloat16, beside those that a
 CPU computed (tests/golden). Then `compare.py --speed-only` for BERT-Base and DistilBERT at 512 tokens and RoBERTa-large
 at 128. Into DIR go correctness.json and a folder of results a model. Exit code 0; 1 where a process failed.
 """
@@ -92,7 +92,7 @@ def losses_of_this_process(precision: str) -> dict[str, list[float]]:
 
 
 def correctness(backend: str) -> dict[str, Any]:
-    """How far losses here are from those that a CPU computed in float32, by precision and case; or why there are none."""
+    """How far losses here are from those that a CPU computed in float32, by precision and case; or why none."""
     kept = golden_losses.kept(backend)
     found: dict[str, Any] = {}
     for precision in PRECISIONS:
@@ -163,7 +163,7 @@ def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     roberta = subject.family == "roberta"
-    sizes = {"vocab_size": 0, "max_position_embeddings": 514 if roberta else 512}
+    sizes: dict[str, Any] = {"vocab_size": 0, "max_position_embeddings": 514 if roberta else 512}
     torch.manual_seed(0)
     if roberta:
         specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -185,7 +185,8 @@ def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
         folder.mkdir()
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         (folder / "vocab.txt").write_text("\n".join([*specials, *words, ""]), encoding="utf-8")
-        fast = transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)
+        # An alias that transformers makes when it is imported.
+        fast = transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)  # type: ignore[attr-defined]
     sizes["vocab_size"] = len(fast)
     if subject.family == "distilbert":
         config: Any = transformers.DistilBertConfig(
@@ -193,7 +194,7 @@ def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
         )
         model: Any = transformers.DistilBertModel(config)
     else:
-        shape = {
+        shape: dict[str, Any] = {
             "num_hidden_layers": subject.layers,
             "num_attention_heads": subject.heads,
             "hidden_size": subject.hidden,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import recipes
 import zoo
-from zoo.backend import Backend
-from zoo.backend.transformer_torch import TorchKernels
+from zoo.backend import Backend, on_torch
+from zoo.backend.transformer import MASKED, least_kept
+from zoo.backend.transformer_torch import CudaKernels, TorchKernels
 from zoo.model import heads, inference
+from zoo.model.layers import TransformerEncoder
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer
 
@@ -83,3 +90,153 @@ def test_both_ways_compute_the_same(backend: Backend) -> None:
     norm = tuple(torch.tensor(random.normal(size=32), dtype=torch.float32) for _ in range(2))
     one, other = (TorchKernels(on_cpu=way)._norm(x, norm, 1e-12) for way in (True, False))
     np.testing.assert_array_equal(one.float().numpy(), other.float().numpy())
+
+
+# --- nothing is waited for ----------------------------------------------------------------------
+
+
+class Reads(TorchDispatchMode):
+    """Notes what makes the host wait for a device: numbers read, and sizes that depend on what was computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(sign in func.name() for sign in ("_local_scalar_dense", "nonzero", "unique", "coalesce", "is_nonzero")):
+            self.found.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is made of the host's numbers from now on: on a device each is a copy that is waited for."""
+    found: list[str] = []
+
+    def noted(make: Callable[..., Any]) -> Callable[..., Any]:
+        def made(data: Any, *arguments: Any, **named: Any) -> Any:
+            if not isinstance(data, torch.Tensor):
+                found.append(type(data).__name__)
+            return make(data, *arguments, **named)
+
+        return made
+
+    for name in ("tensor", "as_tensor", "from_numpy"):
+        monkeypatch.setattr(torch, name, noted(getattr(torch, name)))
+    return found
+
+
+@pytest.mark.parametrize("on_cpu", [False, True])
+def test_a_step_reads_nothing_back(backend: Backend, monkeypatch: pytest.MonkeyPatch, on_cpu: bool) -> None:
+    """On a GPU; what CPUs do instead is seen to fail."""
+    kernels = TorchKernels(on_cpu=on_cpu)
+    for module in ("zoo.model.layers", "zoo.model.dropout"):
+        monkeypatch.setattr(f"{module}.kernels", lambda: kernels)
+    monkeypatch.setattr(backend, "fused_adamw", lambda: on_torch.FusedAdamW(on_cpu=on_cpu))
+    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "bfloat16"}))
+    optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
+    trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+    inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
+    given = inputs, np.array([0, 1, 0, 1], np.int32), np.ones(4, np.float32)
+    trainer.step(*given)
+    copied = copies(monkeypatch)
+    with Reads() as reads:
+        trainer.step(*given)
+    # The inputs, labels and weights of the batch, and the 1 by which Keras counts its optimizer's steps.
+    expected = ["ndarray"] * (len(inputs) + 2) + ["int"]
+    assert (reads.found == [] and copied == expected) == (not on_cpu)
+
+
+# --- Triton's kernels, by its interpreter -------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def triton_kernels() -> Any:
+    """zoo.backend.triton_kernels, computed by NumPy: see conftest.py."""
+    from zoo.backend import triton_kernels
+
+    return triton_kernels
+
+
+STATE = torch.tensor([123456, 7])
+
+
+@pytest.mark.parametrize(("length", "width", "rate", "texts"), [(40, 16, 0.1, 1), (35, 32, 0.1, 2), (33, 16, 0.0, 1)])
+def test_attention_by_blocks_is_attention(
+    triton_kernels: Any, length: int, width: int, rate: float, texts: int
+) -> None:
+    """Against plain products in float64 under the same mask: values, and gradients of queries, keys and values."""
+    random = torch.Generator().manual_seed(0)
+    batch, heads = 2, 3
+    qkv = torch.randn(batch, length, 3, heads, width, generator=random)
+    seen = torch.rand(batch, 1, 1 if texts == 1 else length, length, generator=random) > 0.2
+    given = torch.randn(batch, length, heads, width, generator=random)
+    least, scale = least_kept(rate), 1.0 / (1.0 - rate)
+    ours, plain = qkv.clone().requires_grad_(), qkv.double().requires_grad_()
+    found = triton_kernels.Attention.apply(ours, seen, STATE if rate else None, least, scale)
+    found.backward(given)
+    query, key, value = plain.permute(2, 0, 3, 1, 4)
+    weights = (query @ key.transpose(-1, -2) * width**-0.5 + torch.where(seen, 0.0, MASKED)).softmax(-1)
+    if rate:
+        mask = TorchKernels(on_cpu=True).keep_mask(STATE, weights.shape, rate)
+        weights = weights * mask * scale
+        other = triton_kernels.Attention.apply(qkv, seen, STATE + 1, least, scale)
+        assert not torch.allclose(other, found, atol=1e-2), "another mask is another result"
+    expected = (weights @ value).transpose(1, 2)
+    expected.backward(given.double())
+    torch.testing.assert_close(found.double(), expected, rtol=0.0, atol=2e-6)
+    torch.testing.assert_close(ours.grad.double(), plain.grad, rtol=0.0, atol=2e-6)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.0])
+def test_the_end_of_a_half_is_one_kernel(triton_kernels: Any, rate: float) -> None:
+    random = torch.Generator().manual_seed(0)
+    rows, hidden = 37, 48
+    values = [torch.randn(*shape, generator=random) for shape in ((rows, hidden), (rows, hidden), (hidden,), (hidden,))]
+    given = torch.randn(rows, hidden, generator=random)
+    least, scale = least_kept(rate), 1.0 / (1.0 - rate)
+    ours = [value.clone().requires_grad_() for value in values]
+    found = triton_kernels.Closed.apply(*ours, 1e-12, STATE if rate else None, least, scale)
+    found.backward(given)
+    plain = [value.double().requires_grad_() for value in values]
+    residual, x, gamma, beta = plain
+    kept = TorchKernels(on_cpu=True).keep_mask(STATE, x.shape, rate) * scale if rate else 1.0
+    expected = torch.nn.functional.layer_norm(residual + x * kept, (hidden,), gamma, beta, 1e-12)
+    expected.backward(given.double())
+    torch.testing.assert_close(found.double(), expected, rtol=0.0, atol=5e-6)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one.grad.double(), other.grad, rtol=0.0, atol=1e-5)
+
+
+def test_a_layer_with_tritons_kernels_is_the_layer(triton_kernels: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits and losses of two steps in float16, the type of two bytes that the interpreter multiplies."""
+    found = []
+    for chosen in (CudaKernels(), TorchKernels(on_cpu=False)):
+        for module in ("zoo.model.layers", "zoo.model.dropout"):
+            monkeypatch.setattr(f"{module}.kernels", lambda chosen=chosen: chosen)
+        changes = {"training.precision": "float32", "model.backbone.num_layers": 1}
+        model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
+        (layer,) = (layer for layer in heads.layers_by_name(model).values() if isinstance(layer, TransformerEncoder))
+        random = torch.Generator().manual_seed(0)
+        x = torch.randn(2, 8, model.get_layer("backbone").hidden_dim, generator=random).half().requires_grad_()
+        mask = torch.ones(2, 1, 1, 8, dtype=torch.bool)
+        y = chosen.transformer_layer(layer._parts(), x, mask, True)
+        y.float().square().sum().backward()
+        found.append((y.float(), x.grad.float()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
+
+
+def test_tritons_kernels_compile_for_a_gpu() -> None:
+    """For an H100, by Triton's own compiler, which needs no GPU; matrix products by the tensor cores."""
+    script = Path(__file__).with_name("compile_triton.py")
+    words = [sys.executable, str(script), "90"]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = dict(line.split(" ") for line in done.stdout.splitlines())
+    assert {name: kind for name, kind in told.items() if name.startswith("_attention")} == {
+        "_attention_forward": "wgmma",
+        "_attention_backward-by_query": "wgmma",
+        "_attention_backward-by_key": "wgmma",
+    }
+    assert {"_closed_forward", "_closed_backward"} <= told.keys()

@@ -56,7 +56,7 @@ class Torch(Backend):
         return TorchKernels(on_cpu=not self.accelerated)
 
     def fused_adamw(self) -> Callable[[AdamWStep], None]:
-        return _FusedAdamW()
+        return FusedAdamW(on_cpu=not self.accelerated)
 
 
 def _tensors(inputs: Inputs) -> dict[str, Any]:
@@ -94,14 +94,18 @@ class _TorchTrainer(Trainer):
         return value.detach(), logits.detach()
 
 
-class _FusedAdamW:
+class FusedAdamW:
     """AdamW steps by torch's fused kernel; see Backend.fused_adamw.
 
     The gradient of an embedding comes as rows (`TorchKernels.look_up`). It is spread into a table that is zero but for
     them, made once and cleared row by row.
+
+    Args:
+        on_cpu: whether it computes on a CPU; elsewhere no number is read from the device.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_cpu: bool) -> None:
+        self._on_cpu = on_cpu
         self._tables: dict[int, Any] = {}
 
     def __call__(self, step: AdamWStep) -> None:
@@ -145,13 +149,12 @@ class _FusedAdamW:
         for index, found in rows.items():
             self._tables[index].index_fill_(0, found.indices()[0], 0.0)
 
-    @staticmethod
-    def _numbers(step: AdamWStep, values: list[Any]) -> tuple[Any, list[Any]]:
-        """The rate, and for each variable how many steps came before; on a device without reading them."""
-        if values[0].is_cuda:
-            return step.rate, list((step.step - 1.0).repeat(len(values)).unbind())
-        before = float(step.step) - 1.0
-        return float(step.rate), [torch.tensor(before) for _ in values]
+    def _numbers(self, step: AdamWStep, values: list[Any]) -> tuple[Any, list[Any]]:
+        """The rate, and for each variable how many steps came before."""
+        if self._on_cpu:
+            before = float(step.step) - 1.0
+            return float(step.rate), [torch.tensor(before) for _ in values]
+        return step.rate, list((step.step - 1.0).repeat(len(values)).unbind())
 
 
 def _norm(parts: list[Any]) -> Any:

@@ -32,10 +32,6 @@ class Drop:
         """What is kept is multiplied by this."""
         return 1.0 / (1.0 - self.rate)
 
-    def state(self, training: bool) -> Any | None:
-        """What the next mask is drawn from, see `Kernels.keep_mask`; None where nothing is dropped."""
-        return self.seeds.next() if training and self.rate else None
-
 
 @dataclass(frozen=True, kw_only=True)
 class LayerParts:
@@ -71,6 +67,10 @@ class Kernels:
         """The rows of a keras.Variable [n, width], of any shape: [..., width]."""
         return ops.take(table, rows, axis=0)
 
+    def state(self, drop: Drop, training: bool) -> Any | None:
+        """What the next mask is drawn from, see `keep_mask`; None where nothing is dropped."""
+        return drop.seeds.next() if training and drop.rate else None
+
     def transformer_layer(self, parts: LayerParts, x: Any, mask: Any, training: bool) -> Any:
         """A layer with its norms after each half (Vaswani et al. 2017, section 3.1; Devlin et al. 2019).
 
@@ -97,16 +97,16 @@ class Kernels:
         kernel, bias = parts.output
         found = ops.matmul(context, ops.reshape(kernel, (heads * width, hidden)))
         drop, norm = parts.attention_drop, parts.attention_norm
-        x = self.closed(x, found, bias, norm, parts.epsilon, drop, drop.state(training))
+        x = self.closed(x, found, bias, norm, parts.epsilon, drop, self.state(drop, training))
         found = self.activated(ops.matmul(x, parts.inner[0]), parts.inner[1], parts.activation)
         found = ops.matmul(found, parts.outer[0])
         drop, norm = parts.feedforward_drop, parts.feedforward_norm
-        x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, drop.state(training))
+        x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, self.state(drop, training))
         return ops.reshape(x, (batch, length, hidden))
 
     def _attention(self, query: Any, key: Any, value: Any, mask: Any, drop: Drop, training: bool) -> Any:
         """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), all [batch, length, heads, width]."""
-        state = drop.state(training)
+        state = self.state(drop, training)
         if state is None:
             return ops.dot_product_attention(query, key, value, mask=mask)
         query, key, value = (ops.transpose(part, (0, 2, 1, 3)) for part in (query, key, value))

@@ -46,6 +46,15 @@ class TorchKernels(Kernels):
             return _LookUp.apply(table.value, rows)  # type: ignore[no-untyped-call]
         return functional.embedding(rows, table.value)
 
+    def state(self, drop: Drop, training: bool) -> Any | None:
+        """See `Kernels.state`; a keras.random.SeedGenerator is counted on past Keras's bookkeeping."""
+        if not training or drop.rate == 0:
+            return None
+        state = _tensor(drop.seeds.state)
+        now = state.clone()
+        state[1] += 1
+        return now
+
     def transformer_layer(self, parts: LayerParts, x: Any, mask: Any, training: bool) -> Any:
         batch, length, hidden = x.shape
         _, heads, width = parts.query[0].shape
@@ -82,7 +91,7 @@ class TorchKernels(Kernels):
     def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
         batch, length, _, heads, _ = qkv.shape
         bias = torch.where(mask, 0.0, MASKED).to(qkv.dtype)
-        state = _state(drop, training)
+        state = self.state(drop, training)
         kept = None if state is None else self._kept(state, (batch, heads, length, length), drop, qkv)
         # On a CPU the fused kernel's backward is three times as slow as plain products (docs/decisions/0007).
         if kept is not None or (training and self._on_cpu):
@@ -91,7 +100,7 @@ class TorchKernels(Kernels):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).contiguous()
 
     def _plus_dropped(self, residual: Any, x: Any, drop: Drop, training: bool) -> Any:
-        state = _state(drop, training)
+        state = self.state(drop, training)
         if state is None:
             return residual + x
         return _PlusDropped.apply(residual, x, self._kept(state, x.shape, drop, x), drop.scale)  # type: ignore[no-untyped-call]
@@ -129,7 +138,11 @@ class CudaKernels(TorchKernels):
     def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
         from zoo.backend.triton_kernels import Attention  # it imports Triton, which CPUs have not
 
-        state = _state(drop, training)
+        if (
+            qkv.element_size() == 4
+        ):  # plain products are quicker: 6.7 ms against 10.8 for 32 texts of 512 tokens on an H100
+            return super()._attend(qkv, mask, drop, training)
+        state = self.state(drop, training)
         if state is None:
             return super()._attend(qkv, mask, drop, training=False)
         return Attention.apply(qkv, mask, state, least_kept(drop.rate), drop.scale)  # type: ignore[no-untyped-call]
@@ -137,7 +150,7 @@ class CudaKernels(TorchKernels):
     def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, training: bool) -> Any:
         from zoo.backend.triton_kernels import Closed
 
-        state = _state(drop, training)
+        state = self.state(drop, training)
         if state is None:
             return self._norm(residual + x, norm, epsilon)
         numbers = (epsilon, state, least_kept(drop.rate), drop.scale)
@@ -147,16 +160,6 @@ class CudaKernels(TorchKernels):
 def _tensor(weight: Any) -> Any:
     """A variable's own tensor, never cast to the layer's type; a tensor itself."""
     return weight if isinstance(weight, torch.Tensor) else weight._value
-
-
-def _state(drop: Drop, training: bool) -> Any | None:
-    """`Drop.state`, with a keras.random.SeedGenerator counted on past Keras's bookkeeping."""
-    if not training or drop.rate == 0:
-        return None
-    state = _tensor(drop.seeds.state)
-    now = state.clone()
-    state[1] += 1
-    return now
 
 
 def _shifted(x: Any, places: int) -> Any:

@@ -1,10 +1,11 @@
-"""Attention and the end of each half of a layer in Triton, forward and backward: nothing of the scores' size is written.
+"""Attention and the end of each half of a layer in Triton, forward and backward; nothing as large as scores is written.
 
 In come torch tensors on a CUDA device, or on any under TRITON_INTERPRET=1; out come autograd functions. A mask of
 dropout is computed from row and column where it is used, with the bits of `Kernels.keep_mask`. Attention goes by blocks
 (Dao 2023, FlashAttention-2, algorithms 1 and 2), its softmax in float32. Refused by Triton: a head wider than 256.
 """
 
+# ruff: noqa: N803  # constants of the compiler are in capitals, as Triton's own kernels have them
 from __future__ import annotations
 
 from typing import Any
@@ -17,9 +18,11 @@ from zoo.backend.transformer import COLUMNS, MASKED, MULTIPLIERS, ROWS
 
 Block = tuple[int, int, int, int]
 """Queries and keys of a block, warps and stages of a program."""
-WIDE = {"forward": (32, 32, 4, 1), "by_query": (32, 32, 4, 1), "by_key": (32, 32, 4, 1)}
-NARROW = {"forward": (128, 64, 4, 3), "by_query": (64, 64, 4, 2), "by_key": (64, 64, 4, 2)}
-"""Blocks of attention for numbers of 4 and of 2 bytes, the quickest of those tried on an H100."""
+BLOCKS = {
+    2: {"forward": (64, 64, 4, 3), "by_query": (64, 32, 4, 3), "by_key": (64, 64, 4, 2)},
+    4: {"forward": (32, 32, 4, 1), "by_query": (32, 32, 4, 1), "by_key": (32, 32, 4, 1)},
+}
+"""By the bytes of a number; the quickest of eight that were tried on an H100, for numbers of 2 bytes."""
 PROGRAMS = 528
 """Programs that share the rows of a norm's backward: four for each multiprocessor of an H100."""
 
@@ -72,8 +75,8 @@ def _scores(query, key, seen, rows, columns, length, row_stride, column_stride, 
 
 @triton.jit
 def _attention_forward(
-    qkv, seen, state, out, logs, heads, length, width, batch_stride, row_stride, column_stride, scale, least, drop_scale,
-    DROP: tl.constexpr, M: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
+    qkv, seen, state, out, logs, heads, length, width, batch_stride, row_stride, column_stride, scale, least,
+    drop_scale, DROP: tl.constexpr, M: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
     pair = tl.program_id(1)
     example, head = pair // heads, pair % heads
@@ -111,8 +114,9 @@ def _attention_forward(
 
 @triton.jit
 def _attention_backward(
-    qkv, seen, state, gradient, logs, dots, result, heads, length, width, batch_stride, row_stride, column_stride, scale,
-    least, drop_scale, DROP: tl.constexpr, BY_QUERY: tl.constexpr, M: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
+    qkv, seen, state, gradient, logs, dots, result, heads, length, width, batch_stride, row_stride, column_stride,
+    scale, least, drop_scale, DROP: tl.constexpr, BY_QUERY: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    W: tl.constexpr,
 ):  # fmt: skip
     """By query: of a block of queries. Else: by key and value, of a block of keys."""
     pair = tl.program_id(1)
@@ -176,7 +180,7 @@ def _store_part(result, part, found, rows, lane, length, heads, width):
 
 
 def _block(x: Any, which: str) -> dict[str, int]:
-    found = (WIDE if x.element_size() == 4 else NARROW)[which]
+    found = BLOCKS[x.element_size()][which]
     return dict(zip(("M", "N", "num_warps", "num_stages"), found, strict=True))
 
 
@@ -262,8 +266,8 @@ def _closed_forward(
 
 @triton.jit
 def _closed_backward(
-    gradient, summed, means, spreads, gamma, state, by_residual, by_x, by_gamma, by_beta, least, drop_scale, rows, hidden,
-    DROP: tl.constexpr, H: tl.constexpr,
+    gradient, summed, means, spreads, gamma, state, by_residual, by_x, by_gamma, by_beta, least, drop_scale, rows,
+    hidden, DROP: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
     columns = tl.arange(0, H)
     inside = columns < hidden

@@ -27,7 +27,7 @@ class PortableDropout(keras.layers.Dropout):  # type: ignore[misc]  # Keras ship
     def call(self, inputs: Any, training: bool = False) -> Any:
         """Inputs of any shape, at least [n]; a share `rate` of them 0 and the others scaled by 1 / (1 - rate)."""
         drop = drop_of(self)
-        return kernels().dropped(inputs, drop, drop.state(training))
+        return kernels().dropped(inputs, drop, kernels().state(drop, training))
 
 
 def drop_of(layer: Any) -> Drop:

@@ -88,9 +88,9 @@ def loss(head: ClassifierHead | BinaryHead) -> Any:
     from keras import ops
 
     def softmax_loss(logits: Any, labels: Any, weights: Any) -> Any:
-        losses = ops.logsumexp(logits, axis=-1) - ops.sum(
-            logits * ops.one_hot(labels, logits.shape[-1], dtype=logits.dtype), axis=-1
-        )
+        # Not ops.one_hot, which on torch reads the labels back to look whether they are small enough.
+        own = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1], dtype=labels.dtype))
+        losses = ops.logsumexp(logits, axis=-1) - ops.sum(logits * ops.cast(own, logits.dtype), axis=-1)
         return ops.sum(losses * weights) / ops.sum(weights)
 
     def sigmoid_loss(logits: Any, labels: Any, weights: Any) -> Any:

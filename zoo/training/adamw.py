@@ -36,8 +36,9 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
         clip_norm: float | None = None,
     ) -> None:
         super().__init__(learning_rate=self._rate, name="adamw")
-        self._last_step = len(rates) - 1
-        self._rates = ops.convert_to_tensor(np.asarray(rates, np.float32))  # sent to the device once
+        # Sent to the device once, and not at every step.
+        self._rates = ops.convert_to_tensor(np.asarray(rates, np.float32))
+        self._last_step = ops.convert_to_tensor(len(rates) - 1, self._iterations.dtype)
         self._factors, self._decays = dict(factors), dict(decays)
         self._beta_1, self._beta_2, self._epsilon, self._clip_norm = beta_1, beta_2, epsilon, clip_norm
 
