@@ -37,7 +37,7 @@ def number_labels(
     found: Counter[str] = sum(counts.values(), Counter())
     broken = [key for key in found if not is_unicode(key)]
     if broken:
-        told = ", ".join(f"{key!r:.40}" for key in broken[:SHOWN])
+        told = listed([f"{key!r:.40}" for key in broken])
         raise DataError(
             f"label: {told} holds half of a character (a lone surrogate), expected Unicode: repair the rows"
         )
