@@ -239,7 +239,7 @@ def optimizer_of(material: Material, model: Any) -> tuple[Any, Any]:
     for name, parameter in model.named_parameters():
         decay = 0.0 if parameter.ndim == 1 else config.weight_decay  # biases and layer norms
         layers = material.blueprint.backbone.num_layers
-        factor = config.layer_decay ** (layers + 1 - depth(name, layers))
+        factor = config.layer_decay ** max(0, layers - depth(name, layers))  # the top layer keeps the rate
         groups.setdefault((factor, decay), []).append(parameter)
     optimizer = torch.optim.AdamW(
         [

@@ -161,7 +161,8 @@ class AdamW(Config):
     weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.01
     """Decoupled weight decay; biases and layer norms are left out."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Factor on the learning rate for each layer further from the head (Sun et al. 2019, section 5.3.3)."""
+    """Factor on the learning rate for each layer below the top one, the embeddings the last of them; the top layer and
+    the head keep the rate (Sun et al. 2019, section 5.3.4)."""
     beta_1: Fraction = 0.9
     """Decay of the first moment."""
     beta_2: Fraction = 0.999
