@@ -9,6 +9,7 @@ Rows are read where the files are here and small (MAX_READ); what is larger, `zo
 from __future__ import annotations
 
 import json
+import os.path
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Dimensions, Precision, estimate
 from zoo.recipe.faults import find_faults
+from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
 from zoo.recipe.yaml12 import Document, Fault
 
@@ -136,11 +138,11 @@ def _check_data(recipe: Recipe, report: Report) -> int | None:
     files = list(_files(recipe))
     if not files:
         report.notes.append(("data", f"{name}: not cached"))
-        return training_rows(recipe)
-    size = sum(file.stat().st_size for file in files if file.is_file())
+        return _stated_rows(recipe, report)
+    size = sum(file.stat().st_size for file in files if os.path.isfile(file))
     if size > MAX_READ:
         report.notes.append(("data", f"{name}: here; {_bytes(size)} of rows are not read by this check"))
-        return training_rows(recipe)
+        return _stated_rows(recipe, report)
     from zoo.data.dataset import load_dataset
 
     try:
@@ -152,6 +154,18 @@ def _check_data(recipe: Recipe, report: Report) -> int | None:
     report.notes.append(("data", f"{name}: {splits} rows; classes: {', '.join(data.label_names)}"))
     report.notes += [("warning", note) for note in data.notes]
     return len(data.train)
+
+
+def _stated_rows(recipe: Recipe, report: Report) -> int | None:
+    """The number of rows to train on as the card has it; None where none has, or where they make too long a run."""
+    rows = training_rows(recipe)
+    try:
+        if rows is not None:
+            run_length(recipe.training, rows=rows)
+    except RecipeError as error:
+        report.faults.append(error)
+        return None
+    return rows
 
 
 def _files(recipe: Recipe) -> Iterator[Path]:
@@ -222,7 +236,7 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     trial = _trial(recipe, size)
     machines = (this_machine(trial and trial.seconds["float32"] / trial.seconds["bfloat16"]), *MACHINES)
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
-    data = sum(file.stat().st_size for file in _files(recipe) if file.is_file())
+    data = sum(file.stat().st_size for file in _files(recipe) if os.path.isfile(file))
     packing = recipe.training.packing
     process = {
         name: {p: process_bytes(found, p, name, data, packing=packing) for p in precisions} for name in backend.NAMES

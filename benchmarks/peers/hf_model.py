@@ -20,8 +20,8 @@ from zoo.errors import EnvironmentFault
 from zoo.model.builder import Blueprint, plan
 from zoo.model.weights import draw
 from zoo.recipe import Recipe
+from zoo.recipe.length import run_length
 from zoo.results.account import Stopwatch
-from zoo.training.loop import run_length
 from zoo.training.schedule import learning_rates
 
 NOTEBOOK_LENGTH = 128
@@ -258,7 +258,7 @@ def shares_of_peak(material: Material) -> Callable[[int], float]:
     config = material.recipe.training
     steps = run_length(config, rows=len(material.rows["train"].ids)).steps
     rates = learning_rates(config.schedule, peak=1.0, steps=steps)
-    return lambda step: rates[min(step, steps - 1)]
+    return lambda step: float(rates[min(step, steps - 1)])
 
 
 def depth(name: str, num_layers: int) -> int:

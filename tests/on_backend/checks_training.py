@@ -19,9 +19,10 @@ from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.model import heads, inference, weights
 from zoo.model.backbone import depth
+from zoo.recipe.length import run_length
 from zoo.recipe.types import AdamW, ClassifierHead, EarlyStopping, Training
 from zoo.training.checkpoint import Checkpoints, Progress
-from zoo.training.loop import fit, run_length
+from zoo.training.loop import fit
 from zoo.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.usefixtures("backend")

@@ -8,6 +8,7 @@ are read.
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
         return
     if preset not in backbone_names():
         if Path(preset).is_absolute():
-            if not Path(preset).is_dir():
+            if not os.path.isdir(preset):
                 yield Clash(("model.backbone.preset",), f"got {preset}, expected a folder that exists")
             return
         yield Clash(("model.backbone.preset",), f"{not_among(preset, backbone_names())}, or a local folder")
@@ -96,7 +97,7 @@ def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
 
 def _of_vocabulary(name: str) -> Iterator[Clash]:
     known = (*vocabulary_names(), *backbone_names())
-    if Path(name).is_absolute() and not Path(name).exists():
+    if Path(name).is_absolute() and not os.path.exists(name):
         yield Clash(("model.backbone.vocabulary",), f"got {name}, expected a file or a folder that exists")
     elif not Path(name).is_absolute() and name not in known:
         yield Clash(("model.backbone.vocabulary",), f"{not_among(name, known)}, or a local file or folder")

@@ -8,6 +8,7 @@ family than the recipe's, folders without weights, and pickled weights (pytorch_
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +127,11 @@ def find_vocabulary(name: str) -> Vocabulary:
             origins = [Origin(uri=name, patterns=CHECKPOINT_FILES)]
         except ValueError as error:
             raise RecipeError(f"backbone: {_plain(error)}") from error
-        if "://" not in name and not Path(name).exists():
+        if "://" not in name and not os.path.exists(name):
             raise RecipeError(f"backbone: there is no file or folder {name}; check the path")
     else:
         raise RecipeError(unknown("backbone", name, (*backbone_names(), *vocabulary_names())))
-    located = Path(name) if Path(name).is_file() else (locate_first(origins) or (None, None))[1]
+    located = Path(name) if os.path.isfile(name) else (locate_first(origins) or (None, None))[1]
     if located is None:
         sets = f"--set 'model.backbone={{family: {family or 'FAMILY'}, preset: {name}}}'"
         raise EnvironmentFault(
@@ -232,7 +233,7 @@ def _preset(backbone: Backbone) -> _Reference:
             name=preset, origins=card.origins, weights=card.convert_from or card.family, activation=card.activation
         )
     if _looks_like_a_path(preset):
-        if not Path(preset).is_dir():
+        if not os.path.isdir(preset):
             raise RecipeError(f"model.backbone.preset: there is no folder {preset}; check the path")
         return _Reference(name=Path(preset).name, origins=[Origin(uri=preset, patterns=CHECKPOINT_FILES)], weights=None)
     raise RecipeError(unknown("model.backbone.preset", preset, backbone_names()))
@@ -252,14 +253,14 @@ def _vocabulary(backbone: Backbone) -> Sequence[Origin] | Path:
             for origin in backbone_card(name).origins
         ]
     if _looks_like_a_path(name):
-        if not Path(name).exists():
+        if not os.path.exists(name):
             raise RecipeError(f"model.backbone.vocabulary: there is no file or folder {name}; check the path")
         return Path(name)
     raise RecipeError(unknown("model.backbone.vocabulary", name, (*vocabulary_names(), *backbone_names())))
 
 
 def _looks_like_a_path(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or "/" in text or "\\" in text or Path(text).exists()
+    return text.startswith((".", "/", "~")) or "/" in text or "\\" in text or os.path.exists(text)
 
 
 def _missing(what: str, origins: Sequence[Origin]) -> Missing:

@@ -218,12 +218,13 @@ def _scalar(kind: str, text: str, path: Path, document: Document) -> Any:
     if kind == "float":
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     if kind == "int":
-        try:
-            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-        except ValueError:  # Python reads no whole number of more than 4300 digits
-            message = f"got a number of {len(text)} digits, expected one that fits into 64 bits"
+        # Python reads no whole number of more than 4300 digits.
+        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) < 64 else 2**64
+        if not -(2**63) <= number < 2**63:
+            message = f"got a whole number of {len(text)} characters, expected one that fits into 64 bits"
             document.faults.append(Fault(place=document.values[path], path=path, message=message))
             return None
+        return number
     return text
 
 

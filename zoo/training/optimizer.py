@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from zoo.model.backbone import depth
 from zoo.recipe.types import AdamW
 
@@ -17,7 +19,9 @@ NO_DECAY = ("bias", "gamma", "beta")
 """Names of variables that weight decay leaves alone."""
 
 
-def build_optimizer(config: AdamW, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float]) -> Any:
+def build_optimizer(
+    config: AdamW, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
+) -> Any:
     """The optimizer of a recipe, built on these variables.
 
     Args:
