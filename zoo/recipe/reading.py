@@ -21,7 +21,7 @@ from zoo.errors import RecipeError
 from zoo.recipe.faults import not_among, validate
 from zoo.recipe.hiding import hide_line
 from zoo.recipe.types import Recipe
-from zoo.recipe.yaml12 import MAX_DEPTH, Document, Fault, Path, Place, read_yaml, write_yaml
+from zoo.recipe.yaml12 import MAX_DEPTH, Document, Fault, Path, Place, is_unicode, read_yaml, write_yaml
 
 MAX_BYTES = 256 * 1024
 
@@ -166,7 +166,7 @@ def _changes(document: Document, overrides: Overrides) -> list[tuple[str, Any]]:
             message = f"got {hide_line(text)!r}, expected dotted.key=value"
             document.faults.append(Fault(place=Place(source="--set"), path=(), message=message))
             continue
-        if any("\ud800" <= character <= "\udfff" for character in text):  # each stands for a byte that is not UTF-8
+        if not is_unicode(text):  # each stands for a byte that is not UTF-8
             message = f"got {hide_line(text)!a}, which is not UTF-8, expected dotted.key=value in UTF-8"
             document.faults.append(Fault(place=Place(source="--set"), path=(), message=message))
             continue
