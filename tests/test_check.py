@@ -255,3 +255,25 @@ def test_estimate_grows_with_batch_and_length() -> None:
     small = recipes.load("quickstart", overrides={"training.batch_size": 1, "tokens.max_length": 16})
     large = small.override({"training.batch_size": 2, "tokens.max_length": 32})
     assert estimate(large, nano, 10).activations["float32"] > 4 * estimate(small, nano, 10).activations["float32"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "x/" * 3000 + "x.csv"])
+@pytest.mark.parametrize("key", ["data.files.train", "model.backbone.vocabulary", "model.backbone.preset"])
+def test_a_path_that_no_file_can_have(tmp_path: Path, key: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    change = f"{key}=./{name}" if "preset" not in key else f"model.backbone={{family: bert, preset: ./{name}}}"
+    code, _, err = run(str(own_recipe(tmp_path)), "--set", change, capsys=capsys)
+    assert code == (3 if "files" in key else 2)
+    assert "a bug of ours" not in err
+
+
+def test_a_recipe_name_that_no_file_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run("q" * 300, capsys=capsys)
+    assert code == 2
+    assert "expected one of" in err
+
+
+def test_a_run_that_is_too_long(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """10,000 epochs fit; those of IMDB in batches of one do not, though its rows are not here."""
+    code, _, err = run("imdb_bert", "--set", "training.epochs=10000", "--set", "training.batch_size=1", capsys=capsys)
+    assert code == 2
+    assert "225,000,000 steps, expected at most 10,000,000" in err

@@ -51,7 +51,7 @@ def test_writes_defaults_out_and_keeps_a_chosen_null(tmp_path: Path) -> None:
 @settings(max_examples=200, deadline=None)
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(),
         lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
         max_leaves=12,
     )
@@ -125,7 +125,7 @@ _KEYS = st.sampled_from(
     [row.key.replace("(", ".x(").split(".x(")[0] for row in rows()] + ["", ".", "a.b", "profiles.cpu"]
 )
 _VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "a", "train"]), inner),
     max_leaves=4,
 )

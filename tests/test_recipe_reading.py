@@ -144,9 +144,9 @@ class TestNoText:
 
 class TestSyntax:
     def test_caret_under_the_spot(self, tmp_path: Path) -> None:
-        fault = only_fault(tmp_path, "name: mine\ndata: {dataset: imdb\nmodel: x\n")
+        fault = only_fault(tmp_path, "name: mine\ndata: {dataset: imdb\n  model: x\n")
         first, line, caret = fault.split("\n")
-        assert first.startswith("mine.yaml:3:6  YAML: ")
+        assert first.startswith("mine.yaml:3:8  YAML: ")
         assert line[caret.index("^")] == ":"
 
     def test_tab_indent(self, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ class TestSyntax:
         assert fault.startswith("mine.yaml:3:1  YAML: got a tab as indent, expected spaces")
 
     def test_two_documents(self, tmp_path: Path) -> None:
-        assert "single document" in only_fault(tmp_path, GOOD + "---\nname: other\n")
+        assert "got a second document" in only_fault(tmp_path, GOOD + "---\nname: other\n")
 
     def test_escape_that_is_no_character(self, tmp_path: Path) -> None:
         assert "escape that is no character" in only_fault(tmp_path, 'name: "\\UFFFFFFFF"\n')
@@ -198,10 +198,6 @@ class TestRefused:
 
     def test_key_that_is_a_list(self, tmp_path: Path) -> None:
         assert "got a list or a group as a key" in "\n".join(faults_of(tmp_path, GOOD + "? [a, b]\n: 3\n"))
-
-    def test_huge_number(self, tmp_path: Path) -> None:
-        assert "got a number of 5000 digits" in only_fault(tmp_path, GOOD + f"seed: {'9' * 5000}\n")
-        assert "seed: got a huge whole number" in only_fault(tmp_path, GOOD + f"seed: {'9' * 500}\n")
 
     def test_newer_version_says_so_alone(self, tmp_path: Path) -> None:
         fault = only_fault(tmp_path, "version: 2\nsomething: new\n" + GOOD)
@@ -277,7 +273,8 @@ class TestProfilesAndOverrides:
             "mine.yaml:10:5  training.epoch: got an unknown key, expected one of epochs, steps, batch_size, packing, "
             "eval_batch_size, precision, dropout_masks, optimizer, schedule, monitor, keep, early_stopping, log_every "
             "(did you mean epochs?)",
-            'mine.yaml:11:25  data.limit.train: got "ten", expected a whole number above 0, or null',
+            'mine.yaml:11:25  data.limit.train: got "ten", expected a whole number above 0 and at most 1,000,000,000, '
+            "or null",
         ]
 
     @pytest.mark.parametrize("profiles", ["3", "{cpu: 3}", "[cpu]", "{'..': {seed: 1}}"])

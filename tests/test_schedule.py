@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.recipe.types import Constant, Cosine, Linear
+from zoo.errors import RecipeError
+from zoo.recipe.length import run_length
+from zoo.recipe.types import MAX_STEPS, Constant, Cosine, Linear, Training
 from zoo.training.schedule import learning_rates
 
 
@@ -17,6 +19,18 @@ def test_linear_by_hand() -> None:
     """Steps 0 and 1 of 8 climb to the peak, from there it falls by sixths."""
     rates = learning_rates(Linear(warmup=0.25), peak=6.0, steps=8)
     assert rates == pytest.approx([2.0, 4.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+
+
+def test_the_longest_run_has_its_rates_in_one_array() -> None:
+    rates = learning_rates(Cosine(), peak=1.0, steps=MAX_STEPS)
+    assert rates.shape == (MAX_STEPS,)
+    assert rates.nbytes == 8 * MAX_STEPS
+
+
+def test_a_run_that_is_too_long_is_refused() -> None:
+    assert run_length(Training(epochs=10_000), rows=32_000).steps == MAX_STEPS
+    with pytest.raises(RecipeError, match=r"10,000 over 32,001 rows in batches of 32, which are 10,010,000 steps"):
+        run_length(Training(epochs=10_000), rows=32_001)
 
 
 def test_linear_without_warmup() -> None:
@@ -29,7 +43,7 @@ def test_cosine_by_hand() -> None:
 
 
 def test_constant_by_hand() -> None:
-    assert learning_rates(Constant(), peak=3.0, steps=3) == [3.0, 3.0, 3.0]
+    assert learning_rates(Constant(), peak=3.0, steps=3).tolist() == [3.0, 3.0, 3.0]
     assert learning_rates(Constant(warmup=0.5), peak=3.0, steps=4) == pytest.approx([1.0, 2.0, 3.0, 3.0])
 
 
@@ -56,7 +70,7 @@ def test_the_fall_is_that_of_transformers(warmup: float, steps: int) -> None:
     steps=st.integers(1, 300),
 )
 def test_no_step_is_taken_for_nothing(schedule: type[Linear | Cosine | Constant], warmup: float, steps: int) -> None:
-    rates = learning_rates(schedule(warmup=warmup), peak=2e-5, steps=steps)
+    rates = learning_rates(schedule(warmup=warmup), peak=2e-5, steps=steps).tolist()
     assert len(rates) == steps
     assert all(0.0 < rate <= 2e-5 for rate in rates)
     top = rates.index(max(rates))

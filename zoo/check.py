@@ -29,6 +29,7 @@ from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Dimensions, Precision, estimate
 from zoo.recipe.faults import find_faults
+from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
 from zoo.recipe.showing import listed
 from zoo.recipe.yaml12 import Document, Fault
@@ -144,11 +145,11 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Recipe | No
     files = list(_files(recipe))
     if not files:
         report.notes.append(("data", f"{name}: not cached"))
-        return training_rows(recipe), None
+        return _stated_rows(recipe, report), None
     size = sum(map(_size, files))
     if size > MAX_READ:
         report.notes.append(("data", f"{name}: here; {_bytes(size)} of rows are not read by this check"))
-        return training_rows(recipe), None
+        return _stated_rows(recipe, report), None
     from zoo.data.dataset import load_dataset
 
     try:
@@ -160,6 +161,18 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Recipe | No
     report.notes.append(("data", f"{name}: {splits} rows; classes: {listed(data.label_names)}"))
     report.notes += [("warning", note) for note in data.notes]
     return len(data.train), recipe
+
+
+def _stated_rows(recipe: Recipe, report: Report) -> int | None:
+    """The number of rows to train on as the card has it; None where none has, or where they make too long a run."""
+    rows = training_rows(recipe)
+    try:
+        if rows is not None:
+            run_length(recipe.training, rows=rows)
+    except RecipeError as error:
+        report.faults.append(error)
+        return None
+    return rows
 
 
 def _files(recipe: Recipe) -> Iterator[Path]:

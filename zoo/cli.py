@@ -97,9 +97,9 @@ def find_recipe(text: str) -> Path:
     from zoo.recipe.faults import not_among
 
     path = Path(text)
-    if text in recipes.names() and not path.is_file():
+    if text in recipes.names() and not os.path.isfile(path):
         return recipes.path(text)
-    if path.exists() or (path.parent.is_dir() and path.suffix in (".yaml", ".yml")):
+    if os.path.exists(path) or (os.path.isdir(path.parent) and path.suffix in (".yaml", ".yml")):
         return path  # a file that is not there gets its near names where it is read
     raise RecipeError(f"{text}  {not_among(path.stem, recipes.names())}, or the path of a recipe file")
 

@@ -20,8 +20,8 @@ from zoo.errors import EnvironmentFault
 from zoo.model.builder import Blueprint, plan
 from zoo.model.weights import draw
 from zoo.recipe import Recipe
+from zoo.recipe.length import run_length
 from zoo.results.account import Stopwatch
-from zoo.training.loop import run_length
 from zoo.training.schedule import learning_rates
 
 NOTEBOOK_LENGTH = 128
@@ -239,7 +239,7 @@ def optimizer_of(material: Material, model: Any) -> tuple[Any, Any]:
     for name, parameter in model.named_parameters():
         decay = 0.0 if parameter.ndim == 1 else config.weight_decay  # biases and layer norms
         layers = material.blueprint.backbone.num_layers
-        factor = config.layer_decay ** (layers + 1 - depth(name, layers))
+        factor = config.layer_decay ** max(0, layers - depth(name, layers))  # the top layer keeps the rate
         groups.setdefault((factor, decay), []).append(parameter)
     optimizer = torch.optim.AdamW(
         [
@@ -258,7 +258,7 @@ def shares_of_peak(material: Material) -> Callable[[int], float]:
     config = material.recipe.training
     steps = run_length(config, rows=len(material.rows["train"].ids)).steps
     rates = learning_rates(config.schedule, peak=1.0, steps=steps)
-    return lambda step: rates[min(step, steps - 1)]
+    return lambda step: float(rates[min(step, steps - 1)])
 
 
 def depth(name: str, num_layers: int) -> int:

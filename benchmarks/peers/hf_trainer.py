@@ -42,9 +42,9 @@ from benchmarks.protocol import Answer
 from zoo.backend import keep_freed_memory
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
+from zoo.recipe.length import run_length
 from zoo.results import metrics
 from zoo.results.account import Stopwatch
-from zoo.training.loop import run_length
 
 
 def whole_run(recipe: Recipe, setting: Setting, watch: Stopwatch) -> Answer:

@@ -24,6 +24,7 @@ from zoo.data.splitting import draw, refuse_small_classes, shuffled
 from zoo.data.tables import read_columns
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
+from zoo.recipe.length import run_length
 
 SPLITS = ("train", "validation", "test")
 SHOWN = 5
@@ -93,7 +94,7 @@ def load_dataset(recipe: Recipe) -> tuple[Dataset, Recipe]:
     Raises:
         DataError: the rows cannot be used as they are.
         EnvironmentFault: a catalog data set that is not in the cache; `zoo.fetch` brings it.
-        RecipeError: a binary head on rows with more than two classes.
+        RecipeError: a binary head on rows with more than two classes, more steps than a run may have.
     """
     data, notes = recipe.data, list[str]()
     layout = _layout(recipe)
@@ -115,6 +116,7 @@ def load_dataset(recipe: Recipe) -> tuple[Dataset, Recipe]:
             f"train has {len(splits['train'])} rows, fewer than the batch of {recipe.training.batch_size}; "
             f"add rows or set training.batch_size={len(splits['train'])}"
         )
+    run_length(recipe.training, rows=len(splits["train"]))  # refuses what is too long, before a text is tokenized
     dataset = Dataset(**splits, label_names=names, sha256=_digest(splits, names), notes=(*notes, *faults))
     if data.files is not None and data.files.label_names != names:
         recipe = recipe.override({"data.files.label_names": list(names)})

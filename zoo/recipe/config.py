@@ -28,7 +28,10 @@ Pair = Annotated[tuple[Text, Text], Field(strict=False)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 Score = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(gt=0, le=10**9)]
+"""A bound where nothing else bounds it: what is larger fits into no array of 32-bit positions."""
+Width = Annotated[int, Field(gt=0, le=2**16)]
+"""A dimension of a backbone, or rows of a batch."""
 
 
 class Clash(NamedTuple):

@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from zoo.recipe.length import run_length
 from zoo.recipe.types import Recipe
 
 Precision = Literal["float32", "bfloat16"]
 
-EPOCHS = 3
-"""Passes over train where a recipe gives neither epochs nor steps."""
 SHARE_OF_PEAK = 0.4
 """Assumed of every machine: the share of its peak that a training step reaches."""
 OPTIMIZER_TRAFFIC = 28
@@ -130,11 +129,9 @@ class Estimate:
 
 
 def estimate(recipe: Recipe, size: Dimensions, rows: int | None) -> Estimate:
-    """What training takes on `rows` training rows (None: not known, then no time)."""
+    """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises."""
     batch, length = recipe.training.batch_size, recipe.tokens.max_length
-    steps = recipe.training.steps
-    if steps is None and rows is not None:
-        steps = (recipe.training.epochs or EPOCHS) * -(-rows // batch)
+    steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
     per_token = size.flops_per_token(length)
     # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
     # Hidden dropout keeps two masks; that of attention a mask and what it puts out. A rate that the recipe leaves to

@@ -74,7 +74,9 @@ def _newer_version(document: Document) -> Fault | None:
     version = document.data.get("version") if isinstance(document.data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version <= SCHEMA_VERSION:
         return None
-    message = f"got {version}, expected {SCHEMA_VERSION}: the recipe was written for a newer text-zoo, upgrade yours"
+    message = (
+        f"got {show(version)}, expected {SCHEMA_VERSION}: the recipe was written for a newer text-zoo, upgrade yours"
+    )
     return Fault(place=document.place(("version",)), path=("version",), message=message)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 import os.path
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -20,7 +21,7 @@ from zoo.errors import RecipeError
 from zoo.recipe.faults import not_among, validate
 from zoo.recipe.hiding import hide_line
 from zoo.recipe.types import Recipe
-from zoo.recipe.yaml12 import Document, Fault, Path, Place, read_yaml, write_yaml
+from zoo.recipe.yaml12 import MAX_DEPTH, Document, Fault, Path, Place, is_unicode, read_yaml, write_yaml
 
 MAX_BYTES = 256 * 1024
 
@@ -88,10 +89,12 @@ def resolved(
 
 
 def _text(path: FilePath) -> str:
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises on names of more than 255 bytes
         found = ", ".join(sorted(child.name for child in path.glob("*.yaml"))[:10])
         raise RecipeError(f"{path}  got a folder, expected a recipe file{f', as one of {found}' if found else ''}")
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe is to wait until somebody writes into it
+            raise RecipeError(f"{path}  got a pipe or a device, expected a recipe file: save the text to one")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
@@ -114,7 +117,7 @@ def _text(path: FilePath) -> str:
 def near_files(path: FilePath) -> str:
     """A did-you-mean from the recipe files of the folder, or a word on the folder where that is missing too."""
     folder = path.parent
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return f": the folder {folder} does not exist either"
     names = sorted(child.name for child in folder.iterdir() if child.suffix in (".yaml", ".yml"))
     near = difflib.get_close_matches(path.name, names, n=3, cutoff=0.6)
@@ -163,6 +166,10 @@ def _changes(document: Document, overrides: Overrides) -> list[tuple[str, Any]]:
             message = f"got {hide_line(text)!r}, expected dotted.key=value"
             document.faults.append(Fault(place=Place(source="--set"), path=(), message=message))
             continue
+        if not is_unicode(text):  # each stands for a byte that is not UTF-8
+            message = f"got {hide_line(text)!a}, which is not UTF-8, expected dotted.key=value in UTF-8"
+            document.faults.append(Fault(place=Place(source="--set"), path=(), message=message))
+            continue
         label = f"--set {key}"
         try:
             over = read_yaml(value, label)
@@ -180,6 +187,10 @@ def _changes(document: Document, overrides: Overrides) -> list[tuple[str, Any]]:
 def _lay(document: Document, key: str, over: Document, key_place: Place) -> None:
     """Put what `over` holds at a dotted key of the document, in the place of what stood there."""
     path: Path = tuple(key.split("."))
+    if len(path) > MAX_DEPTH:
+        message = f"got a key of {len(path)} parts, expected at most {MAX_DEPTH}, a recipe needs five"
+        document.faults.append(Fault(place=key_place, path=path[:1], message=message))
+        return
     if path[0] in ("version", "profiles"):
         message = "got a profile or an override for it, expected it in the recipe file alone"
         document.faults.append(Fault(place=key_place, path=path, message=message))
@@ -214,7 +225,7 @@ def _anchor(group: Any, folder: FilePath, prefix: Path = ()) -> None:
         elif isinstance(value, dict):
             _anchor(value, folder, path)
         elif isinstance(value, str) and value and "\0" not in value and _means_a_path(path, value, folder):
-            group[key] = os.path.abspath(folder / os.path.expanduser(value))
+            group[key] = os.path.abspath(folder / _home(value))
 
 
 def _means_a_path(path: Path, value: str, folder: FilePath) -> bool:
@@ -224,6 +235,13 @@ def _means_a_path(path: Path, value: str, folder: FilePath) -> bool:
     if path not in (("model", "backbone", "preset"), ("model", "backbone", "vocabulary")) or "://" in value:
         return False
     return value.startswith((".", "/", "~")) or os.path.exists(folder / value)
+
+
+def _home(path: str) -> str:
+    try:
+        return os.path.expanduser(path)
+    except UnicodeEncodeError:  # a lone surrogate in `~user`, which the types refuse
+        return path
 
 
 def _told(group: Any, data: dict[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,8 @@ def _bounds(node: Node) -> str:
         ("exclusiveMaximum", "below"),
     )
     parts = [
-        f"{word} {node[key]:g}" if abs(node[key]) < 1e6 else f"{word} {node[key]}" for key, word in words if key in node
+        f"{word} {node[key]:g}" if abs(node[key]) < 1e6 else f"{word} {node[key]:,}"
+        for key, word in words
+        if key in node
     ]
     return f" {' and '.join(parts)}" if parts else ""

@@ -23,12 +23,15 @@ from zoo.recipe.config import (
     Positive,
     Score,
     Text,
+    Width,
     all_clashes,
     kind_or,
 )
 from zoo.recipe.rows import Data
 
 SCHEMA_VERSION = 1
+MAX_STEPS = 10_000_000
+"""Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
 PRESET_SCHEMES = ("hf", "kaggle", "pypi")
 
 Backend = Literal["jax", "tensorflow", "torch"]
@@ -67,15 +70,15 @@ class Backbone(Config):
     attention_dropout: Fraction | None = None
     """Rate of dropout on the attention's weights, 0 to 1; None takes `dropout` where that is given, else the
     checkpoint's own (0.1 for a fresh one)."""
-    num_layers: Count | None = None
+    num_layers: Annotated[int, Field(gt=0, le=1024)] | None = None
     """Fresh backbone: transformer layers."""
-    num_heads: Count | None = None
+    num_heads: Width | None = None
     """Fresh backbone: attention heads a layer."""
-    hidden_dim: Count | None = None
+    hidden_dim: Width | None = None
     """Fresh backbone: width of the hidden states."""
-    intermediate_dim: Count | None = None
+    intermediate_dim: Width | None = None
     """Fresh backbone: width of the feed-forward layer."""
-    max_positions: Count | None = None
+    max_positions: Width | None = None
     """Fresh backbone: longest row in tokens; None means 512."""
     vocabulary: Text | None = None
     """Fresh backbone: a catalog vocabulary, a catalog backbone, a vocab.txt, a tokenizer.json, or a folder of one."""
@@ -161,7 +164,8 @@ class AdamW(Config):
     weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.01
     """Decoupled weight decay; biases and layer norms are left out."""
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Factor on the learning rate for each layer further from the head (Sun et al. 2019, section 5.3.3)."""
+    """Factor on the learning rate for each layer below the top one, the embeddings the last of them; the top layer and
+    the head keep the rate (Sun et al. 2019, section 5.3.4)."""
     beta_1: Fraction = 0.9
     """Decay of the first moment."""
     beta_2: Fraction = 0.999
@@ -217,16 +221,16 @@ class EarlyStopping(Config):
 class Training(Config):
     """How the model is fitted."""
 
-    epochs: Count | None = None
+    epochs: Annotated[int, Field(gt=0, le=10_000)] | None = None
     """Passes over train; None means 3, or as many as `steps` needs."""
-    steps: Count | None = None
+    steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
     """Optimizer steps in all; or give `epochs`."""
-    batch_size: Count = 32
+    batch_size: Width = 32
     """Rows a step."""
     packing: bool = False
     """Whether short texts share a row of the longest one's length in training, each seen by itself: hardly any padding
     and few shapes, where the texts are of many lengths. A batch then has texts of all lengths."""
-    eval_batch_size: Count | None = None
+    eval_batch_size: Width | None = None
     """Rows a batch in evaluation and prediction; None means twice `batch_size`."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number type of matrix products in training; auto is the quicker one by a trial of a step on the device at hand,

@@ -17,6 +17,7 @@ import yaml
 
 from zoo.errors import RecipeError
 from zoo.recipe.hiding import hide_line
+from zoo.recipe.scanner import FOREIGN_BREAKS, Scanner
 
 MAX_DEPTH = 32
 
@@ -77,7 +78,7 @@ def dotted(path: Path) -> str:
     return text
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(Scanner):
     """PyYAML's composer with the YAML 1.2 core scalars; it notes anchors, aliases and tags and goes on."""
 
     def __init__(self, text: str) -> None:
@@ -149,14 +150,20 @@ def read_yaml(text: str, source: str) -> Document:
     Raises RecipeError on broken syntax. What else is refused stands in `Document.faults`, so that it
     can be reported together with what the types find.
     """
+    foreign = next((at for at, character in enumerate(text) if character in FOREIGN_BREAKS), None)
+    if foreign is not None:
+        line, column = _line_and_column(text, foreign)
+        raise RecipeError(
+            f"{source}:{line}:{column}  got the character {text[foreign]!a}, which YAML 1.1 took for a line break, "
+            "expected none, or its escape within double quotes"
+        )
     try:
-        loader = _Loader(text)
+        loader = _Loader(text if text.endswith("\n") else f"{text}\n")  # a block's last line counts as one either way
         root = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         raise RecipeError(_syntax(text, source, error)) from error
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        column = error.position - (text.rfind("\n", 0, error.position) + 1) + 1
+        line, column = _line_and_column(text, error.position)
         raise RecipeError(
             f"{source}:{line}:{column}  got the control character {chr(error.character)!a}, expected text: remove it"
         ) from error
@@ -170,6 +177,10 @@ def read_yaml(text: str, source: str) -> Document:
         path = next((path for path, found in document.values.items() if found == place), ())
         document.faults.append(Fault(place=place, path=path, message=message))
     return document
+
+
+def _line_and_column(text: str, at: int) -> tuple[int, int]:
+    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
 
 
 def write_yaml(data: Any) -> str:
@@ -198,8 +209,11 @@ def _group(node: yaml.MappingNode, path: Path, document: Document) -> dict[str, 
             message = "got a list or a group as a key, expected text"
             document.faults.append(Fault(place=place, path=path, message=message))
             continue
-        key = key_node.value
+        key = _joined(key_node.value)
         here = (*path, key)
+        if not is_unicode(key):
+            document.faults.append(Fault(place=place, path=path, message=f"got the key {key!a}, {_HALF}"))
+            continue
         if key in group:
             first = document.keys[here].line
             message = f"got this key a second time, expected it once: the first is on line {first}"
@@ -218,13 +232,31 @@ def _scalar(kind: str, text: str, path: Path, document: Document) -> Any:
     if kind == "float":
         return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     if kind == "int":
-        try:
-            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-        except ValueError:  # Python reads no whole number of more than 4300 digits
-            message = f"got a number of {len(text)} digits, expected one that fits into 64 bits"
+        # Python reads no whole number of more than 4300 digits.
+        number = int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) < 64 else 2**64
+        if not -(2**63) <= number < 2**63:
+            message = f"got a whole number of {len(text)} characters, expected one that fits into 64 bits"
             document.faults.append(Fault(place=document.values[path], path=path, message=message))
             return None
+        return number
+    text = _joined(text)
+    if not is_unicode(text):
+        document.faults.append(Fault(place=document.values[path], path=path, message=f"got {text!a}, {_HALF}"))
+        return None
     return text
+
+
+_HALF = r"with half a character in it, expected \UXXXXXXXX"
+
+
+def _joined(text: str) -> str:
+    r"""Text with the pairs of surrogates that JSON writes, `"\ud83d\ude00"`, as the characters that they mean."""
+    return text if is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether text is whole characters; lone surrogates are halves of one, or bytes of the command line."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _syntax(text: str, source: str, error: yaml.MarkedYAMLError) -> str:
@@ -234,9 +266,9 @@ def _syntax(text: str, source: str, error: yaml.MarkedYAMLError) -> str:
     lines = text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
     problem = error.problem or error.context
-    if "\t" in line[: mark.column + 1] and not line[: mark.column].strip():
-        problem = "got a tab as indent, expected spaces: YAML takes no tabs there"
-    elif error.context and error.context != problem:
+    if problem == "but found another document":
+        problem, error.context = "got a second document, expected one recipe in a file", None
+    if error.context and error.context != problem:
         problem = f"{problem}, {error.context}"
     caret = " " * mark.column + "^"
     shown = hide_line(line.replace("\t", " "))

@@ -26,7 +26,7 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
 
     def __init__(
         self,
-        rates: Sequence[float],
+        rates: Sequence[float] | np.ndarray,
         *,
         factors: Mapping[str, float],
         decays: Mapping[str, float],

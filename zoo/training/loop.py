@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from zoo.backend import Backend, Loss
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.model.inference import to_host
+from zoo.recipe.length import Length
 from zoo.recipe.types import Training
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
@@ -43,27 +44,6 @@ class Listener(Protocol):
         """A row of history.jsonl: kind `step` every `log_every` steps, kind `epoch` after each."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Length:
-    """How long a run is, in epochs and optimizer steps."""
-
-    epochs: int
-    steps: int
-    steps_per_epoch: int
-
-
-def run_length(config: Training, *, rows: int) -> Length:
-    """Epochs and steps of a run on so many training rows; a run of `steps` may end within an epoch."""
-    steps_per_epoch = -(-rows // config.batch_size)
-    if config.steps is not None:
-        return Length(epochs=-(-config.steps // steps_per_epoch), steps=config.steps, steps_per_epoch=steps_per_epoch)
-    epochs = config.epochs or DEFAULT_EPOCHS
-    return Length(epochs=epochs, steps=epochs * steps_per_epoch, steps_per_epoch=steps_per_epoch)
-
-
-DEFAULT_EPOCHS = 3
-
-
 def fit(
     model: Any,
     optimizer: Any,
@@ -72,7 +52,7 @@ def fit(
     loss: Loss,
     config: Training,
     length: Length,
-    rates: Sequence[float],
+    rates: np.ndarray,
     epoch_batches: Callable[[int], Iterable[Batch]],
     validate: Callable[[], Mapping[str, float]],
     checkpoints: Checkpoints,
@@ -170,7 +150,7 @@ def _advance(progress: Progress, config: Training, *, step: int, figure: float, 
 class _EpochLog:
     """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
 
-    def __init__(self, every: int, rates: Sequence[float], checkpoints: Checkpoints, listener: Listener) -> None:
+    def __init__(self, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener) -> None:
         self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
@@ -201,7 +181,7 @@ class _EpochLog:
             correct += int((predicted == batch.labels[:real]).sum())
             rows += real
         mean = sum(losses) / rows
-        rate = self._rates[self._step - 1]
+        rate = float(self._rates[self._step - 1])
         if not math.isfinite(mean):
             newest = self._checkpoints.newest()
             kept = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint yet"

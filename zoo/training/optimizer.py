@@ -2,13 +2,15 @@
 
 In come the recipe's optimizer, the model's variables and the learning rate of each step; out comes a
 keras.optimizers.Optimizer built on these variables, with a factor on the rate for each layer (Sun et
-al. 2019, section 5.3.3) and no decay of biases and layer norms (Devlin et al. 2019, appendix A.2).
+al. 2019, section 5.3.4) and no decay of biases and layer norms (Devlin et al. 2019, appendix A.2).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from zoo.model.backbone import depth
 from zoo.recipe.types import AdamW
@@ -17,7 +19,9 @@ NO_DECAY = ("bias", "gamma", "beta")
 """Names of variables that weight decay leaves alone."""
 
 
-def build_optimizer(config: AdamW, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float]) -> Any:
+def build_optimizer(
+    config: AdamW, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
+) -> Any:
     """The optimizer of a recipe, built on these variables.
 
     Args:
@@ -32,7 +36,7 @@ def build_optimizer(config: AdamW, variables: Iterable[Any], *, num_layers: int,
     variables = list(variables)
     optimizer = adamw.AdamW(
         rates,
-        factors={v.path: config.layer_decay ** (num_layers + 1 - depth(v.path, num_layers)) for v in variables},
+        factors={v.path: layer_factor(config.layer_decay, depth(v.path, num_layers), num_layers) for v in variables},
         decays={v.path: 0.0 if v.name in NO_DECAY else config.weight_decay for v in variables},
         beta_1=config.beta_1,
         beta_2=config.beta_2,
@@ -41,3 +45,13 @@ def build_optimizer(config: AdamW, variables: Iterable[Any], *, num_layers: int,
     )
     optimizer.build(variables)
     return optimizer
+
+
+def layer_factor(decay: float, level: int, num_layers: int) -> float:
+    """The factor on the learning rate of what is `level` steps from the input, as `zoo.model.backbone.depth` counts.
+
+    Head, pooler and the top transformer layer keep the rate; each layer below has `decay` times that of the one above
+    it (Sun et al. 2019, section 5.3.4), and the embeddings, the last, `decay ** num_layers`. The authors' program
+    (github.com/xuyige/BERT4doc-Classification) leaves the embeddings at the full rate, which their text does not say.
+    """
+    return float(decay ** max(0, num_layers - level))

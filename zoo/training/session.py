@@ -7,7 +7,7 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,10 @@ from zoo.model import heads, inference
 from zoo.model.builder import Blueprint, assemble_model, build_model, plan
 from zoo.model.packed import packed
 from zoo.recipe.estimate import Precision
+from zoo.recipe.length import Length, run_length
 from zoo.recipe.types import Recipe
 from zoo.training.checkpoint import Checkpoints, Progress
-from zoo.training.loop import Length, Listener, fit, run_length
+from zoo.training.loop import Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
@@ -91,12 +92,12 @@ class Session:
     def _length(self) -> Length:
         return run_length(self.recipe.training, rows=len(self.tables["train"]))
 
-    def rates(self) -> list[float]:
+    def rates(self) -> np.ndarray:
         """The learning rate of each step, [steps]."""
         config = self.recipe.training
         return learning_rates(config.schedule, peak=config.optimizer.learning_rate, steps=self._length.steps)
 
-    def optimizer(self, rates: Sequence[float]) -> Any:
+    def optimizer(self, rates: np.ndarray) -> Any:
         """A fresh optimizer on the model's variables."""
         return build_optimizer(
             self.recipe.training.optimizer,
