@@ -60,8 +60,11 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, as training.epochs=1; may be repeated."),
 ]
 PrecisionOption = Annotated[
-    Literal["float32", "bfloat16"],
-    typer.Option("--precision", help="Of matrix products; bfloat16 is quicker where a device has it, and less exact."),
+    Literal["auto", "float32", "bfloat16"],
+    typer.Option(
+        "--precision",
+        help="Of matrix products; bfloat16 is quicker on some devices, and less exact; auto tries which.",
+    ),
 ]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

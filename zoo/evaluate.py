@@ -20,7 +20,7 @@ from rich.text import Text
 from zoo import cli
 from zoo.data.catalog import dataset_card
 from zoo.data.dataset import columns_of, read_labelled
-from zoo.predict import TextColumnOption, text_columns
+from zoo.predict import TextColumnOption, say_precision, text_columns
 from zoo.recipe import load_recipe
 from zoo.recipe.showing import as_json, shown
 from zoo.results import metrics
@@ -82,7 +82,9 @@ def judge(run: Run, path: str, text: str | tuple[str, str], label: str | None, b
         label_names=names,
         labels=dataset_card(recipe.data.dataset).labels if recipe.data.dataset is not None else None,
     )
-    with Screen().bar("evaluate", len(rows)) as advance:
+    screen = Screen()
+    say_precision(run, screen)
+    with screen.bar("evaluate", len(rows)) as advance:
         found = run.probabilities(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)
     predicted = metrics.predictions(found, run.card.threshold)
     return Judged(

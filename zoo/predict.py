@@ -50,10 +50,18 @@ def predict(
     """
     done = load_run(run, precision=precision).finished()
     texts, pairs = _texts(done, text, file, text_column)
-    with Screen().bar("predict", len(texts)) as advance:
+    screen = Screen()
+    say_precision(done, screen)
+    with screen.bar("predict", len(texts)) as advance:
         found = done.probabilities(texts, pairs, batch_size=batch_size, progress=advance)
     WRITERS[output](sys.stdout, texts, done.named(found))
     return 0
+
+
+def say_precision(run: Run, screen: Screen) -> None:
+    """In what the run predicts, with the figures by which it was chosen; nothing where the user said which."""
+    if run.trial is not None:
+        screen.say("precision", f"{run.precision} ({run.trial})")
 
 
 def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]:

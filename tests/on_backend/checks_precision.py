@@ -10,9 +10,13 @@ from nano import drawn, tiny_config
 
 import recipes
 import zoo
+from zoo import predict
 from zoo.backend import Backend
+from zoo.data.trials import Trial
 from zoo.model import heads, inference, weights
 from zoo.recipe.types import AdamW, ClassifierHead
+from zoo.results import run
+from zoo.results.run import Run
 from zoo.training.optimizer import build_optimizer
 from zoo.training.trial import quicker_precision
 
@@ -60,3 +64,25 @@ def test_auto_is_tried_on_this_device(backend: Backend, monkeypatch: pytest.Monk
         found = quicker_precision(tiny_config("bert"), backend, rows=2, length=8, work=work)  # type: ignore[arg-type]
         assert all(0.0 < seconds < 10.0 for seconds in found.seconds.values())
     assert len(list((tmp_path / "trials").iterdir())) == 2
+
+
+def test_a_finished_run_predicts_in_the_quicker_precision(
+    whole: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was measured is kept, chooses, and is told; without a trial the precision is the caller's."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    assert zoo.load_run(whole.path).trial is None
+    asked: list[str] = []
+
+    def measured(*arguments: object, work: str, **named: object) -> Trial:
+        asked.append(work)
+        return Trial(device="cpu", seconds={"float32": 0.02, "bfloat16": 0.01})
+
+    monkeypatch.setattr(run, "quicker_precision", measured)
+    quick = zoo.load_run(whole.path, precision="auto")
+    assert (quick.precision, asked) == ("bfloat16", ["predict"])
+    assert predict.main([str(whole.path), "--text", "good", "--precision", "auto"]) == 0
+    assert "bfloat16 (10 ms against 20 in float32" in capsys.readouterr().err
+    near = zoo.load_run(whole.path).probabilities(["good film"])
+    np.testing.assert_allclose(quick.probabilities(["good film"]), near, atol=0.02)
+    assert (quick.probabilities(["good film"]) != near).any()

@@ -17,20 +17,21 @@ import numpy as np
 from zoo.backend import activate
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
+from zoo.data.trials import Trial
 from zoo.errors import DataError
 from zoo.model import inference
 from zoo.model.opened import Opened
 from zoo.model.saved import ModelCard, load_card, load_model
+from zoo.recipe.estimate import Precision
 from zoo.results import metrics
 from zoo.results.run_folder import RunFolder, open_run
 from zoo.training.memory import halved, within_memory
+from zoo.training.trial import quicker_precision
 
 if TYPE_CHECKING:
     from zoo.results.explanation import Explanation
     from zoo.results.export import Exported
 
-Precision = Literal["float32", "bfloat16"]
-"""Number type of matrix products."""
 BATCH = 64
 """Rows a batch in prediction, unless the caller says otherwise."""
 
@@ -46,8 +47,8 @@ class Prediction:
 class Run:
     """A run folder with what one does with it; the model is loaded at the first prediction."""
 
-    def __init__(self, folder: RunFolder, precision: Precision = "float32") -> None:
-        self.folder, self.precision = folder, precision
+    def __init__(self, folder: RunFolder, precision: Precision | Literal["auto"] = "float32") -> None:
+        self.folder, self._asked = folder, precision
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -85,6 +86,22 @@ class Run:
     def tokenizer(self) -> Tokenizer:
         """What cuts texts into the model's tokens."""
         return self._saved[1]
+
+    @cached_property
+    def trial(self) -> Trial | None:
+        """What was measured on this device to choose the precision; None where it was not to be chosen."""
+        if self._asked != "auto":
+            return None
+        config, length = self.card.blueprint.backbone, self.card.tokens.max_length
+        return quicker_precision(config, activate(), rows=BATCH, length=length, work="predict")
+
+    @property
+    def precision(self) -> Precision:
+        """Of matrix products in prediction."""
+        if self._asked != "auto":
+            return self._asked
+        assert self.trial is not None
+        return self.trial.chosen
 
     @cached_property
     def model(self) -> Any:
@@ -178,13 +195,14 @@ class Run:
         return export(self, to, out)
 
 
-def load_run(path: str | Path, *, precision: Precision = "float32") -> Run:
+def load_run(path: str | Path, *, precision: Precision | Literal["auto"] = "float32") -> Run:
     """The run in a folder.
 
     Args:
         path: the folder.
         precision: of matrix products in prediction. bfloat16 is up to three times as quick where a device has
             instructions for it, and moves probabilities in their third digit: a text on the edge may change its label.
+            "auto" is the quicker one by a trial of a prediction on this device, kept in the cache: see `Run.trial`.
 
     Raises:
         OutputError: there is no run.
