@@ -38,8 +38,8 @@ from zoo.data.backbones import missing  # noqa: E402
 from zoo.data.machine import processor_told  # noqa: E402
 from zoo.errors import EXIT_INTERRUPTED, OutputError, RecipeError, ZooError  # noqa: E402
 from zoo.recipe import Recipe, load_recipe  # noqa: E402
-from zoo.results.comparison import write_comparison  # noqa: E402
-from zoo.results.run_folder import open_run  # noqa: E402
+from zoo.report.comparison import write_comparison  # noqa: E402
+from zoo.runs.run_folder import open_run  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")
 RESULTS = ROOT / "benchmarks" / "results"

@@ -30,11 +30,12 @@ from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
 from zoo.data.batches import Batch
 from zoo.data.dataset import load_dataset
 from zoo.data.tokens import encode_splits, load_tokenizer
-from zoo.model import heads, inference
-from zoo.model.inference import to_host
+from zoo.models import heads, inference
+from zoo.models.inference import to_host
 from zoo.recipe import Recipe
-from zoo.results import account, metrics
-from zoo.results.run import BATCH
+from zoo.runs import account
+from zoo.runs.run import BATCH
+from zoo.score import metrics
 from zoo.training.session import prepare
 
 

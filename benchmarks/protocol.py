@@ -20,7 +20,7 @@ import numpy as np
 
 from zoo import cli
 from zoo.errors import ZooError
-from zoo.model.backbone import BackboneConfig
+from zoo.models.backbone import BackboneConfig
 from zoo.recipe import Recipe, load_recipe
 
 BLOCK_SECONDS = 5.0

@@ -14,9 +14,9 @@ from zoo.data.catalog import vocabulary_folder
 from zoo.data.sources import Origin, cache
 from zoo.data.sources.request import Brought, Request, Unreachable
 from zoo.data.tokens import load_tokenizer
-from zoo.model.backbone import DEFAULTS, BackboneConfig
-from zoo.model.builder import Blueprint, plan
-from zoo.model.saved import _CARD, ModelCard, load_card
+from zoo.models.backbone import DEFAULTS, BackboneConfig
+from zoo.models.builder import Blueprint, plan
+from zoo.models.saved import _CARD, ModelCard, load_card
 from zoo.recipe import recipe_from
 from zoo.recipe.types import ClassifierHead, Tokens
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import DataError
-from zoo.results.run import Prediction
+from zoo.runs.run import Prediction
 
 NAMES = ("bad <b>", "good")
 

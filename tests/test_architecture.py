@@ -8,15 +8,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("recipe", "data", "model", "training", "results")
-# What every room may import: zoo/<name>.py, or a package of that name.
-SHARED = ("errors", "backend")
+GROUND = {"errors": (), "backend": ("errors",), "recipe": ("errors",), "score": ("errors", "recipe")}
+"""What everything rests on, and what each of it may import beside itself."""
+WAY = ("data", "models", "training", "runs")
+"""The way of the data: each may import the ground, itself and what comes before it."""
+TOP = ("report", "explain", "export", "serve")
+"""What one does with a run: each may import all that is below, and what comes before it here."""
+ROOMS = (*GROUND, *WAY, *TOP)
+VERB = "__main__"
+"""A room's verb, which is one of the verbs and not the room's."""
 BACKENDS = {"jax", "jaxlib", "tensorflow", "torch", "flax"}
 HEAVY = BACKENDS | {"keras", "keras_hub"}
 # What must be there without Keras: `import zoo`, `import recipes`, two rooms and the verbs that need no backend.
 LIGHT = (
     *("zoo", "recipes", "zoo.cli", "zoo.recipe", "zoo.data"),
-    *("zoo.check", "zoo.list", "zoo.fetch", "zoo.report", "zoo.tokenize"),
+    *("zoo.check", "zoo.list", "zoo.fetch", "zoo.report.__main__", "zoo.tokenize"),
 )
 MOST_LINES = 400
 
@@ -29,23 +35,65 @@ def test_a_room_imports_only_from_above() -> None:
 
 def test_room_rule_can_fail() -> None:
     bad = {
-        "zoo/model/heads.py": "from zoo.training import loop\nfrom zoo.data.tokens import encode\nimport zoo.errors",
+        "zoo/models/heads.py": "from zoo.training import loop\nfrom zoo.data.tokens import encode\nimport zoo.errors",
         "zoo/recipe/types.py": "def f():\n    import zoo.run",
-        "zoo/results/report.py": "from zoo import backend, cli",
-        "zoo/data/batches.py": "import zoo\nimport recipes\nfrom ..model import heads",
+        "zoo/runs/recording.py": "from zoo import backend, cli\nfrom zoo.report import card",
+        "zoo/data/batches.py": "import zoo\nimport recipes\nfrom ..models import heads",
         "zoo/errors.py": "from zoo.recipe import Recipe",
-        "zoo/backend.py": "from zoo.errors import ZooError\nfrom zoo.model import builder",
-        "zoo/run.py": "from zoo.results import metrics\nfrom zoo import cli",
+        "zoo/backend.py": "from zoo.errors import ZooError\nfrom zoo.models import builder",
+        "zoo/score/metrics.py": "from zoo.data.dataset import Split",
+        "zoo/report/plots.py": "from zoo.score import metrics\nfrom zoo.serve import serving",
+        "zoo/serve/__main__.py": "from zoo import cli",
+        "zoo/run.py": "from zoo.score import metrics\nfrom zoo import cli",
     }
     assert [fault.split(" ")[0] for fault in room_faults(bad)] == [
-        "zoo/model/heads.py:1",
+        "zoo/models/heads.py:1",
         "zoo/recipe/types.py:2",
-        "zoo/results/report.py:1",
+        "zoo/runs/recording.py:1",
+        "zoo/runs/recording.py:2",
         "zoo/data/batches.py:1",
         "zoo/data/batches.py:2",
         "zoo/data/batches.py:3",
         "zoo/errors.py:1",
         "zoo/backend.py:2",
+        "zoo/score/metrics.py:1",
+        "zoo/report/plots.py:2",
+    ]
+
+
+def test_no_module_reaches_itself() -> None:
+    assert circle_faults(shipped()) == []
+
+
+def test_circle_rule_can_fail() -> None:
+    bad = {
+        "zoo/data/a.py": "from zoo.data import b",
+        "zoo/data/b.py": "def f():\n    from zoo.data.c import thing",
+        "zoo/data/c.py": "import typing\nif typing.TYPE_CHECKING:\n    from zoo.data.a import A",
+        "zoo/data/d.py": "from zoo.data.a import A",
+        "zoo/data/__init__.py": "",
+    }
+    assert circle_faults(bad) == [
+        "zoo.data.a, zoo.data.b, zoo.data.c import each other: move what they share below them"
+    ]
+
+
+def test_no_private_name_of_a_library_is_set() -> None:
+    assert private_faults(shipped()) == []
+
+
+def test_private_rule_can_fail() -> None:
+    bad = {
+        "zoo/models/heads.py": "layer._kernel = 1\nself._mine = 2\nlayer.__class__ = X\nsetattr(layer, '_x', 1)",
+        "zoo/models/layers.py": "self._parts.layer._kernel = 1\ncls._own = 3\nlayer.trainable = False",
+        "zoo/run.py": "from unittest import mock",
+    }
+    assert [fault.split(" ")[0] for fault in private_faults(bad)] == [
+        "zoo/models/heads.py:1",
+        "zoo/models/heads.py:3",
+        "zoo/models/heads.py:4",
+        "zoo/models/layers.py:1",
+        "zoo/run.py:1",
     ]
 
 
@@ -55,16 +103,16 @@ def test_backends_are_named_in_one_module() -> None:
 
 def test_backend_rule_can_fail() -> None:
     bad = {
-        "zoo/model/heads.py": "def f():\n    import torch.nn as nn",
+        "zoo/models/heads.py": "def f():\n    import torch.nn as nn",
         "zoo/training/loop.py": "from jax import numpy",
-        "zoo/results/plots.py": "import importlib\nimportlib.import_module('tensorflow.data')",
+        "zoo/report/plots.py": "import importlib\nimportlib.import_module('tensorflow.data')",
         "zoo/backend.py": "import torch",
         "zoo/data/tokens.py": "import torchless\nname = 'torch'",
     }
     assert [fault.split(" ")[0] for fault in backend_faults(bad)] == [
-        "zoo/model/heads.py:2",
+        "zoo/models/heads.py:2",
         "zoo/training/loop.py:1",
-        "zoo/results/plots.py:2",
+        "zoo/report/plots.py:2",
     ]
 
 
@@ -76,15 +124,15 @@ def test_light_rule_can_fail() -> None:
     bad = {
         "zoo/__init__.py": "import typing\nif typing.TYPE_CHECKING:\n    import keras\nfrom zoo import errors",
         "zoo/errors.py": "",
-        "zoo/check.py": "from zoo.model import estimate",
-        "zoo/model/__init__.py": "",
-        "zoo/model/estimate.py": "def f():\n    import keras\nfrom zoo.model.heads import x",
-        "zoo/model/heads.py": "try:\n    from keras import layers\nexcept ImportError:\n    raise",
+        "zoo/check.py": "from zoo.models import estimate",
+        "zoo/models/__init__.py": "",
+        "zoo/models/estimate.py": "def f():\n    import keras\nfrom zoo.models.heads import x",
+        "zoo/models/heads.py": "try:\n    from keras import layers\nexcept ImportError:\n    raise",
         "zoo/data/__init__.py": "",
         "zoo/data/tokens.py": "class A:\n    import keras_hub",
         "zoo/run.py": "import keras",
     }
-    assert [fault.split(" ")[0] for fault in light_faults(bad)] == ["zoo/data/tokens.py:2", "zoo/model/heads.py:2"]
+    assert [fault.split(" ")[0] for fault in light_faults(bad)] == ["zoo/data/tokens.py:2", "zoo/models/heads.py:2"]
 
 
 def test_no_module_is_too_long() -> None:
@@ -108,7 +156,7 @@ def test_name_rule_can_fail() -> None:
 def test_the_rules_see_the_house() -> None:
     assert {"zoo/errors.py", "recipes/__init__.py"} <= set(shipped())
     assert "tests/test_architecture.py" in house()
-    assert all((ROOT / "zoo" / room).is_dir() for room in ROOMS)
+    assert all((ROOT / "zoo" / room).is_dir() for room in ROOMS if room != "errors")
 
 
 def shipped() -> Sources:
@@ -123,22 +171,70 @@ def house() -> Sources:
 
 def room_faults(sources: Sources) -> list[str]:
     """Imports against the direction of the data."""
-    allowed = {"errors": {"errors"}, "backend": {"errors", "backend"}}
-    allowed |= {room: {*SHARED, *ROOMS[: number + 1]} for number, room in enumerate(ROOMS)}
+    below = {room: {room, *others} for room, others in GROUND.items()}
+    for number, room in enumerate((*WAY, *TOP)):
+        below[room] = {*GROUND, *(*WAY, *TOP)[: number + 1]}
     faults = []
     for path, tree in _trees(sources):
         place = _module(path).split(".")
-        if place[0] != "zoo" or len(place) < 2 or place[1] not in allowed:
+        if place[0] != "zoo" or len(place) < 2 or place[1] not in below or place[-1] == VERB:
             continue
         for line, name in _imports(path, tree, sources):
             target = name.split(".")
-            inside = target[0] == "zoo" and len(target) > 1 and target[1] in allowed[place[1]]
+            inside = target[0] == "zoo" and len(target) > 1 and target[1] in below[place[1]] and target[-1] != VERB
             if target[0] in ("zoo", "recipes") and not inside:
-                may = ", ".join(sorted(allowed[place[1]]))
+                may = ", ".join(sorted(below[place[1]]))
                 faults.append(
                     f"{path}:{line} imports {name}, {place[1]} may import {may}: move the code or pass the value"
                 )
     return faults
+
+
+def circle_faults(sources: Sources) -> list[str]:
+    """Modules that import each other, within functions and for types too."""
+    trees = dict(_trees(sources))
+    modules = {_module(path): path for path in trees}
+    graph: dict[str, set[str]] = {
+        name: {target for _, target in _imports(path, trees[path], sources) if target in modules and target != name}
+        for name, path in modules.items()
+    }
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = list(graph[start])
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += graph[name]
+        return seen
+
+    reach = {name: reached(name) for name in graph}
+    circles = {
+        tuple(sorted({name, *(other for other in reach[name] if name in reach[other])}))
+        for name in graph
+        if name in reach[name]
+    }
+    return [f"{', '.join(circle)} import each other: move what they share below them" for circle in sorted(circles)]
+
+
+def private_faults(sources: Sources) -> list[str]:
+    """What is set on another's object by a name that it keeps to itself; classes exchanged; mocks."""
+    faults = []
+    for path, tree in _trees(sources):
+        for line, name in _imports(path, tree, sources):
+            if name.startswith("unittest"):
+                faults.append(f"{path}:{line} imports {name}: say what is wanted by a public name")
+        for node in ast.walk(tree):
+            name = None
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
+                own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                name = None if own and node.attr != "__class__" else node.attr
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "setattr" and len(node.args) == 3:
+                name = ast.unparse(node.args[1]).strip("'\"")
+            if name is not None and name.startswith("_") and (name == "__class__" or not name.endswith("__")):
+                faults.append(f"{path}:{node.lineno} sets {name}, which is another's own: use a public name")
+    return sorted(faults, key=lambda fault: (fault.split(":")[0], int(fault.split(":")[1].split(" ")[0])))
 
 
 def backend_faults(sources: Sources) -> list[str]:
@@ -228,7 +324,7 @@ def _imports(path: str, tree: ast.Module, sources: Sources, top_only: bool = Fal
             base = package[: len(package) - node.level + 1] if node.level else []
             name = ".".join([*base, *((node.module or "").split(".") if node.module else [])])
             inner = {f"{name}.{alias.name}" for alias in node.names}
-            ours = {_module(other) for other in sources} | {f"zoo.{shared}" for shared in (*SHARED, *ROOMS, "cli")}
+            ours = {_module(other) for other in sources} | {f"zoo.{room}" for room in (*ROOMS, "cli")}
             yield from ((node.lineno, full) for full in sorted(inner & ours))
             if not inner <= ours:
                 yield node.lineno, name

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from zoo.results.attention import distance, entropy, rollout
+from zoo.explain.attention import distance, entropy, rollout
 
 UNIFORM = np.full((4, 4), 0.25, np.float32)
 SELF = np.eye(4, dtype=np.float32)

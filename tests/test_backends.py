@@ -154,7 +154,7 @@ def test_a_run_predicts_the_same_on_every_backend(shared: Path, tmp_path: Path) 
 
 STOPPED = """
 import json, sys, recipes, zoo
-from zoo.results.screen import Screen
+from zoo.runs.screen import Screen
 
 class Stopping(Screen):
     def on_step(self, step, epoch):

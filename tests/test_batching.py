@@ -11,7 +11,7 @@ import pytest
 from serving_stand_in import StandIn, good_share
 
 from zoo.errors import DataError
-from zoo.results.batching import Batcher, Busy
+from zoo.serve.batching import Batcher, Busy
 
 
 @pytest.fixture

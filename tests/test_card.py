@@ -9,9 +9,9 @@ import pytest
 from huggingface_hub import ModelCard
 
 from zoo.errors import OutputError
-from zoo.results.card import model_card, write_card
-from zoo.results.pages import plain
-from zoo.results.run_folder import RunFolder, create_run
+from zoo.report.card import model_card, write_card
+from zoo.report.pages import plain
+from zoo.runs.run_folder import RunFolder, create_run
 
 CATALOG = """
 name: mine

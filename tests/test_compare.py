@@ -18,9 +18,9 @@ import recipes
 from benchmarks import compare, processes, protocol, speed, tables
 from benchmarks.processes import Contender, Failed, Live
 from zoo.errors import OutputError, RecipeError
-from zoo.recipe.types import Recipe
-from zoo.results.metrics import wilson_interval
-from zoo.results.run_folder import create_run
+from zoo.recipe import Recipe
+from zoo.runs.run_folder import create_run
+from zoo.score.metrics import wilson_interval
 
 ROOT = Path(__file__).parents[1]
 TORCH = Contender(name="torch", kind="zoo", backend="torch")

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from pages_read import Page, size
 
-import zoo.report
 from zoo.errors import OutputError, RecipeError
-from zoo.results.comparison import compare, short_names, write_comparison
-from zoo.results.drawing import strokes
-from zoo.results.metrics import wilson_interval
-from zoo.results.pages import NOTHING
-from zoo.results.plots import split_seconds, time_split
-from zoo.results.run_folder import RunFolder, create_run
+from zoo.report.__main__ import main as report
+from zoo.report.comparison import compare, short_names, write_comparison
+from zoo.report.drawing import strokes
+from zoo.report.pages import NOTHING
+from zoo.report.plots import split_seconds, time_split
+from zoo.runs.run_folder import RunFolder, create_run
+from zoo.score.metrics import wilson_interval
 
 RECIPE = """
 name: mine
@@ -166,7 +166,7 @@ def test_a_picture_that_fails_costs_nothing(make: Maker, tmp_path: Path, monkeyp
     def burst(*_: object) -> bytes:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr("zoo.results.comparison_plots.curves", burst)
+    monkeypatch.setattr("zoo.report.comparison_plots.curves", burst)
     path, found = write_comparison([make("a"), make("b")], tmp_path / "out")
     assert found["warnings"] == ["curves.png could not be drawn: RuntimeError: no font"]
     assert "no font" in Page(path.read_text(encoding="utf-8")).shown
@@ -208,7 +208,7 @@ def test_the_parts_of_the_time_add_up() -> None:
 def test_the_verb_in_the_terminal(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(make(name, wrong, epochs=epochs).path) for name, wrong, epochs in (("a", [1], 2), ("[b]", [2], 3))]
     out = tmp_path / "out"
-    assert zoo.report.main([*runs, "--out", str(out)]) == 0
+    assert report([*runs, "--out", str(out)]) == 0
     shown = capsys.readouterr()
     assert shown.out.endswith(f"{out / 'compare.html'}\n")
     for text in ("test accuracy", "2: [b]", "training.epochs", "McNemar", "0.7500", "1.0000"):
@@ -218,7 +218,7 @@ def test_the_verb_in_the_terminal(make: Maker, tmp_path: Path, capsys: pytest.Ca
 
 def test_the_verb_for_programs(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(make("a").path), str(make("b", first_id=5).path)]
-    assert zoo.report.main([*runs, "--out", str(tmp_path / "out"), "--format", "json"]) == 0
+    assert report([*runs, "--out", str(tmp_path / "out"), "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["runs"] == runs
     assert found["pairs"] == []
@@ -227,5 +227,5 @@ def test_the_verb_for_programs(make: Maker, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_one_run_has_no_out(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert zoo.report.main([str(make("a").path), "--out", str(tmp_path / "out")]) == 2
+    assert report([str(make("a").path), "--out", str(tmp_path / "out")]) == 2
     assert "stays in its folder" in capsys.readouterr().err

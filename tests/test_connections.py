@@ -19,8 +19,8 @@ DESCRIPTORS = 96
 SERVER = f"""
 import resource
 from serving_stand_in import StandIn
-from zoo import serve
-from zoo.results.serving import create_app
+from zoo.serve import __main__ as serve
+from zoo.serve.serving import create_app
 {{settings}}
 resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS}, {DESCRIPTORS}))
 with serve.listening("127.0.0.1", 0) as listener:
@@ -66,7 +66,7 @@ def test_half_requests_do_not_stop_it(half: bytes) -> None:
 
 
 def test_who_takes_too_long_is_closed() -> None:
-    settings = "from zoo.results import connections, serving\nconnections.HEADER_SECONDS = serving.BODY_SECONDS = 0.5"
+    settings = "from zoo.serve import connections, serving\nconnections.HEADER_SECONDS = serving.BODY_SECONDS = 0.5"
     with served(settings) as port, contextlib.ExitStack() as opened:
         halves = (b"", HEADER[:40], HEADER + b'\r\n{"texts": [')
         clients = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in halves]
@@ -79,7 +79,7 @@ def test_who_takes_too_long_is_closed() -> None:
 
 
 def test_who_does_not_take_the_answer_is_closed() -> None:
-    settings = "from zoo.results import connections\nconnections.TAKE_SECONDS = 0.5\nconnections.KEEP_SECONDS = 60"
+    settings = "from zoo.serve import connections\nconnections.TAKE_SECONDS = 0.5\nconnections.KEEP_SECONDS = 60"
     with served(settings) as port, socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(10)
@@ -91,7 +91,7 @@ def test_who_does_not_take_the_answer_is_closed() -> None:
 
 def test_a_slow_answer_and_a_kept_connection_are_no_fault() -> None:
     settings = (
-        "import time\nfrom zoo.results import connections, serving\n"
+        "import time\nfrom zoo.serve import connections, serving\n"
         "connections.HEADER_SECONDS = serving.BODY_SECONDS = 0.5\n"
         "quick = StandIn.probabilities\n"
         "StandIn.probabilities = lambda *a, **b: (time.sleep(1.5), quick(*a, **b))[1]"

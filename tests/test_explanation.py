@@ -9,25 +9,27 @@ import pytest
 from pages_read import Page, size
 from rich.console import Console
 
-import zoo.explain
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.tokens import load_tokenizer
 from zoo.data.words import words
 from zoo.errors import OutputError, RecipeError
-from zoo.model.backbone import DEFAULTS, BackboneConfig
-from zoo.model.builder import Blueprint
-from zoo.model.saved import _CARD, ModelCard
+from zoo.explain import page as explanation_page
+from zoo.explain import plots as explanation_plots
+from zoo.explain import screen as explanation_screen
+from zoo.explain.__main__ import main as explain
+from zoo.explain.attribution import Attribution, Completeness, Word
+from zoo.explain.colouring import pieces
+from zoo.explain.deletion import Curve, Deletion
+from zoo.explain.explanation import Explanation
+from zoo.finished import Run
+from zoo.models.backbone import DEFAULTS, BackboneConfig
+from zoo.models.builder import Blueprint
+from zoo.models.saved import _CARD, ModelCard
 from zoo.recipe import load_recipe
 from zoo.recipe.showing import shown
 from zoo.recipe.types import ClassifierHead, Tokens
-from zoo.results import explanation_page, explanation_plots, explanation_screen
-from zoo.results.attribution import Attribution, Completeness, Word
-from zoo.results.colouring import pieces
-from zoo.results.deletion import Curve, Deletion
-from zoo.results.explanation import Explanation
-from zoo.results.run import Run
-from zoo.results.run_folder import RunFolder, create_run
+from zoo.runs.run_folder import RunFolder, create_run
 
 HOSTILE = "Good [red]film[/red] <script>alert('x')</script> for $5 & $\\frac{ \x1b[31m日本 end."
 
@@ -254,14 +256,14 @@ def test_rows_are_explained_by_id(
     folder, dataset = tested
     monkeypatch.setattr(Run, "explain", lambda self, text, pair, *, label: explanation(text))
     ids = dataset.test.ids
-    assert zoo.explain.main([str(folder), "--row", ids[1], "--row", ids[0], "--row", ids[1], "--format", "json"]) == 0
+    assert explain([str(folder), "--row", ids[1], "--row", ids[0], "--row", ids[1], "--format", "json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert [(row["text"], row["folder"]) for row in shown] == [
         (dataset.test.texts[1], str(folder / "explain" / "1")),
         (dataset.test.texts[0], str(folder / "explain" / "2")),
     ]
     out = folder.parent / "out"
-    assert zoo.explain.main([str(folder), "--row", ids[1], "--row", ids[0], "--out", str(out)]) == 0
+    assert explain([str(folder), "--row", ids[1], "--row", ids[0], "--out", str(out)]) == 0
     assert sorted(path.name for path in out.iterdir()) == sorted(key.replace("/", "-") for key in ids[:2])
     told = capsys.readouterr()
     assert told.out.startswith(f"{ids[1]}\n")
@@ -272,7 +274,7 @@ def test_rows_of_changed_data_are_refused(tested: tuple[Path, Dataset], capsys: 
     folder, dataset = tested
     table = folder.parent / "reviews.csv"
     table.write_text(table.read_text(encoding="utf-8").replace("a text", "another text"), encoding="utf-8")
-    assert zoo.explain.main([str(folder), "--row", dataset.test.ids[0]]) == 3
+    assert explain([str(folder), "--row", dataset.test.ids[0]]) == 3
     assert "bring its rows back, or give the text itself" in capsys.readouterr().err
 
 
@@ -294,7 +296,7 @@ def test_rows_of_changed_data_are_refused(tested: tuple[Path, Dataset], capsys: 
 def test_what_the_verb_refuses(
     finished: Path, arguments: list[str], code: int, fault: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert zoo.explain.main([str(finished), *arguments]) == code
+    assert explain([str(finished), *arguments]) == code
     out, err = capsys.readouterr()
     assert out == ""
     assert fault in err
@@ -303,5 +305,5 @@ def test_what_the_verb_refuses(
 
 def test_a_run_that_is_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     create_run(tmp_path / "run", "name: mine\n").release()
-    assert zoo.explain.main([str(tmp_path / "run"), "--text", "a"]) == 6
+    assert explain([str(tmp_path / "run"), "--text", "a"]) == 6
     assert "no finished model there" in capsys.readouterr().err

@@ -17,9 +17,9 @@ import recipes
 from benchmarks import processes, protocol
 from benchmarks.peers import hf_model
 from zoo.errors import EnvironmentFault
-from zoo.model.backbone import BackboneConfig
-from zoo.recipe.types import Recipe
-from zoo.results.account import Stopwatch
+from zoo.models.backbone import BackboneConfig
+from zoo.recipe import Recipe
+from zoo.runs.account import Stopwatch
 
 NANO = BackboneConfig(
     family="bert",
@@ -157,7 +157,7 @@ class TestPeer:
         from benchmarks.peers import hf_trainer
         from zoo.data.backbones import locate_vocabulary
         from zoo.data.tokens import encode_splits, load_tokenizer
-        from zoo.model.weights import draw
+        from zoo.models.weights import draw
 
         monkeypatch.setenv("ZOO_CACHE", str(real_cache))
         small = {"data.limit": {"train": 80, "test": 20}, "training.epochs": None, "training.steps": 2}

@@ -8,7 +8,7 @@ import pytest
 import sklearn.metrics
 
 from zoo.errors import DataError, TrainingError, ZooError
-from zoo.results import metrics
+from zoo.score import metrics
 
 NAMES = ("negative", "positive")
 

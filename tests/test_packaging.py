@@ -47,8 +47,8 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: set[str]) -> None:
     [
         r"zoo/py\.typed",
         r"zoo/recipe/schema\.json",
-        r"zoo/results/templates/report\.html\.j2",
-        r"zoo/results/templates/explain\.html\.j2",
+        r"zoo/report/templates/report\.html\.j2",
+        r"zoo/report/templates/explain\.html\.j2",
         r"zoo/data/catalog/datasets/.*\.yaml",
         r"zoo/data/catalog/backbones/.*\.yaml",
         r"zoo/data/catalog/samples/.*\.csv",

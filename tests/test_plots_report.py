@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from pages_read import Page, size
 
-import zoo.report
 from zoo.data.dataset import load_dataset
 from zoo.recipe import load_recipe
-from zoo.results import plots, report
-from zoo.results.drawing import draw
-from zoo.results.report import confident_mistakes, draw_plots, write_report
-from zoo.results.run_folder import RunFolder, create_run
+from zoo.report import plots, report
+from zoo.report.__main__ import main as verb
+from zoo.report.drawing import draw
+from zoo.report.report import confident_mistakes, draw_plots, write_report
+from zoo.runs.account import histogram
+from zoo.runs.run_folder import RunFolder, create_run
 
 RECIPE = """
 name: mine
@@ -65,7 +66,7 @@ def folder(tmp_path: Path) -> RunFolder:
                 "sha256": "abc",
                 "label_names": NAMES,
                 "label_counts": {"train": [6, 4], "test": [2, 1]},
-                "token_lengths": plots.histogram([5, 9, 200]) | {"max_length": 128},
+                "token_lengths": histogram([5, 9, 200]) | {"max_length": 128},
             },
         }
     )
@@ -115,7 +116,7 @@ def test_empty_counts_are_refused() -> None:
 
 def test_histogram_keeps_every_row_and_gathers_the_longest() -> None:
     lengths = [*range(1, 1000), 100_000]
-    got = plots.histogram(lengths, bins=50)
+    got = histogram(lengths, bins=50)
     assert sum(got["counts"]) == len(lengths)
     assert len(got["edges"]) == len(got["counts"]) + 1 == 51
     assert got["edges"][-1] < 1100
@@ -247,7 +248,7 @@ def own(tmp_path: Path) -> RunFolder:
 
 
 def test_the_verb_renders_again_with_texts(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    assert zoo.report.main([str(own.path)]) == 0
+    assert verb([str(own.path)]) == 0
     shown = capsys.readouterr()
     assert shown.out.strip() == str(own.path / "report.html")
     assert shown.err == ""
@@ -257,17 +258,17 @@ def test_the_verb_renders_again_with_texts(own: RunFolder, capsys: pytest.Captur
 def test_the_verb_shows_no_text_of_changed_data(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     table = own.path.parent / "reviews.csv"
     table.write_text(table.read_text(encoding="utf-8").replace("a text", "another text"), encoding="utf-8")
-    assert zoo.report.main([str(own.path), "--format", "json"]) == 0
+    assert verb([str(own.path), "--format", "json"]) == 0
     assert "the data have changed" in json.loads(capsys.readouterr().out)["warnings"][0]
     assert "text number" not in Page((own.path / "report.html").read_text(encoding="utf-8")).shown
 
 
 def test_the_verb_does_without_the_data(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     (own.path.parent / "reviews.csv").unlink()
-    assert zoo.report.main([str(own.path)]) == 0
+    assert verb([str(own.path)]) == 0
     assert "shown without their texts" in capsys.readouterr().err
 
 
 def test_the_verb_on_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert zoo.report.main([str(tmp_path / "none")]) == 6
+    assert verb([str(tmp_path / "none")]) == 6
     assert "does not exist" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from zoo.data.sources import address
 from zoo.data.sources import cache as sources_cache
 from zoo.data.sources.request import Brought, Request, Unreachable
 from zoo.data.tokens import load_tokenizer
-from zoo.model.checkpoints import read_config
+from zoo.models.checkpoints import read_config
 from zoo.recipe.types import Tokens
 
 CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}

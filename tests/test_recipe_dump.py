@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe, recipe_from
-from zoo.recipe.faults import validate
-from zoo.recipe.reading import resolved
+from zoo.recipe.reading import resolved, validate
 from zoo.recipe.schema import rows
 from zoo.recipe.yaml12 import read_yaml, write_yaml
 

@@ -9,9 +9,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from zoo.errors import RecipeError
-from zoo.recipe import recipe_from
+from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.schema import recipe_schema, rows
-from zoo.recipe.types import BinaryHead, ClassifierHead, Constant, Recipe
+from zoo.recipe.types import BinaryHead, ClassifierHead, Constant
 
 ROOT = Path(__file__).resolve().parents[1]
 

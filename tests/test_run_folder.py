@@ -15,9 +15,9 @@ import pytest
 from killing import killed_at
 
 from zoo.errors import OutputError
-from zoo.results import run_folder
-from zoo.results.folder_lock import FolderLock
-from zoo.results.run_folder import RunFolder, create_run, default_folder, finished_run, open_run
+from zoo.runs import run_folder
+from zoo.runs.folder_lock import FolderLock
+from zoo.runs.run_folder import RunFolder, create_run, default_folder, finished_run, open_run
 
 RECIPE = "name: mine\n"
 STEP = {
@@ -233,7 +233,7 @@ def test_a_folder_that_another_takes_away_is_made_again(tmp_path: Path, monkeypa
 
 def test_a_process_that_dies_leaves_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "mine"
-    code = f"import os; from zoo.results.run_folder import create_run; f = create_run({str(path)!r}, ''); os._exit(9)"
+    code = f"import os; from zoo.runs.run_folder import create_run; f = create_run({str(path)!r}, ''); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     assert open_run(path).run["status"] == "running"
     assert create_run(path, RECIPE, resume=True).run["owner"]["pid"] == os.getpid()

@@ -10,9 +10,10 @@ import sklearn.metrics
 from pages_read import size
 
 from zoo.errors import DataError
-from zoo.results import calibration, score_plots
-from zoo.results.pairing import compare_rows, mcnemar
-from zoo.results.ranking import Ranking, macro_average, rank
+from zoo.report import score_plots
+from zoo.score import calibration
+from zoo.score.pairing import compare_rows, mcnemar
+from zoo.score.ranking import Ranking, macro_average, rank
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
-from zoo.results.screen import Screen
+from zoo.runs.screen import Screen
 
 screen = Screen()
 epoch = {"kind": "epoch", "train": {"loss": 1.25, "accuracy": 0.5}, "seconds": 3.2, "best": True}

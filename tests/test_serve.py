@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 
 import recipes
-from zoo import serve
 from zoo.data.dataset import load_dataset
 from zoo.errors import EnvironmentFault
+from zoo.finished import load_run
 from zoo.recipe import dump_recipe, load_recipe
-from zoo.results import examples
-from zoo.results.run import load_run
-from zoo.results.run_folder import create_run
+from zoo.runs.run_folder import create_run
+from zoo.serve import __main__ as serve
+from zoo.serve import examples
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

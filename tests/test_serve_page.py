@@ -20,8 +20,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from serving_stand_in import NAMES, StandIn, good_share, weigh
 
-from zoo.results.serving import create_app
 from zoo.serve import listening
+from zoo.serve.serving import create_app
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ import pytest
 from serving_stand_in import NAMES, StandIn, good_share, weigh
 from starlette.testclient import TestClient
 
-from zoo.results import serving
-from zoo.results.serving import create_app
+from zoo.serve import serving
+from zoo.serve.serving import create_app
 
 HOSTILE = "</script><script>alert(1)</script> $\\frac{"
 JSON = {"Content-Type": "application/json"}

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 import zoo.check
-import zoo.report
 from zoo import cli, evaluate, predict, tokenize
 from zoo.errors import DataError, OutputError
 from zoo.recipe.showing import listed, shown
-from zoo.results import metrics
-from zoo.results.run import Prediction
-from zoo.results.run_folder import create_run
-from zoo.results.screen import Downloads, Screen
+from zoo.report.__main__ import main as report
+from zoo.runs.run import Prediction
+from zoo.runs.run_folder import create_run
+from zoo.runs.screen import Downloads, Screen
+from zoo.score import metrics
 
 BROKEN = b"\x80"
 STEERING = "bad\x1b]0;title\x07\x9b31m\u202eexe"
@@ -118,7 +118,7 @@ def test_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for name in ("a", "b"):
         with create_run(tmp_path / name, RECIPE.replace("mine", json.dumps(name + STEERING))) as folder:
             folder.update_run({"device": name + STEERING})
-    assert zoo.report.main([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / STEERING)]) == 0
+    assert report([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / STEERING)]) == 0
     told = capsys.readouterr()
     harmless(told.out)
     assert not any(character in told.err for character in "\x1b\x07\x9b\u202e")
@@ -150,13 +150,13 @@ def test_verbs_on_an_ascii_stdout(output: str, tmp_path: Path) -> None:
         create_run(tmp_path / name, RECIPE.replace("mine", f"schön{name}")).finish("done")
     runs = [str(tmp_path / name) for name in ("a", "b")]
     commands = (
-        (zoo.check, [str(tmp_path / "mine.yaml")], 4),
-        (tokenize, ["schön", "--backbone", "nano_bpe"], 0),
-        (zoo.report, [*runs, "--out", str(tmp_path / "both")], 0),
+        (zoo.check.main, [str(tmp_path / "mine.yaml")], 4),
+        (tokenize.main, ["schön", "--backbone", "nano_bpe"], 0),
+        (report, [*runs, "--out", str(tmp_path / "both")], 0),
     )
     for verb, arguments, code in commands:
         with ascii_stdout() as stdout:
-            assert verb.main([*arguments, "--format", output]) in (0, code)
+            assert verb([*arguments, "--format", output]) in (0, code)
             told = written(stdout)
         assert "\\x" in told if output == "text" else json.loads(told)
 
@@ -188,11 +188,11 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path, capsys: pytest.CaptureFi
         with create_run(folder, RECIPE) as run:
             run.write_predictions(["1", "2"], [0, 1], [1, 1], np.eye(2)[[1, 1]], ["a", "b"])
             run.log(folder)
-        assert zoo.report.main([folder]) == 0
+        assert report([folder]) == 0
     assert "run\\udcff" in capsys.readouterr().out
     both = str(tmp_path / os.fsdecode(b"both\xff"))
     for output in ("text", "json"):
-        assert zoo.report.main([*folders, "--out", both, "--format", output]) == 0
+        assert report([*folders, "--out", both, "--format", output]) == 0
     assert "run\udcff" in json.loads(capsys.readouterr().out.partition("compare.html\n")[2])["runs"][0]
     assert (Path(both) / "compare.html").is_file()
 

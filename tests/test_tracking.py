@@ -16,10 +16,10 @@ import yaml
 import recipes
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.recipe import dump_recipe, load_recipe
-from zoo.results import tracking
-from zoo.results.events import Events
-from zoo.results.run_folder import RunFolder, create_run
-from zoo.results.tracking import logging_to, refuse_loggers, scalars
+from zoo.runs import tracking
+from zoo.runs.events import Events
+from zoo.runs.run_folder import RunFolder, create_run
+from zoo.runs.tracking import logging_to, refuse_loggers, scalars
 
 STEP = {
     "kind": "step",

@@ -11,7 +11,7 @@ import pytest
 from zoo.backend import Backend
 from zoo.data import trials
 from zoo.data.trials import Trial, Tried
-from zoo.model.backbone import DEFAULTS, BackboneConfig
+from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.training import trial
 from zoo.training.trial import quicker_precision
 

@@ -30,8 +30,8 @@ from zoo.data.backbones import bring, locate_vocabulary  # noqa: E402
 from zoo.data.dataset import load_dataset  # noqa: E402
 from zoo.data.machine import processor  # noqa: E402
 from zoo.data.tokens import encode_splits, load_tokenizer  # noqa: E402
-from zoo.model import heads  # noqa: E402
-from zoo.model.inference import to_host  # noqa: E402
+from zoo.models import heads  # noqa: E402
+from zoo.models.inference import to_host  # noqa: E402
 from zoo.training.session import prepare  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")

@@ -23,23 +23,24 @@ import wrapt
 
 if TYPE_CHECKING:
     from zoo.assemble import build
+    from zoo.finished import Run, load_run
     from zoo.recipe import Recipe, load_recipe
-    from zoo.results.run import Prediction, Run, load_run
     from zoo.run import train
+    from zoo.runs.run import Prediction
 
 __all__ = ["Prediction", "Recipe", "Run", "build", "load_recipe", "load_run", "train"]
 
 _HOMES = {
-    "Prediction": "zoo.results.run",
+    "Prediction": "zoo.runs.run",
     "Recipe": "zoo.recipe",
-    "Run": "zoo.results.run",
+    "Run": "zoo.finished",
     "build": "zoo.assemble",
     "load_recipe": "zoo.recipe",
-    "load_run": "zoo.results.run",
+    "load_run": "zoo.finished",
     "train": "zoo.run",
 }
 
-wrapt.register_post_import_hook("zoo.model.found_by_keras:announce", "keras")
+wrapt.register_post_import_hook("zoo.models.found_by_keras:announce", "keras")
 
 
 def __getattr__(name: str) -> Any:

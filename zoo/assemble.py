@@ -13,7 +13,7 @@ from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
 from zoo.data.dataset import load_dataset
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import load_tokenizer
-from zoo.model.builder import build_model, label_names, plan
+from zoo.models.builder import build_model, label_names, plan
 from zoo.recipe import Recipe
 from zoo.training.session import choose_precision
 

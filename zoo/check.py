@@ -194,8 +194,8 @@ def _size(file: Path) -> int:
 def _check_backbone(recipe: Recipe, report: Report) -> bool:
     """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
     from zoo.data.tokens import load_tokenizer
-    from zoo.model.builder import label_names, plan
-    from zoo.model.checkpoints import read_config
+    from zoo.models.builder import label_names, plan
+    from zoo.models.checkpoints import read_config
 
     backbone = recipe.model.backbone
     try:

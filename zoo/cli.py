@@ -158,6 +158,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("error: ", f"verb: {not_among(first, VERBS)}" if first else "got no verb\n\n" + _overview())
         return EXIT_USAGE
     verb = importlib.import_module(f"zoo.{first}")
+    if hasattr(verb, "__path__"):  # a room, which holds its verb
+        verb = importlib.import_module(f"zoo.{first}.__main__")
     return int(verb.main(arguments[1:]))
 
 

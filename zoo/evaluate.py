@@ -20,12 +20,12 @@ from rich.text import Text
 from zoo import cli
 from zoo.data.catalog import dataset_card
 from zoo.data.dataset import columns_of, read_labelled
+from zoo.finished import Run, load_run
 from zoo.predict import TextColumnOption, say_precision, text_columns
 from zoo.recipe import load_recipe
 from zoo.recipe.showing import as_json, shown
-from zoo.results import metrics
-from zoo.results.run import Run, load_run
-from zoo.results.screen import Screen
+from zoo.runs.screen import Screen
+from zoo.score import metrics
 
 CLASSES = 12
 """In a table on the screen."""

@@ -37,7 +37,7 @@ def fetch(
     import recipes
     from zoo.data.backbones import bring
     from zoo.recipe import load_recipe
-    from zoo.results.screen import Downloads
+    from zoo.runs.screen import Downloads
 
     if (recipe is None) != everything:
         raise RecipeError("RECIPE: give one recipe, as `python -m zoo.fetch imdb_bert`, or --all")

@@ -19,10 +19,11 @@ import typer
 from zoo import cli
 from zoo.data.dataset import columns_of, read_texts
 from zoo.errors import DataError, OutputError, RecipeError
+from zoo.finished import Run, load_run
 from zoo.recipe import load_recipe
 from zoo.recipe.showing import as_json, shown
-from zoo.results.run import Prediction, Run, load_run
-from zoo.results.screen import Screen
+from zoo.runs.run import Prediction
+from zoo.runs.screen import Screen
 
 TextColumnOption = Annotated[
     list[str] | None,

@@ -21,15 +21,17 @@ from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import doubts, encode_splits, load_tokenizer
 from zoo.errors import RecipeError
+from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.showing import listed
-from zoo.results.account import Stopwatch
-from zoo.results.events import Events
-from zoo.results.recording import Recorder, refuse_changes
-from zoo.results.run import Run, load_run
-from zoo.results.run_folder import create_run, default_folder, finished_run
-from zoo.results.screen import Screen
-from zoo.results.tracking import logging_to, refuse_loggers
+from zoo.report.card import write_card
+from zoo.report.report import texts_by_id, write_report
+from zoo.runs.account import Stopwatch
+from zoo.runs.events import Events
+from zoo.runs.recording import Recorder, refuse_changes
+from zoo.runs.run_folder import create_run, default_folder, finished_run
+from zoo.runs.screen import Screen
+from zoo.runs.tracking import logging_to, refuse_loggers
 from zoo.training.memory import within_memory
 from zoo.training.session import prepare
 
@@ -100,6 +102,11 @@ def train(
         recorder.begin(session, backend)
         progress = recorder.train(session, resume=resume)
         recorder.finish(session, tokenizer, progress)
+        _, warnings = write_report(folder, texts_by_id(dataset.test))
+        write_card(folder)
+        for warning in warnings:
+            recorder.on_note(warning)
+        recorder.conclude()
     return load_run(out)
 
 

@@ -17,11 +17,11 @@ from zoo.data.backbones import Checkpoint, bring, locate_backbone, locate_vocabu
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.tokens import Tokenizer, encode_splits, load_tokenizer
 from zoo.errors import EnvironmentFault
-from zoo.model.builder import Blueprint, plan
-from zoo.model.weights import draw
+from zoo.models.builder import Blueprint, plan
+from zoo.models.weights import draw
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
-from zoo.results.account import Stopwatch
+from zoo.runs.account import Stopwatch
 from zoo.training.schedule import learning_rates
 
 NOTEBOOK_LENGTH = 128
@@ -202,7 +202,7 @@ _HEADS = {
 
 
 class _Slot:
-    """A parameter of torch as `zoo.model.weights.draw` fills a variable: under the zoo's path, kernels [in, out]."""
+    """A parameter of torch as `zoo.models.weights.draw` fills a variable: under the zoo's path, kernels [in, out]."""
 
     def __init__(self, name: str, parameter: Any) -> None:
         module, _, part = name.rpartition(".")
@@ -262,7 +262,7 @@ def shares_of_peak(material: Material) -> Callable[[int], float]:
 
 
 def depth(name: str, num_layers: int) -> int:
-    """How far a parameter is from the input, as `zoo.model.backbone.depth` counts it."""
+    """How far a parameter is from the input, as `zoo.models.backbone.depth` counts it."""
     parts = name.split(".")
     if "layer" in parts and parts[parts.index("layer") + 1].isdigit():
         return int(parts[parts.index("layer") + 1]) + 1

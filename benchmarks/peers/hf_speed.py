@@ -23,7 +23,7 @@ from benchmarks.peers import hf_model
 from benchmarks.peers.hf_model import Material, Setting
 from benchmarks.protocol import Answer
 from zoo.backend import versions
-from zoo.results.account import Stopwatch, process_memory
+from zoo.runs.account import Stopwatch, process_memory
 
 PIPELINE_BATCHES = (8, 32, 64, 128)
 """Batch sizes that the pipeline is tried at."""
@@ -230,7 +230,7 @@ def torch_ceiling(material: Material, rows: int, precision: Precision) -> Answer
 
 
 def memory() -> Answer:
-    """Largest memory so far, counted as the zoo counts its own (zoo.results.account.memory)."""
+    """Largest memory so far, counted as the zoo counts its own (zoo.runs.account.memory)."""
     if torch.cuda.is_available():
         return {"peak_bytes": torch.cuda.max_memory_allocated(), "of": "device"}
     return process_memory()

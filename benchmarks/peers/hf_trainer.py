@@ -43,8 +43,8 @@ from zoo.backend import keep_freed_memory
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
-from zoo.results import metrics
-from zoo.results.account import Stopwatch
+from zoo.runs.account import Stopwatch
+from zoo.score import metrics
 
 
 def whole_run(recipe: Recipe, setting: Setting, watch: Stopwatch) -> Answer:

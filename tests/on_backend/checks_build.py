@@ -28,9 +28,9 @@ import zoo
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
-from zoo.model import heads, inference, weights
-from zoo.model.builder import Blueprint, assemble_model, plan
-from zoo.model.saved import ModelCard, load_card, load_model, save_model
+from zoo.models import heads, inference, weights
+from zoo.models.builder import Blueprint, assemble_model, plan
+from zoo.models.saved import ModelCard, load_card, load_model, save_model
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")

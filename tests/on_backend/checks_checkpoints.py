@@ -13,7 +13,7 @@ import recipes
 import zoo
 from zoo.backend import Backend
 from zoo.errors import OutputError
-from zoo.model import heads, inference, weights
+from zoo.models import heads, inference, weights
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.optimizer import build_optimizer

@@ -19,8 +19,8 @@ import zoo
 from zoo.backend import Backend, on_torch
 from zoo.backend.transformer import MASKED, least_kept
 from zoo.backend.transformer_torch import CudaKernels, TorchKernels
-from zoo.model import heads, inference
-from zoo.model.layers import TransformerEncoder
+from zoo.models import heads, inference
+from zoo.models.layers import TransformerEncoder
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer
 
@@ -50,7 +50,7 @@ class CudaRules(TorchDispatchMode):
 
 def step(backend: Backend, *, on_cpu: bool, monkeypatch: pytest.MonkeyPatch) -> float:
     """The loss of two steps, the second one's, with a prediction after them, under CUDA's rules."""
-    for module in ("zoo.model.layers", "zoo.model.dropout"):
+    for module in ("zoo.models.layers", "zoo.models.dropout"):
         monkeypatch.setattr(f"{module}.kernels", lambda: kernels)
     kernels = TorchKernels(on_cpu=on_cpu)
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "bfloat16"}))
@@ -129,7 +129,7 @@ def copies(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_step_reads_nothing_back(backend: Backend, monkeypatch: pytest.MonkeyPatch, on_cpu: bool) -> None:
     """On a GPU; what CPUs do instead is seen to fail."""
     kernels = TorchKernels(on_cpu=on_cpu)
-    for module in ("zoo.model.layers", "zoo.model.dropout"):
+    for module in ("zoo.models.layers", "zoo.models.dropout"):
         monkeypatch.setattr(f"{module}.kernels", lambda: kernels)
     monkeypatch.setattr(backend, "fused_adamw", lambda: on_torch.FusedAdamW(on_cpu=on_cpu))
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "bfloat16"}))
@@ -211,7 +211,7 @@ def test_a_layer_with_tritons_kernels_is_the_layer(triton_kernels: Any, monkeypa
     """Logits and losses of two steps in float16, the type of two bytes that the interpreter multiplies."""
     found = []
     for chosen in (CudaKernels(), TorchKernels(on_cpu=False)):
-        for module in ("zoo.model.layers", "zoo.model.dropout"):
+        for module in ("zoo.models.layers", "zoo.models.dropout"):
             monkeypatch.setattr(f"{module}.kernels", lambda chosen=chosen: chosen)
         changes = {"training.precision": "float32", "model.backbone.num_layers": 1}
         model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))

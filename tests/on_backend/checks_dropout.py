@@ -12,8 +12,8 @@ from nano import nano_recipe, tiny_config
 
 import zoo
 from tools.comparisons.measured import numpy_mask
-from zoo.model import inference
-from zoo.model.encoder import assemble
+from zoo.models import inference
+from zoo.models.encoder import assemble
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -78,7 +78,7 @@ def dropout_layers(model: Any) -> list[Any]:
 
 class TestLayer:
     def test_every_dropout_of_a_model(self) -> None:
-        from zoo.model.dropout import PortableDropout
+        from zoo.models.dropout import PortableDropout
 
         portable, native = (
             dropout_layers(zoo.build(nano_recipe({"training.dropout_masks": kind}))) for kind in ("portable", "native")
@@ -115,7 +115,7 @@ class TestLayer:
         import keras
         from keras import ops
 
-        from zoo.model.dropout import PortableDropout
+        from zoo.models.dropout import PortableDropout
 
         layer = PortableDropout(0.1, dtype="bfloat16", seed=1)
         found = layer(ops.ones((2, 4), dtype="bfloat16"), training=True)

@@ -14,16 +14,16 @@ from references import EXPLAINED
 import zoo
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import RecipeError
-from zoo.model import inference, weights
-from zoo.model.builder import build_model
-from zoo.model.opened import Opened
-from zoo.model.saved import ModelCard
+from zoo.explain.attribution import integrated_gradients, occlusion, word_importance
+from zoo.explain.deletion import deletion
+from zoo.explain.subject import Subject
+from zoo.finished import Run
+from zoo.models import inference, weights
+from zoo.models.builder import build_model
+from zoo.models.opened import Opened
+from zoo.models.saved import ModelCard
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
-from zoo.results import metrics
-from zoo.results.attribution import integrated_gradients, occlusion, word_importance
-from zoo.results.deletion import deletion
-from zoo.results.run import Run
-from zoo.results.subject import Subject
+from zoo.score import metrics
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -123,13 +123,13 @@ def test_the_comparisons_can_fail(references: Path) -> None:
 
 
 def test_steps_are_doubled_until_the_scores_add_up(cases: dict[str, Case], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.results.attribution.MOST_STEPS", 128)
-    monkeypatch.setattr("zoo.results.attribution.TOLERANCE", 0.0)
+    monkeypatch.setattr("zoo.explain.attribution.MOST_STEPS", 128)
+    monkeypatch.setattr("zoo.explain.attribution.TOLERANCE", 0.0)
     done = integrated_gradients(cases["bert"].subject, steps=32).completeness
     assert done is not None
     assert (done.steps, done.holds) == (128, False)
     assert f"{done.gap:.1%} apart, 128 steps); more than 0% apart even so" in done.told()
-    monkeypatch.setattr("zoo.results.attribution.TOLERANCE", 1.0)
+    monkeypatch.setattr("zoo.explain.attribution.TOLERANCE", 1.0)
     done = integrated_gradients(cases["bert"].subject, steps=32).completeness
     assert done is not None
     assert (done.steps, done.holds) == (32, True)

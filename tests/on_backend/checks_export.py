@@ -14,11 +14,11 @@ import zoo
 from zoo.backend import Backend, without_tensorflow
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
-from zoo.model import inference, weights
-from zoo.model.saved import ModelCard, save_model
+from zoo.export import LIMIT
+from zoo.finished import Run
+from zoo.models import inference, weights
+from zoo.models.saved import ModelCard, save_model
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
-from zoo.results.export import LIMIT
-from zoo.results.run import Run
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -16,9 +16,9 @@ import pytest
 from nano import FAMILIES, hidden_states, tiny_config
 
 from zoo.backend import Backend, without_tensorflow
-from zoo.model import heads, inference, weights
-from zoo.model.encoder import BACKBONES, assemble, keras_hub_backbone
-from zoo.model.stock import stock_backbone
+from zoo.export.stock import stock_backbone
+from zoo.models import heads, inference, weights
+from zoo.models.encoder import BACKBONES, assemble, keras_hub_backbone
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer
 

@@ -33,10 +33,10 @@ from zoo.backend import Backend, without_tensorflow
 from zoo.data.backbones import locate_backbone, locate_vocabulary
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
-from zoo.model import inference, weights
-from zoo.model.builder import build_model
-from zoo.model.checkpoints import read_config
-from zoo.model.encoder import assemble
+from zoo.models import inference, weights
+from zoo.models.builder import build_model
+from zoo.models.checkpoints import read_config
+from zoo.models.encoder import assemble
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")

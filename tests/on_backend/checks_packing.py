@@ -12,9 +12,9 @@ from nano import tiny_config
 from zoo.data.batches import Batch, batches
 from zoo.data.packing import packed_batches, row_width
 from zoo.data.tokens import TokenTable
-from zoo.model import heads, inference, weights
-from zoo.model.encoder import assemble
-from zoo.model.packed import packed
+from zoo.models import heads, inference, weights
+from zoo.models.encoder import assemble
+from zoo.models.packed import packed
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer
 

@@ -13,10 +13,10 @@ import zoo
 from zoo import predict
 from zoo.backend import Backend
 from zoo.data.trials import Trial
-from zoo.model import heads, inference, weights
+from zoo.finished import Run
+from zoo.models import heads, inference, weights
 from zoo.recipe.types import AdamW, ClassifierHead
-from zoo.results import run
-from zoo.results.run import Run
+from zoo.runs import run
 from zoo.training.optimizer import build_optimizer
 from zoo.training.trial import quicker_precision
 

@@ -17,13 +17,13 @@ from nano import FAMILIES, blueprint_of, checkpoint, classifier_of
 
 from zoo.data.manifest import write_manifest
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
-from zoo.model import weights
-from zoo.model.checkpoints import read_config
+from zoo.export import LIMIT, hugging_face, keras_formats, onnx_files
+from zoo.export.by_transformers import answer
+from zoo.export.source import Rows, Source
+from zoo.finished import Run
+from zoo.models import weights
+from zoo.models.checkpoints import read_config
 from zoo.recipe.types import BinaryHead, ClassifierHead
-from zoo.results.export import LIMIT, hugging_face, keras_formats, onnx_files
-from zoo.results.export.by_transformers import answer
-from zoo.results.export.source import Rows, Source
-from zoo.results.run import Run
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -15,11 +15,11 @@ import zoo
 import zoo.run
 from zoo.data.dataset import load_dataset
 from zoo.errors import OutputError, TrainingError
+from zoo.finished import Run
 from zoo.recipe import Recipe
 from zoo.recipe.types import BinaryHead
-from zoo.results import recording
-from zoo.results.run import Run
-from zoo.results.screen import Screen
+from zoo.runs import recording
+from zoo.runs.screen import Screen
 from zoo.training import session
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -202,7 +202,7 @@ class TestRuns:
             whole.probabilities(texts)
         with pytest.raises(TrainingError, match=r"1 rows of up to \d+ tokens .*: give shorter texts"):
             whole.probabilities(texts, batch_size=1)
-        monkeypatch.setattr("zoo.results.explanation.explain", out_of_memory)
+        monkeypatch.setattr("zoo.explain.explanation.explain", out_of_memory)
         with pytest.raises(TrainingError, match=r"what explains this text .*: give a shorter text"):
             whole.explain(texts[0])
 

@@ -18,14 +18,14 @@ import zoo
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import DataError
-from zoo.model import inference
-from zoo.model.builder import plan
-from zoo.model.saved import ModelCard, save_model
+from zoo.finished import Run
+from zoo.models import inference
+from zoo.models.builder import plan
+from zoo.models.saved import ModelCard, save_model
 from zoo.recipe import dump_recipe
-from zoo.results.run import Run
-from zoo.results.run_folder import create_run
-from zoo.results.serving import create_app
+from zoo.runs.run_folder import create_run
 from zoo.serve import listening
+from zoo.serve.serving import create_app
 
 pytestmark = pytest.mark.usefixtures("backend")
 

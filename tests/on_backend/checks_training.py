@@ -17,8 +17,8 @@ import zoo
 from zoo.backend import Backend, Trainer
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
-from zoo.model import heads, inference, weights
-from zoo.model.backbone import depth
+from zoo.models import heads, inference, weights
+from zoo.models.backbone import depth
 from zoo.recipe.length import run_length
 from zoo.recipe.types import AdamW, ClassifierHead, EarlyStopping, Training
 from zoo.training.checkpoint import Checkpoints, Progress

@@ -13,7 +13,7 @@ import pytest
 import recipes
 import zoo
 from zoo.backend import Backend, activate, own_process
-from zoo.results.run import Run
+from zoo.finished import Run
 from zoo.training import session
 
 ROOT = Path(__file__).parents[2]

@@ -17,8 +17,8 @@ from killing import forked, killed_at
 import recipes
 import zoo
 from zoo.backend import activate
-from zoo.results import recording
-from zoo.results.run_folder import RunFolder
+from zoo.runs import recording
+from zoo.runs.run_folder import RunFolder
 
 RECIPE = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 2, "training.log_every": 100})
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from zoo.data.backbones import Checkpoint
-from zoo.model import inference, weights
-from zoo.model.backbone import DEFAULTS, BackboneConfig
-from zoo.model.builder import Blueprint, build_model
-from zoo.model.checkpoints import read_config
-from zoo.model.encoder import assemble
+from zoo.models import inference, weights
+from zoo.models.backbone import DEFAULTS, BackboneConfig
+from zoo.models.builder import Blueprint, build_model
+from zoo.models.checkpoints import read_config
+from zoo.models.encoder import assemble
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.types import BinaryHead, ClassifierHead
 

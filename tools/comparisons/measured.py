@@ -19,7 +19,7 @@ import numpy as np
 import zoo
 from tools.comparisons.reference import CLASSES, CLIP, DECAY, EPSILON, PEAK, WARMUP
 from zoo.backend import activate
-from zoo.model import heads, inference, weights
+from zoo.models import heads, inference, weights
 from zoo.recipe import Recipe, recipe_from
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates

@@ -28,9 +28,9 @@ import zoo
 from tools.comparisons.measured import MOVED, move_one_weight
 from zoo.backend import activate
 from zoo.data.manifest import write_manifest
-from zoo.model.builder import build_model
+from zoo.models.builder import build_model
 from zoo.recipe import Recipe
-from zoo.results.screen import Screen
+from zoo.runs.screen import Screen
 from zoo.training import session
 
 SHORT_STEPS = 10

@@ -2,7 +2,7 @@
 
 In come a `TokenTable`, labels and a seed; out come `Batch`es whose rows hold whole texts one after the other. What
 tells them apart is in the inputs: `padding_mask` has the text's number within its row, from 1, and 0 where there is
-none; `positions` begin at 0 with each text; `first` has where each text's first token lies. `zoo.model.packed` is the
+none; `positions` begin at 0 with each text; `first` has where each text's first token lies. `zoo.models.packed` is the
 model that takes them (Krell et al. 2021, Efficient Sequence Packing without Cross-contamination). Nothing is refused.
 """
 

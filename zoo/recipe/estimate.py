@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo.recipe.length import run_length
-from zoo.recipe.types import Recipe
+from zoo.recipe.types import Keys
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -128,7 +128,7 @@ class Estimate:
         return max(arithmetic, self.steps * traffic / machine.bandwidth)
 
 
-def estimate(recipe: Recipe, size: Dimensions, rows: int | None) -> Estimate:
+def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises."""
     batch, length = recipe.training.batch_size, recipe.tokens.max_length
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps

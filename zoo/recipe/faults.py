@@ -15,23 +15,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from zoo.errors import RecipeError
 from zoo.recipe.hiding import HIDDEN, is_secret_key, show
 from zoo.recipe.schema import choices, expectation, group_at, node_at, required_keys, rows
 from zoo.recipe.showing import listed
-from zoo.recipe.types import SCHEMA_VERSION, Recipe
+from zoo.recipe.types import SCHEMA_VERSION, Keys
 from zoo.recipe.yaml12 import Document, Fault, Path
 
 CHOICES = 60
 """Of a list of what is allowed."""
-
-
-def validate(document: Document) -> Recipe:
-    """The recipe that a document holds; raises RecipeError with every fault."""
-    faults = find_faults(document)
-    if faults:
-        raise RecipeError(str(fault) for fault in faults)
-    return Recipe.model_validate(document.data)
 
 
 def find_faults(document: Document) -> list[Fault]:
@@ -83,7 +74,7 @@ def _newer_version(document: Document) -> Fault | None:
 def _errors(data: Any) -> list[dict[str, Any]]:
     """pydantic's errors, each with the path in the data that it stands for; the deepest of each branch."""
     try:
-        Recipe.model_validate(data)
+        Keys.model_validate(data)
     except ValidationError as error:
         errors: dict[Path, dict[str, Any]] = {}
         for found in error.errors(include_url=False):

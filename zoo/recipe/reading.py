@@ -18,9 +18,9 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from zoo.errors import RecipeError
-from zoo.recipe.faults import not_among, validate
+from zoo.recipe.faults import find_faults, not_among
 from zoo.recipe.hiding import hide_line
-from zoo.recipe.types import Recipe
+from zoo.recipe.types import Keys
 from zoo.recipe.yaml12 import MAX_DEPTH, Document, Fault, Path, Place, is_unicode, read_yaml, write_yaml
 
 MAX_BYTES = 256 * 1024
@@ -29,9 +29,28 @@ Overrides = Mapping[str, Any] | Sequence[str]
 """`{"training.epochs": 1}`, or `["training.epochs=1"]` with the value in YAML."""
 
 
+class Recipe(Keys):
+    """All that decides a run."""
+
+    def override(self, changes: Mapping[str, Any]) -> Recipe:
+        """A new recipe with the values of some dotted keys replaced, as `{"training.epochs": 1}`.
+
+        Raises RecipeError on an unknown key or a value that does not fit.
+        """
+        return recipe_from(self.model_dump(exclude_unset=True), overrides=changes)
+
+
 def load_recipe(path: str | FilePath, *, profile: str | None = None, overrides: Overrides = ()) -> Recipe:
     """The recipe of a file; raises RecipeError with every fault, each with its place."""
     return validate(resolved(read_document(path), folder=FilePath(path).parent, profile=profile, overrides=overrides))
+
+
+def validate(document: Document) -> Recipe:
+    """The recipe that a document holds; raises RecipeError with every fault."""
+    faults = find_faults(document)
+    if faults:
+        raise RecipeError(str(fault) for fault in faults)
+    return Recipe.model_validate(document.data)
 
 
 def recipe_from(data: Mapping[str, Any], *, overrides: Overrides = (), folder: FilePath | None = None) -> Recipe:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from zoo.recipe.types import Recipe
+from zoo.recipe.types import Keys
 from zoo.recipe.yaml12 import Path
 
 Node = dict[str, Any]
@@ -30,7 +30,7 @@ class Row(NamedTuple):
 @cache
 def recipe_schema() -> Node:
     """JSON Schema of a recipe file (draft 2020-12), made from the types."""
-    schema = Recipe.model_json_schema()
+    schema = Keys.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "text-zoo recipe"}
 
 

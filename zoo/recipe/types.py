@@ -7,8 +7,8 @@ each field is its documentation; schema.json and the tables of docs/recipe.md ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -269,7 +269,7 @@ class Expected(Config):
     """Who published or measured these figures, and with what settings."""
 
 
-class Recipe(Config):
+class Keys(Config):
     """All that decides a run."""
 
     # Not Literal[1]: that takes `true` and 1.0 for 1.
@@ -299,20 +299,11 @@ class Recipe(Config):
 
     def __eq__(self, other: object) -> bool:
         """Whether both decide the same run: the profiles on offer do not count."""
-        if not isinstance(other, Recipe):
+        if not isinstance(other, Keys):
             return NotImplemented
         return self.model_dump(exclude={"profiles"}) == other.model_dump(exclude={"profiles"})
 
     __hash__ = None  # type: ignore[assignment]  # profiles are dicts
-
-    def override(self, changes: Mapping[str, Any]) -> Recipe:
-        """A new recipe with the values of some dotted keys replaced, as `{"training.epochs": 1}`.
-
-        Raises RecipeError on an unknown key or a value that does not fit.
-        """
-        from zoo.recipe.reading import recipe_from  # reading.py imports this module
-
-        return recipe_from(self.model_dump(exclude_unset=True), overrides=changes)
 
     def clashes(self) -> Iterator[Clash]:
         backbone, names = self.model.backbone, self.data.files and self.data.files.label_names
@@ -325,7 +316,7 @@ class Recipe(Config):
             yield Clash(("model.head.type", "data.files.label_names"), message)
 
     @model_validator(mode="after")
-    def _nothing_clashes(self) -> Recipe:
+    def _nothing_clashes(self) -> Self:
         clashes = tuple(all_clashes(self, ""))
         if clashes:
             text = "; ".join(f"{clash.keys[0]}: {clash.message}" for clash in clashes)

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from zoo.data.manifest import damage, write_manifest
 from zoo.data.storage import storage_errors, write_atomically, write_folder
 from zoo.errors import EnvironmentFault, OutputError
-from zoo.model import weights
+from zoo.models import weights
 
 MODEL, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
 BEST = "best.safetensors"

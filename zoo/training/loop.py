@@ -21,7 +21,7 @@ import numpy as np
 from zoo.backend import Backend, Loss
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
-from zoo.model.inference import to_host
+from zoo.models.inference import to_host
 from zoo.recipe.length import Length
 from zoo.recipe.types import Training
 from zoo.training.checkpoint import Checkpoints, Progress

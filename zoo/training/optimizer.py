@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.model.backbone import depth
+from zoo.models.backbone import depth
 from zoo.recipe.types import AdamW
 
 NO_DECAY = ("bias", "gamma", "beta")
@@ -48,7 +48,7 @@ def build_optimizer(
 
 
 def layer_factor(decay: float, level: int, num_layers: int) -> float:
-    """The factor on the learning rate of what is `level` steps from the input, as `zoo.model.backbone.depth` counts.
+    """The factor on the learning rate of what is `level` steps from the input, as `zoo.models.backbone.depth` counts.
 
     Head, pooler and the top transformer layer keep the rate; each layer below has `decay` times that of the one above
     it (Sun et al. 2019, section 5.3.4), and the embeddings, the last, `decay ** num_layers`. The authors' program

@@ -20,12 +20,12 @@ from zoo.data.dataset import Dataset
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.model import heads, inference
-from zoo.model.builder import Blueprint, assemble_model, build_model, plan
-from zoo.model.packed import packed
+from zoo.models import heads, inference
+from zoo.models.builder import Blueprint, assemble_model, build_model, plan
+from zoo.models.packed import packed
+from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length, run_length
-from zoo.recipe.types import Recipe
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Listener, fit
 from zoo.training.memory import halved, within_memory

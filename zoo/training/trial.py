@@ -18,9 +18,9 @@ from zoo.backend import Backend
 from zoo.data import trials
 from zoo.data.machine import processor
 from zoo.data.trials import Trial, Tried
-from zoo.model import heads, inference
-from zoo.model.backbone import BackboneConfig
-from zoo.model.builder import Blueprint, assemble_model
+from zoo.models import heads, inference
+from zoo.models.backbone import BackboneConfig
+from zoo.models.builder import Blueprint, assemble_model
 from zoo.recipe.estimate import Precision
 from zoo.recipe.types import AdamW, ClassifierHead
 from zoo.training.optimizer import build_optimizer

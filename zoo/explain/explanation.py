@@ -1,0 +1,189 @@
+"""All that is known of why a model gives one text its class.
+
+In come a run and a text; out comes an `Explanation`: attention with its figures, the words' scores by two methods, and
+how faithful these are. Always of the float32 model, dropout off, the text alone. Refused: see `zoo.explain.subject`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from zoo.errors import RecipeError
+from zoo.explain import attention
+from zoo.explain.attribution import METHODS, Attribution, Completeness
+from zoo.explain.deletion import Deletion, deletion
+from zoo.explain.subject import Subject
+
+if TYPE_CHECKING:
+    from zoo.runs.run import Run
+
+__all__ = ["Explanation", "explain", "refuse_unknown_head"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """One text, explained.
+
+    tokens: as people read them, [length]. label: the class that is explained. predicted: the class that the run gives.
+    probabilities: of every class, by name. attention: [layers, heads, length, length] float32, query by key.
+    gradients, occlusion: the words' scores. deletion: curves by method, `integrated_gradients` and `occlusion`.
+    """
+
+    text: str
+    pair: str | None
+    tokens: tuple[str, ...]
+    label: str
+    predicted: str
+    probabilities: dict[str, float]
+    attention: np.ndarray
+    gradients: Attribution
+    occlusion: Attribution
+    deletion: Deletion
+    names: tuple[str, ...]
+    """The words' own characters, [words], in the order of the scores."""
+
+    @property
+    def texts(self) -> tuple[tuple[Literal["text", "pair"], str], ...]:
+        """The text, and where there is one the second text, each with what `Word.of` calls it."""
+        return (("text", self.text),) if self.pair is None else (("text", self.text), ("pair", self.pair))
+
+    @cached_property
+    def entropy(self) -> np.ndarray:
+        """How widely each head looks, [layers, heads], nats."""
+        return attention.entropy(self.attention)
+
+    @cached_property
+    def distance(self) -> np.ndarray:
+        """How far each head looks, [layers, heads], tokens."""
+        return attention.distance(self.attention)
+
+    @cached_property
+    def rollout(self) -> np.ndarray:
+        """Of which input tokens each position is made, [layers, length, length]."""
+        return attention.rollout(self.attention)
+
+    @property
+    def completeness(self) -> Completeness:
+        """How well the scores of integrated gradients add up."""
+        assert self.gradients.completeness is not None
+        return self.gradients.completeness
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before one believes it."""
+        found = [] if self.completeness.holds else [self.completeness.told()]
+        area, by_chance = self.deletion.curves["integrated_gradients"].area, self.deletion.random_area
+        if area >= by_chance:
+            found.append(
+                f"words taken out by integrated gradients lower the probability no more than in random order (area "
+                f"{area:.3f}, random {by_chance:.3f})"
+            )
+        return tuple(found)
+
+    def head(self, layer: int | None, head: int | None) -> tuple[np.ndarray, str]:
+        """One head's weights [length, length] and what they are called; None is the last layer, and the heads' mean.
+
+        Raises:
+            RecipeError: a layer or head that the model does not have.
+        """
+        layers, heads = self.attention.shape[:2]
+        refuse_unknown_head(layers, heads, layer, head)
+        layer = layers - 1 if layer is None else layer
+        if head is None:
+            return self.attention[layer].mean(axis=0), f"layer {layer}, mean of its {heads} heads"
+        return self.attention[layer, head], f"layer {layer}, head {head}"
+
+    def likeliest(self, most: int) -> list[tuple[str, float]]:
+        """Name and probability of at most so many classes, in their order: the likeliest, and the explained one."""
+        falling = sorted(self.probabilities, key=lambda name: (name != self.label, -self.probabilities[name]))
+        kept = set(falling[:most])
+        return [(name, share) for name, share in self.probabilities.items() if name in kept]
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the attention's weights, in plain values."""
+        scores = zip(self.names, self.gradients.words, self.occlusion.words, strict=True)
+        done = self.completeness
+        return {
+            "text": self.text,
+            "pair": self.pair,
+            "label": self.label,
+            "predicted": self.predicted,
+            "probabilities": self.probabilities,
+            "words": [
+                {
+                    "word": name,
+                    "of": by_gradient.of,
+                    "start": by_gradient.start,
+                    "end": by_gradient.end,
+                    "integrated_gradients": by_gradient.score,
+                    "occlusion": by_occlusion.score,
+                }
+                for name, by_gradient, by_occlusion in scores
+            ],
+            "completeness": {
+                "total": done.total,
+                "difference": done.difference,
+                "gap": done.gap,
+                "steps": done.steps,
+                "holds": done.holds,
+            },
+            "deletion": {
+                "shares": self.deletion.random[0].shares.tolist(),
+                "probabilities": {key: curve.probabilities.tolist() for key, curve in self.deletion.curves.items()},
+                "area": {key: curve.area for key, curve in self.deletion.curves.items()},
+                "random_area": self.deletion.random_area,
+            },
+            "tokens": list(self.tokens),
+            "token_scores": np.asarray(self.gradients.tokens).tolist(),
+            "attention": {
+                "entropy": self.entropy.tolist(),
+                "distance": self.distance.tolist(),
+                "rollout_of_first_token": self.rollout[:, 0].tolist(),
+            },
+            "warnings": list(self.warnings),
+        }
+
+
+def refuse_unknown_head(layers: int, heads: int, layer: int | None, head: int | None) -> None:
+    """Raise RecipeError for a layer or head, counted from 0, that a model of so many does not have."""
+    faults = [
+        f"{name}: got {number}, expected 0 to {count - 1}: the model has {count} {name}s"
+        for name, number, count in (("layer", layer, layers), ("head", head, heads))
+        if number is not None and not 0 <= number < count
+    ]
+    if faults:
+        raise RecipeError(faults)
+
+
+def explain(run: Run, text: str, pair: str | None = None, *, label: str | None = None) -> Explanation:
+    """Why a run gives a text its class.
+
+    Args:
+        run: a finished run.
+        text: the first text.
+        pair: the second text, where the run was trained on pairs.
+        label: the class that is explained; None is the one that the run predicts.
+
+    Raises:
+        DataError: a text that is empty or has no token.
+        RecipeError: a class that the run does not have.
+    """
+    subject = Subject(run, text, pair, label)
+    found = {name: method(subject) for name, method in METHODS.items()}
+    return Explanation(
+        text=text,
+        pair=pair,
+        tokens=subject.shown,
+        label=subject.label,
+        predicted=subject.predicted,
+        probabilities=subject.probabilities,
+        attention=subject.opened.attention(subject.inputs(1)),
+        gradients=found["integrated_gradients"],
+        occlusion=found["occlusion"],
+        deletion=deletion(subject, {name: scores.order for name, scores in found.items()}),
+        names=tuple(subject.words_of(subject.spans)),
+    )

@@ -1,0 +1,111 @@
+"""The folder of an explanation: pictures, explain.html and explanation.json.
+
+In comes an `Explanation`; out come its files. The page is one file that loads nothing from anywhere: pictures are
+inside it, there is no script, texts are escaped. A picture that cannot be drawn becomes a warning. Refused, as
+OutputError: a folder that cannot be written.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from zoo.data.storage import storage_errors, write_atomically
+from zoo.explain import plots
+from zoo.explain.colouring import pieces
+from zoo.explain.explanation import Explanation
+from zoo.recipe.showing import shown
+from zoo.report import pages
+from zoo.report.drawing import draw_each
+from zoo.runs.run_folder import UNENCODABLE
+
+__all__ = ["free_folder", "write"]
+
+ROWS = 20
+CLASSES = 20
+STRONGEST = 0.75
+"""Opacity behind the word of the largest score: letters can be read on it, dark and light."""
+CAPTIONS = {
+    "importance": "The words that count most, in the order of the text",
+    "deletion": "The probability as words are taken out, those first that speak most for the class; less is better",
+    "attention": "Attention of one head, or the mean of a layer's heads: which token (row) looks at which (column)",
+    "heads": "Attention of all heads; layers and heads are counted from 0",
+    "overview": "How widely and how far each head looks",
+    "rollout": "Attention rollout: from which tokens the first position, which decides the class, is made",
+}
+
+
+def free_folder(run: Path) -> Path:
+    """The next folder of a run for an explanation: explain/1, explain/2 and so on."""
+    taken = [int(path.name) for path in (run / "explain").glob("*") if path.name.isdecimal()]
+    return run / "explain" / str(max(taken, default=0) + 1)
+
+
+def write(
+    folder: Path, explanation: Explanation, *, run: str, layer: int | None = None, head: int | None = None
+) -> tuple[str, ...]:
+    """Write all files of an explanation, over those of an earlier one, and return its warnings.
+
+    Args:
+        folder: made where it is not there.
+        explanation: what to show.
+        run: the run, as the page names it.
+        layer, head: of the attention that is drawn large; see `Explanation.head`.
+    """
+    drawings: dict[str, Callable[[], bytes]] = {
+        "importance": lambda: plots.importance(explanation),
+        "deletion": lambda: plots.deletion(explanation),
+        "attention": lambda: plots.attention(explanation, layer, head),
+        "heads": lambda: plots.heads(explanation),
+        "overview": lambda: plots.overview(explanation),
+        "rollout": lambda: plots.rollout(explanation),
+    }
+    pictures, failed = draw_each(drawings)
+    warnings = [*explanation.warnings, *failed]
+    html = _page(explanation, pictures, warnings, run)
+    files = {f"{name}.png": png for name, png in pictures.items()}
+    files["explanation.json"] = (json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n").encode(
+        errors=UNENCODABLE
+    )
+    files["explain.html"] = html.encode(errors=UNENCODABLE)
+    with storage_errors(folder):
+        for name, content in files.items():
+            with write_atomically(folder / name) as stream:
+                stream.write(content)
+    return tuple(warnings)
+
+
+def _page(explanation: Explanation, pictures: dict[str, bytes], warnings: list[str], run: str) -> str:
+    words = zip(explanation.names, explanation.gradients.words, explanation.occlusion.words, strict=True)
+    return pages.html(
+        "explain.html.j2",
+        run=run,
+        behind=_behind,
+        explanation=explanation,
+        likeliest=explanation.likeliest(CLASSES),
+        readings=[
+            (
+                title,
+                [
+                    [(shown(part, lines=True), *score) for part, *score in pieces(text, attribution.words, of)]
+                    for of, text in explanation.texts
+                ],
+            )
+            for title, attribution in (
+                ("By integrated gradients", explanation.gradients),
+                ("By occlusion", explanation.occlusion),
+            )
+        ],
+        rows=sorted(words, key=lambda row: -abs(row[1].score))[:ROWS],
+        warnings=warnings,
+        pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+        methods=plots.METHOD_NAMES,
+    )
+
+
+def _behind(share: float) -> str:
+    """The colour behind a word, as CSS has it."""
+    red, green, blue = (0, 114, 178) if share > 0 else (213, 94, 0)
+    return f"rgba({red}, {green}, {blue}, {abs(share) * STRONGEST:.3f})"

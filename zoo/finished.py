@@ -1,0 +1,51 @@
+"""A finished run and what one does with it: what `zoo.Run` and `zoo.load_run` are.
+
+In comes a run folder; out come its figures, predictions, explanations and exports. Refused: a folder without a run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from zoo.recipe.estimate import Precision
+from zoo.runs import run
+from zoo.runs.run_folder import open_run
+from zoo.training.memory import within_memory
+
+if TYPE_CHECKING:
+    from zoo.explain.explanation import Explanation
+    from zoo.export import Exported
+
+
+class Run(run.Run):
+    """A run folder with what one does with it; the model is loaded at the first prediction."""
+
+    def explain(self, text: str, pair: str | None = None, *, label: str | None = None) -> Explanation:
+        """Why the model gives a text its class; see `zoo.explain.explanation.explain`."""
+        from zoo.backend import activate
+        from zoo.explain.explanation import explain
+
+        with within_memory(activate(), "what explains this text", "give a shorter text"):
+            return explain(self, text, pair, label=label)
+
+    def export(self, to: str, out: str | Path | None = None) -> Exported:
+        """Write the model in another program's format and check it there; see `zoo.export.export`."""
+        from zoo.export import export  # most who have a run never do
+
+        return export(self, to, out)
+
+
+def load_run(path: str | Path, *, precision: Precision | Literal["auto"] = "float32") -> Run:
+    """The run in a folder.
+
+    Args:
+        path: the folder.
+        precision: of matrix products in prediction. bfloat16 is up to three times as quick where a device has
+            instructions for it, and moves probabilities in their third digit: a text on the edge may change its label.
+            "auto" is the quicker one by a trial of a prediction on this device, kept in the cache: see `Run.trial`.
+
+    Raises:
+        OutputError: there is no run.
+    """
+    return Run(open_run(path), precision)

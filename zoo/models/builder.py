@@ -1,0 +1,176 @@
+"""From a recipe's model to a filled keras.Model.
+
+In come the recipe, its checkpoint and the tokenizer; out come a plain keras.Model with its weights
+and the `Blueprint` from which it can be assembled again. Refused: a row length above the backbone's
+positions, a vocabulary that does not fit the embeddings, a binary head on other than two classes, a
+checkpoint's head whose classes are not known to be those of the data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from zoo.data.backbones import Checkpoint
+from zoo.data.catalog import dataset_card
+from zoo.data.tokens import Tokenizer
+from zoo.errors import EnvironmentFault, RecipeError
+from zoo.models import heads, weights
+from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config, wrong_values
+from zoo.models.checkpoints import HEAD_DROPOUT, head_rows, read_config
+from zoo.recipe import Recipe
+from zoo.recipe.types import Backbone, BinaryHead, ClassifierHead
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+"""Keras dtype policies by the recipe's name for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """All that decides what a model computes, its weights apart.
+
+    head has its rate of dropout as a number. head_rows is, for a head that comes with the checkpoint, which row of
+    the checkpoint's last layer each logit takes; None takes them as they stand.
+    """
+
+    backbone: BackboneConfig
+    head: ClassifierHead | BinaryHead
+    classes: Annotated[int, Field(gt=0)]
+    head_rows: tuple[int, ...] | None = None
+
+
+def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, classes: int) -> Blueprint:
+    """The blueprint of a recipe; reads the checkpoint's config, no weights.
+
+    Args:
+        checkpoint: where the preset lies; None for a fresh backbone.
+        tokenizer: of the backbone's vocabulary.
+        classes: number of classes in the data.
+
+    Raises:
+        RecipeError: the recipe's parts do not fit each other or the checkpoint.
+        EnvironmentFault: the checkpoint cannot be used.
+    """
+    wanted = recipe.model.backbone
+    if recipe.model.head.type == "binary" and classes != 2:
+        raise RecipeError(f"model.head.type: got binary, but the data has {classes} classes: use type: classifier")
+    found = None
+    if checkpoint is not None:
+        found = read_config(checkpoint)
+        config = found.backbone
+    else:
+        config = _fresh(wanted, tokenizer.vocabulary_size)
+    if tokenizer.vocabulary_size > config.vocabulary_size:
+        raise EnvironmentFault(
+            f"the vocabulary has {tokenizer.vocabulary_size} entries and the backbone embeds "
+            f"{config.vocabulary_size}: they are not of the same checkpoint"
+        )
+    if recipe.tokens.max_length > config.max_positions:
+        raise RecipeError(
+            f"tokens.max_length: got {recipe.tokens.max_length}, but the backbone has {config.max_positions} "
+            f"positions: set it to {config.max_positions} or less"
+        )
+    head, rows = recipe.model.head, None
+    if head.dropout is None:
+        head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
+    if head.init == "checkpoint" and found is not None and found.head is not None:
+        rows = head_rows(found.head, head, family=config.family, label_names=label_names(recipe))
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=classes, head_rows=rows)
+
+
+def _fresh(wanted: Backbone, vocabulary_size: int) -> BackboneConfig:
+    """The config of a backbone without a checkpoint; RecipeError where it is larger than any that can be built."""
+    sizes = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim")
+    try:
+        return checked_config(
+            family=wanted.family,
+            vocabulary_size=vocabulary_size,
+            max_positions=wanted.max_positions or 512,
+            **{name: getattr(wanted, name) for name in sizes},
+            **DEFAULTS[wanted.family],
+        )
+    except ValidationError as error:
+        raise RecipeError(f"model.backbone.{where}: {what}" for where, what in wrong_values(error)) from error
+
+
+def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
+    """The config with the recipe's rates of dropout in place of the checkpoint's, where the recipe has them."""
+    attention = wanted.dropout if wanted.attention_dropout is None else wanted.attention_dropout
+    return replace(
+        config,
+        dropout=config.dropout if wanted.dropout is None else wanted.dropout,
+        attention_dropout=config.attention_dropout if attention is None else attention,
+    )
+
+
+def label_names(recipe: Recipe) -> tuple[str, ...]:
+    """The data's classes by number.
+
+    Raises:
+        RecipeError: own files that do not name them; `load_dataset` gives a recipe that does.
+    """
+    if recipe.data.dataset is not None:
+        return dataset_card(recipe.data.dataset).label_names
+    if recipe.data.files is None or recipe.data.files.label_names is None:
+        raise RecipeError(
+            "data.files.label_names: got null, expected the classes in order, with model.head.init: checkpoint"
+        )
+    return recipe.data.files.label_names
+
+
+def assemble_model(
+    blueprint: Blueprint, *, precision: str, masks: Literal["portable", "native"] = "portable", seed: int = 0
+) -> Any:
+    """The keras.Model of a blueprint; its weights are still to be filled in.
+
+    Args:
+        precision: float32 or bfloat16, of the matrix products; weights are float32 in both.
+        masks: how dropout is drawn: the same on every backend, or by the backend itself.
+        seed: what dropout is drawn from.
+    """
+    from zoo.models.encoder import assemble  # it imports Keras
+
+    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision], masks=masks, seed=seed)
+    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes, masks=masks, seed=seed)
+
+
+def build_model(
+    blueprint: Blueprint,
+    *,
+    checkpoint: Checkpoint | None,
+    seed: int,
+    precision: str,
+    dropout_masks: Literal["portable", "native"] = "portable",
+) -> Any:
+    """The keras.Model of a blueprint, filled: with the checkpoint's weights, and from the seed where it has none.
+
+    Args:
+        seed: draws fresh weights, and dropout in training.
+        precision, dropout_masks: see `assemble_model`.
+
+    Raises:
+        EnvironmentFault: the checkpoint's weights do not fit.
+    """
+    model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed)
+    from_checkpoint = blueprint.head.init == "checkpoint"
+    if checkpoint is None:
+        fresh = {variable.path for variable in model.trainable_variables}
+    elif checkpoint.layout == "hf":
+        fresh = set(
+            weights.load_hugging_face(
+                model, blueprint.backbone, checkpoint.path, head=from_checkpoint, head_rows=blueprint.head_rows
+            )
+        )
+    else:
+        backbone = model.get_layer("backbone")
+        weights.load_keras_preset(backbone, blueprint.backbone, checkpoint.path)
+        inside = {variable.path for variable in backbone.trainable_variables}
+        fresh = {variable.path for variable in model.trainable_variables} - inside
+    if from_checkpoint and fresh:
+        raise RecipeError(
+            "model.head.init: got checkpoint, but this backbone comes without a classification head: use init: seed"
+        )
+    weights.draw([v for v in model.trainable_variables if v.path in fresh], seed)
+    return model

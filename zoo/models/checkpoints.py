@@ -1,0 +1,314 @@
+"""What a checkpoint says of itself.
+
+In comes a folder in Hugging Face's or Keras's layout; out comes the `BackboneConfig` it was trained
+with, and what its config says of a classification head. Refused: a checkpoint of another architecture
+than the recipe names, positions that are not absolute or not counted from the padding id 1, a decoder,
+a config that cannot be read; and a head whose classes are not known to be those of the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from zoo.data.backbones import Checkpoint
+from zoo.data.objects import read_object
+from zoo.errors import EnvironmentFault, RecipeError
+from zoo.models.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
+from zoo.recipe.showing import listed
+from zoo.recipe.types import BinaryHead, ClassifierHead
+
+KERAS_CLASSES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
+
+HEAD_DROPOUT = 0.1
+"""Rate before the last layer where neither the recipe nor a checkpoint gives one."""
+
+HUGGING_FACE_EPSILON = 1e-12
+"""Of the layer norms where a Hugging Face config says none; DistilBERT's config never does."""
+
+
+# What a Hugging Face config calls a value, in BERT's words (RoBERTa has the same) and DistilBERT's.
+_KEYS = {
+    "vocabulary_size": ("vocab_size", "vocab_size"),
+    "num_layers": ("num_hidden_layers", "n_layers"),
+    "num_heads": ("num_attention_heads", "n_heads"),
+    "hidden_dim": ("hidden_size", "dim"),
+    "intermediate_dim": ("intermediate_size", "hidden_dim"),
+    "max_positions": ("max_position_embeddings", "max_position_embeddings"),
+    "activation": ("hidden_act", "activation"),
+    "dropout": ("hidden_dropout_prob", "dropout"),
+    "attention_dropout": ("attention_probs_dropout_prob", "attention_dropout"),
+    "head_dropout": ("classifier_dropout", "seq_classif_dropout"),
+}
+
+
+def hugging_face_keys(model_type: str) -> dict[str, str]:
+    """The keys of a Hugging Face config by our names for the values: fields of BackboneConfig, and head_dropout."""
+    return {ours: theirs[model_type == "distilbert"] for ours, theirs in _KEYS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointHead:
+    """What a Hugging Face config says of the classification head beside it.
+
+    owner is the checkpoint's name in messages; model_type the architecture of the weights. label_names are by
+    row of the head's last layer, LABEL_0, LABEL_1 and so on where the config names none, and empty where it does
+    not number them from 0. problem_type is what transformers trained the head for, None where the config leaves
+    it open. tasks are the classes that wrote the checkpoint, as BertForSequenceClassification; empty where the
+    config names none.
+    """
+
+    owner: str
+    model_type: str
+    label_names: tuple[str, ...]
+    problem_type: str | None
+    tasks: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """All that is read from a checkpoint's config.
+
+    backbone holds the rates that the checkpoint was trained with; head_dropout is the rate before the last layer.
+    head is None for a Keras preset, which holds a backbone alone.
+    """
+
+    backbone: BackboneConfig
+    head_dropout: float
+    head: CheckpointHead | None
+
+
+def read_config(checkpoint: Checkpoint) -> CheckpointConfig:
+    """The config of a checkpoint, for the family that the recipe asks for.
+
+    Args:
+        checkpoint: where it lies, in which layout, for which family.
+
+    Raises:
+        RecipeError: the checkpoint is of a family that does not fit.
+        EnvironmentFault: the config is missing or damaged, or asks for what these backbones do not have.
+    """
+    path = checkpoint.path / "config.json"
+    try:
+        raw = read_object(path, "fetch it again")
+        if checkpoint.layout == "keras":
+            return CheckpointConfig(backbone=_keras(raw, checkpoint), head_dropout=HEAD_DROPOUT, head=None)
+        return CheckpointConfig(
+            backbone=_hugging_face(raw, checkpoint), head_dropout=_head_dropout(raw), head=_head(raw, checkpoint)
+        )
+    except FileNotFoundError as error:
+        raise EnvironmentFault(f"{path}: no such file, expected the config of a checkpoint: fetch it again") from error
+    except KeyError as error:
+        raise EnvironmentFault(f"{path}: {error} is missing, expected the config of a {checkpoint.family}") from error
+    except ValidationError as error:
+        told = "; ".join(f"{where}: {what}" for where, what in wrong_values(error))
+        raise EnvironmentFault(f"{path}: not the config of a {checkpoint.family} ({told}): fetch it again") from error
+
+
+def _fits(found: str, checkpoint: Checkpoint) -> None:
+    # A BERT without its segments is a DistilBERT (weights.load_hugging_face folds segment 0 in).
+    if found == checkpoint.family or (found, checkpoint.family, checkpoint.layout) == ("bert", "distilbert", "hf"):
+        return
+    raise RecipeError(
+        f"model.backbone.family: got {checkpoint.family}, but {checkpoint.name} is a {found} checkpoint: "
+        "change the family or the preset"
+    )
+
+
+def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
+    if not isinstance(raw["class_name"], str) or raw["class_name"] not in KERAS_CLASSES:
+        raise RecipeError(
+            f"model.backbone.preset: {checkpoint.name} holds a {raw['class_name']}, "
+            f"expected one of {', '.join(KERAS_CLASSES)}"
+        )
+    family = KERAS_CLASSES[raw["class_name"]]
+    _fits(family, checkpoint)
+    config = raw["config"]
+    if not isinstance(config, dict):
+        raise KeyError("config")
+    # keras-hub's own BERT presets come from Google's checkpoints, trained with tanh-GELU.
+    own = {**DEFAULTS[family], "activation": "gelu_tanh"} if family == "bert" else DEFAULTS[family]
+    return checked_config(
+        family=family,
+        vocabulary_size=config["vocabulary_size"],
+        num_layers=config["num_layers"],
+        num_heads=config["num_heads"],
+        hidden_dim=config["hidden_dim"],
+        intermediate_dim=config["intermediate_dim"],
+        max_positions=config["max_sequence_length"],
+        num_segments=config["num_segments"] if family == "bert" else None,
+        activation=checkpoint.activation or own["activation"],
+        layer_norm_epsilon=own["layer_norm_epsilon"],
+        dropout=config["dropout"],
+        attention_dropout=config["dropout"],
+    )
+
+
+def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
+    found = raw.get("model_type", "unnamed")
+    _fits(found, checkpoint)
+    _refuse_other_computations(raw, found, checkpoint.name)
+    key = hugging_face_keys(found)
+    own = DEFAULTS[checkpoint.family]
+    positions = raw[key["max_positions"]]
+    return checked_config(
+        family=checkpoint.family,
+        vocabulary_size=raw[key["vocabulary_size"]],
+        num_layers=raw[key["num_layers"]],
+        num_heads=raw[key["num_heads"]],
+        hidden_dim=raw[key["hidden_dim"]],
+        intermediate_dim=raw[key["intermediate_dim"]],
+        # RoBERTa's first two positions belong to padding.
+        max_positions=positions - 2 if found == "roberta" and isinstance(positions, int) else positions,
+        num_segments=raw.get("type_vocab_size", 2) if checkpoint.family == "bert" else None,
+        activation=activation_named(raw.get(key["activation"], "gelu")),
+        layer_norm_epsilon=HUGGING_FACE_EPSILON
+        if found == "distilbert"
+        else raw.get("layer_norm_eps", HUGGING_FACE_EPSILON),
+        dropout=raw.get(key["dropout"], own["dropout"]),
+        attention_dropout=raw.get(key["attention_dropout"], own["attention_dropout"]),
+    )
+
+
+def _refuse_other_computations(raw: Mapping[str, Any], found: str, name: str) -> None:
+    """Settings under which the same weights compute something else than these backbones do."""
+    positions = raw.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        raise EnvironmentFault(f"{name}: its positions are {positions}, expected absolute ones: use another checkpoint")
+    if raw.get("is_decoder", False):
+        raise EnvironmentFault(
+            f"{name}: it is a decoder, each of whose tokens sees only those before it, expected an encoder: "
+            "use another checkpoint"
+        )
+    padding = raw.get("pad_token_id", 1)
+    if found == "roberta" and padding != 1:
+        raise EnvironmentFault(
+            f"{name}: its positions are counted from the padding id {padding}, expected 1: use another checkpoint"
+        )
+
+
+# --- the classification head ------------------------------------------------------------------------
+
+
+class _Head(BaseModel):
+    """What a config says of a head, by transformers' names for it."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    id2label: dict[str, str | int] | None = None
+    num_labels: Annotated[int, Field(gt=0, le=2**20)] = 2
+    problem_type: str | None = None
+    architectures: list[str] | None = None
+
+
+_RATE: TypeAdapter[float | None] = TypeAdapter(Rate | None)
+
+
+def _head_dropout(raw: Mapping[str, Any]) -> float:
+    """The rate that transformers' own classification model of this config has before its last layer."""
+    key = hugging_face_keys(raw["model_type"])
+    own, rate = (_RATE.validate_python(raw.get(key[name]), strict=True) for name in ("dropout", "head_dropout"))
+    if raw["model_type"] == "distilbert":
+        return 0.2 if rate is None else rate
+    return rate if rate is not None else HEAD_DROPOUT if own is None else own
+
+
+def _head(raw: Mapping[str, Any], checkpoint: Checkpoint) -> CheckpointHead:
+    said = _Head.model_validate(raw)
+    names = said.id2label or {str(number): f"LABEL_{number}" for number in range(said.num_labels)}
+    whole = names.keys() == {str(number) for number in range(len(names))}
+    return CheckpointHead(
+        owner=checkpoint.name,
+        model_type=raw["model_type"],
+        label_names=tuple(str(names[str(number)]) for number in range(len(names))) if whole else (),
+        problem_type=said.problem_type,
+        tasks=tuple(said.architectures or ()),
+    )
+
+
+def head_rows(
+    found: CheckpointHead, head: ClassifierHead | BinaryHead, *, family: str, label_names: Sequence[str]
+) -> tuple[int, ...]:
+    """Which row of the checkpoint's last layer each logit takes, so that class numbers mean what the data says.
+
+    Names are compared without regard to case. A checkpoint that calls its classes LABEL_0, LABEL_1 and so on, or
+    merely numbers them, says nothing of their order: its rows are taken as they stand.
+
+    Args:
+        found: what the checkpoint says of its head.
+        head: the recipe's, with `init: checkpoint`.
+        family: of the backbone that is built.
+        label_names: the data's classes by number.
+
+    Raises:
+        RecipeError: the checkpoint has no head of this kind, or its classes are not known to be the data's.
+    """
+    _refuse_other_heads(found, head, family, len(label_names))
+    theirs = found.label_names
+    if head.type == "binary":
+        # The one logit speaks for class 1, and the checkpoint has a name for that one.
+        ours, repair = tuple(label_names[1:]), "rename class 1 of the data"
+    elif head.checkpoint_labels is not None:
+        rows = _places(theirs, head.checkpoint_labels)
+        if rows is None:
+            raise RecipeError(
+                f"model.head.checkpoint_labels: got {', '.join(head.checkpoint_labels)}, expected the classes of "
+                f"{found.owner}, which are {listed(theirs)}, in the order of the data's: {listed(label_names)}"
+            )
+        return rows
+    else:
+        ours = tuple(label_names)
+        repair = "list the checkpoint's names in the data's order in model.head.checkpoint_labels"
+    rows = _places(theirs, ours)
+    if rows is None and not _says_nothing(theirs):
+        raise RecipeError(
+            f"model.head.init: got checkpoint, but {found.owner} calls its classes {', '.join(theirs)} "
+            f"and the data {', '.join(ours)}: {repair}, or use init: seed"
+        )
+    return tuple(range(len(theirs))) if rows is None else rows
+
+
+def _places(names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...] | None:
+    """Where each wanted name stands among the names; None unless both are the same names."""
+    for spelling in (str, str.casefold):
+        places = {spelling(name): place for place, name in enumerate(names)}
+        if len(names) == len(wanted) == len(places) and places.keys() == {spelling(name) for name in wanted}:
+            return tuple(places[spelling(name)] for name in wanted)
+    return None
+
+
+def _says_nothing(names: Sequence[str]) -> bool:
+    return all(name.upper() in (f"LABEL_{number}", str(number)) for number, name in enumerate(names))
+
+
+def _refuse_other_heads(found: CheckpointHead, head: ClassifierHead | BinaryHead, family: str, classes: int) -> None:
+    """Refuse heads of another make, of other numbers of classes, or trained for something else."""
+    rows, binary = len(found.label_names), head.type == "binary"
+    where, otherwise = "model.head.init: got checkpoint, but", "use init: seed"
+    if found.model_type != family:
+        raise RecipeError(
+            f"{where} the head of a {found.model_type} checkpoint does not fit a {family} backbone: "
+            f"{otherwise}, or family: {found.model_type}"
+        )
+    if found.tasks and not any(task.endswith("ForSequenceClassification") for task in found.tasks):
+        raise RecipeError(
+            f"{where} {found.owner} was written by {', '.join(found.tasks)}, "
+            f"expected a model for sequence classification: {otherwise}"
+        )
+    if binary and rows > 1:
+        raise RecipeError(
+            f"model.head.type: got binary, but the head of {found.owner} has {rows} classes: "
+            "use type: classifier, which has a logit for each"
+        )
+    if rows != (1 if binary else classes):
+        count = f"{rows} class{'' if rows == 1 else 'es'}" if rows else "an id2label that does not number its classes"
+        raise RecipeError(f"{where} the head of {found.owner} has {count} and the data {classes}: {otherwise}")
+    # transformers trains a single logit as a regression unless the config says otherwise; a sigmoid on it is
+    # what it calls the classification of several labels, here of one.
+    expected = "multi_label_classification" if binary else "single_label_classification"
+    if found.problem_type != expected and (binary or found.problem_type is not None):
+        kind = found.problem_type or "regression (one logit and no problem_type)"
+        raise RecipeError(f"{where} the head of {found.owner} was trained for {kind}, expected {expected}: {otherwise}")

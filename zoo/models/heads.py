@@ -1,0 +1,101 @@
+"""What turns a backbone's output into logits.
+
+In come the backbone and the recipe's head; out comes a plain keras.Model whose layers stand side by
+side, by name. Each family's head is the one its authors fine-tuned with, so that a Hugging Face
+classification checkpoint fits into it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo.models.backbone import BackboneConfig
+from zoo.models.families import FAMILIES
+from zoo.models.topology import classify
+from zoo.recipe.types import BinaryHead, ClassifierHead
+
+if TYPE_CHECKING:
+    from zoo.models.dropout import Masks
+
+
+def units(head: ClassifierHead | BinaryHead, classes: int) -> int:
+    """Logits a row: one a class, or a single one for class 1."""
+    return 1 if head.type == "binary" else classes
+
+
+def attach(
+    backbone: Any,
+    config: BackboneConfig,
+    head: ClassifierHead | BinaryHead,
+    classes: int,
+    *,
+    masks: Masks = "portable",
+    seed: int = 0,
+) -> Any:
+    """Backbone and head in one keras.Model.
+
+    Args:
+        backbone: a keras.Model as `zoo.models.encoder.encoder_graph` says.
+        config: of the backbone.
+        head: with its rate of dropout as a number.
+        classes: of the data.
+        masks: see `zoo.models.dropout.dropout`.
+        seed: draws dropout, and the weights as Keras makes them.
+
+    Returns:
+        A keras.Model from the backbone's dict of inputs, each [batch, length] int32, to float32
+        logits [batch, classes], or [batch, 1] for a binary head. The backbone is one of its layers.
+    """
+    import keras
+
+    from zoo.models.dropout import dropout, seed_at
+
+    family, policy = FAMILIES[config.family], backbone.dtype_policy.name
+
+    def dropped(name: str) -> Any:
+        return dropout(head.dropout or 0.0, masks=masks, seed=seed, place=name, name=name, dtype=policy)
+
+    def dense(name: str, size: int, **options: Any) -> Any:
+        drawn = keras.initializers.GlorotUniform(seed=seed_at(seed, name))
+        return keras.layers.Dense(size, kernel_initializer=drawn, name=name, **options)
+
+    layers: dict[str, Any] = {}
+    if family.head_input_dropout:
+        layers["head_input_dropout"] = dropped("head_input_dropout")
+    if family.dense == "head_dense":
+        layers["head_dense"] = dense("head_dense", config.hidden_dim, activation=family.dense_activation, dtype=policy)
+    layers["head_dropout"] = dropped("head_dropout")
+    # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
+    layers["logits"] = dense("logits", units(head, classes), dtype="float32")
+    inputs = backbone.input
+    outputs = backbone(inputs)
+    features = outputs["pooled_output"] if family.dense == "pooled_dense" else outputs[:, 0, :]
+    return keras.Model(inputs, classify(layers, features), name="text_classifier")
+
+
+def layers_by_name(model: Any) -> dict[str, Any]:
+    """The layers of a model from `attach` by name, those of its backbone among them."""
+    backbone = model.get_layer("backbone")
+    return {layer.name: layer for layer in (*backbone.layers, *model.layers) if layer is not backbone}
+
+
+def loss(head: ClassifierHead | BinaryHead) -> Any:
+    """Cross-entropy from logits, the mean over the rows of weight 1.
+
+    Returns:
+        A function (logits [batch, units] float32, labels [batch] int32, weights [batch] float32) -> scalar, in nats.
+    """
+    from keras import ops
+
+    def softmax_loss(logits: Any, labels: Any, weights: Any) -> Any:
+        # Not ops.one_hot, which on torch reads the labels back to look whether they are small enough.
+        own = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1], dtype=labels.dtype))
+        losses = ops.logsumexp(logits, axis=-1) - ops.sum(logits * ops.cast(own, logits.dtype), axis=-1)
+        return ops.sum(losses * weights) / ops.sum(weights)
+
+    def sigmoid_loss(logits: Any, labels: Any, weights: Any) -> Any:
+        logit = logits[:, 0]
+        losses = ops.softplus(logit) - logit * ops.cast(labels, logit.dtype)
+        return ops.sum(losses * weights) / ops.sum(weights)
+
+    return {"classifier": softmax_loss, "binary": sigmoid_loss}[head.type]

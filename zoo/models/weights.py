@@ -1,0 +1,232 @@
+"""The weights of a model: drawn from a seed, taken from a checkpoint, kept in a file.
+
+In come a built keras.Model and a source of weights; out comes the same model, filled. Refused: a
+tensor of another shape, a tensor that is missing (but for a pooler or a head, which are drawn from
+the seed), and any pickle.
+
+Names of Hugging Face tensors: transformers' modeling_bert.py, modeling_distilbert.py and
+modeling_roberta.py. Keras keeps a kernel as [in, out], torch as [out, in].
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.data.objects import read_object
+from zoo.data.storage import write_atomically
+from zoo.errors import EnvironmentFault
+from zoo.models.backbone import BackboneConfig
+from zoo.models.families import FAMILIES
+
+INITIAL_RANGE = 0.02
+"""Standard deviation of fresh weights, as BERT, DistilBERT and RoBERTa draw them."""
+
+
+def draw(variables: Iterable[Any], seed: int) -> None:
+    """Fill variables with fresh weights by NumPy: the same on every backend and in any order.
+
+    Matrices and embeddings: normal, truncated at two standard deviations of 0.02 (Devlin et al. 2019);
+    biases and layer norm offsets: 0; layer norm scales: 1.
+    """
+    for variable in variables:
+        if variable.name == "gamma":
+            value = np.ones(variable.shape)
+        elif variable.name in ("bias", "beta"):
+            value = np.zeros(variable.shape)
+        else:
+            random = np.random.Generator(np.random.PCG64([seed, zlib.crc32(variable.path.encode())]))
+            value = random.standard_normal(variable.shape)
+            while (outside := np.abs(value) > 2.0).any():
+                value[outside] = random.standard_normal(int(outside.sum()))
+            value = value * INITIAL_RANGE
+        variable.assign(value.astype(np.float32))
+
+
+# --- our own files ------------------------------------------------------------------------------
+
+
+def save(variables: Iterable[Any], path: Path) -> None:
+    """Write variables as safetensors under their paths."""
+    from safetensors.numpy import save as to_bytes
+
+    arrays = {key: np.asarray(to_numpy(variable), order="C") for key, variable in _keyed(variables).items()}
+    with write_atomically(path) as stream:
+        stream.write(to_bytes(arrays))
+
+
+def load(variables: Iterable[Any], path: Path) -> None:
+    """Fill variables from a file that `save` wrote.
+
+    Raises:
+        EnvironmentFault: not such a file, a variable missing in it, or one of another shape.
+    """
+    arrays = read_safetensors(path)
+    for key, variable in _keyed(variables).items():
+        if key not in arrays:
+            raise EnvironmentFault(f"{path}: no weights for {key}: the file is of another model")
+        _assign(variable, arrays[key], path)
+
+
+def _keyed(variables: Iterable[Any]) -> dict[str, Any]:
+    """Variables by path; the states of dropout's generators by their order, since Keras numbers their paths anew."""
+    keyed: dict[str, Any] = {}
+    for variable in variables:
+        seed = variable.name == "seed_generator_state"
+        keyed[f"seed/{len(keyed)}" if seed else variable.path] = variable
+    return keyed
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    """The value of a Keras variable on any backend."""
+    from keras import ops
+
+    return np.asarray(ops.convert_to_numpy(variable.value))
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of one file.
+
+    Raises:
+        EnvironmentFault: the file is missing, truncated or not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise EnvironmentFault(f"{path}: cannot be read as safetensors ({error}): fetch it again") from error
+
+
+def _assign(variable: Any, value: np.ndarray, path: Path) -> None:
+    if tuple(variable.shape) != value.shape:
+        raise EnvironmentFault(
+            f"{path}: {variable.path} is {list(value.shape)} there, expected {list(variable.shape)}: "
+            "vocabulary or dimensions do not fit the weights"
+        )
+    variable.assign(value.astype(np.dtype(variable.dtype)))
+
+
+# --- Hugging Face layout ------------------------------------------------------------------------
+
+
+def load_hugging_face(
+    model: Any, config: BackboneConfig, folder: Path, *, head: bool, head_rows: Sequence[int] | None = None
+) -> list[str]:
+    """Fill a model from a Hugging Face folder.
+
+    A BERT checkpoint also fits into a DistilBERT backbone, which has no segments: segment 0 is added
+    into the position embeddings. The same holds for RoBERTa's single token type, which keras-hub drops.
+
+    Args:
+        head: whether the classification head is taken too.
+        head_rows: which row of the head's last layer each logit takes; None takes them as they stand.
+
+    Returns:
+        Paths of the variables that the checkpoint does not have (the pooler of a masked language
+        model, the head unless asked for); they are left as they are.
+
+    Raises:
+        EnvironmentFault: a tensor is missing or of another shape; or `head` and there is none.
+    """
+    tensors = {_plain_name(name): value for name, value in _read_folder(folder).items()}
+    if head_rows is not None:
+        for name in LAST_LAYER:
+            if name in tensors:
+                tensors[name] = tensors[name][list(head_rows)]
+    left: list[str] = []
+    for variable in model.trainable_variables:
+        top = variable.path.split("/", 1)[0]
+        if top in ("logits", "head_dense") and not head:
+            left.append(variable.path)
+            continue
+        value = _hugging_face_value(variable, config, tensors)
+        if value is not None:
+            _assign(variable, value, folder)
+        elif top == "pooled_dense" and not head:
+            left.append(variable.path)
+        else:
+            what = (
+                "a classification head" if head and top in ("logits", "head_dense", "pooled_dense") else variable.path
+            )
+            raise EnvironmentFault(f"{folder}: the checkpoint has no weights for {what}: use another checkpoint")
+    return left
+
+
+def _read_folder(folder: Path) -> dict[str, np.ndarray]:
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(read_object(index, "fetch it again")["weight_map"].values()))
+        return {name: value for part in names for name, value in read_safetensors(folder / part).items()}
+    return read_safetensors(folder / "model.safetensors")
+
+
+def _plain_name(name: str) -> str:
+    """One spelling for bare models, task models and the gamma and beta of the oldest checkpoints."""
+    for family in FAMILIES:
+        name = name.removeprefix(f"{family}.")
+    name = name.removesuffix(".gamma") + ".weight" if name.endswith(".gamma") else name
+    return name.removesuffix(".beta") + ".bias" if name.endswith(".beta") else name
+
+
+LAST_LAYER = [
+    f"{name}.{part}"
+    for name in sorted({family.modules["logits"] for family in FAMILIES.values()})
+    for part in ("weight", "bias")
+]
+"""Tensors of a classification head with a row for each class."""
+HUGGING_FACE_PARTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
+"""What Hugging Face calls a variable of a layer, by Keras's name for it."""
+WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
+"""Hugging Face's tables of embeddings."""
+
+
+def _hugging_face_value(variable: Any, config: BackboneConfig, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
+    layer, _, part = variable.path.rpartition("/")
+    if layer.endswith("_embedding"):
+        return _embedding(layer.rpartition("/")[2], config, tensors)
+    # Under the names of any family: a BERT without its segments is a DistilBERT.
+    modules = [family.module(layer) for family in FAMILIES.values()]
+    names = [f"{module}.{HUGGING_FACE_PARTS[part]}" for module in modules if module is not None]
+    value = next((tensors[name] for name in names if name in tensors), None)
+    if value is None or part in ("gamma", "beta"):
+        return value
+    # Kernels of attention are [hidden, heads, head_dim] and [heads, head_dim, hidden] in Keras.
+    value = value.T if part == "kernel" else value
+    return value.reshape(variable.shape) if value.size == np.prod(variable.shape) else value
+
+
+def _embedding(layer: str, config: BackboneConfig, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
+    if layer == "segment_embedding":
+        return tensors.get(TYPES)
+    if layer == "token_embedding":
+        return tensors.get(WORDS)
+    positions = tensors.get(POSITIONS)
+    if positions is None:
+        return None
+    positions = positions[FAMILIES[config.family].first_position :]
+    types = tensors.get(TYPES)
+    return positions + types[0] if types is not None and config.num_segments is None else positions
+
+
+# --- Keras layout -------------------------------------------------------------------------------
+
+
+def load_keras_preset(backbone: Any, config: BackboneConfig, folder: Path) -> None:
+    """Fill a backbone from a keras-hub preset folder (model.weights.h5, weights alone: no code is loaded)."""
+    from zoo.models.encoder import keras_hub_backbone  # it imports Keras
+
+    path = folder / "model.weights.h5"
+    stock = keras_hub_backbone(config)  # Keras finds weights in such a file by the layers that wrote it
+    try:
+        stock.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise EnvironmentFault(f"{path}: the weights do not fit ({error}): fetch it again") from error
+    found = {variable.path: variable for variable in stock.trainable_variables}
+    for variable in backbone.trainable_variables:
+        variable.assign(found[variable.path].value)

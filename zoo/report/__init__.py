@@ -1,0 +1,1 @@
+"""Run folder -> pages, pictures, the model card, runs side by side."""

@@ -1,0 +1,259 @@
+"""Runs side by side: figures, settings that differ, curves over each other, and who was right where.
+
+In come two or more run folders; out come a document of plain values, and a folder with compare.html, which loads
+nothing from anywhere, and its pictures. Refused: fewer than two runs, a run given twice (RecipeError), a target that is
+a run or cannot be written (OutputError). What cannot be compared (other test rows) becomes a warning.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.data.storage import storage_errors, write_atomically
+from zoo.errors import DataError, OutputError, RecipeError
+from zoo.recipe.flattening import flat
+from zoo.recipe.showing import listed
+from zoo.report import comparison_plots, pages, plots
+from zoo.report.drawing import draw_each
+from zoo.report.report import calibration_figures
+from zoo.runs.run_folder import UNENCODABLE, RunFolder
+from zoo.score.pairing import compare_rows
+
+__all__ = ["compare", "short_names", "write_comparison"]
+
+PAGE = "compare.html"
+DRAWN = 40
+"""Runs in a picture."""
+LEFT_OUT = ("expected", "profiles")
+"""Groups of a recipe that decide nothing about a run."""
+CAPTIONS = {
+    "curves": "Loss and accuracy over the epochs, a colour a run",
+    "accuracy": "Test accuracy with its 95% interval (Wilson 1927)",
+    "time": "Where the time of each run went",
+}
+
+
+def write_comparison(folders: Sequence[RunFolder], out: Path) -> tuple[Path, dict[str, Any]]:
+    """Write compare.html and its pictures into the folder `out`, over those of an earlier comparison.
+
+    Returns the page's path, and the document of `compare` with the warnings of pictures that could not be drawn.
+    Raises RecipeError and OutputError as the module says.
+    """
+    document = compare(folders)
+    if (out / "run.json").exists() or out.is_file():
+        what = "a file" if out.is_file() else "a run"
+        raise OutputError(f"{out} is {what}, expected a folder for the comparison: choose another --out")
+    pictures, failed = _draw(folders, document)
+    document["warnings"] += failed
+    page = pages.html(
+        "compare.html.j2",
+        **document,
+        pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+    )
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for name in CAPTIONS:
+            (out / f"{name}.png").unlink(missing_ok=True)
+        for name, png in pictures.items():
+            _write(out / f"{name}.png", png)
+        _write(out / PAGE, page.encode(errors=UNENCODABLE))
+    return out / PAGE, document
+
+
+def _write(path: Path, content: bytes) -> None:
+    with write_atomically(path) as file:
+        file.write(content)
+
+
+def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
+    """What there is to say of some runs side by side, as plain values.
+
+    names: of the runs, numbered, as everything below calls them; figures: `name`, `values` a run (None where there is
+    none) and `texts`, these for people; differences: `key` (a dotted one of the recipe, or with `run.` before it of
+    run.json), `values` and `texts`; pairs: `first`, `second` and what zoo/score/pairing.py says of them; warnings.
+
+    Raises RecipeError for fewer than two runs or a run given twice.
+    """
+    _refuse_too_few(folders)
+    names = [f"{number}: {name}" for number, name in enumerate(short_names([f.path for f in folders]), 1)]
+    runs = [folder.run for folder in folders]
+    predictions = [folder.predictions for folder in folders]
+    recipes = [yaml.safe_load(folder.recipe_text) for folder in folders]
+    pairs, warnings = _pairs(names, predictions, recipes)
+    calibration = [calibration_figures(run, rows) for run, rows in zip(runs, predictions, strict=True)]
+    return {
+        "names": names,
+        "runs": [str(folder.path) for folder in folders],
+        "figures": _figures(runs, recipes, calibration),
+        "differences": _differences(runs, recipes),
+        "pairs": pairs,
+        "warnings": [*_unfinished(names, runs), *warnings],
+    }
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """The last parts of the paths, as many as it takes to tell all of them apart."""
+    parts = [path.resolve().parts for path in paths]
+    longest = max(map(len, parts))
+    for count in range(1, longest + 1):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return names
+
+
+def _refuse_too_few(folders: Sequence[RunFolder]) -> None:
+    paths = [folder.path.resolve() for folder in folders]
+    if len(paths) < 2:
+        raise RecipeError(f"got {len(paths)} run to compare, expected two or more: name another one")
+    twice = [str(folder.path) for folder, path in zip(folders, paths, strict=True) if paths.count(path) > 1]
+    if twice:
+        raise RecipeError(f"got {twice[0]} more than once, expected each run once: leave one out")
+
+
+Getter = Callable[[Mapping[str, Any]], Any]
+
+
+def _percent(value: float | None) -> str:
+    return pages.NOTHING if value is None else f"{100 * value:.2f}%"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return listed(value)
+    return pages.NOTHING if value is None else str(value)
+
+
+# What stands in the table of figures: title, where it is in run.json (with dots), and how it is shown.
+FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("status", "status", _word),
+    ("recipe", "recipe", _word),
+    ("backbone", "backbone", _word),
+    ("data", "data", _word),
+    ("backend", "backend", _word),
+    ("device", "device", _word),
+    ("precision", "precision", _word),
+    ("seed", "seed", _word),
+    ("training rows", "dataset.rows.train", pages.number),
+    ("test rows", "metrics.test.rows", pages.number),
+    ("test accuracy", "metrics.test.accuracy", _percent),
+    ("95% interval from", "metrics.test.accuracy_low", _percent),
+    ("95% interval to", "metrics.test.accuracy_high", _percent),
+    ("test F1", "metrics.test.f1", _percent),
+    ("test precision", "metrics.test.precision", _percent),
+    ("test recall", "metrics.test.recall", _percent),
+    ("test F1, macro", "metrics.test.macro_f1", _percent),
+    ("Matthews correlation", "metrics.test.matthews", pages.number),
+    ("test loss, nats", "metrics.test.loss", pages.number),
+    ("area under ROC", "metrics.test.roc_auc", pages.number),
+    ("average precision", "metrics.test.average_precision", pages.number),
+    ("expected calibration error", "expected_calibration_error", pages.number),
+    ("Brier score", "brier_score", pages.number),
+    ("validation accuracy", "metrics.validation.accuracy", _percent),
+    ("epochs", "training.epochs", pages.number),
+    ("steps", "training.steps", pages.number),
+    ("training time", "timing.train_seconds", pages.duration),
+    ("compilation in it", "timing.compile_seconds", pages.duration),
+    ("total time", "timing.total_seconds", pages.duration),
+    ("real tokens a second", "timing.tokens_per_second", pages.number),
+    ("padding", "padding_fraction", pages.share),
+    ("peak memory", "memory.peak_bytes", pages.size),
+)
+
+
+def _figures(
+    runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]], calibration: Sequence[Mapping[str, float]]
+) -> list[dict[str, Any]]:
+    """The rows of FIGURES that any run has a value for."""
+    tables = []
+    for run, recipe, figures in zip(runs, recipes, calibration, strict=True):
+        backbone, data = recipe["model"]["backbone"], recipe["data"]
+        tables.append(
+            {
+                **flat(run),
+                **figures,
+                "recipe": recipe["name"],
+                "backbone": backbone.get("preset") or f"a fresh {backbone['family']}",
+                "data": data.get("dataset") or data["files"]["train"],
+            }
+        )
+    rows = []
+    for title, key, shown in FIGURES:
+        values = [table.get(key) for table in tables]
+        if any(value is not None for value in values):
+            rows.append({"name": title, "values": values, "texts": [shown(value) for value in values]})
+    return rows
+
+
+def _differences(runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each key, dotted, that is not the same in all runs: of the recipe, then of what the runs ran on and with."""
+    settings = [flat({key: value for key, value in recipe.items() if key not in LEFT_OUT}) for recipe in recipes]
+    around = ("backend", "device", "precision", "platform", "versions", "threshold")
+    facts = [flat({key: run[key] for key in around if key in run}, "run.") for run in runs]
+    whole = [{**setting, **fact} for setting, fact in zip(settings, facts, strict=True)]
+    keys = dict.fromkeys(key for table in whole for key in table)
+    return [
+        {
+            "key": key,
+            "values": [table.get(key) for table in whole],
+            "texts": [_word(table.get(key)) for table in whole],
+        }
+        for key in keys
+        if any(table.get(key) != whole[0].get(key) for table in whole)
+    ]
+
+
+def _pairs(
+    names: Sequence[str], predictions: Sequence[Sequence[Mapping[str, Any]]], recipes: Sequence[Mapping[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """McNemar's test for each pair of runs, and a warning for each pair that cannot be tested or should be doubted."""
+    pairs, warnings = [], []
+    for first, second in combinations(range(len(names)), 2):
+        both = f"{names[first]} and {names[second]}"
+        try:
+            found = compare_rows(predictions[first], predictions[second])
+        except DataError as error:
+            warnings.append(f"{both}: no paired test: {error}")
+            continue
+        pairs.append({"first": names[first], "second": names[second], **found})
+        if _source(recipes[first]) != _source(recipes[second]):
+            warnings.append(f"{both}: their recipes name other data; the rows are taken for the same by id and label")
+    return pairs, warnings
+
+
+def _source(recipe: Mapping[str, Any]) -> tuple[Any, Any]:
+    data = recipe["data"]
+    return data.get("dataset"), (data.get("files") or {}).get("test") or (data.get("files") or {}).get("train")
+
+
+def _unfinished(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{name}: this run is {run.get('status')}, so what it says may not be its last word"
+        for name, run in zip(names, runs, strict=True)
+        if run.get("status") != "done"
+    ]
+
+
+def _draw(folders: Sequence[RunFolder], document: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
+    """A PNG for all there is data for, by name, and a warning for each that could not be drawn or is not whole."""
+    names, runs = document["names"][:DRAWN], [folder.run for folder in folders[:DRAWN]]
+    tests = {name: run.get("metrics", {}).get("test") for name, run in zip(names, runs, strict=True)}
+    timings = {name: run.get("timing", {}) for name, run in zip(names, runs, strict=True)}
+    histories = {name: folder.history for name, folder in zip(names, folders[:DRAWN], strict=True)}
+    drawings: dict[str, Callable[[], bytes]] = {}
+    if any(row["kind"] == "epoch" for history in histories.values() for row in history):
+        drawings["curves"] = lambda: comparison_plots.curves(histories)
+    if any(tests.values()):
+        drawings["accuracy"] = lambda: comparison_plots.accuracies({n: test for n, test in tests.items() if test})
+    if any(timings.values()):
+        drawings["time"] = lambda: plots.time_split(timings)
+    left_out = len(folders) - DRAWN
+    told = [f"the pictures show the first {DRAWN} runs; {left_out} others are left out"] if left_out > 0 else []
+    pictures, failed = draw_each(drawings)
+    return pictures, told + failed

@@ -1,0 +1,232 @@
+"""Pictures of a run as PNG bytes, drawn without a screen.
+
+In come plain values: rows of history.jsonl, counts, class names, seconds. Out comes one PNG a function.
+Refused: nothing to draw (ValueError).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import seaborn
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import ArrayLike
+
+from zoo.report.drawing import LONGEST_NAME, draw, legend, short
+from zoo.score.metrics import confusion, most_confused
+
+__all__ = [
+    "confusion_matrix",
+    "curves",
+    "label_distribution",
+    "series",
+    "split_seconds",
+    "time_split",
+    "token_lengths",
+]
+
+MOST_CLASSES = 40
+"""In one picture."""
+MOST_NUMBERED_CLASSES = 16
+# Validation figures that are shares of 1 and so fit on one axis.
+SHARES = {"accuracy": "validation accuracy", "f1": "validation F1", "roc_auc": "validation area under ROC"}
+# Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
+PARTS = ("data", "import", "tokenize", "build", "compile", "train", "evaluate")
+
+
+def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
+    """Loss, shares such as accuracy, and learning rate over the steps, a panel each where there is something to draw.
+
+    `history` are rows of kind `step` (step, loss, learning_rate) and `epoch` (step, train and validation: figures).
+    """
+    steps = [row for row in history if row["kind"] == "step"]
+    epochs = [row for row in history if row["kind"] == "epoch"]
+    loss = {
+        "training, by step": series(steps, "loss"),
+        "training, mean of the epoch": series(epochs, "train", "loss"),
+        "validation": series(epochs, "validation", "loss"),
+    }
+    shares = {"training accuracy": series(epochs, "train", "accuracy")}
+    shares |= {title: series(epochs, "validation", name) for name, title in SHARES.items()}
+    rate = {"learning rate": series(steps, "learning_rate")}
+    panels = [
+        (title, {name: series for name, series in lines.items() if series[0]})
+        for title, lines in (("Loss, nats", loss), ("Accuracy, F1 and the like", shares), ("Learning rate", rate))
+    ]
+    panels = [(title, lines) for title, lines in panels if lines]
+    if not panels:
+        raise ValueError("the history holds no figure to draw")
+    return draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))
+
+
+def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, label_names: Sequence[str]) -> bytes:
+    """How often each true class (row) was taken for each class (column), coloured by the share of the true class.
+
+    `labels` and `predicted` are class numbers `[rows]`. Of more than MOST_CLASSES classes those are shown that are
+    confused most, and the picture says how many are left out.
+    """
+    truth, guess = np.asarray(labels), np.asarray(predicted)
+    if not truth.size:
+        raise ValueError("the confusion matrix holds no row")
+    kept = most_confused(truth, guess, len(label_names), MOST_CLASSES)
+    classes, left_out = len(kept), len(label_names) - len(kept)
+    table = confusion(truth, guess, kept)
+    # Of all the class's rows, those that were taken for a class that is left out included.
+    totals = np.bincount(truth, minlength=len(label_names))[kept][:, None]
+    shares = np.divide(table, totals, out=np.zeros(table.shape), where=totals > 0)
+    names = [short(label_names[number]) for number in kept]
+    many = classes > 5
+    slanted = many or max(map(len, names)) > 10
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        image = axes.imshow(shares, vmin=0.0, vmax=1.0, cmap="Blues", interpolation="nearest")
+        if classes <= MOST_NUMBERED_CLASSES:
+            for (row, column), count in np.ndenumerate(table):
+                share = shares[row, column]
+                text = f"{count}" if many else f"{count}\n{share:.1%}"
+                style: dict[str, Any] = {"fontsize": 8 if many else 11, "color": "white" if share > 0.5 else "0.15"}
+                axes.text(column, row, text, ha="center", va="center", **style)
+        figure.colorbar(image, ax=axes, format=PercentFormatter(1.0), label="share of the true class", shrink=0.8)
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.set_xticks(range(classes), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+        axes.set_yticks(range(classes), names)
+        axes.set_xticks(np.arange(1, classes) - 0.5, minor=True)
+        axes.set_yticks(np.arange(1, classes) - 0.5, minor=True)
+        axes.grid(visible=False)
+        axes.grid(visible=True, which="minor", color="white", linewidth=0.5)
+        axes.tick_params(which="minor", length=0)
+        if left_out:
+            axes.set_title(
+                f"The {classes} classes that are confused most; {left_out:,} others are left out", loc="left"
+            )
+
+    side = 3.2 + (0.62 if classes <= MOST_NUMBERED_CLASSES else 0.3) * max(classes, 3)
+    return draw((side + 1.4, side), paint)
+
+
+def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> bytes:
+    """How often each class occurs: `counts` maps a split's name to its rows a class; bars are shares of the split.
+
+    Of more than MOST_CLASSES classes the most and the least frequent ones are shown, half of each, falling.
+    """
+    splits = {split: np.asarray(values) for split, values in counts.items() if sum(values)}
+    if not splits:
+        raise ValueError("no split holds a row")
+    height = 0.8 / len(splits)
+    kept, left_out = np.arange(len(label_names)), max(0, len(label_names) - MOST_CLASSES)
+    if left_out:
+        falling = np.argsort(-np.sum(list(splits.values()), axis=0), kind="stable")
+        kept = np.concatenate([falling[: MOST_CLASSES // 2], falling[-(MOST_CLASSES - MOST_CLASSES // 2) :]])
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, (split, values) in enumerate(splits.items()):
+            places = np.arange(len(kept)) + (number - (len(splits) - 1) / 2) * height
+            shares = values[kept] / values.sum()
+            bars = axes.barh(places, shares, height, label=f"{split} ({values.sum():,} rows)")
+            axes.bar_label(bars, [f"{value:,}" for value in values[kept]], padding=3, fontsize=8)
+        axes.set_yticks(range(len(kept)), [short(label_names[int(number)]) for number in kept])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.12, y=0.02)
+        axes.set_xlabel("share of the split (rows at the bar's end)")
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+        if left_out:
+            axes.set_title(
+                f"The {MOST_CLASSES // 2} most and the {len(kept) - MOST_CLASSES // 2} least frequent classes; "
+                f"the {left_out:,} between them are left out",
+                loc="left",
+            )
+        legend(axes)
+
+    return draw((9.0, 1.4 + 0.24 * len(kept) * (len(splits) + 0.7)), paint)
+
+
+def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> bytes:
+    """How long the texts are in tokens before truncation, with a line where truncation begins.
+
+    `edges [bins + 1]` and `counts [bins]` as `zoo.runs.account.histogram` gives them.
+    """
+    edges, counts = np.asarray(edges, dtype=np.float64), np.asarray(counts)
+    if not counts.sum():
+        raise ValueError("the histogram of lengths holds no row")
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.stairs(counts, edges, fill=True, alpha=0.85, label="training texts")
+        axes.axvline(max_length, color="#d55e00", linestyle="--", label=f"max_length {max_length}")
+        axes.set(xlabel="tokens in a text (the last bar holds the longest 0.5%)", ylabel="texts", ylim=(0, None))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlim(0, max(edges[-1], max_length * 1.05))
+        legend(axes)
+
+    return draw((9.0, 3.2), paint)
+
+
+def time_split(timings: Mapping[str, Mapping[str, float]]) -> bytes:
+    """Where the time went, a stacked bar a run: `timings` maps a name to seconds as run.json's `timing` has them."""
+    parts = {name: split_seconds(timing) for name, timing in timings.items()}
+    parts = {name: seconds for name, seconds in parts.items() if sum(seconds.values()) > 0}
+    if not parts:
+        raise ValueError("no part of any run was timed")
+    alone = next(iter(parts.values())) if len(parts) == 1 else None
+    kinds = [kind for kind in (*PARTS, "other") if any(seconds.get(kind) for seconds in parts.values())]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        left = np.zeros(len(parts))
+        for kind, colour in zip(kinds, seaborn.color_palette("colorblind", len(kinds)), strict=True):
+            values = np.array([seconds.get(kind, 0.0) for seconds in parts.values()])
+            title = f"{kind}: {values[0]:,.1f} s ({values[0] / sum(alone.values()):.0%})" if alone else kind
+            bars = axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor="white", label=title)
+            left += values
+        axes.set_yticks(range(len(parts)), [short(name, LONGEST_NAME) for name in parts])
+        if not alone:
+            axes.bar_label(bars, [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
+            axes.margins(x=0.1)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("seconds (train: steps without compilation; other: validation between epochs and the like)")
+        legend(axes)
+
+    return draw((9.0, max(2.1, 1.0 + 0.5 * len(parts))), paint)
+
+
+def split_seconds(timing: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by part that add up to the total, from run.json's `timing`; compilation is taken out of training."""
+    parts = {name: float(timing.get(f"{name}_seconds") or 0.0) for name in PARTS}
+    parts["train"] = max(0.0, parts["train"] - parts["compile"])
+    rest = float(timing.get("total_seconds") or 0.0) - sum(parts.values())
+    return parts | {"other": max(0.0, rest)}
+
+
+def series(rows: Sequence[Mapping[str, Any]], *keys: str) -> tuple[list[int], list[float]]:
+    """Steps and values of the rows that hold a value under the keys, each inside the one before."""
+    x, y = [], []
+    for row in rows:
+        value: Any = row
+        for key in keys:
+            value = None if value is None else value.get(key)
+        if value is not None:
+            x.append(row["step"])
+            y.append(float(value))
+    return x, y
+
+
+def _panels(figure: Figure, panels: Sequence[tuple[str, Mapping[str, Any]]], ends: Sequence[int]) -> None:
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, (title, lines) in zip(grid, panels, strict=True):
+        for end in ends:
+            axes.axvline(end, color="0.75", linewidth=0.8, linestyle=":", zorder=0)
+        for name, (x, y) in lines.items():
+            many = len(x) > 40
+            axes.plot(x, y, label=name, linewidth=1.0 if many else 1.6, marker=None if many else "o", markersize=4)
+        axes.set_title(title, loc="left", fontsize=11)
+        if len(lines) > 1:
+            legend(axes)
+    grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    grid[-1].set_xlabel("optimizer step (dotted: end of an epoch)" if ends else "optimizer step")

@@ -1,0 +1,1 @@
+"""The run folder on disk, the recorder that writes it, and `Run`, which one holds in Python."""

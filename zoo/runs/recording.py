@@ -1,0 +1,231 @@
+"""Writes a run down while it goes on and when it is done.
+
+In come a run folder, a screen and the training session; out come the folder's files: rows of history
+as they occur, then figures, predictions and the model. The test split is looked at once,
+at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.backend import Backend
+from zoo.data.dataset import Dataset
+from zoo.data.packing import row_width
+from zoo.data.tokens import Tokenizer
+from zoo.errors import OutputError
+from zoo.models.saved import ModelCard, save_model
+from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.recipe.flattening import flat
+from zoo.runs import account
+from zoo.runs.run_folder import CHECKPOINTS, RunFolder
+from zoo.runs.screen import Screen, epoch_line
+from zoo.runs.tracking import Logger
+from zoo.score import metrics
+from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.session import Session
+
+FREE = ("training.eval_batch_size",)
+"""Keys that may change when a run goes on: no weight depends on them."""
+
+
+class Recorder:
+    """One run's pen; also the training loop's listener."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        screen: Screen,
+        watch: account.Stopwatch,
+        recipe: Recipe,
+        dataset: Dataset,
+        loggers: Sequence[Logger] = (),
+    ) -> None:
+        self._folder, self._screen, self._watch, self._loggers = folder, screen, watch, loggers
+        self._recipe, self._dataset = recipe, dataset
+        self._earlier: Mapping[str, float] = folder.run.get("timing", {})
+        self.on_step = screen.on_step
+
+    def begin(self, session: Session, backend: Backend) -> None:
+        """Write what is known before the first step, and refuse to go on with another run than was begun."""
+        refuse_changes(self._folder, self._recipe, self._dataset)
+        self._tell_backend(backend)
+        for note in self._dataset.notes:
+            self._folder.log(f"warning: {note}")
+        text = dump_recipe(self._recipe)
+        self._folder.write_text("recipe.yaml", text)  # FREE keys may have changed
+        self._folder.update_run(
+            {
+                **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
+                "precision_trial": dict(session.trial.seconds) if session.trial else None,
+                "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
+                "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
+                "timing": account.elapsed(self._watch, self._earlier),
+            }
+        )
+        self._say(
+            "model",
+            f"{session.model.count_params():,} parameters, {_precision(session)}, on {backend.name} "
+            f"{backend.version()} ({backend.device()}, {backend.steps()}); "
+            f"batches of {_batches(session)}",
+        )
+
+    def train(self, session: Session, *, resume: bool) -> Progress:
+        """Train with the bar on the screen."""
+        try:
+            with self._screen.bar("train"):
+                return session.train(self._judge, self._checkpoints, self, resume=resume)
+        except BaseException:
+            with contextlib.suppress(OutputError):  # the folder itself writes next, and tells what is wrong
+                self._keep_time()
+            raise
+
+    def finish(self, session: Session, tokenizer: Tokenizer, progress: Progress) -> None:
+        """Evaluate on validation and, once, on test; write figures, predictions and model."""
+        names = self._dataset.label_names
+        head = self._recipe.model.head
+        with self._watch.measure("evaluate"):
+            session.settle()
+            validation = metrics.probabilities(session.logits("validation"), head.type)
+            threshold = self._threshold(validation)
+            test = metrics.probabilities(session.logits("test"), head.type)
+        figures = {
+            "train": progress.train,
+            "validation": metrics.evaluate(validation, self._dataset.validation.labels, names, threshold),
+            "test": metrics.evaluate(test, self._dataset.test.labels, names, threshold),
+        }
+        card = ModelCard(
+            blueprint=session.blueprint, tokens=self._recipe.tokens, label_names=names, threshold=threshold
+        )
+        save_model(self._folder.path / "model", session.model, card, tokenizer)
+        self._folder.write_predictions(
+            self._dataset.test.ids,
+            self._dataset.test.labels,
+            metrics.predictions(test, threshold),
+            test,
+            names,
+        )
+        clock = progress.clock
+        self._folder.update_run(
+            {
+                "metrics": figures,
+                "threshold": threshold,
+                "training": {
+                    "epochs": progress.epoch,
+                    "steps": progress.step,
+                    "best_epoch": progress.best_epoch,
+                    "stopped_early": progress.stopped,
+                    "lengths": list(session.lengths),
+                },
+                "timing": {**account.elapsed(self._watch, self._earlier), **account.trained(clock)},
+                "padding_fraction": clock.padded_tokens / clock.cells if clock.cells else 0.0,
+                "memory": account.memory(session.backend),
+            }
+        )
+        for logger in self._loggers:
+            logger.end(progress.step, figures["test"])
+
+    def conclude(self) -> None:
+        """The last lines: what came out, and where it is told."""
+        test = self._folder.run["metrics"]["test"]
+        low, high = test["accuracy_low"], test["accuracy_high"]
+        text = f"accuracy {test['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}), f1 {test['f1']:.4f}"
+        expected = self._recipe.expected
+        if expected is not None and expected.accuracy is not None:
+            text += f"; the recipe expects accuracy {expected.accuracy:g}"
+        self._say("test", text)
+        self._say("report", str(self._folder.path / "report.html"))
+
+    # --- the training loop's listener
+
+    def on_begin(self, step: int, steps: int) -> None:
+        for lost in self._folder.cut_history(step):
+            self.on_note(lost)
+        for logger in self._loggers:
+            logger.begin(self._folder.history)
+        self._screen.on_begin(step, steps)
+
+    def on_note(self, text: str) -> None:
+        self._folder.log(text)
+        self._screen.on_note(text)
+
+    def on_row(self, row: Mapping[str, Any]) -> None:
+        self._folder.append_history(row)
+        if row["kind"] == "epoch":
+            self._keep_time()
+            self._folder.log(f"epoch {row['epoch']}: {epoch_line(row)}")
+        for logger in self._loggers:
+            logger.row(row)
+        self._screen.on_row(row)
+
+    # --- its own
+
+    def _keep_time(self) -> None:
+        """Write down what the run has taken, for the part of it that goes on should this one break off."""
+        self._folder.update_run({"timing": account.elapsed(self._watch, self._earlier)})
+
+    @property
+    def _checkpoints(self) -> Checkpoints:
+        return Checkpoints(self._folder.path / CHECKPOINTS)
+
+    def _judge(self, logits: np.ndarray) -> Mapping[str, float]:
+        """Figures of the validation split, as the loop monitors them."""
+        probabilities = metrics.probabilities(logits, self._recipe.model.head.type)
+        labels = self._dataset.validation.labels
+        return metrics.evaluate(probabilities, labels, self._dataset.label_names, self._threshold(probabilities))
+
+    def _threshold(self, validation: np.ndarray) -> float | None:
+        """The probability from which a row counts as class 1; None where the most probable class wins."""
+        head = self._recipe.model.head
+        if head.type != "binary":
+            return None
+        if head.threshold == "tune":
+            return metrics.tune_threshold(validation, self._dataset.validation.labels)
+        return float(head.threshold)
+
+    def _tell_backend(self, backend: Backend) -> None:
+        """A note where the run was begun on another one."""
+        begun = self._folder.run.get("backend", backend.name)
+        if begun != backend.name:
+            note = f"the run was begun on {begun} and goes on on {backend.name}"
+            if self._recipe.training.dropout_masks == "native":
+                note += ", which draws dropout in its own way (training.dropout_masks: portable would not)"
+            self.on_note(note)
+
+    def _say(self, topic: str, text: str) -> None:
+        self._folder.log(f"{topic}: {text}")
+        self._screen.say(topic, text)
+
+
+def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:
+    """OutputError where a folder's run was begun with another recipe, or with other rows than these."""
+    begun = load_recipe(folder.path / "recipe.yaml")
+    if begun.data.files is not None and recipe.data.files is not None and recipe.data.files.label_names is None:
+        # What the recipe leaves to the rows was written in when the run was begun.
+        recipe = recipe.override({"data.files.label_names": begun.data.files.label_names})
+    old, new = (flat(each.model_dump(exclude={"profiles"})) for each in (begun, recipe))
+    faults = [
+        f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
+        for key in sorted(old | new)
+        if old.get(key) != new.get(key) and key not in FREE
+    ]
+    sha = folder.run.get("dataset", {}).get("sha256")
+    if dataset is not None and sha is not None and sha != dataset.sha256:
+        faults.append("the rows have changed since the run was begun")
+    if faults:
+        raise OutputError([*faults, f"{folder.path}: put these back to go on, or choose another --out"])
+
+
+def _precision(session: Session) -> str:
+    return f"{session.precision} ({session.trial})" if session.trial else session.precision
+
+
+def _batches(session: Session) -> str:
+    size = session.recipe.training.batch_size
+    if session.recipe.training.packing:
+        return f"{size} texts, packed into rows of {row_width(session.tables['train'].lengths)} tokens"
+    return f"{size} rows and {', '.join(map(str, session.lengths))} tokens"

@@ -1,0 +1,178 @@
+"""A finished run, in Python.
+
+In comes a run folder; out come its figures, and predictions for new texts. Refused: texts that are
+empty lists or not strings; a folder without a finished model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from zoo.backend import activate
+from zoo.data.sources import cache_folder
+from zoo.data.tokens import Tokenizer
+from zoo.data.trials import Trial
+from zoo.errors import DataError
+from zoo.models import inference
+from zoo.models.opened import Opened
+from zoo.models.saved import ModelCard, load_card, load_model
+from zoo.recipe.estimate import Precision
+from zoo.runs.run_folder import RunFolder
+from zoo.score import metrics
+from zoo.training.memory import halved, within_memory
+from zoo.training.trial import quicker_precision
+
+BATCH = 64
+"""Rows a batch in prediction, unless the caller says otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The class of one text, and the probability of every class, by name."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+class Run:
+    """A run folder with what one does with it; the model is loaded at the first prediction."""
+
+    def __init__(self, folder: RunFolder, precision: Precision | Literal["auto"] = "float32") -> None:
+        self.folder, self._asked = folder, precision
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Figures of train, validation and test, as in run.json."""
+        found: dict[str, dict[str, float]] = self.folder.run.get("metrics", {})
+        return found
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl."""
+        return self.folder.history
+
+    @cached_property
+    def _saved(self) -> tuple[ModelCard, Tokenizer]:
+        return load_card(self.path / "model")
+
+    def finished(self) -> Self:
+        """This run, once it is sure that there is a model to predict with; OutputError where there is none."""
+        _ = self._saved
+        return self
+
+    @property
+    def card(self) -> ModelCard:
+        """What the model is: its blueprint, class names, truncation and threshold."""
+        return self._saved[0]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What cuts texts into the model's tokens."""
+        return self._saved[1]
+
+    @cached_property
+    def trial(self) -> Trial | None:
+        """What was measured on this device to choose the precision; None where it was not to be chosen."""
+        if self._asked != "auto":
+            return None
+        config, length = self.card.blueprint.backbone, self.card.tokens.max_length
+        return quicker_precision(config, activate(), rows=BATCH, length=length, work="predict")
+
+    @property
+    def precision(self) -> Precision:
+        """Of matrix products in prediction."""
+        if self._asked != "auto":
+            return self._asked
+        assert self.trial is not None
+        return self.trial.chosen
+
+    @cached_property
+    def model(self) -> Any:
+        """The keras.Model with its trained weights, on the active backend."""
+        backend = activate()
+        backend.keep_compiled(cache_folder() / "compiled")
+        with within_memory(backend, "the model", "free some, or take a machine with more"):
+            return load_model(self.path / "model", self.card, precision=self.precision)
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The model as explanations look into it, in float32 whatever the precision."""
+        model = self.model if self.precision == "float32" else load_model(self.path / "model", self.card)
+        return Opened(model)
+
+    @cached_property
+    def _predictor(self) -> Callable[[Any], Any]:
+        return activate().predictor(self.model)
+
+    def probabilities(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        batch_size: int = BATCH,
+        lengths: Sequence[int] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Probabilities [rows, classes] float64 of texts, in their order.
+
+        Args:
+            texts: first text of each row.
+            pairs: second text of each row, where the run was trained on pairs.
+            batch_size: rows a batch.
+            lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
+                None takes what pads these texts least. The same ones again compile nothing anew.
+            progress: called with the number of rows done since the last call.
+
+        Raises:
+            DataError: no texts, or something else than strings; `lengths` that do not hold the longest row.
+        """
+        columns: tuple[Any, ...] = (texts,) if pairs is None else (texts, pairs)
+        for column in columns:
+            wrong = [column] if isinstance(column, str) else [item for item in column if not isinstance(item, str)]
+            if wrong:
+                raise DataError(f"got {wrong[0]!r:.60}, expected a list of strings: wrap a single text in a list")
+        if not texts:
+            raise DataError("there are no texts to classify: give at least one")
+        card, tokenizer = self._saved
+        table = tokenizer.encode(texts, pairs, card.tokens)
+        if lengths is not None and max(lengths, default=0) < table.lengths.max():
+            longest = int(table.lengths.max())
+            raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
+        predict, size = self._predictor, min(batch_size, len(texts))
+        what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
+        with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):
+            logits = inference.logits(
+                predict,
+                table,
+                names=inference.input_names(self.model),
+                batch_size=size,
+                lengths=lengths,
+                progress=progress,
+            )
+        return metrics.probabilities(logits, card.blueprint.head.type)
+
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
+        """The class of each text, in order; raises as `probabilities`."""
+        return self.named(self.probabilities(texts, pairs))
+
+    def named(self, probabilities: np.ndarray) -> list[Prediction]:
+        """Predictions from probabilities [rows, classes]."""
+        names = self.card.label_names
+        chosen = metrics.predictions(probabilities, self.card.threshold)
+        return [
+            Prediction(label=names[label], probabilities=dict(zip(names, map(float, row), strict=True)))
+            for label, row in zip(chosen, probabilities, strict=True)
+        ]

@@ -1,0 +1,381 @@
+"""The run folder: what a run leaves behind, written so that a crash leaves no half file.
+
+In come a folder, the resolved recipe and what training tells as it goes; out come recipe.yaml, run.json,
+history.jsonl, predictions.jsonl and log.txt, and `open_run` reads them back. Other rooms put model/,
+checkpoints/ and plots/ beside them.
+
+Refused, as OutputError: a path that is no folder or cannot be written, a folder that holds something
+(without `resume`), a folder that another process writes to, a full disk, a folder that is no run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import shlex
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from zoo.data.storage import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
+from zoo.errors import OutputError, ZooError
+from zoo.runs.folder_lock import LOCK, FolderLock
+from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, read_object
+
+__all__ = ["CHECKPOINTS", "RunFolder", "create_run", "default_folder", "finished_run", "open_run", "plain"]
+
+Status = Literal["running", "done", "failed", "interrupted"]
+
+CHECKPOINTS = "checkpoints"
+UNENCODABLE = "backslashreplace"
+"""What becomes of a file's name that is not Unicode: `\\udcff`, in JSON too."""
+ATTEMPTS = 10
+"""Times that a folder is made anew which another process, refused in it, has just taken away."""
+
+
+class RunFolder:
+    """One run folder, open for reading; `create_run` gives one that is locked and may be written.
+
+    As a context manager around a run it settles the status: `done` after the block, `failed` after an error,
+    `interrupted` after what is no error (Ctrl-C, SIGTERM, SystemExit); then the lock goes.
+    """
+
+    def __init__(self, path: Path, lock: FolderLock | None = None) -> None:
+        self.path = path
+        self._lock = lock
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def recipe_text(self) -> str:
+        """The resolved recipe as YAML."""
+        try:
+            return self._read("recipe.yaml").decode()
+        except UnicodeDecodeError as error:
+            raise OutputError(f"{self.path / 'recipe.yaml'} is damaged ({error}): restore it or train again") from error
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """What run.json says."""
+        return read_object(self._read(RUN), self.path, RUN)
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The rows of history.jsonl, in order; none before the first was written."""
+        return self._rows(HISTORY)
+
+    @property
+    def predictions(self) -> list[dict[str, Any]]:
+        """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test."""
+        return self._rows(PREDICTIONS)
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file whole or not at all; returns its path."""
+        return self._write(name, [text])
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write a binary file whole or not at all; returns its path."""
+        return self._write(name, [content])
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write indented JSON whole or not at all; a figure that is not finite becomes null."""
+        return self._write(name, [json.dumps(plain(value), indent=2, ensure_ascii=False), "\n"])
+
+    def update_run(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge `changes` into run.json, group by group (a list replaces a list); returns the new whole."""
+        merged = _merge(self.run if (self.path / RUN).exists() else {}, changes)
+        self.write_json(RUN, merged)
+        return merged
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """Add a row to history.jsonl; it can be read as soon as this returns.
+
+        Once a row of kind `epoch` is written, a power failure takes no row up to it: a checkpoint follows there.
+        """
+        self._append(HISTORY, json.dumps(plain(row), ensure_ascii=False) + "\n", sync=row["kind"] == "epoch")
+
+    def cut_history(self, step: int) -> list[str]:
+        """Drop the rows after `step`, where a resumed run goes on, so that none stands twice; tells what was lost."""
+        kept, last, damaged = list[bytes](), 0, 0
+        for line in self._lines(HISTORY):
+            try:
+                row = read_object(line, self.path, HISTORY)
+            except OutputError:
+                damaged += 1
+                continue
+            if row["step"] <= step:
+                kept.append(line + b"\n")
+                last = row["step"]
+        self._write(HISTORY, kept)
+        lost = [f"{HISTORY}: damaged rows that are left out: {damaged}"] if damaged else []
+        if last < step:
+            lost.append(f"{HISTORY} has no rows of the steps {last + 1} to {step}: they are lost, and the run goes on")
+        return lost
+
+    def log(self, text: str) -> None:
+        """Add a message with the local time to log.txt."""
+        self._append("log.txt", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
+
+    def write_predictions(
+        self,
+        ids: Sequence[str],
+        labels: ArrayLike,
+        predicted: ArrayLike,
+        probabilities: ArrayLike,
+        label_names: Sequence[str],
+    ) -> Path:
+        """Write predictions.jsonl, a line a row in the given order.
+
+        `ids`, `labels` and `predicted` are `[rows]` (class numbers, written as names); `probabilities` is
+        `[rows, classes]`, written in class order with 8 decimals.
+        """
+        rows = zip(
+            ids,
+            np.asarray(labels).tolist(),
+            np.asarray(predicted).tolist(),
+            map(np.ndarray.tolist, np.round(np.asarray(probabilities, dtype=np.float64), 8)),
+            strict=True,
+        )
+        lines = (
+            json.dumps(
+                {"id": key, "label": label_names[label], "prediction": label_names[guess], "probabilities": shares},
+                ensure_ascii=False,
+            )
+            + "\n"
+            for key, label, guess, shares in rows
+        )
+        return self._write(PREDICTIONS, lines)
+
+    def finish(self, status: Status, error: str | None = None) -> None:
+        """Write the status and the time, take the owner out, and let the folder go; a done run drops its checkpoints.
+
+        They go last: a run that is killed before it is known to be done can still go on.
+        """
+        try:
+            self.update_run({"status": status, "owner": None, "error": error, "finished": _now()})
+            if status == "done":
+                _drop_checkpoints(self.path)
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Let another process write to the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.finish("done")
+            return
+        status: Status = "failed" if isinstance(error, Exception) else "interrupted"
+        try:
+            if not isinstance(error, ZooError):  # those say themselves what to do
+                error.add_note(f"go on with: {self._again()}")
+            self.log("".join(traceback.format_exception(error)))
+            self.finish(status, str(error) or type(error).__name__)
+        except OutputError as second:
+            # The first error is the one to tell; on a full disk the status cannot be written either.
+            error.add_note(str(second))
+
+    def _again(self) -> str:
+        """The command that goes on with the run."""
+        recipe, folder = (shlex.quote(str(path)) for path in (self.path / "recipe.yaml", self.path))
+        backend = self.run.get("backend")
+        chosen = f"KERAS_BACKEND={backend} " if backend else ""
+        return f"{chosen}python -m zoo.run {recipe} --out {folder} --resume"
+
+    def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
+        target = self.path / name
+        with storage_errors(self.path), write_atomically(target) as file:
+            file.writelines(piece.encode(errors=UNENCODABLE) if isinstance(piece, str) else piece for piece in pieces)
+        return target
+
+    def _append(self, name: str, line: str, *, sync: bool = False) -> None:
+        with (
+            storage_errors(self.path),
+            (self.path / name).open("a", encoding="utf-8", errors=UNENCODABLE, newline="\n") as file,
+        ):
+            file.write(line)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+                sync_folder(self.path)
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError as error:
+            raise OutputError(f"{self.path} has no {name}: expected the folder of a run; train again") from error
+        except OSError as error:
+            raise OutputError(f"{self.path / name} cannot be read ({error}): restore it or train again") from error
+
+    def _lines(self, name: str) -> list[bytes]:
+        if not (self.path / name).exists():
+            return []
+        # A killed process can leave a last line without its end; it was never whole, so it is left out.
+        return self._read(name).split(b"\n")[:-1]
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        return [read_object(line, self.path, name, number) for number, line in enumerate(self._lines(name), 1)]
+
+
+def default_folder(recipe_name: str, backend: str, root: Path = Path("runs")) -> Path:
+    """A path that is free: `<root>/<recipe>/<backend>-<local time>`, with a number where two fall in one second."""
+    first = root / recipe_name / f"{backend}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = first, 2
+    while path.exists():
+        path, number = first.with_name(f"{first.name}-{number}"), number + 1
+    return path
+
+
+def create_run(path: str | Path, recipe_text: str, *, resume: bool = False) -> RunFolder:
+    """Make the folder, lock it, and write recipe.yaml and a run.json with status `running`.
+
+    With `resume` the folder may hold an earlier run: its recipe.yaml stays, what a crash left half-written
+    goes, and the status becomes `running` again. Raises OutputError as the module says. Only who holds the lock
+    removes anything: of two that start in one new folder, one gets it, and the other leaves it alone.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file, expected a folder for the run: choose another --out")
+    with storage_errors(path):
+        lock, made = _take(path)
+    folder = RunFolder(path, lock)
+    try:
+        _claim(folder, recipe_text, resume=resume)
+    except BaseException:
+        folder.release()
+        remove_empty(made)
+        raise
+    return folder
+
+
+def finished_run(path: Path) -> RunFolder | None:
+    """The run of a folder where it is done, None otherwise; what a kill in its last moment left is cleared away."""
+    folder = RunFolder(path)
+    if not (path / RUN).is_file() or folder.run.get("status") != "done":
+        return None
+    if (path / CHECKPOINTS).exists() or (path / LOCK).exists():
+        with storage_errors(path):
+            lock = FolderLock(path)
+            if lock.take():
+                try:
+                    _drop_checkpoints(path)
+                finally:
+                    lock.release()
+    return folder
+
+
+def open_run(path: str | Path) -> RunFolder:
+    """A finished (or broken off) run, for reading. Raises OutputError, naming near runs, where there is none."""
+    path = Path(path)
+    if (path / RUN).is_file():
+        return RunFolder(path)
+    what = "has no run.json" if path.is_dir() else "is a file" if path.exists() else "does not exist"
+    base = next((parent for parent in (path, *path.parents) if parent.is_dir()), Path())
+    runs = sorted(
+        str(file.parent)
+        for pattern in (RUN, "*/run.json", "*/*/run.json", "runs/*/*/run.json")
+        for file in base.glob(pattern)
+    )
+    known = difflib.get_close_matches(str(path), runs, cutoff=0.5) or runs[-5:]
+    choice = f"did you mean {' or '.join(known)}?" if known else "train one with `python -m zoo.run RECIPE`"
+    raise OutputError(f"{path} {what}, expected the folder of a run: {choice}")
+
+
+def _take(path: Path) -> tuple[FolderLock, list[Path]]:
+    """The lock of a folder, which is made, and which folders were made for it, the innermost first."""
+    for attempt in range(ATTEMPTS):
+        try:
+            made = make_folder(path)
+            lock = FolderLock(path)
+            if lock.take():
+                return lock, made
+            break
+        except FileNotFoundError:
+            if attempt + 1 == ATTEMPTS:
+                raise
+    owner = RunFolder(path).run.get("owner") if (path / RUN).exists() else None
+    who = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
+    raise OutputError(
+        f"{path} is being written to by {who}, expected one run a folder: wait for it or choose another --out"
+    )
+
+
+def _claim(folder: RunFolder, recipe_text: str, *, resume: bool) -> None:
+    """Check what an own, locked folder holds, and mark it as this process's; a new one is left empty by an error."""
+    path = folder.path
+    with storage_errors(path):
+        held = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK and not _is_partial(entry))
+        if held and not resume:
+            listed = ", ".join(held[:5]) + (", ..." if len(held) > 5 else "")
+            raise OutputError(
+                f"{path} is not empty (it holds {listed}): choose another --out, or go on with its run by --resume"
+            )
+        if held and not {RUN, "recipe.yaml"} & set(held):
+            raise OutputError(f"{path} holds files but no run, expected one to go on with: leave out --resume")
+        # The deepest first: a half-written checkpoint is a folder, with half-written files inside.
+        for leftover in sorted(filter(_is_partial, path.rglob(".*")), reverse=True):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    try:
+        if "recipe.yaml" not in held:
+            folder.write_text("recipe.yaml", recipe_text)
+        owner = {"pid": os.getpid(), "host": socket.gethostname()}
+        started = {} if RUN in held else {"started": _now()}
+        folder.update_run({"status": "running", "owner": owner, "error": None, "finished": None, **started})
+    except BaseException:
+        if not held:
+            (path / "recipe.yaml").unlink(missing_ok=True)
+        raise
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
+
+
+def _drop_checkpoints(path: Path) -> None:
+    """Of a run that is done, whose weights are in model/; what cannot be removed costs room and nothing else."""
+    shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
+
+
+def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def plain(value: Any) -> Any:
+    """NumPy values, paths and tuples as JSON has them; NaN and infinity, which it has not, as null."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""Arrays -> figures, with NumPy, SciPy and scikit-learn alone."""

@@ -1,0 +1,1 @@
+"""A run -> a page in the browser and a JSON endpoint."""
