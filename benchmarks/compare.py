@@ -35,7 +35,7 @@ from benchmarks.processes import Contender, Failed, command, environment, once  
 from zoo import cli  # noqa: E402
 from zoo.backend import installed  # noqa: E402
 from zoo.data.backbones import missing  # noqa: E402
-from zoo.data.machine import processor_told  # noqa: E402
+from zoo.data.this_machine import processor_told  # noqa: E402
 from zoo.errors import EXIT_INTERRUPTED, OutputError, RecipeError, ZooError  # noqa: E402
 from zoo.recipe import Recipe, load_recipe  # noqa: E402
 from zoo.report.comparison import write_comparison  # noqa: E402

@@ -24,11 +24,11 @@ import yaml
 import recipes
 import zoo
 from zoo import cli, errors
-from zoo.data.agreement import disagreements
+from zoo.data.against_catalog import disagreements
 from zoo.data.catalog import BackboneCard, DatasetCard
 from zoo.errors import RecipeError
 from zoo.recipe import load_recipe, types
-from zoo.recipe.config import Config
+from zoo.recipe.kinds import Config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(

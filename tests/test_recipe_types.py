@@ -276,7 +276,7 @@ def test_every_group_is_strict_and_frozen() -> None:
     def groups(kind: type[BaseModel]) -> set[type[BaseModel]]:
         return {kind} | {found for child in kind.__subclasses__() for found in groups(child)}
 
-    from zoo.recipe.config import Config
+    from zoo.recipe.kinds import Config
 
     found = groups(Config)
     assert Recipe in found

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 import recipes
-from zoo.data.agreement import disagreements
+from zoo.data.against_catalog import disagreements
 from zoo.data.catalog import backbone_card, dataset_card
 from zoo.recipe.reading import profile_names, read_document
 

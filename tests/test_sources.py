@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
 from pydantic import ValidationError
 
@@ -76,13 +77,11 @@ def shelf() -> Iterator[tuple[str, type[Shelf]]]:
         thread.join()
 
 
-def test_cache_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_is_where_caches_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ZOO_CACHE")
-    for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path))
-    for platform, expected in {"linux": "", "darwin": "Library/Caches", "win32": ""}.items():
-        monkeypatch.setattr(sys, "platform", platform)
-        assert sources.cache_folder() == tmp_path / expected / "text-zoo"
+    assert sources.cache_folder() == Path(platformdirs.user_cache_dir("text-zoo", appauthor=False))
+    monkeypatch.setenv("ZOO_CACHE", "~/mine")
+    assert sources.cache_folder() == Path.home() / "mine"
 
 
 @pytest.mark.parametrize(

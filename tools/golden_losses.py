@@ -28,7 +28,7 @@ import recipes  # noqa: E402
 from zoo.backend import activate, own_process, versions  # noqa: E402
 from zoo.data.backbones import bring, locate_vocabulary  # noqa: E402
 from zoo.data.dataset import load_dataset  # noqa: E402
-from zoo.data.machine import processor  # noqa: E402
+from zoo.data.this_machine import processor  # noqa: E402
 from zoo.data.tokens import encode_splits, load_tokenizer  # noqa: E402
 from zoo.models import heads  # noqa: E402
 from zoo.models.inference import to_host  # noqa: E402

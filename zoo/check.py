@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo import backend, cli
-from zoo.data.agreement import dimensions, disagreements, training_rows
+from zoo.data.against_catalog import dimensions, disagreements, training_rows
 from zoo.data.backbones import locate_backbone, locate_vocabulary, missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
 from zoo.data.dataset import missing_data
-from zoo.data.machine import process_bytes, processor, this_machine
 from zoo.data.sources import cache_folder, locate_first
+from zoo.data.this_machine import process_bytes, processor, this_machine
 from zoo.data.trials import Trial, Tried, kept
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe

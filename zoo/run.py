@@ -15,7 +15,7 @@ import typer
 
 from zoo import cli
 from zoo.backend import activate, choose
-from zoo.data.agreement import disagreements
+from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.sources import cache_folder

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from zoo.data.storage import write_atomically
+from zoo.data.writing import write_atomically
 
 MANIFEST = "manifest.json"
 

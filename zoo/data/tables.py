@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import DataError
-from zoo.recipe.rows import is_text_encoding
+from zoo.recipe.data_group import is_text_encoding
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
 PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}

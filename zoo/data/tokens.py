@@ -24,9 +24,9 @@ from tokenizers import Tokenizer as RustTokenizer
 
 from zoo.data.dataset import SPLITS, Dataset
 from zoo.data.sources import ANOTHER_CACHE, cache_folder
-from zoo.data.storage import storage_errors, write_atomically
 from zoo.data.vocabulary import read_vocabulary
 from zoo.data.words import is_unicode
+from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 

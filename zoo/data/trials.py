@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from zoo.backend import versions
 from zoo.data.sources import cache_folder
-from zoo.data.storage import write_atomically
+from zoo.data.writing import write_atomically
 from zoo.recipe.estimate import Precision
 
 GAIN = 1.05

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from zoo.data.storage import storage_errors, write_atomically
+from zoo.data.writing import storage_errors, write_atomically
 from zoo.explain import plots
 from zoo.explain.colouring import pieces
 from zoo.explain.explanation import Explanation

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from zoo.data.storage import storage_errors, write_folder
+from zoo.data.writing import storage_errors, write_folder
 from zoo.errors import OutputError, RecipeError
 from zoo.export import hugging_face, keras_formats, onnx_files
 from zoo.export.source import Rows, Source

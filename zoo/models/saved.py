@@ -16,8 +16,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from zoo.data.manifest import MANIFEST, damage, write_manifest
-from zoo.data.storage import storage_errors, write_atomically, write_folder
 from zoo.data.tokens import Tokenizer
+from zoo.data.writing import storage_errors, write_atomically, write_folder
 from zoo.errors import EnvironmentFault, OutputError
 from zoo.models import weights
 from zoo.models.builder import Blueprint, assemble_model

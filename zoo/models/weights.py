@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.objects import read_object
-from zoo.data.storage import write_atomically
+from zoo.data.writing import write_atomically
 from zoo.errors import EnvironmentFault
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from zoo.recipe.config import (
+from zoo.recipe.data_group import Data
+from zoo.recipe.kinds import (
     Clash,
     Config,
     Count,
@@ -27,7 +28,6 @@ from zoo.recipe.config import (
     all_clashes,
     kind_or,
 )
-from zoo.recipe.rows import Data
 
 SCHEMA_VERSION = 1
 MAX_STEPS = 10_000_000

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from zoo.data.storage import storage_errors, write_atomically
+from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.recipe.flattening import flat
 from zoo.recipe.showing import listed

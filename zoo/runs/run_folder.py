@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from zoo.data.storage import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
+from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, read_object

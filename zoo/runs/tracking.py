@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from zoo.backend import without_tensorflow
-from zoo.data.storage import storage_errors
+from zoo.data.writing import storage_errors
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.recipe import load_recipe
 from zoo.recipe.faults import not_among

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binomtest
 from sklearn.metrics import (
     average_precision_score,
     matthews_corrcoef,
@@ -42,9 +43,6 @@ __all__ = [
 Head = Literal["classifier", "binary"]
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-
-# Normal quantile of a two-sided 95% interval.
-Z_95 = 1.959963984540054
 
 
 def probabilities(logits: ArrayLike, head: Head) -> Floats:
@@ -233,11 +231,8 @@ def wilson_interval(correct: int, rows: int) -> tuple[float, float]:
         raise DataError(
             f"{correct} correct of {rows} rows: expected at least one row; check that the split is not empty"
         )
-    share, square = correct / rows, Z_95**2
-    centre = (share + square / (2 * rows)) / (1 + square / rows)
-    half = Z_95 * np.sqrt(share * (1 - share) / rows + square / (4 * rows**2)) / (1 + square / rows)
-    # At 0% and 100% a bound is the share itself, up to rounding.
-    return min(share, max(0.0, float(centre - half))), max(share, min(1.0, float(centre + half)))
+    low, high = binomtest(correct, rows).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(low), float(high)
 
 
 def _cross_entropy(probabilities: Floats, labels: Labels) -> float:

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from zoo.data.manifest import damage, write_manifest
-from zoo.data.storage import storage_errors, write_atomically, write_folder
+from zoo.data.writing import storage_errors, write_atomically, write_folder
 from zoo.errors import EnvironmentFault, OutputError
 from zoo.models import weights
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from zoo.backend import Backend
 from zoo.data import trials
-from zoo.data.machine import processor
+from zoo.data.this_machine import processor
 from zoo.data.trials import Trial, Tried
 from zoo.models import heads, inference
 from zoo.models.backbone import BackboneConfig

@@ -18,20 +18,20 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TypeVar
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zoo.data.objects import read_object
 from zoo.data.sources import hub, index, kaggle, web
 from zoo.data.sources.origin import Address, Origin, address
 from zoo.data.sources.request import Brought, Progress, Request, Unreachable, mismatch, sha256_of
-from zoo.data.storage import storage_errors, write_atomically
+from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import EnvironmentFault
 
 SCHEMES = {"hf": hub.bring, "kaggle": kaggle.bring, "pypi": index.bring, "https": web.bring, "http": web.bring}
@@ -83,13 +83,7 @@ def cache_folder() -> Path:
     chosen = os.environ.get("ZOO_CACHE")
     if chosen:
         return Path(os.path.expanduser(chosen)).absolute()
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "text-zoo"
+    return platformdirs.user_cache_path("text-zoo", appauthor=False)
 
 
 def folder_of(origin: Origin) -> Path:

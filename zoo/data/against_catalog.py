@@ -16,9 +16,9 @@ from zoo.data.backbones import locate_vocabulary
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
 from zoo.data.sources import address
 from zoo.recipe import Recipe
-from zoo.recipe.config import Clash
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
+from zoo.recipe.kinds import Clash
 from zoo.recipe.types import Backbone
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.data.storage import _umask, write_atomically, write_folder
+from zoo.data.writing import _umask, write_atomically, write_folder
 from zoo.errors import OutputError
 
 

@@ -1,6 +1,6 @@
 """The recipe's `data`: where the rows come from and how they are split.
 
-In comes plain data, out goes a `Data`. Refused: what config.py refuses, and here both or neither of
+In comes plain data, out goes a `Data`. Refused: what kinds.py refuses, and here both or neither of
 `dataset` and `files`, splits that leave nothing to train on, columns and class names given twice.
 """
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zoo.recipe.config import Clash, Config, Count, Name, Names, Pair, Text
+from zoo.recipe.kinds import Clash, Config, Count, Name, Names, Pair, Text
 
 
 def is_text_encoding(name: str) -> bool:
