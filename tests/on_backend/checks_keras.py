@@ -272,3 +272,16 @@ class TestChanged:
         moved = {path for path in after if np.any(after[path] != before[path])}
         assert not any(path.startswith(frozen) for path in moved)
         assert {path for path in after if path.startswith("transformer_layer_1/")} <= moved
+
+    def test_frozen_weights_are_saved(self, tmp_path: Path) -> None:
+        """What is saved and loaded are all weights: of a run's model, and of the best epoch."""
+        model = ours()
+        model.get_layer("backbone").trainable = False
+        kept = values(model)
+        weights.save(weights.parameters(model), tmp_path / "weights.safetensors")
+        assert len(weights.parameters(model)) > len(model.trainable_variables)
+        for variable in weights.parameters(model):
+            variable.assign(np.zeros(variable.shape, np.float32))
+        weights.load(weights.parameters(model), tmp_path / "weights.safetensors")
+        found = values(model)
+        assert all(np.array_equal(found[path], kept[path]) for path in kept)

@@ -31,7 +31,7 @@ def _filled(source: Source) -> Any:
     from zoo.export.stock import stock_model
 
     model = stock_model(source.card.blueprint)
-    weights.load(model.trainable_variables, source.run.path / "model" / "weights.safetensors")
+    weights.load(weights.parameters(model), source.run.path / "model" / "weights.safetensors")
     return model
 
 
@@ -112,7 +112,7 @@ def _task(source: Source, blueprint: Blueprint, known: bool) -> Any:
         dropout=blueprint.head.dropout,
     )
     path = source.run.path / "model" / "weights.safetensors"
-    weights.load(backbone.trainable_variables, path)
+    weights.load(weights.parameters(backbone), path)
     for layer, ours in (("pooled_dense", "head_dense"), ("logits", "logits")):
         if f"{ours}/kernel" in source.arrays:
             task.get_layer(layer).set_weights([source.arrays[f"{ours}/{part}"] for part in ("kernel", "bias")])

@@ -156,7 +156,7 @@ def build_model(
     model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed)
     from_checkpoint = blueprint.head.init == "checkpoint"
     if checkpoint is None:
-        fresh = {variable.path for variable in model.trainable_variables}
+        fresh = {variable.path for variable in weights.parameters(model)}
     elif checkpoint.layout == "hf":
         fresh = set(
             weights.load_hugging_face(
@@ -166,11 +166,11 @@ def build_model(
     else:
         backbone = model.get_layer("backbone")
         weights.load_keras_preset(backbone, blueprint.backbone, checkpoint.path)
-        inside = {variable.path for variable in backbone.trainable_variables}
-        fresh = {variable.path for variable in model.trainable_variables} - inside
+        inside = {variable.path for variable in weights.parameters(backbone)}
+        fresh = {variable.path for variable in weights.parameters(model)} - inside
     if from_checkpoint and fresh:
         raise RecipeError(
             "model.head.init: got checkpoint, but this backbone comes without a classification head: use init: seed"
         )
-    weights.draw([v for v in model.trainable_variables if v.path in fresh], seed)
+    weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model

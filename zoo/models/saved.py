@@ -49,7 +49,7 @@ def save_model(folder: Path, model: Any, card: ModelCard, tokenizer: Tokenizer) 
         if folder.exists():
             shutil.rmtree(folder)
         with write_folder(folder) as partial:
-            weights.save(model.trainable_variables, partial / WEIGHTS)
+            weights.save(weights.parameters(model), partial / WEIGHTS)
             with write_atomically(partial / "tokenizer.json") as stream:
                 stream.write(tokenizer.to_json().encode())
             with write_atomically(partial / "model.json") as stream:
@@ -93,7 +93,7 @@ def load_model(folder: Path, card: ModelCard, *, precision: str = "float32") -> 
     """
     model = assemble_model(card.blueprint, precision=precision)
     try:
-        weights.load(model.trainable_variables, folder / WEIGHTS)
+        weights.load(weights.parameters(model), folder / WEIGHTS)
     except EnvironmentFault as error:
         raise OutputError(f"{folder / WEIGHTS} does not hold the weights of the model: train again") from error
     return model

@@ -23,8 +23,15 @@ from zoo.errors import EnvironmentFault
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
 
+SEED = "seed_generator_state"
+"""Keras's name of a random generator's state."""
 INITIAL_RANGE = 0.02
 """Standard deviation of fresh weights, as BERT, DistilBERT and RoBERTa draw them."""
+
+
+def parameters(model: Any) -> list[Any]:
+    """All weights of a model, trained or frozen: its variables but for the states of dropout's generators."""
+    return [variable for variable in model.variables if variable.name != SEED]
 
 
 def draw(variables: Iterable[Any], seed: int) -> None:
@@ -76,8 +83,7 @@ def _keyed(variables: Iterable[Any]) -> dict[str, Any]:
     """Variables by path; the states of dropout's generators by their order, since Keras numbers their paths anew."""
     keyed: dict[str, Any] = {}
     for variable in variables:
-        seed = variable.name == "seed_generator_state"
-        keyed[f"seed/{len(keyed)}" if seed else variable.path] = variable
+        keyed[f"seed/{len(keyed)}" if variable.name == SEED else variable.path] = variable
     return keyed
 
 
@@ -140,7 +146,7 @@ def load_hugging_face(
             if name in tensors:
                 tensors[name] = tensors[name][list(head_rows)]
     left: list[str] = []
-    for variable in model.trainable_variables:
+    for variable in parameters(model):
         top = variable.path.split("/", 1)[0]
         if top in ("logits", "head_dense") and not head:
             left.append(variable.path)
@@ -227,6 +233,6 @@ def load_keras_preset(backbone: Any, config: BackboneConfig, folder: Path) -> No
         stock.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
         raise EnvironmentFault(f"{path}: the weights do not fit ({error}): fetch it again") from error
-    found = {variable.path: variable for variable in stock.trainable_variables}
-    for variable in backbone.trainable_variables:
+    found = {variable.path: variable for variable in parameters(stock)}
+    for variable in parameters(backbone):
         variable.assign(found[variable.path].value)

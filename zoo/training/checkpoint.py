@@ -133,7 +133,7 @@ class Checkpoints:
             OutputError: they have been damaged.
         """
         if progress.best_epoch != progress.epoch:
-            weights.load(model.trainable_variables, self._best(progress))
+            weights.load(weights.parameters(model), self._best(progress))
 
     def newest(self) -> Path | None:
         """The last checkpoint's folder, for messages."""

@@ -20,7 +20,7 @@ from zoo.data.dataset import Dataset
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.models import heads, inference
+from zoo.models import heads, inference, weights
 from zoo.models.builder import Blueprint, assemble_model, build_model, plan
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
@@ -120,9 +120,9 @@ class Session:
         """End training: from now on the model is the one that is saved, and computes in float32 as that does."""
         if self.precision == "float32":
             return
-        trained = {variable.path: variable for variable in self.model.trainable_variables}
+        trained = {variable.path: variable for variable in weights.parameters(self.model)}
         self.model = assemble_model(self.blueprint, precision="float32")
-        for variable in self.model.trainable_variables:
+        for variable in weights.parameters(self.model):
             variable.assign(trained[variable.path].value)
         self._predict = self.backend.predictor(self.model)
 
