@@ -344,7 +344,7 @@ def test_a_whole_comparison(tmp_path: Path) -> None:
 
 def test_a_failing_process_is_shown_and_ends_in_1(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    few_rows = ("--set", "training.batch_size=100000")
+    few_rows = ("--set", "training.batch_size=60000")
     smoke = ("--recipes", "quickstart", "--profile", "smoke", "--backends", "torch", "--speed-only")
     done = called(*smoke, *few_rows, "--out", out)
     assert done.returncode == 1, done.stderr
