@@ -30,12 +30,11 @@ from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
 from zoo.data.batches import Batch
 from zoo.data.dataset import load_dataset
 from zoo.data.tokens import encode_splits, load_tokenizer
-from zoo.models import heads, inference
+from zoo.models import inference
 from zoo.models.inference import to_host
 from zoo.recipe import Recipe
 from zoo.runs import account
 from zoo.runs.run import BATCH
-from zoo.score import metrics
 from zoo.training.session import prepare
 
 
@@ -63,7 +62,7 @@ class ZooSubject:
         labels = self._labels()  # under the weights that the peer begins with, too
         session = self._session
         optimizer = session.optimizer(session.rates())
-        self._trainer = backend.trainer(session.trained, optimizer, heads.loss(session.blueprint.head))
+        self._trainer = backend.trainer(session.trained, optimizer, session.task.loss)
         self._blocks = 0
         begun = time.perf_counter()
         self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))
@@ -127,8 +126,8 @@ class ZooSubject:
         logits = inference.logits(
             self._predictor, table, names=self._session.names, batch_size=min(BATCH, len(self._texts))
         )
-        head = self._session.blueprint.head
-        found: list[int] = metrics.predictions(metrics.probabilities(logits, head.type)).tolist()
+        task = self._session.task
+        found: list[int] = task.decided(task.values(logits)).tolist()
         return found
 
     def _timed(self, batch: Batch) -> float:

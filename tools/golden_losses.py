@@ -30,7 +30,6 @@ from zoo.data.backbones import bring, locate_vocabulary  # noqa: E402
 from zoo.data.dataset import load_dataset  # noqa: E402
 from zoo.data.this_machine import processor  # noqa: E402
 from zoo.data.tokens import encode_splits, load_tokenizer  # noqa: E402
-from zoo.models import heads  # noqa: E402
 from zoo.models.inference import to_host  # noqa: E402
 from zoo.training.session import prepare  # noqa: E402
 
@@ -73,7 +72,7 @@ def losses(name: str, changes: Mapping[str, Any]) -> Iterator[float]:
     tables = encode_splits(tokenizer, dataset, recipe.tokens)
     session = prepare(recipe, dataset, backend=backend, checkpoint=None, tokenizer=tokenizer, tables=tables)
     optimizer = session.optimizer(session.rates())
-    trainer = backend.trainer(session.trained, optimizer, heads.loss(session.blueprint.head))
+    trainer = backend.trainer(session.trained, optimizer, session.task.loss)
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
     for batch in itertools.islice(batches, STEPS):
         loss, _ = trainer.step(batch.inputs, batch.labels, batch.weights)

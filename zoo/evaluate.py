@@ -86,9 +86,9 @@ def judge(run: Run, path: str, text: str | tuple[str, str], label: str | None, b
     say_precision(run, screen)
     with screen.bar("evaluate", len(rows)) as advance:
         found = run.probabilities(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)
-    predicted = metrics.predictions(found, run.card.threshold)
+    predicted = run.task.decided(found)
     return Judged(
-        metrics=metrics.evaluate(found, rows.labels, names, run.card.threshold),
+        metrics=run.task.figures(found, rows.labels),
         classes=metrics.classification_table(rows.labels, predicted, names),
         labels=rows.labels,
         predicted=predicted,

@@ -44,7 +44,7 @@ from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.runs.account import Stopwatch
-from zoo.score import metrics
+from zoo.tasks import task_of
 
 
 def whole_run(recipe: Recipe, setting: Setting, watch: Stopwatch) -> Answer:
@@ -148,8 +148,8 @@ def _collate(features: Sequence[dict[str, Any]], setting: Setting, pad: int) -> 
 
 def _figures(material: Material, logits: Any, labels: Any) -> dict[str, float]:
     """The zoo's own figures of the peer's logits [rows, classes] and the labels [rows]."""
-    found = metrics.probabilities(logits, material.blueprint.head.type)
-    return metrics.evaluate(found, labels, material.dataset.label_names)
+    task = task_of(material.recipe, material.dataset.label_names)
+    return task.figures(task.values(logits), labels)
 
 
 def _keep_best(material: Material) -> Any:

@@ -24,6 +24,7 @@ from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
 from zoo.score import metrics
+from zoo.tasks import task_of_card
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -49,7 +50,9 @@ class Case:
             threshold=None,
         )
         opened = Opened(self.model)
-        self.run: Any = SimpleNamespace(card=card, tokenizer=load_tokenizer(folder), opened=opened)
+        self.run: Any = SimpleNamespace(
+            card=card, task=task_of_card(card), tokenizer=load_tokenizer(folder), opened=opened
+        )
         self.text, target = EXPLAINED["minilm" if name == "minilm" else "nano"]
         if kind == "gelu":
             self.reference = np.load(folder / "explained.npz")

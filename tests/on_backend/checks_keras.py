@@ -20,6 +20,7 @@ from zoo.export.stock import stock_backbone
 from zoo.models import heads, inference, weights
 from zoo.models.encoder import BACKBONES, assemble, keras_hub_backbone
 from zoo.recipe.types import AdamW, ClassifierHead
+from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 
 with without_tensorflow():
@@ -265,7 +266,7 @@ class TestChanged:
             compiled(model, keras.optimizers.Adam(1e-2)).fit(inputs_of(model), LABELS, epochs=1, verbose=0)
         else:
             optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-2])
-            trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+            trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
             trainer.step(inputs_of(model), LABELS, np.ones(ROWS, np.float32))
             trainer.commit()
         after = values(model)

@@ -16,6 +16,7 @@ from zoo.models import heads, inference, weights
 from zoo.models.encoder import assemble
 from zoo.models.packed import packed
 from zoo.recipe.types import AdamW, ClassifierHead
+from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -81,7 +82,7 @@ class TestPacked:
             trained = models[number]
             # A large epsilon: a key's bias has no gradient but rounding, and AdamW would make steps of that.
             optimizer = build_optimizer(AdamW(epsilon=1e-3), trained.trainable_variables, num_layers=2, rates=[1e-3])
-            trainer = backend.trainer(trained, optimizer, heads.loss(ClassifierHead()))
+            trainer = backend.trainer(trained, optimizer, softmax_cross_entropy)
             losses.append(float(inference.to_host(trainer.step(batch.inputs, batch.labels, batch.weights)[0])))
             trainer.commit()
             values.append({v.path: weights.to_numpy(v) for v in models[0].trainable_variables})

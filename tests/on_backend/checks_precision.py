@@ -14,9 +14,10 @@ from zoo import predict
 from zoo.backend import Backend
 from zoo.data.trials import Trial
 from zoo.finished import Run
-from zoo.models import heads, inference, weights
-from zoo.recipe.types import AdamW, ClassifierHead
+from zoo.models import inference, weights
+from zoo.recipe.types import AdamW
 from zoo.runs import run
+from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 from zoo.training.trial import quicker_precision
 
@@ -27,7 +28,7 @@ def gradients(backend: Backend, precision: str, seed: int = 1) -> tuple[float, d
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
     config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=1.0, epsilon=1e4)
     optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e4])
-    trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
     for variable in model.trainable_variables:
         variable.assign(drawn(variable.path, variable.shape, 1) + ("gamma" in variable.path))
     before = {v.path: weights.to_numpy(v).copy() for v in model.trainable_variables}

@@ -17,10 +17,11 @@ import zoo
 from zoo.backend import Backend, Trainer
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
-from zoo.models import heads, inference, weights
+from zoo.models import inference, weights
 from zoo.models.backbone import depth
 from zoo.recipe.length import run_length
-from zoo.recipe.types import AdamW, ClassifierHead, EarlyStopping, Training
+from zoo.recipe.types import AdamW, EarlyStopping, Training
+from zoo.tasks.classification import Classification, softmax_cross_entropy
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import fit
 from zoo.training.optimizer import build_optimizer
@@ -46,7 +47,7 @@ def small_model(reference: Any) -> Any:
 
 def five_steps(backend: Backend, model: Any, optimizer: Any, reference: Any) -> list[dict[str, np.ndarray]]:
     """The weights after each step."""
-    trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
     found = []
     for token_ids, labels in zip(reference["token_ids"], reference["labels"], strict=True):
         trainer.step({"token_ids": token_ids}, labels, np.ones(len(labels), np.float32))
@@ -96,7 +97,7 @@ class TestAdamW:
         config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, epsilon=1e-12)
         optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e-3])
         before = {v.path: weights.to_numpy(v).copy() for v in model.trainable_variables}
-        trainer = backend.trainer(model, optimizer, heads.loss(ClassifierHead()))
+        trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
         random = np.random.default_rng(0)
         inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
         inputs["token_ids"] = random.integers(5, 400, (4, 8)).astype(np.int32)
@@ -208,7 +209,7 @@ def looped(
         SimpleNamespace(variables=[variable], trainable_variables=[variable]),
         SimpleNamespace(variables=[]),
         backend=Scripted(),
-        loss=lambda *_: None,
+        task=Classification(names=("no", "yes"), head="classifier"),
         config=config,
         length=length,
         rates=[0.1 * (step + 1) for step in range(length.steps)],

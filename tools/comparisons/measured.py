@@ -19,8 +19,9 @@ import numpy as np
 import zoo
 from tools.comparisons.reference import CLASSES, CLIP, DECAY, EPSILON, PEAK, WARMUP
 from zoo.backend import activate
-from zoo.models import heads, inference, weights
+from zoo.models import inference, weights
 from zoo.recipe import Recipe, recipe_from
+from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 
@@ -101,7 +102,7 @@ def steps(folder: Path, family: str, *, perturb: bool) -> dict[str, float]:
     rates = learning_rates(recipe.training.schedule, peak=recipe.training.optimizer.learning_rate, steps=len(losses))
     layers = model.get_layer("backbone").num_layers
     optimizer = build_optimizer(recipe.training.optimizer, model.trainable_variables, num_layers=layers, rates=rates)
-    trainer = activate().trainer(model, optimizer, heads.loss(recipe.model.head))
+    trainer = activate().trainer(model, optimizer, softmax_cross_entropy)
     found = {"weights": 0.0, "losses": 0.0}
     for step, expected in enumerate(losses):
         inputs = {name: reference[f"{name}/{step}"] for name in inference.input_names(model)}

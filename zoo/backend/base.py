@@ -13,8 +13,8 @@ from zoo.errors import EnvironmentFault, ZooError
 Inputs = Mapping[str, Any]
 """token_ids, padding_mask (and segment_ids), each [batch, length] int32; of a part of a model, what it takes."""
 
-Loss = Callable[[Any, Any, Any], Any]
-"""(logits [batch, units] float32, labels [batch] int32, weights [batch] float32) -> mean loss, a scalar."""
+Loss = Callable[[Any, Any, Any], tuple[Any, Any]]
+"""(outputs [batch, units] float32, targets [batch, ...], weights [batch] float32) -> sum of losses, sum of weights."""
 
 
 @dataclass(frozen=True, kw_only=True)

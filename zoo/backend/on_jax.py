@@ -81,7 +81,8 @@ class _JaxTrainer(Trainer):
 
         def objective(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, labels: Any, weights: Any) -> Any:
             logits, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
-            return loss(logits, labels, weights), (logits, non_trainable)
+            total, count = loss(logits, labels, weights)
+            return total / count, (logits, non_trainable)
 
         def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
             trainable, non_trainable, moments = state

@@ -103,7 +103,8 @@ class _TensorFlowTrainer(Trainer):
         def step(inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
                 logits = model(inputs, training=True)
-                value = loss(logits, labels, weights)
+                total, count = loss(logits, labels, weights)
+                value = total / count
             gradients = tape.gradient(value, [v.value for v in variables])
             optimizer.apply(gradients, variables)
             return value, logits

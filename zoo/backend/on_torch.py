@@ -85,7 +85,8 @@ class _TorchTrainer(Trainer):
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         with gradients_by_rows():
             logits = self._model(_tensors(inputs), training=True)
-        value = self._loss(logits, _sent(labels), _sent(weights))
+        total, count = self._loss(logits, _sent(labels), _sent(weights))
+        value = total / count
         value.backward()
         with torch.no_grad():
             self._optimizer.apply([p.grad for p in self._parameters], self._model.trainable_variables)

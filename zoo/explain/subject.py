@@ -20,7 +20,6 @@ from zoo.errors import DataError, RecipeError
 from zoo.models import inference
 from zoo.models.opened import Opened
 from zoo.recipe.faults import not_among
-from zoo.score import metrics
 
 if TYPE_CHECKING:
     from zoo.runs.run import Run
@@ -55,7 +54,7 @@ class Subject:
                 raise DataError("the text is empty, expected some words: give a text with at least one")
         self.text, self.pair = text, pair
         card, self._tokenizer = run.card, run.tokenizer
-        self._head = card.blueprint.head.type
+        self._task = run.task
         self.pieces: tuple[Piece, ...] = tuple(self._tokenizer.row(text, pair, card.tokens))
         if all(piece.of is None for piece in self.pieces):
             raise DataError(f"{text!r:.60} has no token in this vocabulary: give a text with words or signs")
@@ -66,9 +65,9 @@ class Subject:
         if label is not None and label not in names:
             raise RecipeError(f"label: {not_among(label, names)}")
         self.opened: Opened = run.opened
-        shares = metrics.probabilities(self.logits([np.ones(len(self), bool)]), self._head)
+        shares = self._task.values(self.logits([np.ones(len(self), bool)]))
         self.probabilities = dict(zip(names, map(float, shares[0]), strict=True))
-        self.predicted = names[int(metrics.predictions(shares, card.threshold)[0])]
+        self.predicted = names[int(self._task.decided(shares)[0])]
         self.label = self.predicted if label is None else label
         self.target = names.index(self.label)
 
@@ -103,15 +102,8 @@ class Subject:
 
     @property
     def weights(self) -> np.ndarray:
-        """By what the logits are multiplied to get the one of the class, [units] float32.
-
-        A binary head has one logit, which speaks for class 1, and against class 0.
-        """
-        if self._head == "binary":
-            return np.array([1.0 if self.target == 1 else -1.0], np.float32)
-        found = np.zeros(len(self.probabilities), np.float32)
-        found[self.target] = 1.0
-        return found
+        """By what the logits are multiplied to get the one of the class, [units] float32."""
+        return self._task.direction(self.target)
 
     def words_of(self, spans: Sequence[Span]) -> list[str]:
         """The characters of these places."""
@@ -152,7 +144,7 @@ class Subject:
 
     def probability(self, kept: Sequence[np.ndarray], ids: Sequence[np.ndarray] | None = None) -> np.ndarray:
         """The class's probability, [rows] float64; see `logits`."""
-        return metrics.probabilities(self.logits(kept, ids), self._head)[:, self.target]
+        return self._task.values(self.logits(kept, ids))[:, self.target]
 
     @cached_property
     def rows_at_once(self) -> int:

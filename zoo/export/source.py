@@ -21,7 +21,6 @@ from zoo.errors import ZooError
 from zoo.models import inference
 from zoo.models.weights import read_safetensors
 from zoo.recipe import load_recipe
-from zoo.score import metrics
 
 if TYPE_CHECKING:
     from zoo.runs.run import Run
@@ -136,7 +135,7 @@ class Source:
         """
         size = min(BATCH, len(rows))
         logits = inference.logits(predict, rows.table, names=self.input_names(), batch_size=size, lengths=lengths)
-        return metrics.probabilities(logits, self.card.blueprint.head.type)
+        return self.run.task.values(logits)
 
     def input_names(self) -> tuple[str, ...]:
         segments = ("segment_ids",) if self.card.blueprint.backbone.num_segments is not None else ()
@@ -144,7 +143,7 @@ class Source:
 
     def labels(self, probabilities: np.ndarray) -> np.ndarray:
         """Class numbers [rows] by the run's own rule."""
-        return metrics.predictions(probabilities, self.card.threshold)
+        return self.run.task.decided(probabilities)
 
 
 def program(*packages: str) -> str:

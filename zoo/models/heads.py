@@ -77,25 +77,3 @@ def layers_by_name(model: Any) -> dict[str, Any]:
     """The layers of a model from `attach` by name, those of its backbone among them."""
     backbone = model.get_layer("backbone")
     return {layer.name: layer for layer in (*backbone.layers, *model.layers) if layer is not backbone}
-
-
-def loss(head: ClassifierHead | BinaryHead) -> Any:
-    """Cross-entropy from logits, the mean over the rows of weight 1.
-
-    Returns:
-        A function (logits [batch, units] float32, labels [batch] int32, weights [batch] float32) -> scalar, in nats.
-    """
-    from keras import ops
-
-    def softmax_loss(logits: Any, labels: Any, weights: Any) -> Any:
-        # Not ops.one_hot, which on torch reads the labels back to look whether they are small enough.
-        own = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1], dtype=labels.dtype))
-        losses = ops.logsumexp(logits, axis=-1) - ops.sum(logits * ops.cast(own, logits.dtype), axis=-1)
-        return ops.sum(losses * weights) / ops.sum(weights)
-
-    def sigmoid_loss(logits: Any, labels: Any, weights: Any) -> Any:
-        logit = logits[:, 0]
-        losses = ops.softplus(logit) - logit * ops.cast(labels, logit.dtype)
-        return ops.sum(losses * weights) / ops.sum(weights)
-
-    return {"classifier": softmax_loss, "binary": sigmoid_loss}[head.type]

@@ -11,8 +11,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from zoo.backend import Backend
 from zoo.data.dataset import Dataset
 from zoo.data.packing import row_width
@@ -25,7 +23,6 @@ from zoo.runs import account
 from zoo.runs.run_folder import CHECKPOINTS, RunFolder
 from zoo.runs.screen import Screen, epoch_line
 from zoo.runs.tracking import Logger
-from zoo.score import metrics
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
@@ -78,7 +75,7 @@ class Recorder:
         """Train with the bar on the screen."""
         try:
             with self._screen.bar("train"):
-                return session.train(self._judge, self._checkpoints, self, resume=resume)
+                return session.train(self._dataset.validation.labels, self._checkpoints, self, resume=resume)
         except BaseException:
             with contextlib.suppress(OutputError):  # the folder itself writes next, and tells what is wrong
                 self._keep_time()
@@ -86,26 +83,25 @@ class Recorder:
 
     def finish(self, session: Session, tokenizer: Tokenizer, progress: Progress) -> None:
         """Evaluate on validation and, once, on test; write figures, predictions and model."""
-        names = self._dataset.label_names
-        head = self._recipe.model.head
+        names, data = self._dataset.label_names, self._dataset
         with self._watch.measure("evaluate"):
             session.settle()
-            validation = metrics.probabilities(session.logits("validation"), head.type)
-            threshold = self._threshold(validation)
-            test = metrics.probabilities(session.logits("test"), head.type)
+            validation = session.task.values(session.logits("validation"))
+            task = session.task.tuned(validation, data.validation.labels)
+            test = task.values(session.logits("test"))
         figures = {
             "train": progress.train,
-            "validation": metrics.evaluate(validation, self._dataset.validation.labels, names, threshold),
-            "test": metrics.evaluate(test, self._dataset.test.labels, names, threshold),
+            "validation": task.figures(validation, data.validation.labels),
+            "test": task.figures(test, data.test.labels),
         }
         card = ModelCard(
-            blueprint=session.blueprint, tokens=self._recipe.tokens, label_names=names, threshold=threshold
+            blueprint=session.blueprint, tokens=self._recipe.tokens, label_names=names, threshold=task.threshold
         )
         save_model(self._folder.path / "model", session.model, card, tokenizer)
         self._folder.write_predictions(
             self._dataset.test.ids,
             self._dataset.test.labels,
-            metrics.predictions(test, threshold),
+            task.decided(test),
             test,
             names,
         )
@@ -113,7 +109,7 @@ class Recorder:
         self._folder.update_run(
             {
                 "metrics": figures,
-                "threshold": threshold,
+                "threshold": task.threshold,
                 "training": {
                     "epochs": progress.epoch,
                     "steps": progress.step,
@@ -171,21 +167,6 @@ class Recorder:
     @property
     def _checkpoints(self) -> Checkpoints:
         return Checkpoints(self._folder.path / CHECKPOINTS)
-
-    def _judge(self, logits: np.ndarray) -> Mapping[str, float]:
-        """Figures of the validation split, as the loop monitors them."""
-        probabilities = metrics.probabilities(logits, self._recipe.model.head.type)
-        labels = self._dataset.validation.labels
-        return metrics.evaluate(probabilities, labels, self._dataset.label_names, self._threshold(probabilities))
-
-    def _threshold(self, validation: np.ndarray) -> float | None:
-        """The probability from which a row counts as class 1; None where the most probable class wins."""
-        head = self._recipe.model.head
-        if head.type != "binary":
-            return None
-        if head.threshold == "tune":
-            return metrics.tune_threshold(validation, self._dataset.validation.labels)
-        return float(head.threshold)
 
     def _tell_backend(self, backend: Backend) -> None:
         """A note where the run was begun on another one."""

@@ -24,7 +24,7 @@ from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard, load_card, load_model
 from zoo.recipe.estimate import Precision
 from zoo.runs.run_folder import RunFolder
-from zoo.score import metrics
+from zoo.tasks import Task, task_of_card
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
 
@@ -77,6 +77,11 @@ class Run:
     def card(self) -> ModelCard:
         """What the model is: its blueprint, class names, truncation and threshold."""
         return self._saved[0]
+
+    @cached_property
+    def task(self) -> Task:
+        """What was learned: from logits to probabilities, predictions and figures."""
+        return task_of_card(self.card)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -162,7 +167,7 @@ class Run:
                 lengths=lengths,
                 progress=progress,
             )
-        return metrics.probabilities(logits, card.blueprint.head.type)
+        return self.task.values(logits)
 
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
         """The class of each text, in order; raises as `probabilities`."""
@@ -171,7 +176,7 @@ class Run:
     def named(self, probabilities: np.ndarray) -> list[Prediction]:
         """Predictions from probabilities [rows, classes]."""
         names = self.card.label_names
-        chosen = metrics.predictions(probabilities, self.card.threshold)
+        chosen = self.task.decided(probabilities)
         return [
             Prediction(label=names[label], probabilities=dict(zip(names, map(float, row), strict=True)))
             for label, row in zip(chosen, probabilities, strict=True)

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.backend import Backend, Loss
+from zoo.backend import Backend
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.models.inference import to_host
 from zoo.recipe.length import Length
 from zoo.recipe.types import Training
+from zoo.tasks import Task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
 
@@ -49,7 +51,7 @@ def fit(
     optimizer: Any,
     *,
     backend: Backend,
-    loss: Loss,
+    task: Task,
     config: Training,
     length: Length,
     rates: np.ndarray,
@@ -64,7 +66,7 @@ def fit(
     Args:
         model: keras.Model from a dict of inputs to logits [batch, units].
         optimizer: a Keras optimizer built on the model's variables.
-        loss: (logits, labels, weights) -> scalar.
+        task: what is learned.
         rates: learning rate of each step, [steps], for the history.
         epoch_batches: the batches of an epoch, counted from 0.
         validate: figures of the validation split under the model's present weights.
@@ -75,14 +77,14 @@ def fit(
     """
     progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
-    trainer = backend.trainer(model, optimizer, loss)
+    trainer = backend.trainer(model, optimizer, task.loss)
     clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
     remedy = halved("--set training.batch_size=", config.batch_size, "lower tokens.max_length")
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
             break
-        epoch_log = _EpochLog(config.log_every, rates, checkpoints, listener)
+        epoch_log = _EpochLog(task, config.log_every, rates, checkpoints, listener)
         begun = time.perf_counter()
         compiled_before = clock.compile_seconds
         step = progress.step
@@ -150,12 +152,14 @@ def _advance(progress: Progress, config: Training, *, step: int, figure: float, 
 class _EpochLog:
     """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
 
-    def __init__(self, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener) -> None:
+    def __init__(self, task: Task, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener) -> None:
+        self._task = task
         self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
         self._since = time.perf_counter()
-        self._loss_sum, self._correct, self._rows = 0.0, 0, 0
+        self._loss_sum, self._rows = 0.0, 0
+        self._hits: Counter[str] = Counter()
 
     def add(self, step: int, epoch: int, value: Any, logits: Any, batch: Batch) -> None:
         self._step, self._epoch = step, epoch
@@ -164,21 +168,19 @@ class _EpochLog:
             self._read()
 
     def close(self) -> dict[str, float]:
-        """Mean loss and accuracy over the epoch, as it went: dropout on, weights moving."""
+        """Mean loss and the task's shares over the epoch, as it went: dropout on, weights moving."""
         if self._waiting:
             self._read()
         rows = max(1, self._rows)
-        return {"loss": self._loss_sum / rows, "accuracy": self._correct / rows}
+        return {"loss": self._loss_sum / rows, **{name: hits / rows for name, hits in self._hits.items()}}
 
     def _read(self) -> None:
-        losses, correct, rows = [], 0, 0
+        losses, hits, rows = [], Counter[str](), 0
         for value, logits, batch in self._waiting:
             real = len(batch.rows)
             loss = float(to_host(value))
-            host = to_host(logits)[:real]
-            predicted = host.argmax(axis=1) if host.shape[1] > 1 else (host[:, 0] > 0.0).astype(np.int64)
             losses.append(loss * real)
-            correct += int((predicted == batch.labels[:real]).sum())
+            hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real]))
             rows += real
         mean = sum(losses) / rows
         rate = float(self._rates[self._step - 1])
@@ -196,7 +198,7 @@ class _EpochLog:
                 "step": self._step,
                 "epoch": self._epoch,
                 "loss": mean,
-                "accuracy": correct / rows,
+                **{name: count / rows for name, count in hits.items()},
                 "learning_rate": rate,
                 "seconds": now - self._since,
                 "tokens": sum(batch.tokens for _, _, batch in self._waiting),
@@ -204,11 +206,8 @@ class _EpochLog:
         )
         self._since = now
         self._waiting.clear()
-        self._loss_sum, self._correct, self._rows = (
-            self._loss_sum + sum(losses),
-            self._correct + correct,
-            self._rows + rows,
-        )
+        self._loss_sum, self._rows = self._loss_sum + sum(losses), self._rows + rows
+        self._hits.update(hits)
 
 
 def _named(batch: Batch) -> str:

@@ -7,7 +7,7 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,13 @@ from zoo.data.dataset import Dataset
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.models import heads, inference, weights
+from zoo.models import inference, weights
 from zoo.models.builder import Blueprint, assemble_model, build_model, plan
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length, run_length
+from zoo.tasks import Task, task_of
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Listener, fit
 from zoo.training.memory import halved, within_memory
@@ -35,9 +36,6 @@ from zoo.training.trial import quicker_precision
 
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
-
-Judge = Callable[[np.ndarray], Mapping[str, float]]
-"""Logits [rows, units] of the validation split -> its figures."""
 
 
 @dataclass(kw_only=True)
@@ -49,6 +47,7 @@ class Session:
 
     recipe: Recipe
     backend: Backend
+    task: Task
     blueprint: Blueprint
     model: Any
     tables: Mapping[str, TokenTable]
@@ -65,8 +64,8 @@ class Session:
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._predict = self.backend.predictor(self.model)
 
-    def train(self, judge: Judge, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
-        """Fit the model; the kept epoch's weights are in it afterwards."""
+    def train(self, targets: np.ndarray, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
+        """Fit the model, judged by the validation split's targets; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
         rates = self.rates()
         optimizer = self.optimizer(rates)
@@ -77,16 +76,21 @@ class Session:
             self.trained,
             optimizer,
             backend=self.backend,
-            loss=heads.loss(self.blueprint.head),
+            task=self.task,
             config=config,
             length=self._length,
             rates=rates,
             epoch_batches=self.epoch_batches,
-            validate=lambda: judge(self.logits("validation")),
+            validate=lambda: self._judged(targets),
             checkpoints=checkpoints,
             progress=progress,
             listener=listener,
         )
+
+    def _judged(self, targets: np.ndarray) -> Mapping[str, float]:
+        """Figures of the validation split under the model's present weights."""
+        values = self.task.values(self.logits("validation"))
+        return self.task.tuned(values, targets).figures(values, targets)
 
     @property
     def _length(self) -> Length:
@@ -160,6 +164,7 @@ def prepare(
     return Session(
         recipe=recipe,
         backend=backend,
+        task=task_of(recipe, dataset.label_names),
         blueprint=blueprint,
         model=model,
         tables=tables,

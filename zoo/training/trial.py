@@ -18,11 +18,12 @@ from zoo.backend import Backend
 from zoo.data import trials
 from zoo.data.this_machine import processor
 from zoo.data.trials import Trial, Tried
-from zoo.models import heads, inference
+from zoo.models import inference
 from zoo.models.backbone import BackboneConfig
 from zoo.models.builder import Blueprint, assemble_model
 from zoo.recipe.estimate import Precision
 from zoo.recipe.types import AdamW, ClassifierHead
+from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -108,6 +109,6 @@ def _step(
         predict = backend.predictor(model)
         return lambda: inference.to_host(predict(inputs))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=1, rates=[1e-5])
-    trainer = backend.trainer(model, optimizer, heads.loss(head))
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
     labels, weights = np.zeros(rows, np.int32), np.ones(rows, np.float32)
     return lambda: inference.to_host(trainer.step(inputs, labels, weights)[0])
