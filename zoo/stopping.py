@@ -52,8 +52,9 @@ class Stop:
 def stoppable(stop: Stop) -> Iterator[None]:
     """Have either signal raise within the block, again and again until it gets through; `stop` tells which it was.
 
-    A module that is being imported is finished first. What is raised can be lost: a finaliser or a callback of the garbage collector (jax has one) cannot pass it on, and
-    there are bare excepts in libraries. Python's word on that is kept off stderr once the command is to stop.
+    A module that is being imported is finished first. What is raised can be lost: a finaliser or a callback of the
+    garbage collector (jax has one) cannot pass it on, and there are bare excepts in libraries. Python's word on that is
+    kept off stderr once the command is to stop.
     """
     before, unraisable = dict[signal.Signals, Any](), sys.unraisablehook
 
