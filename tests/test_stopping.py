@@ -85,6 +85,16 @@ def test_what_a_library_makes_of_it_is_no_error_of_its_own(name: str) -> None:
 
 
 @BOTH
+def test_an_import_is_finished_first(name: str, tmp_path: Path) -> None:
+    """A compiled module aborts the process where an exception goes through it, as torch's does."""
+    (tmp_path / "slow.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{name})\nwhole = True\n")
+    body = (
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport slow\nprint(slow.whole, flush=True)\ntime.sleep(20)"
+    )
+    assert command(name, body) == (ENDS[name][0], "True\n", ENDS[name][1])
+
+
+@BOTH
 def test_a_second_signal_ends_it_at_once(name: str) -> None:
     code, word = ENDS[name]
     body = f"""

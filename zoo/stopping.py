@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from zoo.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
@@ -51,12 +52,13 @@ class Stop:
 def stoppable(stop: Stop) -> Iterator[None]:
     """Have either signal raise within the block, again and again until it gets through; `stop` tells which it was.
 
-    What is raised can be lost: a finaliser or a callback of the garbage collector (jax has one) cannot pass it on, and
-    there are bare excepts in libraries. Python's word on that is kept off stderr once the command is to stop.
+    A module that is being imported is finished first. What is raised can be lost: a finaliser or a callback of the
+    garbage collector (jax has one) cannot pass it on, and there are bare excepts in libraries. Python's word on that is
+    kept off stderr once the command is to stop.
     """
     before, unraisable = dict[signal.Signals, Any](), sys.unraisablehook
 
-    def ask(number: int, frame: object) -> None:
+    def ask(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if stop.signal is None:
             stop.signal, stop.since = signal.Signals(number), now
@@ -64,19 +66,20 @@ def stoppable(stop: Stop) -> Iterator[None]:
         elif now - stop.since > DOUBLED:
             _leave(number, frame)
 
-    def again(number: int, frame: object) -> None:
+    def again(number: int, frame: FrameType | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, AGAIN)
         error = sys.exception()
         while error is not None and not isinstance(error, KeyboardInterrupt | Terminated):
             error = error.__context__
-        if error is None and stop.signal is not None:  # nobody is cleaning up after it yet
+        # Nobody is cleaning up after it yet; and no library is being imported, whose compiled part would abort on it.
+        if error is None and stop.signal is not None and not _importing(frame):
             raise RAISED[stop.signal]
 
     def lost(told: sys.UnraisableHookArgs) -> None:
         if stop.signal is None:
             unraisable(told)
 
-    handlers: dict[signal.Signals, Callable[[int, object], None]] = dict.fromkeys(_heeded(), ask)
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = dict.fromkeys(_heeded(), ask)
     try:
         if handlers:
             sys.unraisablehook = lost
@@ -89,6 +92,12 @@ def stoppable(stop: Stop) -> Iterator[None]:
             for number in before:
                 signal.signal(number, before[number])
             sys.unraisablehook = unraisable
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _heeded() -> list[signal.Signals]:

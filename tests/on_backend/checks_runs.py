@@ -18,7 +18,6 @@ from zoo.errors import OutputError, TrainingError
 from zoo.finished import Run
 from zoo.recipe import Recipe
 from zoo.recipe.types import BinaryHead
-from zoo.runs import recording
 from zoo.runs.screen import Screen
 from zoo.training import session
 
@@ -145,7 +144,7 @@ class TestRuns:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(recording, "write_report", interrupt)
+            patch.setattr(zoo.run, "write_report", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 zoo.train(smoke(), out=tmp_path / "run")
         first = zoo.load_run(tmp_path / "run").folder.run["timing"]

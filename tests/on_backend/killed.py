@@ -16,15 +16,15 @@ from killing import forked, killed_at
 
 import recipes
 import zoo
+import zoo.run
 from zoo.backend import activate
-from zoo.runs import recording
 from zoo.runs.run_folder import RunFolder
 
 RECIPE = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 2, "training.log_every": 100})
 
 
 def main(base: Path, stride: int) -> None:
-    recording.write_report = lambda folder, texts: (folder.write_text("report.html", ""), ())  # type: ignore[assignment]
+    zoo.run.write_report = lambda folder, texts: (folder.write_text("report.html", ""), ())  # type: ignore[assignment]
     activate()  # once, for all children
     whole, begun = base / "whole", base / "begun"
     assert forked(lambda: zoo.train(RECIPE, out=whole)) == 0
