@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from serving_stand_in import NAMES, StandIn, good_share, weigh
 
-from zoo.serve import listening
+from zoo.serve.__main__ import listening
 from zoo.serve.serving import create_app
 
 pytestmark = pytest.mark.slow
