@@ -24,7 +24,7 @@ from zoo.models.builder import plan
 from zoo.models.saved import ModelCard, save_model
 from zoo.recipe import dump_recipe
 from zoo.runs.run_folder import create_run
-from zoo.serve import listening
+from zoo.serve.__main__ import listening
 from zoo.serve.serving import create_app
 
 pytestmark = pytest.mark.usefixtures("backend")
