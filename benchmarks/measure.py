@@ -45,7 +45,7 @@ class ZooSubject:
         watch = account.Stopwatch()
         bring(recipe)
         with watch.measure("data"):
-            dataset, recipe = load_dataset(recipe)
+            dataset = load_dataset(recipe)
         with watch.measure("import"):
             backend = activate(recipe.backend)
         checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None

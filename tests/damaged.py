@@ -74,7 +74,7 @@ def checkpoint(folder: Path, config: str) -> Any:
     recipe = recipe_from({"name": "x", "data": {"dataset": "smoke_reviews"}, "model": {"backbone": backbone}})
     recipe = recipe.override({"tokens.max_length": 16})
     found = locate_backbone(recipe.model.backbone)
-    return plan(recipe, checkpoint=found, tokenizer=load_tokenizer(NANO), classes=2)
+    return plan(recipe, checkpoint=found, tokenizer=load_tokenizer(NANO), names=("no", "yes"))
 
 
 def model_card() -> dict[str, Any]:

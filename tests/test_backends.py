@@ -125,7 +125,7 @@ for path in sys.argv[2:]:
 
 def test_a_run_predicts_the_same_on_every_backend(shared: Path, tmp_path: Path) -> None:
     """Whichever backend trained it."""
-    texts = [*load_dataset(recipes.load("quickstart", profile="smoke"))[0].test.texts, "", "Café " * 100]
+    texts = [*load_dataset(recipes.load("quickstart", profile="smoke")).test.texts, "", "Café " * 100]
     (tmp_path / "texts.json").write_text(json.dumps(texts))
     runs = {backend: str(tmp_path / backend) for backend in BACKENDS}
 

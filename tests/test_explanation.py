@@ -238,7 +238,7 @@ def tested(tmp_path: Path) -> tuple[Path, Dataset]:
     (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     recipe = "name: mine\ndata: {files: {train: reviews.csv}}\nmodel: {backbone: {family: bert, preset: minilm}}\n"
     (tmp_path / "mine.yaml").write_text(recipe, encoding="utf-8")
-    dataset, _ = load_dataset(load_recipe(tmp_path / "mine.yaml"))
+    dataset = load_dataset(load_recipe(tmp_path / "mine.yaml"))
     folder = tmp_path / "run"
     _write_card(folder)
     (folder / "recipe.yaml").write_text(recipe.replace("reviews", str(tmp_path / "reviews")), encoding="utf-8")

@@ -134,7 +134,7 @@ def test_mutated_rows(count: int, tmp_path: Path) -> None:
 
     def once(draw: random.Random) -> None:
         path.write_bytes(mutated(sound, draw))
-        dataset, _ = load_dataset(recipe)
+        dataset = load_dataset(recipe)
         tokenizer.encode(dataset.train.texts, None, Tokens(max_length=16))
         "".join(dataset.label_names).encode()
 

@@ -238,7 +238,7 @@ def own(tmp_path: Path) -> RunFolder:
     rows = [f"a text number {number},{'good' if number % 2 else 'bad'}" for number in range(60)]
     (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("reviews.csv", str(tmp_path / "reviews.csv")), encoding="utf-8")
-    dataset, _ = load_dataset(load_recipe(tmp_path / "mine.yaml"))
+    dataset = load_dataset(load_recipe(tmp_path / "mine.yaml"))
     with create_run(tmp_path / "run", (tmp_path / "mine.yaml").read_text(encoding="utf-8")) as folder:
         labels = dataset.test.labels.copy()
         labels[0] = 1 - labels[0]

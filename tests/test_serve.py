@@ -75,7 +75,7 @@ def ask(address: str, path: str, body: Any = None) -> Any:
 
 
 def test_it_answers_as_the_run_did_until_ctrl_c(run: Path) -> None:
-    texts = load_dataset(recipes.load("quickstart", profile="smoke"))[0].test.texts[:5]
+    texts = load_dataset(recipes.load("quickstart", profile="smoke")).test.texts[:5]
     with served(run, "--format", "json") as (process, address):
         assert address.startswith("http://127.0.0.1:")
         status, told = ask(address, "/predict", {"texts": texts})
@@ -138,7 +138,7 @@ def test_the_names_that_are_answered() -> None:
 class TestExamples:
     def test_they_are_the_run_s_own(self, run: Path) -> None:
         found = examples.examples(load_run(run), pairs=False)
-        texts = set(load_dataset(recipes.load("quickstart", profile="smoke"))[0].test.texts)
+        texts = set(load_dataset(recipes.load("quickstart", profile="smoke")).test.texts)
         assert len(found) == examples.MOST
         assert {example["text"] for example in found} <= texts
         assert len({example["text"] for example in found}) == examples.MOST

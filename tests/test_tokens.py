@@ -133,7 +133,7 @@ class TestRealReviews:
     @pytest.fixture
     def reviews(self, real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setenv("ZOO_CACHE", str(real_cache))
-        return load_dataset(recipes.load("quickstart"))[0].train.texts
+        return load_dataset(recipes.load("quickstart")).train.texts
 
     @pytest.mark.parametrize("kind", tokenization.KINDS)
     def test_some(self, kind: str, reviews: list[str], tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def losses(name: str, changes: Mapping[str, Any]) -> Iterator[float]:
     backend = activate()
     recipe = recipes.load(name, profile="smoke", overrides=EVERYWHERE | dict(changes))
     bring(recipe)
-    dataset, recipe = load_dataset(recipe)
+    dataset = load_dataset(recipe)
     tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
     tables = encode_splits(tokenizer, dataset, recipe.tokens)
     session = prepare(recipe, dataset, backend=backend, checkpoint=None, tokenizer=tokenizer, tables=tables)

@@ -100,8 +100,8 @@ def measure(folder: Path, *, small: bool, perturb: bool, console: Console) -> di
 def reviews(count: int) -> list[str]:
     """So many real texts: sentences of rotten_tomatoes, and for a fifth whole reviews of IMDB, which have to be cut."""
     whole = recipes.load("imdb_bert", profile="cpu", overrides={"data.limit": {"train": count // 4, "test": 50}})
-    long = load_dataset(whole)[0].train.texts[: count // 5]
-    short = load_dataset(recipes.load("quickstart"))[0].train.texts[: count - len(long)]
+    long = load_dataset(whole).train.texts[: count // 5]
+    short = load_dataset(recipes.load("quickstart")).train.texts[: count - len(long)]
     return [*long, *short]
 
 

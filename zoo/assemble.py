@@ -10,10 +10,10 @@ from typing import Any
 
 from zoo.backend import activate
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
-from zoo.data.dataset import load_dataset
+from zoo.data.dataset import load_dataset, stated_names
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import load_tokenizer
-from zoo.models.builder import build_model, label_names, plan
+from zoo.models.builder import build_model, plan
 from zoo.recipe import Recipe
 from zoo.training.session import choose_precision
 
@@ -34,12 +34,11 @@ def build(recipe: Recipe) -> Any:
     backend = activate(recipe.backend)
     backend.keep_compiled(cache_folder() / "compiled")
     bring(recipe)
-    if recipe.data.files is not None and recipe.data.files.label_names is None:
-        _, recipe = load_dataset(recipe)  # which names the classes that it finds
+    names = stated_names(recipe) or load_dataset(recipe).label_names
     wanted = recipe.model.backbone
     checkpoint = locate_backbone(wanted) if wanted.preset else None
     tokenizer = load_tokenizer(locate_vocabulary(wanted))
-    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(label_names(recipe)))
+    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, names=names)
     precision, _ = choose_precision(recipe, blueprint, backend)
     return build_model(
         blueprint,

@@ -58,8 +58,8 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     report = Report(recipe=str(path), profile=profile)
     recipe = _check_recipe(path, profile, overrides, report)
     if recipe is not None:
-        rows, found = _check_data(recipe, report)
-        if not _check_cache(recipe, path, profile, report) or _check_backbone(found or recipe, report):
+        rows, names = _check_data(recipe, report)
+        if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, names, report):
             _estimate(recipe, rows, report)
     _check_backend(recipe, report)
     return report
@@ -134,33 +134,32 @@ def _faults(document: Document) -> list[Fault]:
     return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
 
 
-def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Recipe | None]:
+def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, tuple[str, ...] | None]:
     """Read the rows where they are here and small.
 
     Returns:
-        The number of rows to train on, None where it is not known; and the recipe with the classes that were found
-        written in, None where the rows were not read.
+        The number of rows to train on and the classes by number; None what is not known.
     """
+    from zoo.data.dataset import load_dataset, stated_names
+
     name = recipe.data.dataset or "own files"
     files = list(_files(recipe))
     if not files:
         report.notes.append(("data", f"{name}: not cached"))
-        return _stated_rows(recipe, report), None
+        return _stated_rows(recipe, report), stated_names(recipe)
     size = sum(map(_size, files))
     if size > MAX_READ:
         report.notes.append(("data", f"{name}: here; {_bytes(size)} of rows are not read by this check"))
-        return _stated_rows(recipe, report), None
-    from zoo.data.dataset import load_dataset
-
+        return _stated_rows(recipe, report), stated_names(recipe)
     try:
-        data, recipe = load_dataset(recipe)
+        data = load_dataset(recipe)
     except (DataError, RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
         return None, None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
     report.notes.append(("data", f"{name}: {splits} rows; classes: {listed(data.label_names)}"))
     report.notes += [("warning", note) for note in data.notes]
-    return len(data.train), recipe
+    return len(data.train), data.label_names
 
 
 def _stated_rows(recipe: Recipe, report: Report) -> int | None:
@@ -191,18 +190,18 @@ def _size(file: Path) -> int:
     return os.path.getsize(file) if os.path.isfile(file) else 0
 
 
-def _check_backbone(recipe: Recipe, report: Report) -> bool:
+def _check_backbone(recipe: Recipe, names: Sequence[str] | None, report: Report) -> bool:
     """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
     from zoo.data.tokens import load_tokenizer
-    from zoo.models.builder import label_names, plan
+    from zoo.models.builder import plan
     from zoo.models.checkpoints import read_config
 
     backbone = recipe.model.backbone
     try:
         checkpoint = locate_backbone(backbone) if backbone.preset is not None else None
         tokenizer = load_tokenizer(locate_vocabulary(backbone))
-        if recipe.data.files is None or recipe.data.files.label_names is not None:
-            plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(label_names(recipe)))
+        if names is not None:
+            plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, names=names)
         elif checkpoint is not None:  # the classes of rows that were not read are not known
             read_config(checkpoint)
     except (RecipeError, EnvironmentFault) as error:

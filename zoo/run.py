@@ -76,7 +76,7 @@ def train(
     with screen.downloads() as bars:
         bring(recipe, progress=bars.update)
     with watch.measure("data"):
-        dataset, recipe = load_dataset(recipe)
+        dataset = load_dataset(recipe)
     _tell(dataset, screen)
     with watch.measure("import"):
         backend = activate(recipe.backend)

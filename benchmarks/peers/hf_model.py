@@ -111,7 +111,7 @@ def load_material(recipe: Recipe, watch: Stopwatch) -> Material:
         raise EnvironmentFault(f"{recipe.name}: {reason}; leave out --peers for it")
     bring(recipe)
     with watch.measure("data"):
-        dataset, recipe = load_dataset(recipe)
+        dataset = load_dataset(recipe)
     checkpoint = locate_backbone(recipe.model.backbone)
     if checkpoint is None:  # `why_not` has seen it
         raise EnvironmentFault(
@@ -125,7 +125,7 @@ def load_material(recipe: Recipe, watch: Stopwatch) -> Material:
         recipe=recipe,
         dataset=dataset,
         checkpoint=checkpoint,
-        blueprint=plan(recipe, checkpoint=checkpoint, tokenizer=ours, classes=len(dataset.label_names)),
+        blueprint=plan(recipe, checkpoint=checkpoint, tokenizer=ours, names=dataset.label_names),
         tokenizer=theirs,
         rows=rows,
     )

@@ -100,7 +100,7 @@ class TestRuns:
         assert run.metrics["test"]["accuracy"] == pytest.approx(22 / 32)
 
     def test_predictions_of_the_run(self, whole: Run) -> None:
-        texts = load_dataset(smoke())[0].test.texts
+        texts = load_dataset(smoke()).test.texts
         stored = [row["probabilities"] for row in whole.folder.predictions]
         again = zoo.load_run(whole.path)
         np.testing.assert_allclose(again.probabilities(texts), stored, rtol=0, atol=1e-6)
@@ -227,7 +227,7 @@ class TestRuns:
         assert 0.0 < run.folder.run["threshold"] < 1.0
         shares = np.array([row["probabilities"] for row in run.folder.predictions])
         # What is written down is what the saved model says, which computes in float32.
-        texts = load_dataset(smoke())[0].test.texts
+        texts = load_dataset(smoke()).test.texts
         np.testing.assert_allclose(run.probabilities(texts), shares, atol=1e-6)
         quick = zoo.load_run(run.path, precision="bfloat16").probabilities(texts)
         np.testing.assert_allclose(quick, shares, atol=0.02)

@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             variable.assign(inference.to_host(variable) * 20)
     tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
     card = ModelCard(
-        blueprint=plan(recipe, checkpoint=None, tokenizer=tokenizer, classes=2),
+        blueprint=plan(recipe, checkpoint=None, tokenizer=tokenizer, names=("no", "yes")),
         tokens=recipe.tokens,
         label_names=("negative", "positive"),
         threshold=None,

@@ -107,7 +107,7 @@ def minilm_model() -> Any:
 
 def minilm_batches(folder: Path, count: int, rows: int, length: int) -> list[dict[str, np.ndarray]]:
     """Batches of real reviews in the original's own token ids; each padded to its longest row."""
-    split = load_dataset(recipes.load("quickstart"))[0].train
+    split = load_dataset(recipes.load("quickstart")).train
     tokenizer = transformers.BertTokenizer.from_pretrained(folder)
     found = []
     for start in range(0, count * rows, rows):

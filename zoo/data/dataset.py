@@ -88,8 +88,8 @@ class Layout:
     encoding: str
 
 
-def load_dataset(recipe: Recipe) -> tuple[Dataset, Recipe]:
-    """The rows of a recipe, and the recipe with the class names that were found written in.
+def load_dataset(recipe: Recipe) -> Dataset:
+    """The rows of a recipe.
 
     Raises:
         DataError: the rows cannot be used as they are.
@@ -117,10 +117,14 @@ def load_dataset(recipe: Recipe) -> tuple[Dataset, Recipe]:
             f"add rows or set training.batch_size={len(splits['train'])}"
         )
     run_length(recipe.training, rows=len(splits["train"]))  # refuses what is too long, before a text is tokenized
-    dataset = Dataset(**splits, label_names=names, sha256=_digest(splits, names), notes=(*notes, *faults))
-    if data.files is not None and data.files.label_names != names:
-        recipe = recipe.override({"data.files.label_names": list(names)})
-    return dataset, recipe
+    return Dataset(**splits, label_names=names, sha256=_digest(splits, names), notes=(*notes, *faults))
+
+
+def stated_names(recipe: Recipe) -> tuple[str, ...] | None:
+    """The classes by number, where the catalog or the recipe says them; None where the rows have to be read."""
+    if recipe.data.files is not None:
+        return recipe.data.files.label_names
+    return dataset_card(recipe.data.dataset or "").label_names
 
 
 def missing_data(recipe: Recipe) -> list[Missing]:

@@ -8,13 +8,13 @@ checkpoint's head whose classes are not known to be those of the data.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from zoo.data.backbones import Checkpoint
-from zoo.data.catalog import dataset_card
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
@@ -41,21 +41,21 @@ class Blueprint:
     head_rows: tuple[int, ...] | None = None
 
 
-def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, classes: int) -> Blueprint:
+def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, names: Sequence[str]) -> Blueprint:
     """The blueprint of a recipe; reads the checkpoint's config, no weights.
 
     Args:
         checkpoint: where the preset lies; None for a fresh backbone.
         tokenizer: of the backbone's vocabulary.
-        classes: number of classes in the data.
+        names: the data's classes by number.
 
     Raises:
         RecipeError: the recipe's parts do not fit each other or the checkpoint.
         EnvironmentFault: the checkpoint cannot be used.
     """
     wanted = recipe.model.backbone
-    if recipe.model.head.type == "binary" and classes != 2:
-        raise RecipeError(f"model.head.type: got binary, but the data has {classes} classes: use type: classifier")
+    if recipe.model.head.type == "binary" and len(names) != 2:
+        raise RecipeError(f"model.head.type: got binary, but the data has {len(names)} classes: use type: classifier")
     found = None
     if checkpoint is not None:
         found = read_config(checkpoint)
@@ -76,8 +76,8 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
     if head.init == "checkpoint" and found is not None and found.head is not None:
-        rows = head_rows(found.head, head, family=config.family, label_names=label_names(recipe))
-    return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=classes, head_rows=rows)
+        rows = head_rows(found.head, head, family=config.family, label_names=names)
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=len(names), head_rows=rows)
 
 
 def _fresh(wanted: Backbone, vocabulary_size: int) -> BackboneConfig:
@@ -103,21 +103,6 @@ def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
         dropout=config.dropout if wanted.dropout is None else wanted.dropout,
         attention_dropout=config.attention_dropout if attention is None else attention,
     )
-
-
-def label_names(recipe: Recipe) -> tuple[str, ...]:
-    """The data's classes by number.
-
-    Raises:
-        RecipeError: own files that do not name them; `load_dataset` gives a recipe that does.
-    """
-    if recipe.data.dataset is not None:
-        return dataset_card(recipe.data.dataset).label_names
-    if recipe.data.files is None or recipe.data.files.label_names is None:
-        raise RecipeError(
-            "data.files.label_names: got null, expected the classes in order, with model.head.init: checkpoint"
-        )
-    return recipe.data.files.label_names
 
 
 def assemble_model(

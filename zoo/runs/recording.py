@@ -185,9 +185,6 @@ class Recorder:
 def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:
     """OutputError where a folder's run was begun with another recipe, or with other rows than these."""
     begun = load_recipe(folder.path / "recipe.yaml")
-    if begun.data.files is not None and recipe.data.files is not None and recipe.data.files.label_names is None:
-        # What the recipe leaves to the rows was written in when the run was begun.
-        recipe = recipe.override({"data.files.label_names": begun.data.files.label_names})
     old, new = (flat(each.model_dump(exclude={"profiles"})) for each in (begun, recipe))
     faults = [
         f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"

@@ -32,7 +32,7 @@ def tested_split(folder: RunFolder) -> Split:
         DataError: the data have changed since the run, or cannot be read.
         EnvironmentFault: the data are not in the cache.
     """
-    dataset, _ = load_dataset(load_recipe(folder.path / "recipe.yaml"))
+    dataset = load_dataset(load_recipe(folder.path / "recipe.yaml"))
     if dataset.sha256 != folder.run.get("dataset", {}).get("sha256"):
         raise DataError(
             f"the data have changed since the run {folder.path}: bring its rows back, or give the text itself"

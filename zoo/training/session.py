@@ -152,7 +152,7 @@ def prepare(
 ) -> Session:
     """Build the model and put it beside its tokens."""
     begun = time.perf_counter()
-    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, classes=len(dataset.label_names))
+    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, names=dataset.label_names)
     precision, trial = choose_precision(recipe, blueprint, backend)
     model = build_model(
         blueprint,
