@@ -120,3 +120,8 @@ def test_a_cache_that_cannot_be_written_costs_no_run(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(trial, "_step", Steps(0.002, 0.001))
     assert choose().chosen == "bfloat16"
+
+
+def test_a_small_gain_is_told() -> None:
+    assert "would have to be 5% quicker" in str(Trial(device="cpu", seconds={"float32": 0.0118, "bfloat16": 0.0113}))
+    assert "would have" not in str(Trial(device="cpu", seconds={"float32": 0.02, "bfloat16": 0.01}))

@@ -58,7 +58,8 @@ class Trial:
     def __str__(self) -> str:
         other: Precision = "float32" if self.chosen == "bfloat16" else "bfloat16"
         mine, others = (1000 * self.seconds[name] for name in (self.chosen, other))
-        return f"{mine:.3g} ms against {others:.3g} in {other}, for a step of one layer on this device"
+        why = f", which is less exact and would have to be {GAIN - 1:.0%} quicker" if others < mine else ""
+        return f"{mine:.3g} ms against {others:.3g} in {other}{why}, for a step of one layer on this device"
 
 
 _KEPT = TypeAdapter(dict[str, dict[Literal["float32", "bfloat16"], float]])
