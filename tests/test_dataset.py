@@ -84,7 +84,8 @@ def test_own_csv_with_three_labels_and_other_columns(tmp_path: Path) -> None:
     text = dump_recipe(own)
     assert "fraction: 0.1" in text
     (tmp_path / "again.yaml").write_text(text)
-    assert load_dataset(load_recipe(tmp_path / "again.yaml")) == data
+    again = load_dataset(load_recipe(tmp_path / "again.yaml"))
+    assert (again.sha256, again.label_names) == (data.sha256, data.label_names)
 
 
 def test_three_files_keep_their_rows_and_their_order(tmp_path: Path) -> None:

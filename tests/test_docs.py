@@ -154,7 +154,8 @@ def test_the_public_names_are_documented_with_their_signatures() -> None:
 def test_the_members_of_a_run_are_documented() -> None:
     section = text_of("docs/python.md").partition("### `zoo.Run`")[2].partition("###")[0]
     documented = {m[0]: m[1] for m in re.findall(r"^\| `(\w+)(\(.*\))?` \|", section, re.MULTILINE)}
-    members = {name: member for name, member in vars(zoo.Run).items() if not name.startswith("_")}
+    everything = {name: member for kind in reversed(zoo.Run.__mro__[:-1]) for name, member in vars(kind).items()}
+    members = {name: member for name, member in everything.items() if not name.startswith("_")}
     assert sorted(documented) == sorted([*members, "folder"])
     for name, member in members.items():
         assert documented[name] == (plain_signature(member) if inspect.isfunction(member) else ""), name

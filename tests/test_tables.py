@@ -212,3 +212,13 @@ def test_a_cut_parquet_file(tmp_path: Path) -> None:
     assert "cut short" in refused(path)
     path.write_bytes(b"text,label\n")
     assert "not a whole parquet file" in refused(path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_a_file_that_is_refused_is_closed(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    path.write_text("text,label\na,1\n" if ending == "csv" else '{"text": "a"}\n' + "[\n" * 9)
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(DataError) as caught:  # which holds the frames, and in them what was not closed
+        read_columns(path, ["absent"])
+    assert set(os.listdir("/proc/self/fd")) == before, caught

@@ -13,7 +13,8 @@ import csv
 import difflib
 import json
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,25 +72,26 @@ def _read_tsv(path: Path, columns: list[str], encoding: str) -> Columns:
 
 def _read_delimited(path: Path, columns: list[str], encoding: str, dialect: str) -> Columns:
     csv.field_size_limit(_LONGEST_FIELD)
-    rows = csv.reader(_lines(path, encoding, newline=""), dialect, strict=True)
     last = 0
     try:
-        header = next(rows, [])
-        _check_header(path, header, columns)
-        at = [header.index(name) for name in columns]
-        table: Columns = {name: [] for name in columns}
-        appends = [table[name].append for name in columns]
-        width, ragged, faults, last = len(header), 0, [], rows.line_num
-        for row in rows:
-            last = rows.line_num
-            if len(row) != width:
-                if row:
-                    ragged += 1
-                    if ragged <= SHOWN:
-                        faults.append(f"{path}:{rows.line_num}: {len(row)} fields, the header has {width}")
-                continue
-            for append, index in zip(appends, at, strict=True):
-                append(row[index])
+        with closing(_lines(path, encoding, newline="")) as lines:
+            rows = csv.reader(lines, dialect, strict=True)
+            header = next(rows, [])
+            _check_header(path, header, columns)
+            at = [header.index(name) for name in columns]
+            table: Columns = {name: [] for name in columns}
+            appends = [table[name].append for name in columns]
+            width, ragged, faults, last = len(header), 0, [], rows.line_num
+            for row in rows:
+                last = rows.line_num
+                if len(row) != width:
+                    if row:
+                        ragged += 1
+                        if ragged <= SHOWN:
+                            faults.append(f"{path}:{rows.line_num}: {len(row)} fields, the header has {width}")
+                    continue
+                for append, index in zip(appends, at, strict=True):
+                    append(row[index])
     except csv.Error as error:
         raise DataError(
             f"{path}:{last + 1}: in the row that begins here a quote is not closed, or stands inside a quoted field "
@@ -105,24 +107,29 @@ def _read_jsonl(path: Path, columns: list[str], encoding: str) -> Columns:
     table: Columns = {name: [] for name in columns}
     seen: dict[str, None] = {}
     faults: list[str] = []
-    for number, line in enumerate(_lines(path, encoding), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            deep = isinstance(error, RecursionError)
-            faults.append(f"{path}:{number}: not JSON ({'nested too deep' if deep else error}); is the line cut short?")
-            row = {}
-        else:
-            if not isinstance(row, dict):
-                faults.append(f"{path}:{number}: got {type(row).__name__}, expected an object with the columns as keys")
+    with closing(_lines(path, encoding)) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line, parse_constant=_refuse_constant)
+            except (ValueError, RecursionError) as error:
+                deep = isinstance(error, RecursionError)
+                faults.append(
+                    f"{path}:{number}: not JSON ({'nested too deep' if deep else error}); is the line cut short?"
+                )
                 row = {}
-        if len(faults) >= SHOWN:
-            break
-        seen.update(dict.fromkeys(row))
-        for name, values in table.items():
-            values.append(row.get(name))
+            else:
+                if not isinstance(row, dict):
+                    faults.append(
+                        f"{path}:{number}: got {type(row).__name__}, expected an object with the columns as keys"
+                    )
+                    row = {}
+            if len(faults) >= SHOWN:
+                break
+            seen.update(dict.fromkeys(row))
+            for name, values in table.items():
+                values.append(row.get(name))
     if faults:
         raise DataError(faults)
     if seen:
@@ -169,7 +176,7 @@ _READERS: dict[str, Callable[[Path, list[str], str], Columns]] = {
 }
 
 
-def _lines(path: Path, encoding: str, newline: str | None = None) -> Iterator[str]:
+def _lines(path: Path, encoding: str, newline: str | None = None) -> Generator[str, None, None]:
     """The file's lines; a byte order mark is dropped, wrong bytes and NULs are refused with their place."""
     if not is_text_encoding(encoding):
         raise DataError(f"encoding: {encoding!r} is no text encoding of Python's, expected e.g. utf-8, latin-1, cp1252")
