@@ -173,7 +173,7 @@ def test_attention_by_blocks_is_attention(
     given = torch.randn(batch, length, heads, width, generator=random)
     least, scale = least_kept(rate), 1.0 / (1.0 - rate)
     ours, plain = qkv.clone().requires_grad_(), qkv.double().requires_grad_()
-    found = triton_kernels.Attention.apply(ours, seen, STATE if rate else None, least, scale)
+    found = triton_kernels.Attention.apply(ours, seen, STATE, least, scale)
     found.backward(given)
     query, key, value = plain.permute(2, 0, 3, 1, 4)
     weights = (query @ key.transpose(-1, -2) * width**-0.5 + torch.where(seen, 0.0, MASKED)).softmax(-1)
@@ -196,7 +196,7 @@ def test_the_end_of_a_half_is_one_kernel(triton_kernels: Any, rate: float) -> No
     given = torch.randn(rows, hidden, generator=random)
     least, scale = least_kept(rate), 1.0 / (1.0 - rate)
     ours = [value.clone().requires_grad_() for value in values]
-    found = triton_kernels.Closed.apply(*ours, 1e-12, STATE if rate else None, least, scale)
+    found = triton_kernels.Closed.apply(*ours, 1e-12, STATE, least, scale)
     found.backward(given)
     plain = [value.double().requires_grad_() for value in values]
     residual, x, gamma, beta = plain

@@ -20,15 +20,16 @@ class Torch(Backend):
     name = "torch"
 
     def device(self) -> str:
-        if torch.cuda.is_available():
+        kind = _device().type
+        if kind == "cuda":
             return "gpu: " + torch.cuda.get_device_name(0)
-        return "gpu: Apple Metal" if torch.backends.mps.is_available() else "cpu"
+        return "gpu: Apple Metal" if kind == "mps" else "cpu"
 
     def steps(self) -> str:
         return "eager"
 
     def peak_device_bytes(self) -> int | None:
-        return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None
+        return torch.cuda.max_memory_allocated() if _device().type == "cuda" else None
 
     def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
         return _TorchTrainer(model, optimizer, loss)
@@ -51,7 +52,7 @@ class Torch(Backend):
         return backward
 
     def kernels(self) -> Any:
-        if torch.cuda.is_available() and importlib.util.find_spec("triton") is not None:
+        if _device().type == "cuda" and importlib.util.find_spec("triton") is not None:
             return CudaKernels()
         return TorchKernels(on_cpu=not self.accelerated)
 
@@ -65,7 +66,7 @@ def _tensors(inputs: Inputs) -> dict[str, Any]:
 
 def _sent(value: Any) -> Any:
     """An array of the host on the device, without waiting for what the device computes."""
-    if isinstance(value, np.ndarray) and torch.cuda.is_available():
+    if isinstance(value, np.ndarray) and _device().type == "cuda":
         # Only from memory that is pinned does a copy go on by itself.
         value = torch.from_numpy(value).pin_memory().to(_device(), non_blocking=True)
     return ops.convert_to_tensor(value)

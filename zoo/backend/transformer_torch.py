@@ -133,28 +133,23 @@ class CudaKernels(TorchKernels):
     """With Triton's kernels where a mask of dropout would else be written: zoo.backend.triton_kernels."""
 
     def __init__(self) -> None:
+        from zoo.backend import triton_kernels  # it imports Triton, which CPUs have not
+
         super().__init__(on_cpu=False)
+        self._triton = triton_kernels
 
     def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
-        from zoo.backend.triton_kernels import Attention  # it imports Triton, which CPUs have not
-
-        if (
-            qkv.element_size() == 4
-        ):  # plain products are quicker: 6.7 ms against 10.8 for 32 texts of 512 tokens on an H100
+        # In 4 bytes plain products are quicker: 6.7 ms against 10.8 for 32 texts of 512 tokens on an H100.
+        if qkv.element_size() == 4 or not (training and drop.rate):
             return super()._attend(qkv, mask, drop, training)
-        state = self.state(drop, training)
-        if state is None:
-            return super()._attend(qkv, mask, drop, training=False)
-        return Attention.apply(qkv, mask, state, least_kept(drop.rate), drop.scale)  # type: ignore[no-untyped-call]
+        drawn = (self.state(drop, training), least_kept(drop.rate), drop.scale)
+        return self._triton.Attention.apply(qkv, mask, *drawn)  # type: ignore[no-untyped-call]
 
     def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, training: bool) -> Any:
-        from zoo.backend.triton_kernels import Closed
-
-        state = self.state(drop, training)
-        if state is None:
-            return self._norm(residual + x, norm, epsilon)
-        numbers = (epsilon, state, least_kept(drop.rate), drop.scale)
-        return Closed.apply(residual, x, *map(_tensor, norm), *numbers)  # type: ignore[no-untyped-call]
+        if not (training and drop.rate):
+            return super()._closed(residual, x, norm, epsilon, drop, training)
+        drawn = (self.state(drop, training), least_kept(drop.rate), drop.scale)
+        return self._triton.Closed.apply(residual, x, *map(_tensor, norm), epsilon, *drawn)  # type: ignore[no-untyped-call]
 
 
 def _tensor(weight: Any) -> Any:

@@ -76,7 +76,7 @@ def _scores(query, key, seen, rows, columns, length, row_stride, column_stride, 
 @triton.jit
 def _attention_forward(
     qkv, seen, state, out, logs, heads, length, width, batch_stride, row_stride, column_stride, scale, least,
-    drop_scale, DROP: tl.constexpr, M: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
+    drop_scale, M: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
     pair = tl.program_id(1)
     example, head = pair // heads, pair % heads
@@ -87,9 +87,8 @@ def _attention_forward(
     most = tl.full([M], float("-inf"), tl.float32)
     total = tl.zeros([M], tl.float32)
     found = tl.zeros([M, W], tl.float32)
-    if DROP:
-        row_key, column_key = _keys(state)
-        row_bits = _mix((pair * length + rows) ^ row_key)
+    row_key, column_key = _keys(state)
+    row_bits = _mix((pair * length + rows) ^ row_key)
     for start in range(0, length, N):
         columns = start + tl.arange(0, N)
         key = _part(qkv, 1, columns, lane, length, heads, width)
@@ -99,9 +98,8 @@ def _attention_forward(
         shares = tl.exp(scores - more[:, None])
         shrink = tl.exp(most - more)
         total = total * shrink + tl.sum(shares, 1)
-        if DROP:
-            kept = _kept(row_bits[:, None], _mix(columns ^ column_key)[None, :], least)
-            shares = tl.where(kept, shares * drop_scale, 0.0)
+        kept = _kept(row_bits[:, None], _mix(columns ^ column_key)[None, :], least)
+        shares = tl.where(kept, shares * drop_scale, 0.0)
         found = found * shrink[:, None] + tl.dot(shares.to(value.dtype), value, input_precision="ieee")
         most = more
     inside = rows < length
@@ -115,7 +113,7 @@ def _attention_forward(
 @triton.jit
 def _attention_backward(
     qkv, seen, state, gradient, logs, dots, result, heads, length, width, batch_stride, row_stride, column_stride,
-    scale, least, drop_scale, DROP: tl.constexpr, BY_QUERY: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    scale, least, drop_scale, BY_QUERY: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
     W: tl.constexpr,
 ):  # fmt: skip
     """By query: of a block of queries. Else: by key and value, of a block of keys."""
@@ -132,8 +130,7 @@ def _attention_backward(
     columns = tl.program_id(0) * N + tl.arange(0, N)
     by_first = tl.zeros([M if BY_QUERY else N, W], tl.float32)
     by_value = tl.zeros([N, W], tl.float32)
-    if DROP:
-        row_key, column_key = _keys(state)
+    row_key, column_key = _keys(state)
     for start in range(0, length, N if BY_QUERY else M):
         if BY_QUERY:
             columns = start + tl.arange(0, N)
@@ -153,12 +150,10 @@ def _attention_backward(
         scores = _scores(query, key, seen, rows, columns, length, row_stride, column_stride, scale)
         shares = tl.exp(scores - log[:, None])
         by_share = tl.dot(out, tl.trans(value), input_precision="ieee")
-        dropped = shares
-        if DROP:
-            row_bits = _mix((pair * length + rows) ^ row_key)
-            kept = _kept(row_bits[:, None], _mix(columns ^ column_key)[None, :], least)
-            by_share = tl.where(kept, by_share * drop_scale, 0.0)
-            dropped = tl.where(kept, shares * drop_scale, 0.0)
+        row_bits = _mix((pair * length + rows) ^ row_key)
+        kept = _kept(row_bits[:, None], _mix(columns ^ column_key)[None, :], least)
+        by_share = tl.where(kept, by_share * drop_scale, 0.0)
+        dropped = tl.where(kept, shares * drop_scale, 0.0)
         by_score = (shares * (by_share - dot[:, None]) * scale).to(query.dtype)
         if BY_QUERY:
             by_first += tl.dot(by_score, key, input_precision="ieee")
@@ -190,14 +185,14 @@ class Attention(torch.autograd.Function):
     Args of `apply`:
         qkv: queries, keys and values, [batch, length, 3, heads, width], contiguous.
         seen: which keys a query sees, bool [batch, 1, 1 or length, length].
-        state: what the mask is drawn from, [2] integers, see `Kernels.keep_mask`; None drops nothing.
+        state: what the mask is drawn from, [2] integers, see `Kernels.keep_mask`.
         least: the least bits that are kept; drop_scale: what is kept is multiplied by it.
 
     Returns [batch, length, heads, width].
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Any, seen: Any, state: Any | None, least: int, drop_scale: float) -> Any:
+    def forward(ctx: Any, qkv: Any, seen: Any, state: Any, least: int, drop_scale: float) -> Any:
         batch, length, _, heads, width = qkv.shape
         seen = seen.view(torch.uint8)
         out = qkv.new_empty(batch, length, heads, width)
@@ -206,27 +201,25 @@ class Attention(torch.autograd.Function):
             "scale": width**-0.5,
             "least": least,
             "drop_scale": drop_scale,
-            "DROP": state is not None,
             "W": max(16, triton.next_power_of_2(width)),
         }
         row_stride = seen.stride(2) if seen.shape[2] > 1 else 0
         sizes = (heads, length, width, seen.stride(0), row_stride, seen.stride(3))
-        drawn = logs if state is None else state
         block = _block(qkv, "forward")
         grid = (triton.cdiv(length, block["M"]), batch * heads)
-        _attention_forward[grid](qkv, seen, drawn, out, logs, *sizes, **common, **block)
-        ctx.save_for_backward(qkv, seen, drawn, out, logs)
+        _attention_forward[grid](qkv, seen, state, out, logs, *sizes, **common, **block)
+        ctx.save_for_backward(qkv, seen, state, out, logs)
         ctx.sizes, ctx.common = sizes, common
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        qkv, seen, drawn, out, logs = ctx.saved_tensors
+        qkv, seen, state, out, logs = ctx.saved_tensors
         gradient = gradients[0].contiguous()
         batch, length, _, heads, _ = qkv.shape
         dots = torch.sum(gradient * out, -1, dtype=torch.float32)
         result = torch.empty_like(qkv)
-        given = (qkv, seen, drawn, gradient, logs, dots, result, *ctx.sizes)
+        given = (qkv, seen, state, gradient, logs, dots, result, *ctx.sizes)
         for by_query in (True, False):
             block = _block(qkv, "by_query" if by_query else "by_key")
             grid = (triton.cdiv(length, block["M" if by_query else "N"]), batch * heads)
@@ -240,17 +233,16 @@ class Attention(torch.autograd.Function):
 @triton.jit
 def _closed_forward(
     residual, x, gamma, beta, state, y, summed, means, spreads, least, drop_scale, epsilon, hidden,
-    DROP: tl.constexpr, H: tl.constexpr,
+    H: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     columns = tl.arange(0, H)
     inside = columns < hidden
     places = row.to(tl.int64) * hidden + columns
     found = tl.load(x + places, mask=inside, other=0.0).to(tl.float32)
-    if DROP:
-        row_key, column_key = _keys(state)
-        kept = _kept(_mix(row ^ row_key), _mix(columns ^ column_key), least)
-        found = tl.where(kept, found * drop_scale, 0.0)
+    row_key, column_key = _keys(state)
+    kept = _kept(_mix(row ^ row_key), _mix(columns ^ column_key), least)
+    found = tl.where(kept, found * drop_scale, 0.0)
     found = found + tl.load(residual + places, mask=inside, other=0.0).to(tl.float32)
     tl.store(summed + places, found.to(summed.dtype.element_ty), mask=inside)
     found = found.to(summed.dtype.element_ty).to(tl.float32)
@@ -267,16 +259,15 @@ def _closed_forward(
 @triton.jit
 def _closed_backward(
     gradient, summed, means, spreads, gamma, state, by_residual, by_x, by_gamma, by_beta, least, drop_scale, rows,
-    hidden, DROP: tl.constexpr, H: tl.constexpr,
+    hidden, H: tl.constexpr,
 ):  # fmt: skip
     columns = tl.arange(0, H)
     inside = columns < hidden
     weights = tl.load(gamma + columns, mask=inside, other=0.0)
     gammas = tl.zeros([H], tl.float32)
     betas = tl.zeros([H], tl.float32)
-    if DROP:
-        row_key, column_key = _keys(state)
-        column_bits = _mix(columns ^ column_key)
+    row_key, column_key = _keys(state)
+    column_bits = _mix(columns ^ column_key)
     for row in range(tl.program_id(0), rows, tl.num_programs(0)):
         places = row * hidden + columns
         given = tl.load(gradient + places, mask=inside, other=0.0).to(tl.float32)
@@ -288,10 +279,9 @@ def _closed_backward(
         given *= weights
         found = spread * (given - tl.sum(given, 0) / hidden - normed * (tl.sum(given * normed, 0) / hidden))
         tl.store(by_residual + places, found.to(by_residual.dtype.element_ty), mask=inside)
-        if DROP:
-            kept = _kept(_mix(row ^ row_key), column_bits, least)
-            found = tl.where(kept, found * drop_scale, 0.0)
-            tl.store(by_x + places, found.to(by_x.dtype.element_ty), mask=inside)
+        kept = _kept(_mix(row ^ row_key), column_bits, least)
+        found = tl.where(kept, found * drop_scale, 0.0)
+        tl.store(by_x + places, found.to(by_x.dtype.element_ty), mask=inside)
     place = tl.program_id(0) * hidden + columns
     tl.store(by_gamma + place, gammas, mask=inside)
     tl.store(by_beta + place, betas, mask=inside)
@@ -315,27 +305,25 @@ class Closed(torch.autograd.Function):
         rows, hidden = x.shape
         y, summed = torch.empty_like(x), torch.empty_like(x)
         means, spreads = (x.new_empty(rows, dtype=torch.float32) for _ in range(2))
-        drawn = means if state is None else state
         block = triton.next_power_of_2(hidden)
-        ctx.common = {"DROP": state is not None, "H": block, "num_warps": 4 if block <= 2048 else 8}
+        ctx.common = {"H": block, "num_warps": 4 if block <= 2048 else 8}
         ctx.numbers = (least, scale)
         _closed_forward[rows,](
-            residual, x, gamma, beta, drawn, y, summed, means, spreads, least, scale, epsilon, hidden, **ctx.common
+            residual, x, gamma, beta, state, y, summed, means, spreads, least, scale, epsilon, hidden, **ctx.common
         )
-        ctx.save_for_backward(summed, means, spreads, gamma, drawn)
+        ctx.save_for_backward(summed, means, spreads, gamma, state)
         return y
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        summed, means, spreads, gamma, drawn = ctx.saved_tensors
+        summed, means, spreads, gamma, state = ctx.saved_tensors
         gradient = gradients[0].contiguous()
         rows, hidden = summed.shape
-        by_residual = torch.empty_like(summed)
-        by_x = torch.empty_like(summed) if ctx.common["DROP"] else by_residual
+        by_residual, by_x = torch.empty_like(summed), torch.empty_like(summed)
         programs = min(rows, PROGRAMS)
         by_gamma, by_beta = summed.new_empty(2, programs, hidden, dtype=torch.float32)
         _closed_backward[programs,](
-            gradient, summed, means, spreads, gamma, drawn, by_residual, by_x, by_gamma, by_beta, *ctx.numbers, rows,
+            gradient, summed, means, spreads, gamma, state, by_residual, by_x, by_gamma, by_beta, *ctx.numbers, rows,
             hidden, **ctx.common,
         )  # fmt: skip
         return by_residual, by_x, by_gamma.sum(0), by_beta.sum(0), None, None, None, None
