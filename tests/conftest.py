@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from zoo.data.catalog import backbone_card, dataset_card
-from zoo.data.sources import Origin, fetch, fetch_first
+from zoo.data.sources import Origin, cache, fetch, fetch_first
+from zoo.data.sources.request import Brought, Request
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,3 +52,24 @@ def gpt2() -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(CACHE))
         return fetch(GPT2)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the test's own, of which nothing was hashed."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(cache, "_hashed", {})
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> tuple[Origin, list[Request]]:
+    """A file that comes from a place that is always up, and what was asked of it."""
+    asked: list[Request] = []
+
+    def bring(request: Request) -> Brought:
+        asked.append(request)
+        (request.folder / "a.csv").write_bytes(b"right")
+        return Brought()
+
+    monkeypatch.setitem(cache.SCHEMES, "https", bring)
+    return Origin(uri="https://example.invalid/a.csv", files={"a.csv": hashlib.sha256(b"right").hexdigest()}), asked

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from zoo.data.backbones import locate_backbone
 from zoo.data.catalog import vocabulary_folder
-from zoo.data.sources import Origin, cache
 from zoo.data.sources.request import Brought, Request, Unreachable
 from zoo.data.tokens import load_tokenizer
 from zoo.models.backbone import DEFAULTS, BackboneConfig
@@ -45,19 +41,6 @@ KERAS: dict[str, Any] = {
     "class_name": "BertBackbone",
     "config": {**SIZES, "vocabulary_size": 30522, "max_sequence_length": 64, "num_segments": 2, "dropout": 0.1},
 }
-
-
-def serve(monkeypatch: pytest.MonkeyPatch) -> tuple[Origin, list[Request]]:
-    """A file that comes from a place that is always up, and what was asked of it."""
-    asked: list[Request] = []
-
-    def bring(request: Request) -> Brought:
-        asked.append(request)
-        (request.folder / "a.csv").write_bytes(b"right")
-        return Brought()
-
-    monkeypatch.setitem(cache.SCHEMES, "https", bring)
-    return Origin(uri="https://example.invalid/a.csv", files={"a.csv": hashlib.sha256(b"right").hexdigest()}), asked
 
 
 def unreachable(request: Request) -> Brought:

@@ -11,23 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damaged import HUGGING_FACE, KERAS, checkpoint, model_card, open_model, serve, unreachable
+from damaged import HUGGING_FACE, KERAS, checkpoint, model_card, open_model, unreachable
 
 from zoo.data.sources import Origin, cache, fetch, fetch_first, folder_of, locate
 from zoo.data.sources.archives import extract
 from zoo.data.sources.request import Request
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_hashed", {})
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> tuple[Origin, list[Request]]:
-    return serve(monkeypatch)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_what_size_and_time_cannot_tell_is_seen_at_first_use(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damaged import HUGGING_FACE, KERAS, NANO, SIZES, checkpoint, model_card, open_model, serve
+from damaged import HUGGING_FACE, KERAS, NANO, SIZES, checkpoint, model_card, open_model
 
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import load_dataset
@@ -23,17 +23,7 @@ from zoo.errors import ZooError
 from zoo.recipe import recipe_from
 from zoo.recipe.types import Tokens
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_hashed", {})
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> tuple[Origin, list[Request]]:
-    return serve(monkeypatch)
-
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 FEW = 30
 BYTES = (
@@ -138,7 +128,7 @@ def test_mutated_rows(count: int, tmp_path: Path) -> None:
         tokenizer.encode(dataset.train.texts, None, Tokens(max_length=16))
         "".join(dataset.label_names).encode()
 
-    ends(count, "rows", once, {3})
+    assert ends(count, "rows", once, {3})[3]
 
 
 @many(300)
@@ -162,7 +152,8 @@ def test_mutated_token_caches(count: int) -> None:
 @pytest.mark.parametrize("layout", ["hugging_face", "keras"])
 def test_mutated_configs(count: int, layout: str, tmp_path: Path) -> None:
     sound = {"hugging_face": HUGGING_FACE, "keras": KERAS}[layout]
-    ends(count, f"config/{layout}", lambda draw: checkpoint(tmp_path / "mine", changed(sound, draw)), {2, 4})
+    found = ends(count, f"config/{layout}", lambda draw: checkpoint(tmp_path / "mine", changed(sound, draw)), {2, 4})
+    assert found[4]
 
 
 @many(100)
@@ -176,13 +167,13 @@ def test_mutated_stamps(count: int, served: tuple[Origin, list[Request]]) -> Non
         locate(origin)
         assert (fetch(origin) / "a.csv").read_bytes() == b"right"
 
-    ends(count, "stamps", once, {4})
+    assert ends(count, "stamps", once, {4})[4]
 
 
 @many(100)
 def test_mutated_models(count: int, tmp_path: Path) -> None:
     sound = model_card()
-    ends(count, "model.json", lambda draw: open_model(tmp_path, changed(sound, draw)), {6})
+    assert ends(count, "model.json", lambda draw: open_model(tmp_path, changed(sound, draw)), {6})[6]
 
 
 @many(100)
@@ -205,4 +196,4 @@ def test_mutated_vocabularies(count: int, tmp_path: Path) -> None:
         (folder / chosen).write_bytes(mutated(files[chosen], draw))
         load_tokenizer(folder).encode(["a film", "电影"], None, Tokens())
 
-    ends(count, "vocabulary", once, {4})
+    assert ends(count, "vocabulary", once, {4})[4]

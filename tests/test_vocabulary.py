@@ -150,14 +150,19 @@ def roberta(folder: Path, entries: dict[str, int], merges: str) -> dict[str, Pat
     return made | {"file": made["hub"] / "vocab.json", "whole_file": made["hub_json"] / "tokenizer.json"}
 
 
-def same_as_transformers(made: dict[str, Path]) -> None:
-    """Texts with <mask> are left out: Keras's presets let it take the space before it."""
+def unlike_transformers(made: dict[str, Path]) -> list[str]:
+    """The layouts that are read otherwise than transformers reads the first, or with a guess.
+
+    Texts with <mask> are left out: Keras's presets let it take the space before it.
+    """
     texts = ["the model of a model", "model", *(text for text in HARD if "<mask>" not in text and len(text) < 5000)]
     theirs = original("RobertaTokenizer", made["hub"])(texts, max_length=512, truncation=True)["input_ids"]
-    for name, path in made.items():
-        ours = load_tokenizer(path)
-        assert rows(ours.encode(texts, None, Tokens(max_length=512))) == theirs, name
-        assert ours.note is None
+    ours = {name: load_tokenizer(path) for name, path in made.items()}
+    return [
+        name
+        for name, found in ours.items()
+        if rows(found.encode(texts, None, Tokens(max_length=512))) != theirs or found.note is not None
+    ]
 
 
 def test_model_is_a_word_like_any_other(tmp_path: Path) -> None:
@@ -169,7 +174,7 @@ def test_model_is_a_word_like_any_other(tmp_path: Path) -> None:
         if f"{pair[0]} {pair[1]}\n" not in merges:
             merges += f"{pair[0]} {pair[1]}\n"
         entries.setdefault("".join(pair), len(entries))
-    same_as_transformers(roberta(tmp_path, entries, merges))
+    assert unlike_transformers(roberta(tmp_path, entries, merges)) == []
 
 
 @pytest.mark.slow
@@ -180,7 +185,8 @@ def test_gpt2s_real_vocabulary_in_every_layout(gpt2: Path, tmp_path: Path) -> No
     words = ["<s>", "<pad>", "</s>", "<unk>", *entries, "madeupword0000", "madeupword0001", "madeupword0002", "<mask>"]
     assert len(words) > 50_000
     numbered = {word: number for number, word in enumerate(words)}
-    same_as_transformers(roberta(tmp_path, numbered, (gpt2 / "vocab.bpe").read_text(encoding="utf-8")))
+    made = roberta(tmp_path, numbered, (gpt2 / "vocab.bpe").read_text(encoding="utf-8"))
+    assert unlike_transformers(made) == []
 
 
 @pytest.mark.parametrize(("lowercase", "expected"), [(True, [2, 5, 3]), (False, [2, 1, 3])])
