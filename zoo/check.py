@@ -21,7 +21,7 @@ from zoo import backend, cli
 from zoo.data.against_catalog import dimensions, disagreements, training_rows
 from zoo.data.backbones import locate_backbone, locate_vocabulary, missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
-from zoo.data.dataset import missing_data
+from zoo.data.dataset import load_dataset, missing_data, stated_names
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.this_machine import process_bytes, processor, this_machine
 from zoo.data.trials import Trial, Tried, kept
@@ -140,16 +140,12 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, tuple[str, 
     Returns:
         The number of rows to train on and the classes by number; None what is not known.
     """
-    from zoo.data.dataset import load_dataset, stated_names
-
     name = recipe.data.dataset or "own files"
     files = list(_files(recipe))
-    if not files:
-        report.notes.append(("data", f"{name}: not cached"))
-        return _stated_rows(recipe, report), stated_names(recipe)
     size = sum(map(_size, files))
-    if size > MAX_READ:
-        report.notes.append(("data", f"{name}: here; {_bytes(size)} of rows are not read by this check"))
+    if not files or size > MAX_READ:
+        told = f"here; {_bytes(size)} of rows are not read by this check" if files else "not cached"
+        report.notes.append(("data", f"{name}: {told}"))
         return _stated_rows(recipe, report), stated_names(recipe)
     try:
         data = load_dataset(recipe)

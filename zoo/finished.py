@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from zoo.backend import activate
 from zoo.recipe.estimate import Precision
 from zoo.runs import run
 from zoo.runs.run_folder import open_run
@@ -23,7 +24,6 @@ class Run(run.Run):
 
     def explain(self, text: str, pair: str | None = None, *, label: str | None = None) -> Explanation:
         """Why the model gives a text its class; see `zoo.explain.explanation.explain`."""
-        from zoo.backend import activate
         from zoo.explain.explanation import explain
 
         with within_memory(activate(), "what explains this text", "give a shorter text"):

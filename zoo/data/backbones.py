@@ -140,7 +140,7 @@ def find_vocabulary(name: str) -> Vocabulary:
         )
     if family is None and (located / "config.json").is_file():
         config = _config(located)
-        told = _KERAS_FAMILIES.get(str(config.get("class_name")), str(config.get("model_type")))
+        told = KERAS_FAMILIES.get(str(config.get("class_name")), str(config.get("model_type")))
         family = next((known for known in get_args(Family) if known == told), None)
     return Vocabulary(path=located, family=family)
 
@@ -282,7 +282,7 @@ def _checkpoint(folder: Path, backbone: Backbone, reference: _Reference) -> Chec
     config = _config(folder)
     layout: Literal["hf", "keras"]
     if "class_name" in config and (folder / "model.weights.h5").is_file():
-        layout, weights = "keras", _KERAS_FAMILIES.get(str(config["class_name"]), str(config["class_name"]))
+        layout, weights = "keras", KERAS_FAMILIES.get(str(config["class_name"]), str(config["class_name"]))
     elif (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file():
         _refuse_lost_shards(folder)
         layout, weights = "hf", str(config.get("model_type", "unknown"))
@@ -300,7 +300,7 @@ def _checkpoint(folder: Path, backbone: Backbone, reference: _Reference) -> Chec
         raise RecipeError(
             f"model.backbone.family: the checkpoint {reference.name} holds a {weights}, got {backbone.family}; "
             f"set family: {weights}"
-            if weights in _KERAS_FAMILIES.values()
+            if weights in KERAS_FAMILIES.values()
             else f"model.backbone.preset: {reference.name} holds a {weights}, expected bert, distilbert or roberta"
         )
     return Checkpoint(
@@ -308,7 +308,7 @@ def _checkpoint(folder: Path, backbone: Backbone, reference: _Reference) -> Chec
     )
 
 
-_KERAS_FAMILIES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
+KERAS_FAMILIES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
 
 
 def _config(folder: Path) -> dict[str, object]:

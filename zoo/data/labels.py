@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.words import is_unicode
 from zoo.errors import DataError
-from zoo.recipe.showing import listed
+from zoo.recipe.showing import is_unicode, listed
 
 _INTEGER = re.compile(r"[+-]?\d{1,4000}")  # int() takes 4,300 digits
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)

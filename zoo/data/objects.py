@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from zoo.errors import EnvironmentFault
 
 
@@ -37,3 +39,9 @@ def read_object(path: Path, repair: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise EnvironmentFault(f"{path}: got {type(value).__name__}, expected an object: {repair}")
     return value
+
+
+def first_wrong(error: ValidationError) -> str:
+    """The first value of an object that was refused: its key, what is wrong with it, and the value."""
+    wrong = error.errors()[0]
+    return f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}, got {wrong['input']!r:.40}"

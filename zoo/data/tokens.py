@@ -25,9 +25,9 @@ from tokenizers import Tokenizer as RustTokenizer
 from zoo.data.dataset import SPLITS, Dataset
 from zoo.data.sources import ANOTHER_CACHE, cache_folder
 from zoo.data.vocabulary import read_vocabulary
-from zoo.data.words import is_unicode
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, EnvironmentFault
+from zoo.recipe.showing import is_unicode
 from zoo.recipe.types import Tokens
 
 FORMAT = "2"

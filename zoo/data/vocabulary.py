@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
-from zoo.data.objects import read_object
+from zoo.data.objects import first_wrong, read_object
 from zoo.errors import EnvironmentFault, ZooError
 
 CASED_SHARE = 0.01
@@ -119,11 +119,7 @@ def _settings(folder: Path) -> Settings:
     try:
         return Settings.model_validate(said)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        raise EnvironmentFault(
-            f"{' or '.join(map(str, sources))}: {'.'.join(map(str, wrong['loc']))}: {wrong['msg']}, got "
-            f"{wrong['input']!r:.40}: {REPAIR}"
-        ) from error
+        raise EnvironmentFault(f"{' or '.join(map(str, sources))}: {first_wrong(error)}: {REPAIR}") from error
 
 
 def _word_piece(vocabulary: Path, settings: Settings, uncased: bool | None) -> tuple[RustTokenizer, str | None]:

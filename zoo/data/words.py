@@ -33,15 +33,6 @@ def words(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def is_unicode(text: str) -> bool:
-    """Whether it can be written down: JSON may name half of a character, a lone surrogate, and Python keeps it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _kind(character: str) -> str:
     category = unicodedata.category(character)
     if character.isspace() or category == "Cc":

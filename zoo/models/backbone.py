@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from zoo.errors import EnvironmentFault
 from zoo.models.families import FAMILIES
 from zoo.models.family import Activation
+from zoo.recipe.types import MAX_LAYERS
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",
@@ -41,7 +42,7 @@ class BackboneConfig:
 
     family: Literal["bert", "distilbert", "roberta"]
     vocabulary_size: Size
-    num_layers: Annotated[int, Field(strict=True, gt=0, le=1000)]
+    num_layers: Annotated[int, Field(strict=True, gt=0, le=MAX_LAYERS)]
     num_heads: Size
     hidden_dim: Size
     intermediate_dim: Size

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from zoo.data.backbones import Checkpoint
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
-from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config, wrong_values
+from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.checkpoints import HEAD_DROPOUT, head_rows, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.types import Backbone, BinaryHead, ClassifierHead
@@ -61,7 +61,16 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
         found = read_config(checkpoint)
         config = found.backbone
     else:
-        config = _fresh(wanted, tokenizer.vocabulary_size)
+        config = checked_config(
+            family=wanted.family,
+            vocabulary_size=tokenizer.vocabulary_size,
+            num_layers=wanted.num_layers,
+            num_heads=wanted.num_heads,
+            hidden_dim=wanted.hidden_dim,
+            intermediate_dim=wanted.intermediate_dim,
+            max_positions=wanted.max_positions or 512,
+            **DEFAULTS[wanted.family],
+        )
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise EnvironmentFault(
             f"the vocabulary has {tokenizer.vocabulary_size} entries and the backbone embeds "
@@ -78,21 +87,6 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     if head.init == "checkpoint" and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, label_names=names)
     return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=len(names), head_rows=rows)
-
-
-def _fresh(wanted: Backbone, vocabulary_size: int) -> BackboneConfig:
-    """The config of a backbone without a checkpoint; RecipeError where it is larger than any that can be built."""
-    sizes = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim")
-    try:
-        return checked_config(
-            family=wanted.family,
-            vocabulary_size=vocabulary_size,
-            max_positions=wanted.max_positions or 512,
-            **{name: getattr(wanted, name) for name in sizes},
-            **DEFAULTS[wanted.family],
-        )
-    except ValidationError as error:
-        raise RecipeError(f"model.backbone.{where}: {what}" for where, what in wrong_values(error)) from error
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:

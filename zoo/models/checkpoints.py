@@ -14,14 +14,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from zoo.data.backbones import Checkpoint
+from zoo.data.backbones import KERAS_FAMILIES, Checkpoint
 from zoo.data.objects import read_object
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
 from zoo.recipe.showing import listed
 from zoo.recipe.types import BinaryHead, ClassifierHead
-
-KERAS_CLASSES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
 
 HEAD_DROPOUT = 0.1
 """Rate before the last layer where neither the recipe nor a checkpoint gives one."""
@@ -119,12 +117,12 @@ def _fits(found: str, checkpoint: Checkpoint) -> None:
 
 
 def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
-    if not isinstance(raw["class_name"], str) or raw["class_name"] not in KERAS_CLASSES:
+    if not isinstance(raw["class_name"], str) or raw["class_name"] not in KERAS_FAMILIES:
         raise RecipeError(
             f"model.backbone.preset: {checkpoint.name} holds a {raw['class_name']}, "
-            f"expected one of {', '.join(KERAS_CLASSES)}"
+            f"expected one of {', '.join(KERAS_FAMILIES)}"
         )
-    family = KERAS_CLASSES[raw["class_name"]]
+    family = KERAS_FAMILIES[raw["class_name"]]
     _fits(family, checkpoint)
     config = raw["config"]
     if not isinstance(config, dict):

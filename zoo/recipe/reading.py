@@ -20,8 +20,9 @@ from typing import Any
 from zoo.errors import RecipeError
 from zoo.recipe.faults import find_faults, not_among
 from zoo.recipe.hiding import hide_line
+from zoo.recipe.showing import is_unicode
 from zoo.recipe.types import Keys
-from zoo.recipe.yaml12 import MAX_DEPTH, Document, Fault, Path, Place, is_unicode, read_yaml, write_yaml
+from zoo.recipe.yaml12 import MAX_DEPTH, Document, Fault, Path, Place, read_yaml, write_yaml
 
 MAX_BYTES = 256 * 1024
 

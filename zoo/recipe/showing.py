@@ -13,7 +13,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any, TextIO
 
-__all__ = ["as_json", "listed", "shown"]
+__all__ = ["as_json", "is_unicode", "listed", "shown"]
 
 LISTED = 8
 """Names of a list, unless the caller says otherwise."""
@@ -38,6 +38,16 @@ def listed(names: Collection[object], most: int = LISTED) -> str:
     """The first names, each as `shown`, and how many more there are."""
     more = len(names) - most
     return ", ".join(map(shown, islice(names, most))) + (f" and {more:,} more" if more > 0 else "")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether text is whole characters: JSON may name half of one, a lone surrogate, and such stand for bytes of the
+    command line that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def as_json(value: Any, *, indent: int | None = None, stream: TextIO | None = None) -> str:

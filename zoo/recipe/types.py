@@ -30,6 +30,8 @@ from zoo.recipe.kinds import (
 )
 
 SCHEMA_VERSION = 1
+MAX_LAYERS = 1000
+"""Of an encoder, in a recipe and in a checkpoint's config: ten times what any has."""
 MAX_STEPS = 10_000_000
 """Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
 PRESET_SCHEMES = ("hf", "kaggle", "pypi")
@@ -70,7 +72,7 @@ class Backbone(Config):
     attention_dropout: Fraction | None = None
     """Rate of dropout on the attention's weights, 0 to 1; None takes `dropout` where that is given, else the
     checkpoint's own (0.1 for a fresh one)."""
-    num_layers: Annotated[int, Field(gt=0, le=1024)] | None = None
+    num_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)] | None = None
     """Fresh backbone: transformer layers."""
     num_heads: Width | None = None
     """Fresh backbone: attention heads a layer."""

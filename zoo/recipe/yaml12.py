@@ -18,6 +18,7 @@ import yaml
 from zoo.errors import RecipeError
 from zoo.recipe.hiding import hide_line
 from zoo.recipe.scanner import FOREIGN_BREAKS, Scanner
+from zoo.recipe.showing import is_unicode
 
 MAX_DEPTH = 32
 
@@ -252,11 +253,6 @@ _HALF = r"with half a character in it, expected \UXXXXXXXX"
 def _joined(text: str) -> str:
     r"""Text with the pairs of surrogates that JSON writes, `"\ud83d\ude00"`, as the characters that they mean."""
     return text if is_unicode(text) else text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-
-
-def is_unicode(text: str) -> bool:
-    """Whether text is whole characters; lone surrogates are halves of one, or bytes of the command line."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _syntax(text: str, source: str, error: yaml.MarkedYAMLError) -> str:

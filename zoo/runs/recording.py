@@ -75,7 +75,7 @@ class Recorder:
         """Train with the bar on the screen."""
         try:
             with self._screen.bar("train"):
-                return session.train(self._dataset.validation.labels, self._checkpoints, self, resume=resume)
+                return session.train(self._checkpoints, self, resume=resume)
         except BaseException:
             with contextlib.suppress(OutputError):  # the folder itself writes next, and tells what is wrong
                 self._keep_time()
@@ -83,7 +83,7 @@ class Recorder:
 
     def finish(self, session: Session, tokenizer: Tokenizer, progress: Progress) -> None:
         """Evaluate on validation and, once, on test; write figures, predictions and model."""
-        names, data = self._dataset.label_names, self._dataset
+        data = self._dataset
         with self._watch.measure("evaluate"):
             session.settle()
             validation = session.task.values(session.logits("validation"))
@@ -95,15 +95,18 @@ class Recorder:
             "test": task.figures(test, data.test.labels),
         }
         card = ModelCard(
-            blueprint=session.blueprint, tokens=self._recipe.tokens, label_names=names, threshold=task.threshold
+            blueprint=session.blueprint,
+            tokens=self._recipe.tokens,
+            label_names=data.label_names,
+            threshold=task.threshold,
         )
         save_model(self._folder.path / "model", session.model, card, tokenizer)
         self._folder.write_predictions(
-            self._dataset.test.ids,
-            self._dataset.test.labels,
+            data.test.ids,
+            data.test.labels,
             task.decided(test),
             test,
-            names,
+            data.label_names,
         )
         clock = progress.clock
         self._folder.update_run(

@@ -64,8 +64,8 @@ class Session:
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._predict = self.backend.predictor(self.model)
 
-    def train(self, targets: np.ndarray, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
-        """Fit the model, judged by the validation split's targets; the kept epoch's weights are in it afterwards."""
+    def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
+        """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
         rates = self.rates()
         optimizer = self.optimizer(rates)
@@ -81,15 +81,15 @@ class Session:
             length=self._length,
             rates=rates,
             epoch_batches=self.epoch_batches,
-            validate=lambda: self._judged(targets),
+            validate=self._judged,
             checkpoints=checkpoints,
             progress=progress,
             listener=listener,
         )
 
-    def _judged(self, targets: np.ndarray) -> Mapping[str, float]:
+    def _judged(self) -> Mapping[str, float]:
         """Figures of the validation split under the model's present weights."""
-        values = self.task.values(self.logits("validation"))
+        values, targets = self.task.values(self.logits("validation")), self.labels["validation"]
         return self.task.tuned(values, targets).figures(values, targets)
 
     @property

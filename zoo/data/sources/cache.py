@@ -27,7 +27,7 @@ from typing import TypeVar
 import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from zoo.data.objects import read_object
+from zoo.data.objects import first_wrong, read_object
 from zoo.data.sources import hub, index, kaggle, web
 from zoo.data.sources.origin import Address, Origin, address
 from zoo.data.sources.request import Brought, Progress, Request, Unreachable, mismatch, sha256_of
@@ -268,9 +268,7 @@ def _read_stamp(folder: Path) -> Stamp:
     except (FileNotFoundError, NotADirectoryError):
         return Stamp()
     except ValidationError as error:
-        wrong = error.errors()[0]
-        told = f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}, got {wrong['input']!r:.40}"
-        raise EnvironmentFault(f"{path} is damaged ({told}): {repair}") from error
+        raise EnvironmentFault(f"{path} is damaged ({first_wrong(error)}): {repair}") from error
 
 
 def _write_stamp(folder: Path, stamp: Stamp) -> None:
