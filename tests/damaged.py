@@ -15,6 +15,7 @@ from zoo.models.builder import Blueprint, plan
 from zoo.models.saved import _CARD, ModelCard, load_card
 from zoo.recipe import recipe_from
 from zoo.recipe.types import ClassifierHead, Tokens
+from zoo.tasks.classification import Classification
 
 NANO = vocabulary_folder("nano_uncased")
 SIZES = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
@@ -57,13 +58,13 @@ def checkpoint(folder: Path, config: str) -> Any:
     recipe = recipe_from({"name": "x", "data": {"dataset": "smoke_reviews"}, "model": {"backbone": backbone}})
     recipe = recipe.override({"tokens.max_length": 16})
     found = locate_backbone(recipe.model.backbone)
-    return plan(recipe, checkpoint=found, tokenizer=load_tokenizer(NANO), names=("no", "yes"))
+    return plan(recipe, checkpoint=found, tokenizer=load_tokenizer(NANO), task=Classification(names=("no", "yes")))
 
 
 def model_card() -> dict[str, Any]:
     config = BackboneConfig(family="bert", vocabulary_size=512, max_positions=64, **SIZES, **DEFAULTS["bert"])
-    blueprint = Blueprint(backbone=config, head=ClassifierHead(dropout=0.1), classes=2)
-    card = ModelCard(blueprint=blueprint, tokens=Tokens(), label_names=("a", "b"), threshold=None)
+    blueprint = Blueprint(backbone=config, head=ClassifierHead(dropout=0.1), units=2)
+    card = ModelCard(blueprint=blueprint, tokens=Tokens(), task=Classification(names=("a", "b")))
     told: dict[str, Any] = json.loads(_CARD.dump_json(card))
     return told
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import DataError
-from zoo.runs.run import Prediction
+from zoo.tasks.classification import Classification
 
 NAMES = ("bad <b>", "good")
 
@@ -23,16 +23,15 @@ class StandIn:
 
     path: Path = Path("runs/stand-in")
     metrics: dict[str, Any] = field(default_factory=lambda: {"test": {"accuracy": 0.875, "rows": 1234}})
-    card: Any = field(
-        default_factory=lambda: SimpleNamespace(label_names=NAMES, tokens=SimpleNamespace(max_length=128))
-    )
+    task: Classification = field(default_factory=lambda: Classification(names=NAMES))
+    card: Any = field(default_factory=lambda: SimpleNamespace(tokens=SimpleNamespace(max_length=128)))
     calls: list[tuple[int, str]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.gate.set()
 
-    def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None, **_: Any) -> np.ndarray:
+    def values(self, texts: Sequence[str], pairs: Sequence[str] | None = None, **_: Any) -> np.ndarray:
         self.gate.wait(10)
         self.calls.append((len(texts), threading.current_thread().name))
         if any("refuse me" in text for text in texts):
@@ -41,15 +40,6 @@ class StandIn:
             raise ValueError(f"secret {texts}")
         good = np.array([good_share(text) for text in texts])
         return np.stack([1 - good, good], axis=1)
-
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
-        return self.named(self.probabilities(texts, pairs))
-
-    def named(self, probabilities: np.ndarray) -> list[Prediction]:
-        return [
-            Prediction(label=NAMES[int(row.argmax())], probabilities=dict(zip(NAMES, map(float, row), strict=True)))
-            for row in probabilities
-        ]
 
 
 @dataclass

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 GROUND = {"errors": (), "backend": ("errors",), "recipe": ("errors",), "score": ("errors", "recipe")}
 """What everything rests on, and what each of it may import beside itself."""
-WAY = ("data", "models", "tasks", "training", "runs")
+WAY = ("tasks", "data", "models", "training", "runs")
 """The way of the data: each may import the ground, itself and what comes before it."""
 TOP = ("report", "explain", "export", "serve")
 """What one does with a run: each may import all that is below, and what comes before it here."""

@@ -12,6 +12,7 @@ from zoo.errors import OutputError
 from zoo.report.card import model_card, write_card
 from zoo.report.pages import plain
 from zoo.runs.run_folder import RunFolder, create_run
+from zoo.tasks.classification import Classification
 
 CATALOG = """
 name: mine
@@ -40,7 +41,8 @@ FIGURES = {
 def finished_run(path: Path, recipe: str, names: list[str], **facts: Any) -> RunFolder:
     with create_run(path, recipe) as folder:
         shares = [[0.9] + [0.1 / (len(names) - 1)] * (len(names) - 1)] * 3
-        folder.write_predictions(["test/0", "test/1", "test/2"], [0, 0, 1], [0, 0, 0], shares, names)
+        rows = Classification(names=tuple(names)).rows(["test/0", "test/1", "test/2"], [0, 0, 1], shares)
+        folder.write_predictions(rows)
         dataset = {"label_names": names, "rows": {"train": 96, "test": 3}, "truncated": {"train": 7, "test": 1}}
         told = {"metrics": {"test": FIGURES}, "dataset": dataset, "backend": "jax", "device": "cpu"}
         folder.update_run({**told, "precision": "float32", "fingerprint": "abc", **facts})

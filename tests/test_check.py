@@ -169,7 +169,7 @@ def test_length_above_the_positions_of_a_preset(capsys: pytest.CaptureFixture[st
 def test_binary_head_on_five_classes(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = run("amazon_bert", "--set", "model.head={type: binary}", capsys=capsys)
     assert code == 2
-    assert "amazon_reviews has 5 classes, not 2" in err
+    assert "the data has 5 classes, not 2" in err
 
 
 def test_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

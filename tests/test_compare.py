@@ -21,6 +21,7 @@ from zoo.errors import OutputError, RecipeError
 from zoo.recipe import Recipe
 from zoo.runs.run_folder import create_run
 from zoo.score.metrics import wilson_interval
+from zoo.tasks.classification import Classification
 
 ROOT = Path(__file__).parents[1]
 TORCH = Contender(name="torch", kind="zoo", backend="torch")
@@ -271,7 +272,8 @@ RECIPE = "name: mine\ndata: {dataset: imdb}\nmodel: {backbone: {family: bert, pr
 
 def _finished_run(path: Path) -> None:
     with create_run(path, RECIPE) as folder:
-        folder.write_predictions(["test/0", "test/1"], [0, 1], [0, 0], [[0.8, 0.2], [0.7, 0.3]], ("bad", "good"))
+        rows = Classification(names=("bad", "good")).rows(["test/0", "test/1"], [0, 1], [[0.8, 0.2], [0.7, 0.3]])
+        folder.write_predictions(rows)
         folder.update_run({"metrics": {"test": figures_of()}, "dataset": {"label_names": ["bad", "good"]}})
 
 

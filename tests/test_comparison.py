@@ -18,6 +18,7 @@ from zoo.report.pages import NOTHING
 from zoo.report.plots import split_seconds, time_split
 from zoo.runs.run_folder import RunFolder, create_run
 from zoo.score.metrics import wilson_interval
+from zoo.tasks.classification import Classification
 
 RECIPE = """
 name: mine
@@ -65,7 +66,8 @@ def make(tmp_path: Path) -> Maker:
                 folder.append_history(row)
             predicted = [1 - label if row in wrong else label for row, label in enumerate(TRUTH)]
             shares = [[0.2, 0.8] if label else [0.8, 0.2] for label in predicted]
-            folder.write_predictions([f"test/{first_id + n}" for n in range(20)], TRUTH, predicted, shares, NAMES)
+            ids = [f"test/{first_id + n}" for n in range(20)]
+            folder.write_predictions(Classification(names=NAMES).rows(ids, TRUTH, shares))
             right = 20 - len(wrong)
             low, high = wilson_interval(right, 20)
             test = {"rows": 20, "accuracy": right / 20, "accuracy_low": low, "accuracy_high": high, "f1": 0.5}

@@ -100,7 +100,7 @@ def test_corrupt_zips_are_removed(damage: dict[str, int], tmp_path: Path) -> Non
     ids=lambda value: str(value)[:12],
 )
 def test_configs_of_wrong_types(sound: dict[str, Any], key: str, value: Any, tmp_path: Path) -> None:
-    assert checkpoint(tmp_path / "sound", json.dumps(sound)).classes == 2
+    assert checkpoint(tmp_path / "sound", json.dumps(sound)).units == 2
     if isinstance(value, int) and value > 2**64:
         text = json.dumps(sound | {key: 0}).replace(f'"{key}": 0', f'"{key}": {value}')
     else:
@@ -115,8 +115,8 @@ def test_configs_of_wrong_types(sound: dict[str, Any], key: str, value: Any, tmp
     [
         (("blueprint", "backbone", "num_layers"), 0),
         (("blueprint", "backbone", "num_heads"), 3),
-        (("blueprint", "classes"), 0),
-        (("label_names",), 5),
+        (("blueprint", "units"), 0),
+        (("task", "names"), 5),
         (("tokens",), []),
         ((), []),
     ],

@@ -12,9 +12,11 @@ import pyarrow.parquet
 import pytest
 
 from zoo.data.catalog import dataset_card
-from zoo.data.dataset import Dataset, columns_of, load_dataset, missing_data, read_labelled, read_texts
+from zoo.data.columns import read_texts
+from zoo.data.dataset import Dataset, load_dataset, missing_data, read_labelled, text_column
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe, recipe_from
+from zoo.tasks.classification import Classification
 
 BACKBONE = {
     "family": "bert",
@@ -72,20 +74,20 @@ def test_own_csv_with_three_labels_and_other_columns(tmp_path: Path) -> None:
     )
     own = load_recipe(tmp_path / "my.yaml")
     data = load_dataset(own)
-    assert data.label_names == ("bad", "good", "odd")
+    assert data.task.names == ("bad", "good", "odd")
     assert [len(data.train), len(data.validation), len(data.test)] == [73, 8, 9]
     assert np.bincount(data.test.labels).tolist() == [3, 3, 3]
     for split in (data.train, data.validation, data.test):
         for text, label, name in zip(split.texts, split.labels, split.ids, strict=True):
             assert name == f"train/{text.split()[1]}"
-            assert data.label_names[label] == WORDS[int(text.split()[1]) % 3]
+            assert data.task.names[label] == WORDS[int(text.split()[1]) % 3]
     everything = [*data.train.ids, *data.validation.ids, *data.test.ids]
     assert len(set(everything)) == 90
     text = dump_recipe(own)
     assert "fraction: 0.1" in text
     (tmp_path / "again.yaml").write_text(text)
     again = load_dataset(load_recipe(tmp_path / "again.yaml"))
-    assert (again.sha256, again.label_names) == (data.sha256, data.label_names)
+    assert (again.sha256, again.task.names) == (data.sha256, data.task.names)
 
 
 def test_three_files_keep_their_rows_and_their_order(tmp_path: Path) -> None:
@@ -142,7 +144,7 @@ def test_empty_texts_and_labels_are_counted_or_dropped(tmp_path: Path) -> None:
 def test_none_and_na_are_texts_and_labels(tmp_path: Path) -> None:
     path = write(tmp_path, ["NA", "None"] * 10, texts=["None", "NA"] * 10)
     data = load({"files": {"train": path, "test": write(tmp_path, ["NA", "None"], "test.csv")}, "deduplicate": False})
-    assert data.label_names == ("NA", "None")
+    assert data.task.names == ("NA", "None")
     assert set(data.train.texts) == {"None", "NA"}
 
 
@@ -168,7 +170,7 @@ def test_nothing_left(tmp_path: Path) -> None:
 
 
 def test_a_binary_head_is_for_two_classes(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"the data has 3 \(bad, good, odd\)"):
+    with pytest.raises(RecipeError, match=r"the data has 3 classes, not 2 \(bad, good, odd\)"):
         load({"files": {"train": write(tmp_path, WORDS * 10)}}, head="binary")
 
 
@@ -213,7 +215,7 @@ def test_too_few_rows_a_class(tmp_path: Path) -> None:
     message = refused({"files": {"train": path}})
     assert "in train and in test and validation: b (2), expected at least 3 of each" in message
     given = {"train": path, "test": write(tmp_path, ["a", "b"], "test.csv")}
-    assert "b" in load({"files": given}).label_names, "two rows are enough for train and validation"
+    assert "b" in load({"files": given}).task.names, "two rows are enough for train and validation"
     loose = {"fraction": 0.1, "stratify": False}
     assert len(load({"files": {"train": path}, "validation": loose, "test": loose}).test) == 2
 
@@ -271,7 +273,7 @@ def test_a_dataset_that_is_not_cached(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_samples_load(name: str) -> None:
     data = load_dataset(recipe({"dataset": name}))
     card = dataset_card(name)
-    assert data.label_names == card.label_names
+    assert data.task.names == card.label_names
     assert data.notes == ()
     assert len(data.test) == card.rows["test"]
     assert len(data.train) + len(data.validation) == card.rows["train"]
@@ -284,7 +286,7 @@ def test_real_reviews(real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     data = load({"dataset": "rotten_tomatoes_train"})
     assert [len(data.train), len(data.validation), len(data.test)] == [6909, 768, 853]
     assert np.bincount(data.train.labels).tolist() == [3454, 3455]
-    assert data.label_names == ("negative", "positive")
+    assert data.task.names == ("negative", "positive")
     imdb = load({"dataset": "imdb_train_25k", "limit": {"train": 1000, "test": 200}})
     assert [len(imdb.train), len(imdb.validation), len(imdb.test)] == [900, 100, 200]
     assert imdb.notes == ("train: 96 exact duplicates were dropped",)
@@ -292,8 +294,8 @@ def test_real_reviews(real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_cards_and_files_tell_their_columns() -> None:
-    assert columns_of(recipe({"dataset": "quora_insincere"})) == ("question_text", "target")
-    assert columns_of(recipe({"files": {"train": "a.csv", "text": ["a", "b"], "label": "y"}})) == (("a", "b"), "y")
+    assert text_column(recipe({"dataset": "quora_insincere"})) == "question_text"
+    assert text_column(recipe({"files": {"train": "a.csv", "text": ["a", "b"], "label": "y"}})) == ("a", "b")
 
 
 # Other files: predict and evaluate
@@ -313,15 +315,16 @@ def test_texts_without_labels(tmp_path: Path) -> None:
 
 def test_labelled_rows_for_evaluation(tmp_path: Path) -> None:
     path = write(tmp_path, ["good", "good", 0])
-    rows = read_labelled(path, text="text", label="label", label_names=("bad", "good", "odd"))
+    own, task = recipe({"files": {"train": "a.csv"}}), Classification(names=("bad", "good", "odd"))
+    rows = read_labelled(path, own, task)
     assert rows.labels.tolist() == [1, 1, 0]
     assert rows.ids == ["rows/0", "rows/1", "rows/2"]
     stars = write(tmp_path, [1, 5], "stars.csv")
-    card = dataset_card("smoke_stars")
-    rows = read_labelled(stars, text="text", label="label", label_names=card.label_names, labels=card.labels)
+    task = Classification(names=dataset_card("smoke_stars").label_names)
+    rows = read_labelled(stars, recipe({"dataset": "smoke_stars"}), task, text="text", label=["label"])
     assert rows.labels.tolist() == [0, 4]
     with pytest.raises(DataError, match="in rows, 1 row has great, expected"):
-        read_labelled(write(tmp_path, ["great"], "b.csv"), text="text", label="label", label_names=("bad", "good"))
+        read_labelled(write(tmp_path, ["great"], "b.csv"), own, task)
 
 
 def test_many_rows_are_held_lightly(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from zoo.recipe import load_recipe
 from zoo.recipe.showing import shown
 from zoo.recipe.types import ClassifierHead, Tokens
 from zoo.runs.run_folder import RunFolder, create_run
+from zoo.tasks.classification import Classification
 
 HOSTILE = "Good [red]film[/red] <script>alert('x')</script> for $5 & $\\frac{ \x1b[31m日本 end."
 
@@ -211,7 +212,7 @@ def test_folders_are_numbered(tmp_path: Path) -> None:
 def finished(tmp_path: Path) -> Path:
     """A run whose weights are missing: whatever is refused is refused before they are read."""
     with create_run(tmp_path / "run", "name: mine\n") as folder:
-        folder.write_predictions(["test/0", "test/1"], [0, 1], [0, 1], np.eye(2), ["bad", "good"])
+        folder.write_predictions(Classification(names=("bad", "good")).rows(["test/0", "test/1"], [0, 1], np.eye(2)))
     _write_card(tmp_path / "run")
     return tmp_path / "run"
 
@@ -221,10 +222,9 @@ def _write_card(run: Path) -> None:
     size = {"num_layers": 2, "num_heads": 3, "hidden_dim": 6, "intermediate_dim": 8, "max_positions": 32}
     config = BackboneConfig(family="bert", vocabulary_size=tokenizer.vocabulary_size, **size, **DEFAULTS["bert"])
     card = ModelCard(
-        blueprint=Blueprint(backbone=config, head=ClassifierHead(dropout=0.1), classes=2),
+        blueprint=Blueprint(backbone=config, head=ClassifierHead(dropout=0.1), units=2),
         tokens=Tokens(max_length=32),
-        label_names=("bad", "good"),
-        threshold=None,
+        task=Classification(names=("bad", "good")),
     )
     (run / "model").mkdir(parents=True)
     (run / "model" / "model.json").write_bytes(_CARD.dump_json(card))
@@ -244,7 +244,7 @@ def tested(tmp_path: Path) -> tuple[Path, Dataset]:
     (folder / "recipe.yaml").write_text(recipe.replace("reviews", str(tmp_path / "reviews")), encoding="utf-8")
     opened = RunFolder(folder)
     labels = dataset.test.labels
-    opened.write_predictions(dataset.test.ids, labels, labels, np.eye(2)[labels], dataset.label_names)
+    opened.write_predictions(dataset.task.rows(dataset.test.ids, labels, np.eye(2)[labels]))
     opened.update_run({"status": "done", "dataset": {"sha256": dataset.sha256}})
     return folder, dataset
 

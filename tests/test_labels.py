@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from zoo.data.labels import number_labels
 from zoo.errors import DataError
+from zoo.tasks.labels import number_labels
 
 
 @pytest.mark.parametrize(

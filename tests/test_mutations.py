@@ -126,7 +126,7 @@ def test_mutated_rows(count: int, tmp_path: Path) -> None:
         path.write_bytes(mutated(sound, draw))
         dataset = load_dataset(recipe)
         tokenizer.encode(dataset.train.texts, None, Tokens(max_length=16))
-        "".join(dataset.label_names).encode()
+        "".join(dataset.task.names).encode()
 
     assert ends(count, "rows", once, {3})[3]
 

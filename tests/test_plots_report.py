@@ -13,9 +13,10 @@ from zoo.recipe import load_recipe
 from zoo.report import plots, report
 from zoo.report.__main__ import main as verb
 from zoo.report.drawing import draw
-from zoo.report.report import confident_mistakes, draw_plots, write_report
+from zoo.report.report import draw_plots, worst_rows, write_report
 from zoo.runs.account import histogram
 from zoo.runs.run_folder import RunFolder, create_run
+from zoo.tasks.classification import Classification
 
 RECIPE = """
 name: mine
@@ -50,7 +51,7 @@ def folder(tmp_path: Path) -> RunFolder:
     for row in HISTORY:
         folder.append_history(row)
     shares = [[0.1, 0.9], [0.6, 0.4], [0.8, 0.2]]
-    folder.write_predictions(["7", "8", "9"], [0, 1, 0], [1, 0, 0], shares, NAMES)
+    folder.write_predictions(Classification(names=NAMES).rows(["7", "8", "9"], [0, 1, 0], shares))
     figures = {"accuracy": 1 / 3, "accuracy_low": 0.1, "accuracy_high": 0.7, "f1": 0.0, "loss": 1.25}
     folder.update_run(
         {
@@ -202,7 +203,8 @@ def test_the_report_of_many_classes_is_bounded(tmp_path: Path) -> None:
     folder = create_run(tmp_path / "many", RECIPE)
     labels = np.arange(300) % 100
     guess = np.where(labels < 3, labels + 2500, labels)
-    folder.write_predictions([str(n) for n in range(300)], labels, guess, np.eye(3000)[guess], names)
+    task = Classification(names=tuple(names))
+    folder.write_predictions(task.rows([str(n) for n in range(300)], labels, np.eye(3000)[guess]))
     folder.update_run({"dataset": {"label_names": names, "label_counts": {"train": [1] * 3000}}})
     path, warnings = write_report(folder)
     text = path.read_text(encoding="utf-8")
@@ -220,16 +222,19 @@ def test_rendering_twice_gives_the_same_page(folder: RunFolder) -> None:
 
 
 def test_nothing_is_drawn_from_nothing() -> None:
-    assert draw_plots({}, [], [], []) == ({}, [])
+    assert draw_plots({}, [], Classification(), None)[::2] == ({}, [])
 
 
 def test_mistakes_are_sorted_and_cut(folder: RunFolder) -> None:
-    found = confident_mistakes(folder.predictions, {"7": "x" * 5000}, most=5)
+    rows, task = folder.predictions, folder.task
+    mistakes = task.mistakes(*task.of_rows(rows), most=5)
+    found = worst_rows(mistakes, rows, {"7": "x" * 5000})
+    assert mistakes.wrong == 2
     assert [row["id"] for row in found] == ["7", "8"]
-    assert found[0]["probability"] == 0.9
+    assert found[0]["figure"] == "90.0%"
     assert len(found[0]["text"]) < 700
     assert found[1]["text"] is None
-    assert len(confident_mistakes(folder.predictions, most=1)) == 1
+    assert len(task.mistakes(*task.of_rows(rows), most=1).worst) == 1
 
 
 @pytest.fixture
@@ -242,8 +247,8 @@ def own(tmp_path: Path) -> RunFolder:
     with create_run(tmp_path / "run", (tmp_path / "mine.yaml").read_text(encoding="utf-8")) as folder:
         labels = dataset.test.labels.copy()
         labels[0] = 1 - labels[0]
-        folder.write_predictions(dataset.test.ids, dataset.test.labels, labels, np.eye(2)[labels], dataset.label_names)
-        folder.update_run({"dataset": {"sha256": dataset.sha256, "label_names": dataset.label_names}})
+        folder.write_predictions(dataset.task.rows(dataset.test.ids, dataset.test.labels, np.eye(2)[labels]))
+        folder.update_run({"dataset": {"sha256": dataset.sha256, "label_names": dataset.task.names}})
     return folder
 
 

@@ -189,7 +189,7 @@ def test_unknown_key_has_a_near_one(key: str, near: str) -> None:
         ),
         (
             {"data": {"files": {"train": "a", "label_names": ["x", "y", "z"]}}, "model.head.type": "binary"},
-            "model.head.type: got binary",
+            "data.files.label_names: got 3 classes, expected 2 with model.head.type: binary",
         ),
         (
             {"data": {"files": {"train": "a", "label_names": ["x", "y", "x"]}}},

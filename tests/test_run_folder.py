@@ -18,6 +18,7 @@ from zoo.errors import OutputError
 from zoo.runs import run_folder
 from zoo.runs.folder_lock import FolderLock
 from zoo.runs.run_folder import RunFolder, create_run, default_folder, finished_run, open_run
+from zoo.tasks.classification import Classification
 
 RECIPE = "name: mine\n"
 STEP = {
@@ -70,9 +71,8 @@ def test_a_run_from_start_to_end(folder: RunFolder) -> None:
 
 
 def test_predictions_are_read_back_in_order(folder: RunFolder) -> None:
-    folder.write_predictions(
-        ["7", "a"], np.array([1, 0]), [0, 0], [[0.25, 0.75], [1 / 3, 2 / 3]], ("schlecht", "gut ☺")
-    )
+    task = Classification(names=("schlecht", "gut ☺"), threshold=0.8)
+    folder.write_predictions(task.rows(["7", "a"], [1, 0], [[0.25, 0.75], [1 / 3, 2 / 3]]))
     assert folder.predictions == [
         {"id": "7", "label": "gut ☺", "prediction": "schlecht", "probabilities": [0.25, 0.75]},
         {"id": "a", "label": "schlecht", "prediction": "schlecht", "probabilities": [0.33333333, 0.66666667]},
@@ -81,7 +81,7 @@ def test_predictions_are_read_back_in_order(folder: RunFolder) -> None:
 
 def test_predictions_of_unequal_length_leave_no_file(folder: RunFolder) -> None:
     with pytest.raises(ValueError, match="zip"):
-        folder.write_predictions(["7", "a"], [1], [0], [[0.5, 0.5]], ("a", "b"))
+        folder.write_predictions(Classification(names=("a", "b")).rows(["7", "a"], [1], [[0.5, 0.5]]))
     assert names(folder.path) == [".lock", "recipe.yaml", "run.json"]
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from zoo.recipe import dump_recipe, load_recipe
 from zoo.runs.run_folder import create_run
 from zoo.serve import __main__ as serve
 from zoo.serve import examples
+from zoo.tasks.classification import Classification
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -156,5 +158,5 @@ class TestExamples:
 def stand_in(path: Path) -> Any:
     """A run without a model: examples need none but for the class names."""
     run = load_run(path)
-    run.__dict__["_saved"] = (type("Card", (), {"label_names": ("negative", "positive")}), None)
+    run.__dict__["_saved"] = (SimpleNamespace(task=Classification(names=("negative", "positive"))), None)
     return run

@@ -202,7 +202,7 @@ def test_the_page(client: TestClient) -> None:
     assert answer.text.count("<script") == 2  # the other one holds values, which no browser runs
     assert nonce[1] not in client.get("/").text
     assert "88% of" not in answer.text
-    assert "Right on 87.5% of 1,234 test rows" in answer.text
+    assert "On 1,234 test rows: accuracy 87.5%" in answer.text
     assert "bad &lt;b&gt;, good" in answer.text
     loaded = re.findall(r"""(?:src|href|action|srcset)=["']([^"']*)|url\(|@import""", answer.text)
     assert loaded == ["data:,"]

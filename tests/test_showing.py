@@ -21,6 +21,7 @@ from zoo.runs.run import Prediction
 from zoo.runs.run_folder import create_run
 from zoo.runs.screen import Downloads, Screen
 from zoo.score import metrics
+from zoo.tasks.classification import Classification
 
 BROKEN = b"\x80"
 STEERING = "bad\x1b]0;title\x07\x9b31m\u202eexe"
@@ -186,7 +187,7 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path, capsys: pytest.CaptureFi
     folders = [str(tmp_path / os.fsdecode(b"run\xff")), str(tmp_path / "other")]
     for folder in folders:
         with create_run(folder, RECIPE) as run:
-            run.write_predictions(["1", "2"], [0, 1], [1, 1], np.eye(2)[[1, 1]], ["a", "b"])
+            run.write_predictions(Classification(names=("a", "b")).rows(["1", "2"], [0, 1], np.eye(2)[[1, 1]]))
             run.log(folder)
         assert report([folder]) == 0
     assert "run\\udcff" in capsys.readouterr().out

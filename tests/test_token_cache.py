@@ -13,6 +13,7 @@ from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer, encode_cached, encode_splits, load_tokenizer
 from zoo.errors import DataError, OutputError
 from zoo.recipe.types import Tokens
+from zoo.tasks.classification import Classification
 
 
 def nano() -> Tokenizer:
@@ -97,12 +98,16 @@ class TestCache:
     def test_splits(self) -> None:
         split = Split(texts=["a", "b c"], pairs=None, labels=np.zeros(2, np.int32), ids=["0", "1"])
         other = Split(texts=["d"], pairs=None, labels=np.zeros(1, np.int32), ids=["0"])
-        data = Dataset(train=split, validation=other, test=other, label_names=("x", "y"), sha256="", notes=())
+        data = Dataset(
+            train=split, validation=other, test=other, task=Classification(names=("x", "y")), sha256="", notes=()
+        )
         tables = encode_splits(nano(), data, Tokens())
         assert {name: len(table) for name, table in tables.items()} == {"train": 2, "validation": 1, "test": 1}
 
     def test_a_refused_row_is_called_by_its_place_in_the_file(self) -> None:
         split = Split(texts=["a", "b"], pairs=["c", "d e"], labels=np.zeros(2, np.int32), ids=["train/5", "train/9"])
-        data = Dataset(train=split, validation=split, test=split, label_names=("x", "y"), sha256="", notes=())
+        data = Dataset(
+            train=split, validation=split, test=split, task=Classification(names=("x", "y")), sha256="", notes=()
+        )
         with pytest.raises(DataError, match="row train/9: its texts have 1 and 2 tokens"):
             encode_splits(nano(), data, Tokens(max_length=5, pair_truncation="only_first"))

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from zoo.finished import Run, load_run
     from zoo.recipe import Recipe, load_recipe
     from zoo.run import train
-    from zoo.runs.run import Prediction
+    from zoo.tasks import Prediction
 
 __all__ = ["Prediction", "Recipe", "Run", "build", "load_recipe", "load_run", "train"]
 
 _HOMES = {
-    "Prediction": "zoo.runs.run",
+    "Prediction": "zoo.tasks",
     "Recipe": "zoo.recipe",
     "Run": "zoo.finished",
     "build": "zoo.assemble",

@@ -10,7 +10,7 @@ from typing import Any
 
 from zoo.backend import activate
 from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
-from zoo.data.dataset import load_dataset, stated_names
+from zoo.data.dataset import load_dataset, stated_task
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import load_tokenizer
 from zoo.models.builder import build_model, plan
@@ -26,7 +26,8 @@ def build(recipe: Recipe) -> Any:
 
     Returns:
         A keras.Model from a dict of token_ids, padding_mask (and segment_ids where the family has them), each
-        [batch, length] int32, to float32 logits [batch, classes], or [batch, 1] for a binary head.
+        [batch, length] int32, to float32 outputs: logits [batch, classes], [batch, 1] for a binary head, or what the
+        task has.
 
     Raises:
         ZooError: data or weights are missing, or do not fit the recipe.
@@ -34,11 +35,11 @@ def build(recipe: Recipe) -> Any:
     backend = activate(recipe.backend)
     backend.keep_compiled(cache_folder() / "compiled")
     bring(recipe)
-    names = stated_names(recipe) or load_dataset(recipe).label_names
+    task = stated_task(recipe) or load_dataset(recipe).task
     wanted = recipe.model.backbone
     checkpoint = locate_backbone(wanted) if wanted.preset else None
     tokenizer = load_tokenizer(locate_vocabulary(wanted))
-    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, names=names)
+    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, task=task)
     precision, _ = choose_precision(recipe, blueprint, backend)
     return build_model(
         blueprint,

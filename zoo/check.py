@@ -21,7 +21,7 @@ from zoo import backend, cli
 from zoo.data.against_catalog import dimensions, disagreements, training_rows
 from zoo.data.backbones import locate_backbone, locate_vocabulary, missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
-from zoo.data.dataset import load_dataset, missing_data, stated_names
+from zoo.data.dataset import load_dataset, missing_data, stated_task
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.this_machine import process_bytes, processor, this_machine
 from zoo.data.trials import Trial, Tried, kept
@@ -31,8 +31,8 @@ from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Dimensions, Precision, 
 from zoo.recipe.faults import find_faults
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
-from zoo.recipe.showing import listed
 from zoo.recipe.yaml12 import Document, Fault
+from zoo.tasks import Task
 
 MAX_READ = 16 * 1024 * 1024
 
@@ -58,8 +58,8 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     report = Report(recipe=str(path), profile=profile)
     recipe = _check_recipe(path, profile, overrides, report)
     if recipe is not None:
-        rows, names = _check_data(recipe, report)
-        if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, names, report):
+        rows, task = _check_data(recipe, report)
+        if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, task, report):
             _estimate(recipe, rows, report)
     _check_backend(recipe, report)
     return report
@@ -134,11 +134,11 @@ def _faults(document: Document) -> list[Fault]:
     return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
 
 
-def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, tuple[str, ...] | None]:
+def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None]:
     """Read the rows where they are here and small.
 
     Returns:
-        The number of rows to train on and the classes by number; None what is not known.
+        The number of rows to train on and the task; None what is not known.
     """
     name = recipe.data.dataset or "own files"
     files = list(_files(recipe))
@@ -146,16 +146,16 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, tuple[str, 
     if not files or size > MAX_READ:
         told = f"here; {_bytes(size)} of rows are not read by this check" if files else "not cached"
         report.notes.append(("data", f"{name}: {told}"))
-        return _stated_rows(recipe, report), stated_names(recipe)
+        return _stated_rows(recipe, report), stated_task(recipe)
     try:
         data = load_dataset(recipe)
     except (DataError, RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
         return None, None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
-    report.notes.append(("data", f"{name}: {splits} rows; classes: {listed(data.label_names)}"))
+    report.notes.append(("data", f"{name}: {splits} rows; {data.task.listed_names}"))
     report.notes += [("warning", note) for note in data.notes]
-    return len(data.train), data.label_names
+    return len(data.train), data.task
 
 
 def _stated_rows(recipe: Recipe, report: Report) -> int | None:
@@ -186,7 +186,7 @@ def _size(file: Path) -> int:
     return os.path.getsize(file) if os.path.isfile(file) else 0
 
 
-def _check_backbone(recipe: Recipe, names: Sequence[str] | None, report: Report) -> bool:
+def _check_backbone(recipe: Recipe, task: Task | None, report: Report) -> bool:
     """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
     from zoo.data.tokens import load_tokenizer
     from zoo.models.builder import plan
@@ -196,9 +196,9 @@ def _check_backbone(recipe: Recipe, names: Sequence[str] | None, report: Report)
     try:
         checkpoint = locate_backbone(backbone) if backbone.preset is not None else None
         tokenizer = load_tokenizer(locate_vocabulary(backbone))
-        if names is not None:
-            plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, names=names)
-        elif checkpoint is not None:  # the classes of rows that were not read are not known
+        if task is not None:
+            plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, task=task)
+        elif checkpoint is not None:  # the targets of rows that were not read are not known
             read_config(checkpoint)
     except (RecipeError, EnvironmentFault) as error:
         report.faults.append(error)

@@ -1,8 +1,8 @@
 """`python -m zoo.evaluate RUN --data FILE`: figures of a finished run on other data.
 
-In come a run and a file of labelled rows; out come, on stdout, the same figures as run.json's, a table
-of the classes and the confusion matrix, or of many classes the worst and what is confused most.
-Refused: labels that the run does not know.
+In come a run and a file of labelled rows; out come, on stdout, the same figures as run.json's and the tables of the
+run's task: of classification a table of the classes and the confusion matrix, or of many classes the worst and what is
+confused most. Refused: labels that the run does not know.
 """
 
 from __future__ import annotations
@@ -11,24 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from zoo import cli
-from zoo.data.catalog import dataset_card
-from zoo.data.dataset import columns_of, read_labelled
+from zoo.data.dataset import read_labelled
 from zoo.finished import Run, load_run
 from zoo.predict import TextColumnOption, say_precision, text_columns
-from zoo.recipe import load_recipe
-from zoo.recipe.showing import as_json, shown
+from zoo.recipe import load_recipe, showing
 from zoo.runs.screen import Screen
-from zoo.score import metrics
+from zoo.tasks import shown
 
-CLASSES = 12
-"""In a table on the screen."""
+MOST = 12
+"""Rows of a table on the screen."""
 
 
 def evaluate(
@@ -36,7 +33,10 @@ def evaluate(
     data: Annotated[str, typer.Option("--data", metavar="FILE", help="Labelled rows: csv, tsv, jsonl or parquet.")],
     text_column: TextColumnOption = None,
     label_column: Annotated[
-        str | None, typer.Option("--label-column", metavar="NAME", help="Column of the label. Default: the recipe's.")
+        list[str] | None,
+        typer.Option(
+            "--label-column", metavar="NAME", help="Column of the label; may be repeated. Default: the recipe's."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
     precision: cli.PrecisionOption = "float32",
@@ -50,8 +50,7 @@ def evaluate(
     done = load_run(run, precision=precision).finished()
     found = judge(done, data, text_columns(done, text_column), label_column, batch_size)
     if output == "json":
-        told = {"metrics": found.metrics, "classes": found.classes, "confusion": found.confusion().tolist()}
-        print(as_json(told, indent=2))
+        print(showing.as_json({"metrics": found.metrics, **found.details}, indent=2))
     else:
         _show(found)
     return 0
@@ -59,67 +58,46 @@ def evaluate(
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """metrics as in run.json; classes: a row a class; labels and predicted: class numbers [rows]."""
+    """metrics as in run.json; tables for people; details: all that the tables have, in plain values."""
 
     metrics: dict[str, Any]
-    classes: list[dict[str, Any]]
-    labels: np.ndarray
-    predicted: np.ndarray
-
-    def confusion(self) -> np.ndarray:
-        """Counts [true, predicted] of all classes."""
-        return metrics.confusion(self.labels, self.predicted, range(len(self.classes)))
+    tables: list[shown.Table]
+    details: dict[str, Any]
 
 
-def judge(run: Run, path: str, text: str | tuple[str, str], label: str | None, batch_size: int) -> Judged:
+def judge(run: Run, path: str, text: str | tuple[str, str], label: Sequence[str] | None, batch_size: int) -> Judged:
     """What there is to say of a file's rows."""
-    recipe = load_recipe(run.path / "recipe.yaml")
-    names = run.card.label_names
-    rows = read_labelled(
-        path,
-        text=text,
-        label=label or columns_of(recipe)[1],
-        label_names=names,
-        labels=dataset_card(recipe.data.dataset).labels if recipe.data.dataset is not None else None,
-    )
+    task = run.task
+    rows = read_labelled(path, load_recipe(run.path / "recipe.yaml"), task, text=text, label=label)
     screen = Screen()
     say_precision(run, screen)
     with screen.bar("evaluate", len(rows)) as advance:
-        found = run.probabilities(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)
-    predicted = run.task.decided(found)
+        values = run.values(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)
     return Judged(
-        metrics=run.task.figures(found, rows.labels),
-        classes=metrics.classification_table(rows.labels, predicted, names),
-        labels=rows.labels,
-        predicted=predicted,
+        metrics=task.figures(values, rows.labels),
+        tables=task.tables(rows.labels, values, most=MOST),
+        details=task.details(rows.labels, values),
     )
 
 
 def _show(found: Judged) -> None:
     console = Console(highlight=False)
+    width = max(18, *map(len, found.metrics))
     for figure, value in found.metrics.items():
-        console.print(f"{figure:18} {value:.4f}" if isinstance(value, float) else f"{figure:18} {value}")
-    names = [shown(row["label"]) for row in found.classes]
-    many = len(names) > CLASSES
-    worst = metrics.worst_classes(found.classes, CLASSES)
-    left_out = f"the {CLASSES} with the lowest F1; {len(names) - CLASSES:,} others are left out" if many else None
-    table = Table("class", "precision", "recall", "f1", "rows", "predicted", caption=left_out, caption_justify="left")
-    for row in worst:
-        shares = (f"{row[key]:.4f}" for key in ("precision", "recall", "f1"))
-        table.add_row(Text(shown(row["label"])), *shares, str(row["rows"]), str(row["predicted"]))
-    console.print(table)
-    if many:
-        pairs = Table("true", "predicted", "rows", title="confused most", title_justify="left")
-        for true, guess, rows in metrics.confused_pairs(found.labels, found.predicted)[:CLASSES]:
-            pairs.add_row(Text(names[true]), Text(names[guess]), str(rows))
-        console.print(pairs)
-        return
-    confusion = Table("true / predicted")
-    for name in names:
-        confusion.add_column(Text(name))
-    for name, counts in zip(names, found.confusion(), strict=True):
-        confusion.add_row(Text(name), *map(str, counts))
-    console.print(confusion)
+        console.print(f"{figure:{width}} {value:.4f}" if isinstance(value, float) else f"{figure:{width}} {value}")
+    for each in found.tables:
+        table = Table(title=each.title, title_justify="left", caption=each.note or None, caption_justify="left")
+        for column in each.columns:
+            table.add_column(Text(showing.shown(column.title)), justify="left" if column.kind == "name" else "right")
+        for row in each.rows:
+            table.add_row(*(_cell(value) for value in row))
+        console.print(table)
+
+
+def _cell(value: Any) -> Text:
+    if value is None:
+        return Text("-")
+    return Text(f"{value:.4f}" if isinstance(value, float) else showing.shown(str(value)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

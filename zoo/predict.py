@@ -1,8 +1,8 @@
 """`python -m zoo.predict RUN`: classify texts with a finished run.
 
-In come texts (`--text`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin); out comes, on stdout
-and in their order, the class and the probability of every class. Refused: an unknown run, a file
-without the text column, nothing on stdin, rows without text.
+In come texts (`--text`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin); out comes, on stdout and in their
+order, what the run's task answers, for instance the class and the probability of every class. Refused: an unknown run,
+a file without the text column, nothing on stdin, rows without text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Annotated, Any, Literal, TextIO
 import typer
 
 from zoo import cli
-from zoo.data.dataset import columns_of, read_texts
+from zoo.data.columns import read_texts
+from zoo.data.dataset import text_column
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import load_recipe
 from zoo.recipe.showing import as_json, shown
-from zoo.runs.run import Prediction
 from zoo.runs.screen import Screen
+from zoo.tasks import Prediction
 
 TextColumnOption = Annotated[
     list[str] | None,
@@ -33,7 +34,7 @@ TextColumnOption = Annotated[
 
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    text: Annotated[list[str] | None, typer.Option("--text", help="A text to classify; may be repeated.")] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be repeated.")] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="csv, tsv, jsonl, parquet, or txt with a text a line.")
     ] = None,
@@ -54,8 +55,8 @@ def predict(
     screen = Screen()
     say_precision(done, screen)
     with screen.bar("predict", len(texts)) as advance:
-        found = done.probabilities(texts, pairs, batch_size=batch_size, progress=advance)
-    WRITERS[output](sys.stdout, texts, done.named(found))
+        found = done.values(texts, pairs, batch_size=batch_size, progress=advance)
+    WRITERS[output](sys.stdout, texts, done.task.predictions(found))
     return 0
 
 
@@ -72,7 +73,7 @@ def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]
         RecipeError: more than two.
     """
     if not asked:
-        return columns_of(load_recipe(run.path / "recipe.yaml"))[0]
+        return text_column(load_recipe(run.path / "recipe.yaml"))
     if len(asked) > 2:
         raise RecipeError(f"--text-column: got {len(asked)}, expected one, or two for pairs of texts")
     return (asked[0], asked[1]) if len(asked) == 2 else asked[0]
@@ -100,39 +101,43 @@ def _texts(
 
 
 def _write_text(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    labels = [shown(prediction.label) for prediction in found]
-    width = max(map(len, labels))
-    for text, label, prediction in zip(texts, labels, found, strict=True):
-        probability = prediction.probabilities[prediction.label]
-        print(f"{label:{width}}  {probability:7.2%}  {shown(' '.join(text.split())[:100])}", file=stream)
+    told = [prediction.told() for prediction in found]
+    words = [shown(word) for word, _ in told]
+    width = max(map(len, words))
+    for text, word, (_, figure) in zip(texts, words, told, strict=True):
+        print(f"{word:{width}}  {figure}  {shown(' '.join(text.split())[:100])}", file=stream)
 
 
-def _as_json(prediction: Prediction) -> dict[str, Any]:
-    rounded = {name: round(value, 6) for name, value in prediction.probabilities.items()}
-    return {"label": prediction.label, "probabilities": rounded}
+def _rounded(prediction: Prediction) -> dict[str, Any]:
+    """What it answers, its numbers with six decimals."""
+    return {
+        key: {name: round(number, 6) for name, number in value.items()} if isinstance(value, dict) else value
+        for key, value in prediction.fields().items()
+    }
 
 
 def _write_json(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    print(as_json([_as_json(prediction) for prediction in found], indent=2, stream=stream), file=stream)
+    print(as_json([_rounded(prediction) for prediction in found], indent=2, stream=stream), file=stream)
 
 
 def _write_jsonl(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
     for prediction in found:
-        print(as_json(_as_json(prediction), stream=stream), file=stream)
+        print(as_json(_rounded(prediction), stream=stream), file=stream)
 
 
 def _write_csv(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    names = list(found[0].probabilities)
+    table = [prediction.cells() for prediction in found]
+    names = list(table[0])
     try:
         "".join(names).encode(stream.encoding or "utf-8")
     except UnicodeEncodeError as error:
         raise OutputError(
-            f"stdout is {error.encoding}, which has no {error.object[error.start]!a} of the classes: "
+            f"stdout is {error.encoding}, which has no {error.object[error.start]!a} of the names: "
             "set PYTHONIOENCODING=utf-8, or take --format jsonl"
         ) from error
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(["label", *names])
-    rows.writerows([p.label, *(f"{value:.6f}" for value in p.probabilities.values())] for p in found)
+    rows.writerow(names)
+    rows.writerows(cells.values() for cells in table)
 
 
 WRITERS: dict[str, Callable[[TextIO, Sequence[str], Sequence[Prediction]], None]] = {

@@ -23,7 +23,6 @@ from zoo.data.tokens import doubts, encode_splits, load_tokenizer
 from zoo.errors import RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
-from zoo.recipe.showing import listed
 from zoo.report.card import write_card
 from zoo.report.report import texts_by_id, write_report
 from zoo.runs.account import Stopwatch
@@ -116,7 +115,7 @@ def _splits(dataset: Dataset) -> list[Split]:
 
 def _tell(dataset: Dataset, screen: Screen) -> None:
     rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(SPLITS, _splits(dataset), strict=True))
-    screen.say("data", f"{rows} rows; classes: {listed(dataset.label_names)}")
+    screen.say("data", f"{rows} rows; {dataset.task.listed_names}")
     for note in dataset.notes:
         screen.say("warning", note)
 

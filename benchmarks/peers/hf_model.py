@@ -125,7 +125,7 @@ def load_material(recipe: Recipe, watch: Stopwatch) -> Material:
         recipe=recipe,
         dataset=dataset,
         checkpoint=checkpoint,
-        blueprint=plan(recipe, checkpoint=checkpoint, tokenizer=ours, names=dataset.label_names),
+        blueprint=plan(recipe, checkpoint=checkpoint, tokenizer=ours, task=dataset.task),
         tokenizer=theirs,
         rows=rows,
     )
@@ -169,7 +169,7 @@ def build(material: Material, setting: Setting) -> Any:
     blueprint = material.blueprint
     model, report = AutoModelForSequenceClassification.from_pretrained(
         material.checkpoint.path,
-        num_labels=blueprint.classes,
+        num_labels=blueprint.units,
         attn_implementation=setting.attention,
         dtype=torch.float32,
         local_files_only=True,

@@ -44,7 +44,6 @@ from zoo.errors import RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.runs.account import Stopwatch
-from zoo.tasks import task_of
 
 
 def whole_run(recipe: Recipe, setting: Setting, watch: Stopwatch) -> Answer:
@@ -148,7 +147,7 @@ def _collate(features: Sequence[dict[str, Any]], setting: Setting, pad: int) -> 
 
 def _figures(material: Material, logits: Any, labels: Any) -> dict[str, float]:
     """The zoo's own figures of the peer's logits [rows, classes] and the labels [rows]."""
-    task = task_of(material.recipe, material.dataset.label_names)
+    task = material.dataset.task
     return task.figures(task.values(logits), labels)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,24 +26,26 @@ from nano import (
 import recipes
 import zoo
 from zoo.data.catalog import vocabulary_folder
-from zoo.data.dataset import stated_names
+from zoo.data.dataset import stated_task
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.models import heads, inference, weights
 from zoo.models.builder import Blueprint, assemble_model, plan
 from zoo.models.saved import ModelCard, load_card, load_model, save_model
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
-from zoo.tasks.classification import sigmoid_cross_entropy, softmax_cross_entropy
+from zoo.tasks.classification import Classification, sigmoid_cross_entropy, softmax_cross_entropy
 
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-def planned(changes: dict[str, Any], names: Sequence[str] | None = None, tokenizer: str = "nano_uncased") -> Blueprint:
+def planned(changes: dict[str, Any], tokenizer: str = "nano_uncased") -> Blueprint:
     recipe = nano_recipe(changes)
     loaded = load_tokenizer(vocabulary_folder(tokenizer))
     wanted = recipe.model.backbone
     found = checkpoint(Path(wanted.preset), wanted.family) if wanted.preset else None
-    return plan(recipe, checkpoint=found, tokenizer=loaded, names=names or stated_names(recipe) or ())
+    task = stated_task(recipe)
+    assert task is not None
+    return plan(recipe, checkpoint=found, tokenizer=loaded, task=task)
 
 
 def rates(folder: Path | None, family: str = "bert", changes: dict[str, Any] | None = None) -> tuple[float | None, ...]:
@@ -105,10 +106,6 @@ class TestBuild:
     def test_smoke_recipe(self) -> None:
         model = zoo.build(recipes.load("imdb_bert", profile="smoke"))
         assert model.count_params() > 10_000
-
-    def test_binary_head_on_three_classes(self) -> None:
-        with pytest.raises(RecipeError, match=r"model\.head\.type: got binary, but the data has 3 classes"):
-            planned({"model.head.type": "binary"}, names=("a", "b", "c"))
 
     def test_rows_longer_than_the_positions(self, references: Path) -> None:
         preset = {"family": "roberta", "preset": str(references / "roberta-gelu")}
@@ -212,10 +209,10 @@ class TestHeadOfACheckpoint:
             ("two", {"id2label": {0: "positive", 1: "Positive"}}, {}, "calls its classes positive, Positive"),
             ("two", {}, {"checkpoint_labels": ["bad", "good"]}, "got bad, good, expected the classes of .* POSITIVE, "),
             ("two", {"id2label": {1: "a", 2: "b"}}, {}, "has an id2label that does not number its classes"),
-            ("five", {}, {}, "has 5 classes and the data 2: use init: seed"),
+            ("five", {}, {}, "has 5 outputs, expected 2: use init: seed"),
             ("one", {}, {}, "has 1 class and the data 2: use init: seed"),
-            ("two", {}, {"type": "binary"}, "got binary, but the head of .* has 2 classes: use type: classifier"),
-            ("one", {"problem_type": None}, {"type": "binary"}, r"trained for regression \(one logit and no problem_t"),
+            ("two", {}, {"type": "binary"}, r"trained for single_label_classification.*expected multi_label"),
+            ("one", {"problem_type": None}, {"type": "binary"}, r"trained for regression \(1 output and no problem_t"),
             ("one", {"problem_type": "regression"}, {"type": "binary"}, "trained for regression, expected multi_label"),
             ("one", {"id2label": {0: "negative"}}, {"type": "binary"}, "classes negative and the data positive"),
             ("two", {"problem_type": "multi_label_classification"}, {}, "for multi_label_classification, expected si"),
@@ -275,8 +272,7 @@ class TestSavedModel:
         card = ModelCard(
             blueprint=blueprint_of(found, head),
             tokens=Tokens(max_length=16, truncation="head_tail", head=4),
-            label_names=("a", "b", "ç"),
-            threshold=None,
+            task=Classification(names=("a", "b", "ç")),
         )
         save_model(tmp_path, model, card, load_tokenizer(folder))
         assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -307,10 +303,9 @@ class TestSavedModel:
     @pytest.mark.parametrize("name", ["weights.safetensors", "model.json", "tokenizer.json"])
     def test_a_flipped_bit_is_seen(self, tmp_path: Path, name: str) -> None:
         card = ModelCard(
-            blueprint=Blueprint(backbone=tiny_config("bert"), head=BinaryHead(dropout=0.1), classes=2),
+            blueprint=Blueprint(backbone=tiny_config("bert"), head=BinaryHead(dropout=0.1), units=1),
             tokens=Tokens(max_length=16),
-            label_names=("a", "b"),
-            threshold=None,
+            task=Classification(names=("a", "b"), head="binary"),
         )
         model = assemble_model(card.blueprint, precision="float32")
         save_model(tmp_path, model, card, load_tokenizer(vocabulary_folder("nano_uncased")))
@@ -340,7 +335,7 @@ class TestSavedModel:
         blueprint = Blueprint(
             backbone=tiny_config("roberta"),
             head=BinaryHead(dropout=0.1),
-            classes=2,
+            units=2,
         )
         one, two = (assemble_model(blueprint, precision="float32") for _ in range(2))
         assert [v.path for v in one.trainable_variables] == [v.path for v in two.trainable_variables]

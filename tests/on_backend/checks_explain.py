@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import FAMILIES, TOLERANCE, blueprint_of, checkpoint
+from nano import FAMILIES, TOLERANCE, blueprint_of, checkpoint, task_with
 from references import EXPLAINED
 
 import zoo
@@ -24,7 +24,6 @@ from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard
 from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
 from zoo.score import metrics
-from zoo.tasks import task_of_card
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -46,13 +45,10 @@ class Case:
         card = ModelCard(
             blueprint=blueprint,
             tokens=Tokens(max_length=64 if name == "minilm" else 32),
-            label_names=names,
-            threshold=None,
+            task=task_with(head or ClassifierHead(), names),
         )
         opened = Opened(self.model)
-        self.run: Any = SimpleNamespace(
-            card=card, task=task_of_card(card), tokenizer=load_tokenizer(folder), opened=opened
-        )
+        self.run: Any = SimpleNamespace(card=card, task=card.task, tokenizer=load_tokenizer(folder), opened=opened)
         self.text, target = EXPLAINED["minilm" if name == "minilm" else "nano"]
         if kind == "gelu":
             self.reference = np.load(folder / "explained.npz")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import FAMILIES, blueprint_of, checkpoint, classifier_of
+from nano import FAMILIES, blueprint_of, checkpoint, classifier_of, task_with
 
 import zoo
 from zoo.backend import Backend, without_tensorflow
@@ -41,8 +41,7 @@ def run_of(
     card = ModelCard(
         blueprint=blueprint_of(found, head, classes),
         tokens=Tokens(**{"max_length": 24, **tokens}),
-        label_names=(*NAMES, "neutral")[:classes],
-        threshold=threshold,
+        task=task_with(head, (*NAMES, "neutral")[:classes], threshold),
     )
     save_model(folder / "model", classifier_of(found, head, classes), card, load_tokenizer(found.path))
     backbone = {"family": family, "preset": str(found.path)}

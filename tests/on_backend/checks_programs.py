@@ -107,8 +107,8 @@ class TestEachFamilyAndHead:
         assert config.backbone == run.card.blueprint.backbone
         assert config.head_dropout == run.card.blueprint.head.dropout
         assert config.head is not None
-        assert config.head.label_names == (NAMES[1:] if kind == "one" else run.card.label_names)
-        classes = run.card.blueprint.classes
+        assert config.head.label_names == run.task.unit_names
+        classes = len(run.task.names)
         assert blueprint_of(found, head, classes).backbone == run.card.blueprint.backbone
         again = classifier_of(found, head, classes)
         for ours, theirs in zip(run.model.trainable_variables, again.trainable_variables, strict=True):

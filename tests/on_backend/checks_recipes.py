@@ -11,6 +11,7 @@ import pytest
 
 import recipes
 import zoo
+from zoo.tasks.classification import ClassPrediction
 from zoo.training import session
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -63,5 +64,6 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     assert told["training"]["epochs"] == recipe.training.epochs
     assert len(run.folder.predictions) == told["dataset"]["rows"]["test"]
     (prediction,) = run.predict(["A gem of a film, highly recommended."])
-    assert prediction.label in run.card.label_names
+    assert isinstance(prediction, ClassPrediction)
+    assert prediction.label in run.task.names
     assert sum(prediction.probabilities.values()) == pytest.approx(1.0, abs=1e-6)

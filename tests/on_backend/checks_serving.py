@@ -26,6 +26,7 @@ from zoo.recipe import dump_recipe
 from zoo.runs.run_folder import create_run
 from zoo.serve.__main__ import listening
 from zoo.serve.serving import create_app
+from zoo.tasks.classification import Classification
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -43,10 +44,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             variable.assign(inference.to_host(variable) * 20)
     tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
     card = ModelCard(
-        blueprint=plan(recipe, checkpoint=None, tokenizer=tokenizer, names=("no", "yes")),
+        blueprint=plan(recipe, checkpoint=None, tokenizer=tokenizer, task=Classification(names=("no", "yes"))),
         tokens=recipe.tokens,
-        label_names=("negative", "positive"),
-        threshold=None,
+        task=Classification(names=("negative", "positive")),
     )
     path = tmp_path_factory.mktemp("runs") / "nano"
     with create_run(path, dump_recipe(recipe)) as folder:
@@ -88,7 +88,7 @@ def alone(run: Run, requests: Sequence[Sequence[str]]) -> list[np.ndarray]:
 
 def difference(run: Run, answers: Sequence[tuple[int, Any]], expected: Sequence[np.ndarray]) -> float:
     """How far the answers are from the expected ones."""
-    names = run.card.label_names
+    names = run.task.names
     found = [[[row["probabilities"][name] for name in names] for row in answer["predictions"]] for _, answer in answers]
     return max(float(np.abs(np.array(a) - b).max()) for a, b in zip(found, expected, strict=True))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ from zoo.models.builder import Blueprint, build_model
 from zoo.models.checkpoints import read_config
 from zoo.models.encoder import assemble
 from zoo.recipe import Recipe, recipe_from
-from zoo.recipe.types import BinaryHead, ClassifierHead
+from zoo.recipe.types import Head
+from zoo.tasks import Task, task_of
 
 FAMILIES = ("bert", "distilbert", "roberta")
 KINDS = [(family, activation) for family in FAMILIES for activation in ("gelu", "gelu_new")]
@@ -43,17 +46,25 @@ def backbone_of(found: Checkpoint) -> Any:
     return backbone
 
 
-def classifier_of(found: Checkpoint, head: ClassifierHead | BinaryHead, classes: int = 3) -> Any:
+def classifier_of(found: Checkpoint, head: Head, classes: int = 3) -> Any:
     return build_model(blueprint_of(found, head, classes), checkpoint=found, seed=0, precision="float32")
 
 
-def blueprint_of(found: Checkpoint, head: ClassifierHead | BinaryHead, classes: int = 3) -> Blueprint:
+def blueprint_of(found: Checkpoint, head: Head, classes: int = 3) -> Blueprint:
     config = read_config(found)
     filled = head.model_copy(update={"dropout": config.head_dropout})
-    return Blueprint(backbone=config.backbone, head=filled, classes=classes)
+    return Blueprint(
+        backbone=config.backbone, head=filled, units=task_with(head, [str(n) for n in range(classes)]).units
+    )
 
 
-def assert_logits(found: Checkpoint, head: ClassifierHead | BinaryHead, classes: int = 3) -> None:
+def task_with(head: Head, names: Sequence[str], threshold: float | None = None) -> Task:
+    """The task of a head with these names, as it is once rows are read."""
+    task = task_of(head)
+    return replace(task, names=tuple(names), threshold=task.threshold if threshold is None else threshold)
+
+
+def assert_logits(found: Checkpoint, head: Head, classes: int = 3) -> None:
     """A model with the checkpoint's own head gives the reference's logits, in a padded batch and for a row alone."""
     reference = np.load(found.path / "reference.npz")
     model = classifier_of(found, head, classes)

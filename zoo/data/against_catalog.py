@@ -14,12 +14,14 @@ from pathlib import Path
 
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
+from zoo.data.columns import of_card
 from zoo.data.sources import address
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
 from zoo.recipe.kinds import Clash
 from zoo.recipe.types import Backbone
+from zoo.tasks import task_of
 
 
 def disagreements(recipe: Recipe) -> Iterator[Clash]:
@@ -69,10 +71,8 @@ def _of_dataset(recipe: Recipe) -> Iterator[Clash]:
     if name not in dataset_names():
         yield Clash(("data.dataset",), not_among(name, dataset_names()))
         return
-    names = dataset_card(name).label_names
-    if recipe.model.head.type == "binary" and len(names) != 2:
-        message = f"got binary, expected classifier: {name} has {len(names)} classes, not 2"
-        yield Clash(("model.head.type", "data.dataset"), message)
+    if fault := task_of(recipe.model.head).misfit(of_card(dataset_card(name))):
+        yield Clash(("model.head.type", "data.dataset"), fault)
 
 
 def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:

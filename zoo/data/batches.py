@@ -24,7 +24,8 @@ class Batch:
     """One step's rows.
 
     inputs: token_ids, padding_mask and segment_ids, each [batch, length] int32.
-    labels: [batch] int32; weights: [batch] float32, 0 where a row only fills the batch up.
+    labels: the targets, [batch] or [batch, ...], int32 or float32; weights: [batch] float32, 0 where a row only fills
+    the batch up.
     rows: [real rows] int64, which rows of the table these are, in order.
     tokens: real tokens, padding and filling rows not counted.
     """
@@ -121,7 +122,7 @@ def batches(
 
     Args:
         table: the rows' tokens.
-        labels: [rows] int32, or None where only logits are wanted.
+        labels: the targets, [rows] or [rows, ...], or None where only logits are wanted.
         order: rows a batch, from `training_order` or `evaluation_order`.
         batch_size: rows of every batch; fewer rows are filled up with weight 0.
         lengths: the lengths a batch may have, rising; the last holds the longest row.
@@ -153,9 +154,10 @@ def filled_up(
     inputs: dict[str, np.ndarray], table: TokenTable, labels: np.ndarray | None, rows: np.ndarray, batch_size: int
 ) -> Batch:
     """The batch of these inputs and rows: labels and weights of `batch_size` places, 0 where there is no row."""
-    filled = np.zeros(batch_size, np.int32)
-    if labels is not None:
-        filled[: len(rows)] = labels[rows]
+    labels = np.zeros(len(table), np.int32) if labels is None else labels
+    kind = np.int32 if np.issubdtype(labels.dtype, np.integer) else np.float32
+    filled = np.zeros((batch_size, *labels.shape[1:]), kind)
+    filled[: len(rows)] = labels[rows]
     weights = np.zeros(batch_size, np.float32)
     weights[: len(rows)] = 1.0
     return Batch(inputs=inputs, labels=filled, weights=weights, rows=rows, tokens=int(table.lengths[rows].sum()))

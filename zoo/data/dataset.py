@@ -1,33 +1,32 @@
 """Rows: the recipe's `data` in, train, validation and test out.
 
-In comes a recipe; out come texts, class numbers and class names, the same for a seed on every machine, and the
-recipe with what was found written in. In order: read, leave out what is missing, number the labels, drop exact
-duplicates from train, carve test, apply limits, carve validation, shuffle train. Refused, all faults of a step at
-once: what tables.py and labels.py refuse, empty and missing texts or labels (unless `on_missing: drop`), fewer
-rows than a batch; under `strict` also rows in both train and test, and texts with two labels.
+In comes a recipe; out come texts, targets and the task, the same for a seed on every machine. In order: read, leave
+out what is missing, have the task make targets of the labels, drop exact duplicates from train, carve test, apply
+limits, carve validation, shuffle train. Refused, all faults of a step at once: what tables.py and the task refuse,
+empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under `strict` also rows in both
+train and test, and texts with two labels.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zoo.data.catalog import DatasetCard, dataset_card
-from zoo.data.labels import number_labels
+from zoo.data.columns import as_tuple, columns_of_file, missing_rows, of_card, of_files
 from zoo.data.sources import Missing, folder_of, locate_first
-from zoo.data.splitting import draw, refuse_small_classes, shuffled
-from zoo.data.tables import read_columns
-from zoo.errors import DataError, EnvironmentFault, RecipeError
+from zoo.data.splitting import draw, shuffled
+from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
+from zoo.tasks import Stated, Task, task_of
 
 SPLITS = ("train", "validation", "test")
-SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class Split:
 
     texts: [rows], the first text of each row.
     pairs: [rows], the second text, or None where rows have one.
-    labels: [rows] int32, class numbers.
+    labels: the targets, [rows] int32 class numbers or as the task has them, [rows, ...].
     ids: [rows], split and row number in the file it came from, counted from 0, as in train/123.
     """
 
@@ -70,7 +69,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
-    label_names: tuple[str, ...]
+    task: Task
     sha256: str
     notes: tuple[str, ...]
 
@@ -81,9 +80,7 @@ class Layout:
 
     files: Mapping[str, Path]
     text: tuple[str, ...]
-    label: str
-    label_names: tuple[str, ...] | None
-    labels: Mapping[str, int] | None = None
+    label: Stated
     select: Mapping[str, str]
     encoding: str
 
@@ -94,20 +91,15 @@ def load_dataset(recipe: Recipe) -> Dataset:
     Raises:
         DataError: the rows cannot be used as they are.
         EnvironmentFault: a catalog data set that is not in the cache; `zoo.fetch` brings it.
-        RecipeError: a binary head on rows with more than two classes, more steps than a run may have.
+        RecipeError: rows that the head is not for, more steps than a run may have.
     """
-    data, notes = recipe.data, list[str]()
+    data, notes, task = recipe.data, list[str](), task_of(recipe.model.head)
     layout = _layout(recipe)
-    columns = _read(layout, data.on_missing, notes)
-    names, numbers = number_labels({s: c["label"] for s, c in columns.items()}, layout.label_names, layout.labels)
-    if recipe.model.head.type == "binary" and len(names) != 2:
-        raise RecipeError(
-            f"model.head.type: binary is for 2 classes, the data has {len(names)} ({', '.join(names[:8])}); "
-            "use classifier"
-        )
-    splits = {split: _split(split, columns[split], numbers[split]) for split in columns}
+    columns = _read(layout, task, data.on_missing, notes)
+    task, targets = task.learned({split: found["label"] for split, found in columns.items()}, layout.label)
+    splits = {split: _split(split, columns[split], targets[split]) for split in columns}
     faults = _duplicates(splits, data.deduplicate, notes)
-    splits = _carved(splits, names, recipe)
+    splits = _carved(splits, task, recipe)
     faults += _overlap(splits)
     if data.strict and faults:
         raise DataError([f"{fault} (data.strict is true)" for fault in faults])
@@ -117,14 +109,12 @@ def load_dataset(recipe: Recipe) -> Dataset:
             f"add rows or set training.batch_size={len(splits['train'])}"
         )
     run_length(recipe.training, rows=len(splits["train"]))  # refuses what is too long, before a text is tokenized
-    return Dataset(**splits, label_names=names, sha256=_digest(splits, names), notes=(*notes, *faults))
+    return Dataset(**splits, task=task, sha256=_digest(splits, task.names), notes=(*notes, *faults))
 
 
-def stated_names(recipe: Recipe) -> tuple[str, ...] | None:
-    """The classes by number, where the catalog or the recipe says them; None where the rows have to be read."""
-    if recipe.data.files is not None:
-        return recipe.data.files.label_names
-    return dataset_card(recipe.data.dataset or "").label_names
+def stated_task(recipe: Recipe) -> Task | None:
+    """The task, where the catalog or the recipe says all that it has of the rows; None where they have to be read."""
+    return task_of(recipe.model.head).stated(_stated(recipe))
 
 
 def missing_data(recipe: Recipe) -> list[Missing]:
@@ -138,47 +128,54 @@ def missing_data(recipe: Recipe) -> list[Missing]:
     return [Missing(what=f"the data set {card.name}", uri=origin.uri, cache_path=folder_of(origin))]
 
 
-def columns_of(recipe: Recipe) -> tuple[str | tuple[str, str], str]:
-    """Text column(s) and label column of the recipe's data, for reading other files of the same kind."""
+def text_column(recipe: Recipe) -> str | tuple[str, str]:
+    """Text column, or the two of pairs, of the recipe's data, for reading other files of the same kind."""
     where = recipe.data.files if recipe.data.files is not None else dataset_card(recipe.data.dataset or "")
-    return where.text, where.label
+    return where.text
 
 
 def takes_pairs(recipe: Recipe) -> bool:
     """Whether a row of the recipe's data is a pair of texts."""
-    return isinstance(columns_of(recipe)[0], tuple)
-
-
-def read_texts(
-    path: str | Path, text: str | tuple[str, str] = "text", encoding: str = "utf-8"
-) -> tuple[list[str], list[str] | None]:
-    """Texts of a file without labels, and the second texts of pairs; DataError where a row has none."""
-    columns = _columns_of_file("rows", Path(path), _tuple(text), None, {}, encoding)
-    faults, _ = _missing("rows", columns)
-    if faults:
-        raise DataError(f"{path}: {faults[0]}")
-    return columns["text"], columns.get("pair")
+    return isinstance(text_column(recipe), tuple)
 
 
 def read_labelled(
     path: str | Path,
+    recipe: Recipe,
+    task: Task,
     *,
-    text: str | tuple[str, str],
-    label: str,
-    label_names: tuple[str, ...],
-    encoding: str = "utf-8",
-    labels: Mapping[str, int] | None = None,
+    text: str | tuple[str, str] | None = None,
+    label: Sequence[str] | None = None,
 ) -> Split:
-    """Rows of a file whose labels are among `label_names` (or class numbers, or keys of `labels`); for zoo.evaluate."""
-    columns = _columns_of_file("rows", Path(path), _tuple(text), label, {}, encoding)
-    faults, _ = _missing("rows", columns)
+    """Rows of another file like those of a recipe.
+
+    Args:
+        path: the file.
+        recipe: whose data it is like.
+        task: what was learned from them, with its names.
+        text: column of the text, or the two of pairs; None takes the recipe's.
+        label: columns of the label; None takes the recipe's.
+
+    Raises:
+        DataError: a column that is not there, rows without text or label, labels that the task does not know.
+    """
+    stated = _stated(recipe)
+    if label is not None:
+        stated = replace(stated, columns=tuple(label))
+    columns = columns_of_file("rows", Path(path), as_tuple(text or text_column(recipe)), stated, {}, "utf-8")
+    faults, _ = missing_rows("rows", columns, task)
     if faults:
         raise DataError([f"{path}: {fault}" for fault in faults])
-    known: dict[str, int] = dict(labels or {name: number for number, name in enumerate(label_names)})
-    if labels is None:
-        known |= {str(number): number for number in range(len(label_names)) if str(number) not in known}
-    _, numbers = number_labels({"train": [*known], "rows": columns["label"]}, label_names, known)
-    return _split("rows", columns, numbers["rows"])
+    return _split("rows", columns, task.targets(columns["label"], stated))
+
+
+def _stated(recipe: Recipe) -> Stated:
+    """What is known of the labels without their rows."""
+    return of_files(recipe.data.files) if recipe.data.files is not None else of_card(_card(recipe))
+
+
+def _card(recipe: Recipe) -> DatasetCard:
+    return dataset_card(recipe.data.dataset or "")
 
 
 def _layout(recipe: Recipe) -> Layout:
@@ -187,43 +184,36 @@ def _layout(recipe: Recipe) -> Layout:
         paths = {split: Path(getattr(files, split)) for split in SPLITS if getattr(files, split) is not None}
         return Layout(
             files=paths,
-            text=_tuple(files.text),
-            label=files.label,
-            label_names=files.label_names,
+            text=as_tuple(files.text),
+            label=of_files(files),
             select={},
             encoding=files.encoding,
         )
-    card: DatasetCard = dataset_card(recipe.data.dataset or "")
+    card = _card(recipe)
     found = locate_first(card.origins)
     if found is None:
         raise EnvironmentFault(f"{missing_data(recipe)[0]}; run `python -m zoo.fetch` with this recipe")
     origin, folder = found
     return Layout(
         files={split: folder / name for split, name in origin.splits.items()},
-        text=_tuple(card.text),
-        label=card.label,
-        label_names=card.label_names,
-        labels=card.labels,
+        text=as_tuple(card.text),
+        label=of_card(card),
         select=card.select,
         encoding="utf-8",
     )
 
 
-def _tuple(text: str | tuple[str, str]) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else text
-
-
-def _read(layout: Layout, on_missing: str, notes: list[str]) -> dict[str, dict[str, Any]]:
+def _read(layout: Layout, task: Task, on_missing: str, notes: list[str]) -> dict[str, dict[str, Any]]:
     """Split -> text, pair, label and row, equally long and none missing; the faults of all files at once."""
     found: dict[str, dict[str, Any]] = {}
     faults: list[str] = []
     for split, path in layout.files.items():
         try:
-            columns = _columns_of_file(split, path, layout.text, layout.label, layout.select, layout.encoding)
+            columns = columns_of_file(split, path, layout.text, layout.label, layout.select, layout.encoding)
         except DataError as error:
             faults.extend(error.faults)
             continue
-        wrong, gone = _missing(split, columns)
+        wrong, gone = missing_rows(split, columns, task)
         if gone.any() and on_missing == "drop":
             notes.append(f"{split}: {np.count_nonzero(gone)} rows without text or label were left out")
             wrong = []
@@ -236,65 +226,6 @@ def _read(layout: Layout, on_missing: str, notes: list[str]) -> dict[str, dict[s
     if faults:
         raise DataError(faults)
     return found
-
-
-def _columns_of_file(
-    split: str, path: Path, text: tuple[str, ...], label: str | None, select: Mapping[str, str], encoding: str
-) -> dict[str, Any]:
-    """Columns text, pair (for pairs), label (where asked for) and row: the row numbers in the file."""
-    wanted = [*text, *select, *([label] if label is not None else [])]
-    table = read_columns(path, wanted, encoding)
-    rows: Sequence[int] = range(len(table[text[0]]))
-    if select:
-        rows = [i for i in rows if all(table[column][i] == value for column, value in select.items())]
-        if not rows:
-            raise DataError(f"{path}: no row has {', '.join(f'{k} = {v}' for k, v in select.items())}")
-    columns: dict[str, Any] = {"text": table[text[0]]}
-    if len(text) == 2:
-        columns["pair"] = table[text[1]]
-    if label is not None:
-        columns["label"] = table[label]
-    if select:
-        columns = {name: [values[i] for i in rows] for name, values in columns.items()}
-    columns["row"] = rows
-    strange = [
-        f"{split}: row {rows[i]} has the text {str(value)[:40]!r} ({type(value).__name__}), expected a string"
-        for name in ("text", "pair")
-        for i, value in enumerate(columns.get(name, ()))
-        if value is not None and not isinstance(value, str)
-    ]
-    if strange:
-        raise DataError([f"{path}: {fault}" for fault in strange[:SHOWN]])
-    return columns
-
-
-def _missing(split: str, columns: Mapping[str, Any]) -> tuple[list[str], np.ndarray]:
-    """Faults for rows without text or label, and which rows these are, [rows] bool."""
-    faults: list[str] = []
-    gone = np.zeros(len(columns["text"]), bool)
-    for name, absent in _ABSENT.items():
-        if name in columns:
-            empty = np.fromiter(map(absent, columns[name]), bool, len(gone))
-            gone |= empty
-            if empty.any():
-                first = [str(columns["row"][i]) for i in np.flatnonzero(empty)[:SHOWN]]
-                more = ", ..." if np.count_nonzero(empty) > SHOWN else ""
-                faults.append(
-                    f"{split}: {np.count_nonzero(empty)} rows without {name} (rows {', '.join(first)}{more}, counted "
-                    "from 0); fill them in, or leave them out with data.on_missing=drop"
-                )
-    return faults, gone
-
-
-def _no_text(value: str | None) -> bool:
-    return value is None or not value.strip()
-
-
-def _no_label(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
-
-
-_ABSENT: dict[str, Callable[[Any], bool]] = {"text": _no_text, "pair": _no_text, "label": _no_label}
 
 
 def _split(split: str, columns: Mapping[str, Any], labels: np.ndarray) -> Split:
@@ -310,9 +241,9 @@ def _duplicates(splits: dict[str, Split], deduplicate: bool, notes: list[str]) -
     """Drop exact duplicates from train; a fault for texts with two labels, which stay."""
     train = splits["train"]
     keep = np.ones(len(train), bool)
-    first: dict[Any, int] = {}
-    others: set[tuple[Any, int]] = set()
-    labels = train.labels.tolist()
+    first: dict[Any, bytes] = {}
+    others: set[tuple[Any, bytes]] = set()
+    labels = [row.tobytes() for row in train.labels]
     for i, key in enumerate(train.identities()):
         if key not in first:
             first[key] = labels[i]
@@ -329,41 +260,41 @@ def _duplicates(splits: dict[str, Split], deduplicate: bool, notes: list[str]) -
     return [f"train: {contradicting} texts stand there with two different labels; correct or remove them"]
 
 
-def _carved(splits: dict[str, Split], names: tuple[str, ...], recipe: Recipe) -> dict[str, Split]:
+def _carved(splits: dict[str, Split], task: Task, recipe: Recipe) -> dict[str, Split]:
     """All three splits: test carved from train, limits, validation carved from train, train shuffled."""
     data, seed = recipe.data, recipe.seed
     splits = dict(splits)
     absent = [part for part in ("test", "validation") if part not in splits]
     if "test" not in splits:
-        _carve(splits, "test", absent, names, recipe)
-    splits["train"] = _limited(splits["train"], data.limit.train, seed, "train limit")
+        _carve(splits, "test", absent, task, recipe)
+    splits["train"] = _limited(splits["train"], task, data.limit.train, seed, "train limit")
     if "validation" not in splits:
-        _carve(splits, "validation", ["validation"], names, recipe)
+        _carve(splits, "validation", ["validation"], task, recipe)
     for part in ("validation", "test"):
-        splits[part] = _limited(splits[part], getattr(data.limit, part), seed, f"{part} limit")
+        splits[part] = _limited(splits[part], task, getattr(data.limit, part), seed, f"{part} limit")
     train = splits["train"]
     splits["train"] = train.take(shuffled(len(train), seed, "order"))
     return {split: splits[split] for split in SPLITS}
 
 
-def _carve(splits: dict[str, Split], part: str, absent: Sequence[str], names: tuple[str, ...], recipe: Recipe) -> None:
+def _carve(splits: dict[str, Split], part: str, absent: Sequence[str], task: Task, recipe: Recipe) -> None:
     """Move the share of train that the recipe gives `part` there; both stay in the file's order."""
     train, how = splits["train"], getattr(recipe.data, part)
     stratified = tuple(name for name in absent if getattr(recipe.data, name).stratify)
     if how.stratify:
-        refuse_small_classes(train.labels, names, stratified)
+        task.refuse_few(train.labels, stratified)
     wanted = max(1, round(how.fraction * len(train)))
     if wanted >= len(train):
         raise DataError(f"train has {len(train)} row, too few to carve {part} from; add rows, or give a {part} file")
-    taken = draw(train.labels, wanted, recipe.seed, part, stratify=how.stratify, leave=1)
+    taken = draw(task.strata(train.labels), wanted, recipe.seed, part, stratify=how.stratify, leave=1)
     splits[part], splits["train"] = train.take(taken), train.take(~taken)
 
 
-def _limited(split: Split, limit: int | None, seed: int, stream: str) -> Split:
+def _limited(split: Split, task: Task, limit: int | None, seed: int, stream: str) -> Split:
     """At most `limit` rows, the classes in proportion, in the file's order."""
     if limit is None or limit >= len(split):
         return split
-    return split.take(draw(split.labels, limit, seed, stream, stratify=True))
+    return split.take(draw(task.strata(split.labels), limit, seed, stream, stratify=True))
 
 
 def _overlap(splits: Mapping[str, Split]) -> list[str]:
@@ -380,7 +311,7 @@ def _digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
     digest = hashlib.sha256("\0".join(names).encode())
     for part, split in splits.items():
         digest.update(f"\0{part}\0{len(split)}\0".encode())
-        digest.update(split.labels.astype("<i4").tobytes())
+        digest.update(split.labels.astype(split.labels.dtype.newbyteorder("<")).tobytes())
         for texts in (split.texts, split.pairs or ()):
             for text in texts:
                 raw = text.encode("utf-8", "surrogatepass")

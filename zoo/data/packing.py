@@ -81,7 +81,7 @@ def packed_batches(
 
     Args:
         table: the texts' tokens.
-        labels: [texts] int32.
+        labels: the targets, [texts] or [texts, ...].
         order: texts a batch, from `balanced_order`.
         batch_size: texts of every batch; fewer are filled up with weight 0.
         width: tokens a row, at least the longest text's.

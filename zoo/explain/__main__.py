@@ -54,7 +54,7 @@ def explain(
     """
     done = load_run(run).finished()
     texts = _texts(done, text, pair, row)
-    names, backbone = done.card.label_names, done.card.blueprint.backbone
+    names, backbone = done.task.names, done.card.blueprint.backbone
     if label is not None and label not in names:
         raise RecipeError(f"--label: {not_among(label, names)}")
     refuse_unknown_head(backbone.num_layers, backbone.num_heads, layer, head)

@@ -61,13 +61,13 @@ class Subject:
         self.ids = np.array([piece.id for piece in self.pieces], np.int32)
         self.second = sum(piece.segment == 0 for piece in self.pieces)
         self.spans, self.parts = _words(text, pair, self.pieces)
-        names = card.label_names
+        names = run.task.names
         if label is not None and label not in names:
             raise RecipeError(f"label: {not_among(label, names)}")
         self.opened: Opened = run.opened
         shares = self._task.values(self.logits([np.ones(len(self), bool)]))
         self.probabilities = dict(zip(names, map(float, shares[0]), strict=True))
-        self.predicted = names[int(self._task.decided(shares)[0])]
+        self.predicted = names[int(self._task.foremost(shares)[0])]
         self.label = self.predicted if label is None else label
         self.target = names.index(self.label)
 

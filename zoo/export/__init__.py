@@ -1,7 +1,7 @@
 """A finished run for other programs: written in their format, and checked by them.
 
 In come a `Run` and the name of a format; out come a folder and an `Exported`, which says how far the other program's
-probabilities are from the run's own on real rows. The folder is seen only once the check has passed. Refused: an
+values are from the run's own on real rows. The folder is seen only once the check has passed. Refused: an
 unknown format, a folder that holds something, a format that cannot hold this model, a missing package or backend;
 and, with nothing left behind, what the other program computes otherwise (OutputError).
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "LEAST_AGREEMENT", "LIMIT", "Exported", "Format", "export"]
 
 LIMIT = 1e-4
-"""Largest difference of a probability that a float32 format may have."""
+"""Largest difference of a value that a float32 format may have; see `Task.difference`."""
 LEAST_AGREEMENT = 0.98
 """Least share of rows to which an int8 format gives the run's own label; of few rows one may differ."""
 
@@ -37,9 +37,9 @@ class Format:
     """How a format is written and checked.
 
     write: puts the files into a folder and returns warnings. rows: what it is checked with. check: loads the folder in
-    the other program; its name and version, and its probabilities [rows, classes]. require: raises where it cannot be
+    the other program; its name and version, and its values [rows, names]. require: raises where it cannot be
     written here. missing: what has to be installed before it can be checked. remarks: more warnings, of what was
-    written. speeds: texts a second by kind. exact: whether probabilities, not only labels, are to agree.
+    written. speeds: texts a second by kind. exact: whether values, not only labels, are to agree.
     """
 
     write: Callable[[Source, Path], list[str]]
@@ -91,8 +91,8 @@ class Exported:
     """What was written and what the check found.
 
     files: bytes by name. checked_by: the other program with its version, None where it is not installed; then rows is
-    0 and difference and agreement are None. rows_from: where the rows are from. difference: the largest of a
-    probability, 0 to 1. agreement: share of rows with the run's own label, 0 to 1. speeds: texts a second by kind.
+    0 and difference and agreement are None. rows_from: where the rows are from. difference: the largest of a value, see
+    `Task.difference`. agreement: share of rows with the run's own label, 0 to 1. speeds: texts a second by kind.
     """
 
     format: str
@@ -165,12 +165,12 @@ def compared(kind: Format, source: Source, folder: Path, rows: Rows, to: str) ->
     """The check's part of `Exported`; OutputError where the other program computes something else."""
     expected = source.expected(rows)
     program, found = kind.check(source, folder, rows)
-    difference = float(np.abs(found - expected).max())
-    same = source.labels(found) == source.labels(expected)
+    task = source.card.task
+    difference, same = task.difference(found, expected), task.same(found, expected)
     differing = int((~same).sum())
     if kind.exact and not difference <= LIMIT:  # NaN is no agreement
         raise OutputError(
-            f"--to {to}: {program} gives probabilities that are {difference:.1e} from the run's own ({len(rows)} "
+            f"--to {to}: {program} gives values that are {difference:.1e} from the run's own ({len(rows)} "
             f"{rows.what}), expected at most {LIMIT:g}; nothing was written: report this as a bug"
         )
     if not kind.exact and differing > max(1, int((1 - LEAST_AGREEMENT) * len(rows))):

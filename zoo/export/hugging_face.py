@@ -47,11 +47,8 @@ def write(source: Source, folder: Path) -> list[str]:
     save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
     write_config(source, folder)
     notes = cutting_notes(source, [kept for kept in SIDES if kept != "head_tail"], "transformers")
-    if card.threshold not in (None, 0.5):
-        notes.append(
-            f"transformers gives the probability of {card.label_names[1]} alone, and knows no threshold: the run calls "
-            f"a text {card.label_names[1]} from {card.threshold:g} up (text_zoo.threshold in config.json)"
-        )
+    if note := card.task.threshold_note:
+        notes.append(f"transformers {note} (text_zoo.threshold in config.json)")
     if "test" in source.run.metrics:
         usage = "\n".join([USAGE, *(f"- {note}." for note in notes)])
         readme = model_card(source.run.path, library_name="transformers", usage=usage)
@@ -80,12 +77,8 @@ def missing() -> str | None:
 
 
 def check(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
-    """The pipeline's name, and its probabilities [rows, classes] of the texts."""
-    card, found = source.card, ask(source, folder, chosen)
-    if card.blueprint.head.type == "binary":
-        one = np.array([row[card.label_names[1]] for row in found])
-        return program("transformers"), np.stack([1.0 - one, one], 1)
-    return program("transformers"), np.array([[row[name] for name in card.label_names] for row in found])
+    """The pipeline's name, and its values [rows, names] of the texts."""
+    return program("transformers"), source.card.task.named_values(ask(source, folder, chosen))
 
 
 def question(source: Source, folder: Path, chosen: Rows) -> dict[str, Any]:

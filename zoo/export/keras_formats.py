@@ -16,7 +16,7 @@ import numpy as np
 from zoo.backend import activate, without_tensorflow
 from zoo.errors import RecipeError
 from zoo.export.source import FEW, Rows, Source, cutting_notes, program
-from zoo.models import heads, weights
+from zoo.models import weights
 from zoo.models.builder import Blueprint
 from zoo.models.families import FAMILIES
 
@@ -35,9 +35,9 @@ def _filled(source: Source) -> Any:
     return model
 
 
-def _probabilities(source: Source, model: Any, chosen: Rows) -> np.ndarray:
+def _values(source: Source, model: Any, chosen: Rows) -> np.ndarray:
     """Of a Keras model, in batches of a single length: a backend that compiles does so once."""
-    return source.probabilities(activate().predictor(model), chosen, lengths=[int(chosen.table.lengths.max())])
+    return source.values(activate().predictor(model), chosen, lengths=[int(chosen.table.lengths.max())])
 
 
 def _beside(source: Source, folder: Path) -> None:
@@ -64,7 +64,7 @@ def check_keras(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.nda
 
     with without_tensorflow():
         model = keras.saving.load_model(folder / FILE)
-    return program("keras", "keras-hub"), _probabilities(source, model, chosen)
+    return program("keras", "keras-hub"), _values(source, model, chosen)
 
 
 # --- keras-hub's preset -------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def _task(source: Source, blueprint: Blueprint, known: bool) -> Any:
     backbone = keras_hub_backbone(config) if known else stock_backbone(config)
     task = getattr(keras_hub.models, f"{name}TextClassifier")(
         backbone=backbone,
-        num_classes=heads.units(blueprint.head, blueprint.classes),
+        num_classes=blueprint.units,
         preprocessor=_preprocessor(source, name),
         dropout=blueprint.head.dropout,
     )
@@ -154,12 +154,12 @@ def _preprocessor(source: Source, name: str) -> Any:
 
 
 def check_keras_hub(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
-    """keras-hub's name, and its probabilities for the run's own tokens."""
+    """keras-hub's name, and its values for the run's own tokens."""
     import keras_hub
 
     with without_tensorflow():
         task = keras_hub.models.TextClassifier.from_preset(str(folder))
-    return program("keras-hub"), _probabilities(source, task, chosen)
+    return program("keras-hub"), _values(source, task, chosen)
 
 
 def tokens_that_differ(source: Source, folder: Path, chosen: Rows) -> list[str]:
@@ -194,4 +194,4 @@ def write_saved_model(source: Source, folder: Path) -> list[str]:
 
 
 def check_saved_model(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
-    return program("tensorflow"), source.probabilities(activate().load_graph(folder), chosen)
+    return program("tensorflow"), source.values(activate().load_graph(folder), chosen)

@@ -75,8 +75,8 @@ def rows_int8(source: Source) -> Rows:
 
 
 def check(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
-    """onnxruntime's name, and its probabilities [rows, classes]."""
-    found = source.probabilities(_predictor(str(folder / FILE)), chosen)
+    """onnxruntime's name, and its values [rows, names]."""
+    found = source.values(_predictor(str(folder / FILE)), chosen)
     return program("onnxruntime"), found
 
 

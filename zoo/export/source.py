@@ -1,7 +1,7 @@
 """What an export is made from and checked with.
 
-In comes a `Run`; out come what its model is, its weights as arrays, and real rows with the probabilities that the run
-itself gives them. Nothing is refused but what reading a run refuses.
+In comes a `Run`; out come what its model is, its weights as arrays, and real rows with the values that the run itself
+gives them. Nothing is refused but what reading a run refuses.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class Source:
         """What a user of the exported model has to know, as JSON has it."""
         card = self.card
         return {
-            "label_names": list(card.label_names),
-            "head": "sigmoid" if card.blueprint.head.type == "binary" else "softmax",
-            "threshold": card.threshold,
+            "label_names": list(card.task.names),
+            "head": card.task.activation,
+            "threshold": card.task.threshold,
             "tokens": card.tokens.model_dump(mode="json"),
             "family": card.blueprint.backbone.family,
             **versions("text-zoo"),
@@ -120,16 +120,16 @@ class Source:
             return False
 
     def expected(self, rows: Rows) -> np.ndarray:
-        """The run's own probabilities, [rows, classes] float64."""
-        return self.run.probabilities(rows.texts, rows.pairs, batch_size=BATCH)
+        """The run's own values, [rows, names] float64."""
+        return self.run.values(rows.texts, rows.pairs, batch_size=BATCH)
 
-    def probabilities(
+    def values(
         self, predict: Callable[[Mapping[str, Any]], Any], rows: Rows, *, lengths: Sequence[int] | None = None
     ) -> np.ndarray:
-        """What another program makes of the same tokens, [rows, classes] float64.
+        """What another program makes of the same tokens, [rows, names] float64.
 
         Args:
-            predict: from token_ids, padding_mask (and segment_ids) to logits [batch, units].
+            predict: from token_ids, padding_mask (and segment_ids) to outputs [batch, units].
             rows: the rows.
             lengths: the lengths a batch may have; None chooses some.
         """
@@ -140,10 +140,6 @@ class Source:
     def input_names(self) -> tuple[str, ...]:
         segments = ("segment_ids",) if self.card.blueprint.backbone.num_segments is not None else ()
         return ("token_ids", "padding_mask", *segments)
-
-    def labels(self, probabilities: np.ndarray) -> np.ndarray:
-        """Class numbers [rows] by the run's own rule."""
-        return self.run.task.decided(probabilities)
 
 
 def program(*packages: str) -> str:

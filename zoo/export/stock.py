@@ -35,7 +35,7 @@ def is_class_of_keras_hub(config: BackboneConfig) -> bool:
 def stock_model(blueprint: Blueprint) -> Any:
     """The keras.Model of a blueprint in float32, as `assemble_model` makes it, its weights to be filled in."""
     backbone = stock_backbone(blueprint.backbone)
-    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes, masks="native")
+    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.units, masks="native")
 
 
 def stock_backbone(config: BackboneConfig) -> Any:

@@ -2,13 +2,12 @@
 
 In come the recipe, its checkpoint and the tokenizer; out come a plain keras.Model with its weights
 and the `Blueprint` from which it can be assembled again. Refused: a row length above the backbone's
-positions, a vocabulary that does not fit the embeddings, a binary head on other than two classes, a
-checkpoint's head whose classes are not known to be those of the data.
+positions, a vocabulary that does not fit the embeddings, a checkpoint's head whose classes are not known to
+be those of the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -21,7 +20,8 @@ from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.checkpoints import HEAD_DROPOUT, head_rows, read_config
 from zoo.recipe import Recipe
-from zoo.recipe.types import Backbone, BinaryHead, ClassifierHead
+from zoo.recipe.types import Backbone, Head
+from zoo.tasks import Task
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 """Keras dtype policies by the recipe's name for them."""
@@ -31,31 +31,29 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 class Blueprint:
     """All that decides what a model computes, its weights apart.
 
-    head has its rate of dropout as a number. head_rows is, for a head that comes with the checkpoint, which row of
-    the checkpoint's last layer each logit takes; None takes them as they stand.
+    head has its rate of dropout as a number. units: outputs a row. head_rows is, for a head that comes with the
+    checkpoint, which row of the checkpoint's last layer each output takes; None takes them as they stand.
     """
 
     backbone: BackboneConfig
-    head: ClassifierHead | BinaryHead
-    classes: Annotated[int, Field(gt=0)]
+    head: Head
+    units: Annotated[int, Field(gt=0)]
     head_rows: tuple[int, ...] | None = None
 
 
-def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, names: Sequence[str]) -> Blueprint:
+def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, task: Task) -> Blueprint:
     """The blueprint of a recipe; reads the checkpoint's config, no weights.
 
     Args:
         checkpoint: where the preset lies; None for a fresh backbone.
         tokenizer: of the backbone's vocabulary.
-        names: the data's classes by number.
+        task: what is learned, with its names.
 
     Raises:
         RecipeError: the recipe's parts do not fit each other or the checkpoint.
         EnvironmentFault: the checkpoint cannot be used.
     """
     wanted = recipe.model.backbone
-    if recipe.model.head.type == "binary" and len(names) != 2:
-        raise RecipeError(f"model.head.type: got binary, but the data has {len(names)} classes: use type: classifier")
     found = None
     if checkpoint is not None:
         found = read_config(checkpoint)
@@ -85,8 +83,8 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
     if head.init == "checkpoint" and found is not None and found.head is not None:
-        rows = head_rows(found.head, head, family=config.family, label_names=names)
-    return Blueprint(backbone=_with_rates(config, wanted), head=head, classes=len(names), head_rows=rows)
+        rows = head_rows(found.head, head, family=config.family, task=task)
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units, head_rows=rows)
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
@@ -112,7 +110,7 @@ def assemble_model(
     from zoo.models.encoder import assemble  # it imports Keras
 
     backbone = assemble(blueprint.backbone, dtype=POLICIES[precision], masks=masks, seed=seed)
-    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.classes, masks=masks, seed=seed)
+    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.units, masks=masks, seed=seed)
 
 
 def build_model(

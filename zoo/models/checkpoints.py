@@ -19,7 +19,8 @@ from zoo.data.objects import read_object
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
 from zoo.recipe.showing import listed
-from zoo.recipe.types import BinaryHead, ClassifierHead
+from zoo.recipe.types import Head
+from zoo.tasks import Task
 
 HEAD_DROPOUT = 0.1
 """Rate before the last layer where neither the recipe nor a checkpoint gives one."""
@@ -227,10 +228,8 @@ def _head(raw: Mapping[str, Any], checkpoint: Checkpoint) -> CheckpointHead:
     )
 
 
-def head_rows(
-    found: CheckpointHead, head: ClassifierHead | BinaryHead, *, family: str, label_names: Sequence[str]
-) -> tuple[int, ...]:
-    """Which row of the checkpoint's last layer each logit takes, so that class numbers mean what the data says.
+def head_rows(found: CheckpointHead, head: Head, *, family: str, task: Task) -> tuple[int, ...]:
+    """Which row of the checkpoint's last layer each output takes, so that they mean what the data says.
 
     Names are compared without regard to case. A checkpoint that calls its classes LABEL_0, LABEL_1 and so on, or
     merely numbers them, says nothing of their order: its rows are taken as they stand.
@@ -239,32 +238,27 @@ def head_rows(
         found: what the checkpoint says of its head.
         head: the recipe's, with `init: checkpoint`.
         family: of the backbone that is built.
-        label_names: the data's classes by number.
+        task: what is learned, with its names.
 
     Raises:
         RecipeError: the checkpoint has no head of this kind, or its classes are not known to be the data's.
     """
-    _refuse_other_heads(found, head, family, len(label_names))
-    theirs = found.label_names
-    if head.type == "binary":
-        # The one logit speaks for class 1, and the checkpoint has a name for that one.
-        ours, repair = tuple(label_names[1:]), "rename class 1 of the data"
-    elif head.checkpoint_labels is not None:
+    _refuse_other_heads(found, family, task)
+    theirs, ours = found.label_names, task.unit_names
+    if head.checkpoint_labels is not None:
         rows = _places(theirs, head.checkpoint_labels)
         if rows is None:
             raise RecipeError(
                 f"model.head.checkpoint_labels: got {', '.join(head.checkpoint_labels)}, expected the classes of "
-                f"{found.owner}, which are {listed(theirs)}, in the order of the data's: {listed(label_names)}"
+                f"{found.owner}, which are {listed(theirs)}, in the order of the data's: {listed(ours)}"
             )
         return rows
-    else:
-        ours = tuple(label_names)
-        repair = "list the checkpoint's names in the data's order in model.head.checkpoint_labels"
     rows = _places(theirs, ours)
     if rows is None and not _says_nothing(theirs):
         raise RecipeError(
             f"model.head.init: got checkpoint, but {found.owner} calls its classes {', '.join(theirs)} "
-            f"and the data {', '.join(ours)}: {repair}, or use init: seed"
+            f"and the data {', '.join(ours)}: list the checkpoint's names in the data's order in "
+            "model.head.checkpoint_labels, or use init: seed"
         )
     return tuple(range(len(theirs))) if rows is None else rows
 
@@ -282,31 +276,29 @@ def _says_nothing(names: Sequence[str]) -> bool:
     return all(name.upper() in (f"LABEL_{number}", str(number)) for number, name in enumerate(names))
 
 
-def _refuse_other_heads(found: CheckpointHead, head: ClassifierHead | BinaryHead, family: str, classes: int) -> None:
-    """Refuse heads of another make, of other numbers of classes, or trained for something else."""
-    rows, binary = len(found.label_names), head.type == "binary"
+def _refuse_other_heads(found: CheckpointHead, family: str, task: Task) -> None:
+    """Refuse heads of another make, of other numbers of outputs, or trained for something else."""
+    rows = len(found.label_names)
     where, otherwise = "model.head.init: got checkpoint, but", "use init: seed"
     if found.model_type != family:
         raise RecipeError(
             f"{where} the head of a {found.model_type} checkpoint does not fit a {family} backbone: "
             f"{otherwise}, or family: {found.model_type}"
         )
-    if found.tasks and not any(task.endswith("ForSequenceClassification") for task in found.tasks):
+    if found.tasks and not any(name.endswith("ForSequenceClassification") for name in found.tasks):
         raise RecipeError(
             f"{where} {found.owner} was written by {', '.join(found.tasks)}, "
             f"expected a model for sequence classification: {otherwise}"
         )
-    if binary and rows > 1:
+    # transformers trains a single output as a regression and several as classes of which a text has one, unless the
+    # config says otherwise.
+    kind = found.problem_type or ("regression" if rows == 1 else "single_label_classification")
+    if kind != task.problem_type:
+        default = "" if found.problem_type else f" ({rows} output{'' if rows == 1 else 's'} and no problem_type)"
         raise RecipeError(
-            f"model.head.type: got binary, but the head of {found.owner} has {rows} classes: "
-            "use type: classifier, which has a logit for each"
+            f"{where} the head of {found.owner} was trained for {kind}{default}, expected {task.problem_type}: "
+            f"{otherwise}"
         )
-    if rows != (1 if binary else classes):
-        count = f"{rows} class{'' if rows == 1 else 'es'}" if rows else "an id2label that does not number its classes"
-        raise RecipeError(f"{where} the head of {found.owner} has {count} and the data {classes}: {otherwise}")
-    # transformers trains a single logit as a regression unless the config says otherwise; a sigmoid on it is
-    # what it calls the classification of several labels, here of one.
-    expected = "multi_label_classification" if binary else "single_label_classification"
-    if found.problem_type != expected and (binary or found.problem_type is not None):
-        kind = found.problem_type or "regression (one logit and no problem_type)"
-        raise RecipeError(f"{where} the head of {found.owner} was trained for {kind}, expected {expected}: {otherwise}")
+    if rows != task.units:
+        count = f"{rows} output{'' if rows == 1 else 's'}" if rows else "an id2label that does not number its classes"
+        raise RecipeError(f"{where} the head of {found.owner} has {count}, expected {task.units}: {otherwise}")

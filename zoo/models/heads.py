@@ -9,25 +9,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
 from zoo.models.topology import classify
-from zoo.recipe.types import BinaryHead, ClassifierHead
+from zoo.recipe.types import Head
 
 if TYPE_CHECKING:
     from zoo.models.dropout import Masks
 
 
-def units(head: ClassifierHead | BinaryHead, classes: int) -> int:
-    """Logits a row: one a class, or a single one for class 1."""
-    return 1 if head.type == "binary" else classes
-
-
 def attach(
     backbone: Any,
     config: BackboneConfig,
-    head: ClassifierHead | BinaryHead,
-    classes: int,
+    head: Head,
+    units: int,
     *,
     masks: Masks = "portable",
     seed: int = 0,
@@ -38,13 +35,13 @@ def attach(
         backbone: a keras.Model as `zoo.models.encoder.encoder_graph` says.
         config: of the backbone.
         head: with its rate of dropout as a number.
-        classes: of the data.
+        units: outputs a row.
         masks: see `zoo.models.dropout.dropout`.
         seed: draws dropout, and the weights as Keras makes them.
 
     Returns:
         A keras.Model from the backbone's dict of inputs, each [batch, length] int32, to float32
-        logits [batch, classes], or [batch, 1] for a binary head. The backbone is one of its layers.
+        logits [batch, units]. The backbone is one of its layers.
     """
     import keras
 
@@ -66,11 +63,17 @@ def attach(
         layers["head_dense"] = dense("head_dense", config.hidden_dim, activation=family.dense_activation, dtype=policy)
     layers["head_dropout"] = dropped("head_dropout")
     # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
-    layers["logits"] = dense("logits", units(head, classes), dtype="float32")
+    layers["logits"] = dense("logits", units, dtype="float32")
     inputs = backbone.input
     outputs = backbone(inputs)
     features = outputs["pooled_output"] if family.dense == "pooled_dense" else outputs[:, 0, :]
     return keras.Model(inputs, classify(layers, features), name="text_classifier")
+
+
+def rescale(model: Any, scale: np.ndarray, offset: np.ndarray) -> None:
+    """Make the last layer give what it gave times `scale`, [units], and `offset` more, [units]."""
+    kernel, bias = model.get_layer("logits").get_weights()
+    model.get_layer("logits").set_weights([kernel * scale, bias * scale + offset])
 
 
 def layers_by_name(model: Any) -> dict[str, Any]:

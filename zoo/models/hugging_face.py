@@ -86,9 +86,8 @@ def _embedding(layer: str, value: np.ndarray, config: BackboneConfig, pad: int) 
 
 def model_config(card: ModelCard, tokenizer: Tokenizer) -> dict[str, Any]:
     """config.json. What transformers has no key for stands under `text_zoo`."""
-    config, head = card.blueprint.backbone, card.blueprint.head
+    config, task = card.blueprint.backbone, card.task
     family, key, pad = config.family, hugging_face_keys(config.family), tokenizer.specials.pad
-    names = card.label_names[1:] if head.type == "binary" else card.label_names
     found: dict[str, Any] = {
         "architectures": [f"{FAMILIES[family].class_prefix}ForSequenceClassification"],
         "model_type": family,
@@ -101,16 +100,15 @@ def model_config(card: ModelCard, tokenizer: Tokenizer) -> dict[str, Any]:
         key["activation"]: next(name for name, kind in ACTIVATIONS.items() if kind == config.activation),
         key["dropout"]: config.dropout,
         key["attention_dropout"]: config.attention_dropout,
-        key["head_dropout"]: head.dropout,
+        key["head_dropout"]: card.blueprint.head.dropout,
         "pad_token_id": pad,
-        # A single logit with a sigmoid is to transformers several labels, here one.
-        "problem_type": "multi_label_classification" if head.type == "binary" else "single_label_classification",
-        "id2label": {str(number): name for number, name in enumerate(names)},
-        "label2id": {name: number for number, name in enumerate(names)},
+        "problem_type": task.problem_type,
+        "id2label": {str(number): name for number, name in enumerate(task.unit_names)},
+        "label2id": {name: number for number, name in enumerate(task.unit_names)},
         "dtype": "float32",
         "text_zoo": {
-            "label_names": list(card.label_names),
-            "threshold": card.threshold,
+            "label_names": list(task.names),
+            "threshold": task.threshold,
             "tokens": card.tokens.model_dump(mode="json"),
         },
     }

@@ -1,6 +1,6 @@
 """A finished model on disk: the folder `model/` of a run.
 
-In come a model, its blueprint, its tokenizer and the class names; out come three files that hold all
+In come a model, its blueprint, its tokenizer and its task; out come three files that hold all
 that prediction needs, readable on any backend: model.json, tokenizer.json, weights.safetensors; and
 their manifest. Refused: a folder in which one is missing, or not as the manifest says. A folder without
 a manifest is of an earlier version, and read as it is.
@@ -22,6 +22,7 @@ from zoo.errors import EnvironmentFault, OutputError
 from zoo.models import weights
 from zoo.models.builder import Blueprint, assemble_model
 from zoo.recipe.types import Tokens
+from zoo.tasks import AnyTask
 
 WEIGHTS = "weights.safetensors"
 
@@ -30,14 +31,12 @@ WEIGHTS = "weights.safetensors"
 class ModelCard:
     """What model.json holds.
 
-    blueprint: how the model is assembled; tokens: how texts are cut; label_names: by class number;
-    threshold: probability from which a row counts as class 1, None for the most probable class.
+    blueprint: how the model is assembled; tokens: how texts are cut; task: what it has learned.
     """
 
     blueprint: Blueprint
     tokens: Tokens
-    label_names: tuple[str, ...]
-    threshold: float | None
+    task: AnyTask
 
 
 _CARD = TypeAdapter(ModelCard)

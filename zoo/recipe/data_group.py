@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zoo.recipe.kinds import Clash, Config, Count, Name, Names, Pair, Text
+from zoo.recipe.kinds import Clash, Columns, Config, Count, Name, Names, Pair, Text
 
 
 def is_text_encoding(name: str) -> bool:
@@ -38,17 +38,23 @@ class Files(Config):
     """Path of the test rows; None carves them from train as `data.test` says."""
     text: Text | Pair = "text"
     """Column of the text, or two columns for pairs of texts."""
-    label: Text = "label"
-    """Column of the label."""
+    label: Text | Columns = "label"
+    """Column of the label; for tasks that learn several things of a text also a list of columns, one for each."""
     label_names: Names | None = None
     """Class names, by class number from 0; None takes the labels found in train, sorted."""
+    label_delimiter: Text | None = None
+    """What stands between the labels of a text, for tasks in which it has several; None where the column has lists."""
     encoding: Text = "utf-8"
     """Character encoding of csv, tsv and jsonl files."""
 
     def clashes(self) -> Iterator[Clash]:
         columns = (self.text,) if isinstance(self.text, str) else self.text
-        if self.label in columns:
-            yield Clash(("label", "text"), f"got {self.label}, the text column, expected a column of its own")
+        labels = (self.label,) if isinstance(self.label, str) else self.label
+        for column in labels:
+            if column in columns:
+                yield Clash(("label", "text"), f"got {column}, the text column, expected a column of its own")
+        if len(set(labels)) < len(labels):
+            yield Clash(("label",), f"got {', '.join(labels)}, expected each column once")
         if len(set(columns)) < len(columns):
             yield Clash(("text",), f"got the column {columns[0]} twice, expected two columns")
         names = self.label_names or ()

@@ -24,6 +24,7 @@ Text = Annotated[
     Field(min_length=1, pattern=r"^[^\x00]+$", json_schema_extra={"x-expected": "text (not empty, no NUL)"}),
 ]
 Names = Annotated[tuple[Text, ...], Field(strict=False)]
+Columns = Annotated[tuple[Text, ...], Field(strict=False, min_length=2)]
 Pair = Annotated[tuple[Text, Text], Field(strict=False)]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 Score = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]

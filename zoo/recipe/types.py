@@ -7,13 +7,13 @@ each field is its documentation; schema.json and the tables of docs/recipe.md ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from zoo.recipe.data_group import Data
+from zoo.recipe.data_group import Data, Files
 from zoo.recipe.kinds import (
     Clash,
     Config,
@@ -105,11 +105,14 @@ class Backbone(Config):
             yield Clash(("preset",), message)
 
 
-class ClassifierHead(Config):
-    """One logit a class, softmax."""
+class TaskHead(Config):
+    """What the heads of all tasks have."""
 
-    type: Literal["classifier"] = "classifier"
-    """Kind of head."""
+    task: ClassVar[str]
+    """The task that it is for."""
+    monitors: ClassVar[tuple[str, ...]]
+    """Figures that can pick the best epoch; the first does where the recipe says nothing."""
+
     dropout: Fraction | None = None
     """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face checkpoint, 0.1 for others."""
     init: Literal["seed", "checkpoint"] = "seed"
@@ -123,24 +126,49 @@ class ClassifierHead(Config):
             message = f"got {', '.join(self.checkpoint_labels)}, expected null with init: {self.init}"
             yield Clash(("checkpoint_labels", "init"), message)
 
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        """What the recipe's files say that does not go with this head; keys are those of `data.files`."""
+        if not isinstance(files.label, str):
+            message = f"got {len(files.label)} columns, expected one: a text has one label"
+            yield Clash(("label",), message)
+        if files.label_delimiter is not None:
+            yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: a text has one label")
 
-class BinaryHead(Config):
+
+class ClassifierHead(TaskHead):
+    """One logit a class, softmax."""
+
+    task: ClassVar[str] = "classification"
+    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
+
+    type: Literal["classifier"] = "classifier"
+    """Kind of head."""
+
+
+class BinaryHead(TaskHead):
     """One logit for class 1, sigmoid; for two classes only."""
+
+    task: ClassVar[str] = "classification"
+    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
 
     type: Literal["binary"] = "binary"
     """Kind of head."""
-    dropout: Fraction | None = None
-    """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face checkpoint, 0.1 for others."""
-    init: Literal["seed", "checkpoint"] = "seed"
-    """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification checkpoint."""
     threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["tune"] = 0.5
     """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation."""
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        yield from super().clashes_with(files)
+        if files.label_names and len(files.label_names) > 2:
+            message = f"got {len(files.label_names)} classes, expected 2 with model.head.type: binary, or classifier"
+            yield Clash(("label_names",), message)
 
 
 Head = Annotated[
     Annotated[ClassifierHead, Tag("classifier")] | Annotated[BinaryHead, Tag("binary")],
     kind_or("classifier"),
 ]
+HEADS: Mapping[str, str] = {"classification": "classifier"}
+"""The type of head that a task has where the recipe names none."""
 
 
 class Model(Config):
@@ -243,8 +271,9 @@ class Training(Config):
     """The update rule."""
     schedule: Schedule = Linear()
     """The learning rate over the steps."""
-    monitor: Literal["accuracy", "f1", "loss"] = "accuracy"
-    """The validation figure that picks the best epoch and drives early stopping."""
+    monitor: Name | None = None
+    """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
+    `loss`; None takes the first."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -308,14 +337,38 @@ class Keys(Config):
     __hash__ = None  # type: ignore[assignment]  # profiles are dicts
 
     def clashes(self) -> Iterator[Clash]:
-        backbone, names = self.model.backbone, self.data.files and self.data.files.label_names
+        backbone = self.model.backbone
         positions = backbone.max_positions or 512
         if backbone.preset is None and self.tokens.max_length > positions:
             message = f"got {self.tokens.max_length}, expected at most the backbone's {positions} positions"
             yield Clash(("tokens.max_length", "model.backbone.max_positions", "model.backbone.preset"), message)
-        if self.model.head.type == "binary" and names and len(names) > 2:
-            message = f"got binary, expected classifier: data.files.label_names has {len(names)} classes, not 2"
-            yield Clash(("model.head.type", "data.files.label_names"), message)
+        head = self.model.head
+        if head.task != self.task:
+            message = f"got {head.type}, a head for {head.task}, expected one for task: {self.task}"
+            yield Clash(("model.head.type", "task"), message)
+        if self.training.monitor not in (None, *head.monitors):
+            message = f"got {self.training.monitor}, expected one of {', '.join(head.monitors)}"
+            yield Clash(("training.monitor", "model.head.type"), message)
+        if self.data.files is not None:
+            for clash in head.clashes_with(self.data.files):
+                yield Clash((*(f"data.files.{key}" for key in clash.keys), "model.head.type"), clash.message)
+
+    @property
+    def monitor(self) -> str:
+        """The validation figure that picks the best epoch."""
+        return self.training.monitor or self.model.head.monitors[0]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_head(cls, given: Any) -> Any:
+        """The recipe with the head of its task, where it does not say which."""
+        task, model = (given.get(key) for key in ("task", "model")) if isinstance(given, Mapping) else (None, None)
+        if not isinstance(task, str) or task not in HEADS or not isinstance(model, Mapping):
+            return given
+        head = model.get("head", {})
+        if not isinstance(head, Mapping) or "type" in head:
+            return given
+        return {**given, "model": {**model, "head": {**head, "type": HEADS[task]}}}
 
     @model_validator(mode="after")
     def _nothing_clashes(self) -> Self:

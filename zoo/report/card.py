@@ -26,8 +26,9 @@ from zoo.data.catalog import (
 from zoo.errors import OutputError
 from zoo.recipe import load_recipe
 from zoo.report import pages
-from zoo.report.report import calibration_figures, label_names
+from zoo.report.report import further_figures
 from zoo.runs.run_folder import RunFolder, open_run
+from zoo.tasks import Task
 
 __all__ = ["model_card", "write_card"]
 
@@ -45,7 +46,7 @@ METRICS = {
 AVERAGED = ("f1", "precision", "recall")
 """Figures of class 1 with two classes, and macro averages with more."""
 USAGE = """\
-This folder is a run of text-zoo; it classifies texts on any of Keras's backends:
+This folder is a run of text-zoo; its model runs on any of Keras's backends:
 
 ```sh
 python -m zoo.predict THIS_FOLDER --text "..."
@@ -76,21 +77,26 @@ def model_card(folder: str | Path, *, library_name: str = "text-zoo", usage: str
     run = found.run
     if "test" not in run.get("metrics", {}):
         raise OutputError(f"{found.path} was not tested, expected a finished run: train it to its end first")
+    test = run["metrics"]["test"]
     recipe = load_recipe(found.path / "recipe.yaml").model_dump(mode="json")
     predictions = found.predictions
     backbone, dataset = _backbone(recipe), _dataset(recipe)
     carved = bool(predictions) and predictions[0]["id"].startswith("train/")
-    names = label_names(run, predictions)
+    task = found.task
     return pages.markdown(
         "README.md.j2",
-        head=_metadata(run, recipe, backbone, dataset, names, library_name=library_name, carved=carved).to_yaml(),
+        head=_metadata(run, recipe, backbone, dataset, task, library_name=library_name, carved=carved).to_yaml(),
         run=run,
         recipe=recipe,
         backbone=backbone,
         dataset=dataset,
-        names=names,
-        test=run["metrics"]["test"],
-        calibration=calibration_figures(run, predictions),
+        task=task,
+        figures=[
+            (task.titles[name], _figure(task, name, test, value))
+            for name, value in {**test, **further_figures(found)}.items()
+            if name in task.titles and value is not None
+        ],
+        test=test,
         carved=carved,
         usage=usage,
     )
@@ -101,12 +107,21 @@ def write_card(folder: RunFolder) -> Path:
     return folder.write_text("README.md", model_card(folder.path))
 
 
+def _figure(task: Task, name: str, test: Mapping[str, Any], value: float) -> str:
+    """A figure for people, with its interval where it has one."""
+    if name not in task.shares:
+        return pages.number(value)
+    low, high = test.get(f"{name}_low"), test.get(f"{name}_high")
+    interval = "" if low is None else f" (95% interval {low:.2%} to {high:.2%}, Wilson 1927)"
+    return f"{value:.2%}{interval}"
+
+
 def _metadata(
     run: Mapping[str, Any],
     recipe: Mapping[str, Any],
     backbone: BackboneCard | None,
     dataset: DatasetCard | None,
-    names: list[str],
+    task: Task,
     *,
     library_name: str,
     carved: bool,
@@ -115,7 +130,7 @@ def _metadata(
     preset = recipe["model"]["backbone"].get("preset")
     test = run["metrics"]["test"]
     on_hub, revision = _on_hub(dataset, "datasets/")
-    average = {"average": "macro"} if len(names) > 2 else None
+    average = {"average": "macro"} if len(task.names) > 2 else None
     results = [
         EvalResult(
             task_type="text-classification",
@@ -140,7 +155,7 @@ def _metadata(
         tags=["text-classification", recipe["model"]["backbone"]["family"], "text-zoo"],
         datasets=[on_hub] if on_hub else None,
         base_model=_on_hub(backbone, "")[0] or _hub_preset(preset),
-        metrics=[METRICS[name][0] for name in ("accuracy", "f1") if test.get(name) is not None],
+        metrics=[METRICS[name][0] for name in task.headline if name in METRICS and test.get(name) is not None],
         model_name=recipe["name"],
         eval_results=results,
     )

@@ -21,7 +21,7 @@ from zoo.recipe.flattening import flat
 from zoo.recipe.showing import listed
 from zoo.report import comparison_plots, pages, plots
 from zoo.report.drawing import draw_each
-from zoo.report.report import calibration_figures
+from zoo.report.report import further_figures
 from zoo.runs.run_folder import UNENCODABLE, RunFolder
 from zoo.score.pairing import compare_rows
 
@@ -86,11 +86,11 @@ def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
     predictions = [folder.predictions for folder in folders]
     recipes = [yaml.safe_load(folder.recipe_text) for folder in folders]
     pairs, warnings = _pairs(names, predictions, recipes)
-    calibration = [calibration_figures(run, rows) for run, rows in zip(runs, predictions, strict=True)]
+    further = [further_figures(folder) for folder in folders]
     return {
         "names": names,
         "runs": [str(folder.path) for folder in folders],
-        "figures": _figures(runs, recipes, calibration),
+        "figures": _figures(runs, recipes, further),
         "differences": _differences(runs, recipes),
         "pairs": pairs,
         "warnings": [*_unfinished(names, runs), *warnings],
@@ -168,11 +168,11 @@ FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 
 
 def _figures(
-    runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]], calibration: Sequence[Mapping[str, float]]
+    runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]], further: Sequence[Mapping[str, float]]
 ) -> list[dict[str, Any]]:
     """The rows of FIGURES that any run has a value for."""
     tables = []
-    for run, recipe, figures in zip(runs, recipes, calibration, strict=True):
+    for run, recipe, figures in zip(runs, recipes, further, strict=True):
         backbone, data = recipe["model"]["backbone"], recipe["data"]
         tables.append(
             {

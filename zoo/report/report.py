@@ -8,6 +8,7 @@ warning in the report; it never costs the figures. Refused: a folder without run
 from __future__ import annotations
 
 import base64
+import functools
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,50 +19,35 @@ import yaml
 
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
-from zoo.report import pages, plots, score_plots
+from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import draw_each
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.tested import tested_split
-from zoo.score import calibration, metrics, ranking
+from zoo.tasks import Task
+from zoo.tasks.shown import Mistakes
 
-__all__ = [
-    "calibration_figures",
-    "confident_mistakes",
-    "draw_plots",
-    "label_names",
-    "tested_texts",
-    "texts_by_id",
-    "write_report",
-]
+__all__ = ["draw_plots", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
 
 MISTAKES = 20
 LONGEST_TEXT = 600
-CLASSES = 100
-"""In the table of the classes."""
-PAIRS = 20
-"""Of classes that are confused."""
+ROWS = 100
+"""Of a table."""
 SPLITS = ("train", "validation", "test")
-TITLES = {
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "macro_f1": "F1, macro",
-    "precision": "precision",
-    "recall": "recall",
-    "roc_auc": "area under ROC",
-    "average_precision": "average precision",
-    "matthews": "Matthews correlation",
-    "loss": "loss, nats",
-}
 CAPTIONS = {
     "curves": "Loss, accuracy and the like, and learning rate, over the optimizer steps",
-    "confusion_matrix": "Test split: true class by row, predicted class by column",
-    "labels": "How often each class occurs",
     "lengths": "Length of the training texts in tokens, before truncation",
-    "precision_recall": "Test split: precision over recall as the threshold falls, with the average precision",
-    "roc": "Test split: receiver operating characteristic, with the area under it",
-    "reliability": "Test split: how often predictions were right, by the probability that the model gave them",
     "time": "Where the time of the run went",
 }
+DRAWN_BY: Mapping[str, Callable[..., bytes]] = {
+    "confusion_matrix": plots.confusion_matrix,
+    "labels": plots.label_distribution,
+    "precision_recall": score_plots.precision_recall,
+    "roc": score_plots.roc,
+    "reliability": score_plots.reliability_diagram,
+    "predicted_by_true": number_plots.predicted_by_true,
+    "residuals": number_plots.residuals,
+}
+"""The kind of a task's picture -> what draws it."""
 
 
 def write_report(
@@ -72,39 +58,33 @@ def write_report(
     `texts` maps ids of predictions.jsonl to their texts, shown beside the mistakes; without them the id
     stands alone. `warnings` are added to what the report warns of.
     """
-    run, predictions = folder.run, folder.predictions
-    names = label_names(run, predictions)
-    rankings = _rankings(predictions, names)
-    pictures, failed = draw_plots(run, folder.history, predictions, rankings)
+    run, task, predictions = folder.run, folder.task, folder.predictions
+    tested = task.of_rows(predictions) if predictions else None
+    pictures, captions, failed = draw_plots(run, folder.history, task, tested)
     for name, png in pictures.items():
         folder.write_bytes(f"plots/{name}.png", png)
     told = (*warnings, *failed)
     splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
-    classes = metrics.classification_table(*_numbered(predictions, names), names) if predictions else []
-    for row, ranked in zip(classes, rankings, strict=True):
-        row |= {"roc_auc": ranked and ranked.roc_auc, "average_precision": ranked and ranked.average_precision}
+    mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
     page = pages.html(
         "report.html.j2",
         run=run,
+        task=task,
         recipe=yaml.safe_load(folder.recipe_text),
         recipe_text=folder.recipe_text,
         warnings=told,
-        titles=TITLES,
         splits=splits,
         figures={
             name: [figures.get(name) for figures in splits.values()]
-            for name in TITLES
+            for name in task.titles
             if any(name in figures for figures in splits.values())
         },
         expected=_expected(run),
-        pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
-        classes=metrics.worst_classes(classes, CLASSES),
-        left_out=max(0, len(classes) - CLASSES),
-        confused=_confused(predictions, names),
-        two=len(names) == 2,
-        calibration=calibration_figures(run, predictions),
-        mistakes=confident_mistakes(predictions, texts),
-        wrong=sum(row["label"] != row["prediction"] for row in predictions),
+        pictures=[(captions[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+        tables=task.tables(*tested, most=ROWS, pictured=True) if tested else [],
+        further=task.further(*tested) if tested else {},
+        mistakes=mistakes,
+        worst=worst_rows(mistakes, predictions, texts) if mistakes else [],
         tested=len(predictions),
         again=f"python -m zoo.run {shlex.quote(str(folder.path / 'recipe.yaml'))}",
     )
@@ -131,102 +111,58 @@ def texts_by_id(split: Split) -> dict[str, str]:
 def draw_plots(
     run: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
-    predictions: Sequence[Mapping[str, Any]],
-    rankings: Sequence[ranking.Ranking | None],
-) -> tuple[dict[str, bytes], list[str]]:
-    """A PNG for all there is data for, by name, and a warning for each that could not be drawn.
+    task: Task,
+    tested: tuple[np.ndarray, np.ndarray] | None,
+) -> tuple[dict[str, bytes], dict[str, str], list[str]]:
+    """A PNG for all there is data for and its caption, both by name, and a warning for each that could not be drawn.
 
-    Beside the rows of history.jsonl and predictions.jsonl it reads from `run`, where they are there,
-    `dataset.label_counts` (split -> rows a class), `dataset.token_lengths` (edges, counts, max_length) and `timing`.
-    `rankings` are those of the predictions, one a class.
+    Args:
+        run: what run.json holds, of which `dataset` and `timing` are drawn where they are there.
+        history: rows of history.jsonl.
+        task: what was learned.
+        tested: targets and values of the test split; None where there are none.
     """
-    names = label_names(run, predictions)
     dataset, timing = run.get("dataset", {}), run.get("timing", {})
-    counts, lengths = dataset.get("label_counts"), dataset.get("token_lengths")
     drawings: dict[str, Callable[[], bytes]] = {}
     if history:
         drawings["curves"] = lambda: plots.curves(history)
-    if predictions:
-        drawings["confusion_matrix"] = lambda: plots.confusion_matrix(*_numbered(predictions, names), names)
-    if any(rankings):
-        drawings["precision_recall"] = lambda: score_plots.precision_recall(rankings)
-        drawings["roc"] = lambda: score_plots.roc(rankings)
-    if predictions:
-        drawings["reliability"] = lambda: score_plots.reliability_diagram(_reliability(predictions, names))
-    if counts:
-        drawings["labels"] = lambda: plots.label_distribution(counts, names)
-    if lengths:
+    of_task = task.pictures(*tested) if tested else {}
+    if (occurrences := task.occurrences(dataset)) is not None:
+        of_task["labels"] = occurrences
+    for name, picture in of_task.items():
+        drawings[name] = functools.partial(DRAWN_BY[picture.kind], *picture.arguments)
+    if lengths := dataset.get("token_lengths"):
         drawings["lengths"] = lambda: plots.token_lengths(**lengths)
     if any(plots.split_seconds(timing).values()):
         drawings["time"] = lambda: plots.time_split({"this run": timing})
-    return draw_each(drawings, "plots/")
+    pictures, failed = draw_each(drawings, "plots/")
+    return pictures, CAPTIONS | {name: picture.caption for name, picture in of_task.items()}, failed
 
 
-def calibration_figures(run: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """expected_calibration_error and brier_score of the test split; none without predictions."""
-    if not predictions:
-        return {}
-    names = label_names(run, predictions)
-    labels, _ = _numbered(predictions, names)
-    return {
-        "expected_calibration_error": _reliability(predictions, names).error,
-        "brier_score": calibration.brier_score(_probabilities(predictions), labels),
-    }
+def further_figures(folder: RunFolder) -> dict[str, float]:
+    """Figures of the test split that run.json does not have; none without predictions."""
+    task, predictions = folder.task, folder.predictions
+    return task.further(*task.of_rows(predictions)) if predictions else {}
 
 
-def confident_mistakes(
-    predictions: Sequence[Mapping[str, Any]], texts: Mapping[str, str] | None = None, most: int = MISTAKES
+def worst_rows(
+    mistakes: Mistakes, predictions: Sequence[Mapping[str, Any]], texts: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """The wrong predictions the model was surest of: id, label, prediction, probability, text (None where unknown).
+    """id, label, prediction, figure and text (None where unknown) of the worst rows.
 
-    The probability is the largest of the row's, 0 to 1. A long text is cut in its middle.
+    A long text is cut in its middle.
     """
-    wrong = [row for row in predictions if row["label"] != row["prediction"]]
-    wrong.sort(key=lambda row: -max(row["probabilities"]))
+    ids = [predictions[mistake.row]["id"] for mistake in mistakes.worst]
     return [
         {
-            "id": row["id"],
-            "label": row["label"],
-            "prediction": row["prediction"],
-            "probability": max(row["probabilities"]),
-            "text": _cut(texts[row["id"]]) if texts and row["id"] in texts else None,
+            "id": key,
+            "label": mistake.label,
+            "prediction": mistake.prediction,
+            "figure": mistake.figure,
+            "text": _cut(texts[key]) if texts and key in texts else None,
         }
-        for row in wrong[:most]
+        for key, mistake in zip(ids, mistakes.worst, strict=True)
     ]
-
-
-def _confused(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[tuple[str, str, int]]:
-    """True class, predicted class and rows of the pairs that are confused most, where no picture shows all classes."""
-    if len(names) <= plots.MOST_CLASSES:
-        return []
-    pairs = metrics.confused_pairs(*_numbered(predictions, names))
-    return [(names[true], names[guess], rows) for true, guess, rows in pairs[:PAIRS]]
-
-
-def label_names(run: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The class names by number as run.json has them, else those that occur, sorted."""
-    known = run.get("dataset", {}).get("label_names")
-    return list(known) if known else sorted({row[key] for row in predictions for key in ("label", "prediction")})
-
-
-def _numbered(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[list[int], list[int]]:
-    """True and predicted class numbers `[rows]`."""
-    number = {name: index for index, name in enumerate(names)}
-    return [number[row["label"]] for row in predictions], [number[row["prediction"]] for row in predictions]
-
-
-def _probabilities(predictions: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Probabilities `[rows, classes] float64`."""
-    return np.array([row["probabilities"] for row in predictions], dtype=np.float64)
-
-
-def _rankings(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[ranking.Ranking | None]:
-    """One a class; none without predictions."""
-    return ranking.rank(_probabilities(predictions), _numbered(predictions, names)[0], names) if predictions else []
-
-
-def _reliability(predictions: Sequence[Mapping[str, Any]], names: Sequence[str]) -> calibration.Reliability:
-    return calibration.reliability(_probabilities(predictions), _numbered(predictions, names)[0])
 
 
 def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -76,14 +76,12 @@ def fingerprint(recipe_text: str, data_sha256: str) -> str:
 
 
 def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length: int) -> dict[str, Any]:
-    """rows, class names, class counts and lengths of the splits, as run.json and the report have them."""
+    """rows, targets and lengths of the splits, as run.json and the report have them."""
     splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
-    classes = len(dataset.label_names)
     return {
         "rows": {name: len(split) for name, split in splits.items()},
         "sha256": dataset.sha256,
-        "label_names": list(dataset.label_names),
-        "label_counts": {name: np.bincount(split.labels, minlength=classes).tolist() for name, split in splits.items()},
+        **dataset.task.account({name: split.labels for name, split in splits.items()}),
         "truncated": {name: table.truncated for name, table in tables.items()},
         "token_lengths": {**histogram(tables["train"].full), "max_length": max_length},
         "notes": list(dataset.notes),

@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # typing's own has too little for pydantic before Python 3.12
+)
 
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # typing's own has too little for pydantic before Python 3.12
+from typing_extensions import TypedDict
 
 from zoo.errors import OutputError
+from zoo.tasks import AnyTask
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Figures = dict[str, Number | None]
 """Figures by name; None stands for one that is not finite."""
+
+
+Label = str | list[str] | dict[str, Number]
+"""A class, the classes of a text, or numbers by name."""
 
 
 class Owner(TypedDict):
@@ -79,10 +89,11 @@ class RunFile(TypedDict, total=False):
     seed: int
     fingerprint: str
     versions: dict[str, str]
+    task: AnyTask
     dataset: Data
     expected: Expected | None
     metrics: dict[str, Figures]
-    threshold: Number | None
+    threshold: Number | list[Number] | None
     training: Trained
     timing: dict[str, Number]
     padding_fraction: Number
@@ -94,7 +105,7 @@ class StepRow(TypedDict):
     step: Count
     epoch: Count
     loss: Number | None
-    accuracy: Number | None
+    accuracy: NotRequired[Number | None]
     learning_rate: Number
     seconds: Number
     tokens: Count
@@ -112,9 +123,10 @@ class EpochRow(TypedDict):
 
 class PredictionRow(TypedDict):
     id: str
-    label: str
-    prediction: str
-    probabilities: list[Number]
+    label: Label
+    prediction: Label
+    probabilities: NotRequired[list[Number]]
+    values: NotRequired[dict[str, Number]]
 
 
 HISTORY, PREDICTIONS, RUN = "history.jsonl", "predictions.jsonl", "run.json"

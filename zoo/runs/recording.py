@@ -23,6 +23,7 @@ from zoo.runs import account
 from zoo.runs.run_folder import CHECKPOINTS, RunFolder
 from zoo.runs.screen import Screen, epoch_line
 from zoo.runs.tracking import Logger
+from zoo.tasks import dump_task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
@@ -59,6 +60,7 @@ class Recorder:
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
                 "precision_trial": dict(session.trial.seconds) if session.trial else None,
+                "task": dump_task(self._dataset.task),
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
                 "timing": account.elapsed(self._watch, self._earlier),
@@ -97,21 +99,15 @@ class Recorder:
         card = ModelCard(
             blueprint=session.blueprint,
             tokens=self._recipe.tokens,
-            label_names=data.label_names,
-            threshold=task.threshold,
+            task=task,
         )
         save_model(self._folder.path / "model", session.model, card, tokenizer)
-        self._folder.write_predictions(
-            data.test.ids,
-            data.test.labels,
-            task.decided(test),
-            test,
-            data.label_names,
-        )
+        self._folder.write_predictions(task.rows(data.test.ids, data.test.labels, test))
         clock = progress.clock
         self._folder.update_run(
             {
                 "metrics": figures,
+                "task": dump_task(task),
                 "threshold": task.threshold,
                 "training": {
                     "epochs": progress.epoch,
@@ -131,8 +127,7 @@ class Recorder:
     def conclude(self) -> None:
         """The last lines: what came out, and where it is told."""
         test = self._folder.run["metrics"]["test"]
-        low, high = test["accuracy_low"], test["accuracy_high"]
-        text = f"accuracy {test['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}), f1 {test['f1']:.4f}"
+        text = self._folder.task.told(test)
         expected = self._recipe.expected
         if expected is not None and expected.accuracy is not None:
             text += f"; the recipe expects accuracy {expected.accuracy:g}"

@@ -7,37 +7,29 @@ empty lists or not strings; a folder without a finished model.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.backend import activate
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
-from zoo.errors import DataError
+from zoo.errors import DataError, ZooError
 from zoo.models import inference
 from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard, load_card, load_model
 from zoo.recipe.estimate import Precision
 from zoo.runs.run_folder import RunFolder
-from zoo.tasks import Task, task_of_card
+from zoo.tasks import Prediction, Task
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
 
 BATCH = 64
 """Rows a batch in prediction, unless the caller says otherwise."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """The class of one text, and the probability of every class, by name."""
-
-    label: str
-    probabilities: dict[str, float]
 
 
 class Run:
@@ -75,13 +67,13 @@ class Run:
 
     @property
     def card(self) -> ModelCard:
-        """What the model is: its blueprint, class names, truncation and threshold."""
+        """What the model is: its blueprint, its truncation and its task."""
         return self._saved[0]
 
-    @cached_property
+    @property
     def task(self) -> Task:
-        """What was learned: from logits to probabilities, predictions and figures."""
-        return task_of_card(self.card)
+        """What was learned: from outputs to probabilities, predictions and figures."""
+        return self.card.task
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -122,7 +114,7 @@ class Run:
     def _predictor(self) -> Callable[[Any], Any]:
         return activate().predictor(self.model)
 
-    def probabilities(
+    def values(
         self,
         texts: Sequence[str],
         pairs: Sequence[str] | None = None,
@@ -130,8 +122,8 @@ class Run:
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> np.ndarray:
-        """Probabilities [rows, classes] float64 of texts, in their order.
+    ) -> NDArray[np.float64]:
+        """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
 
         Args:
             texts: first text of each row.
@@ -169,15 +161,14 @@ class Run:
             )
         return self.task.values(logits)
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
-        """The class of each text, in order; raises as `probabilities`."""
-        return self.named(self.probabilities(texts, pairs))
+    def probabilities(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any
+    ) -> NDArray[np.float64]:
+        """`values`, where they are probabilities; ZooError of a run that predicts numbers."""
+        if self.task.quantity != "probability":
+            raise ZooError(f"this run predicts numbers ({self.task.listed_names}), not probabilities: use run.values")
+        return self.values(texts, pairs, **options)
 
-    def named(self, probabilities: np.ndarray) -> list[Prediction]:
-        """Predictions from probabilities [rows, classes]."""
-        names = self.card.label_names
-        chosen = self.task.decided(probabilities)
-        return [
-            Prediction(label=names[label], probabilities=dict(zip(names, map(float, row), strict=True)))
-            for label, row in zip(chosen, probabilities, strict=True)
-        ]
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
+        """The answer for each text, in order, as the run's task has it; raises as `values`."""
+        return self.task.predictions(self.values(texts, pairs))

@@ -19,19 +19,19 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, read_object
+from zoo.tasks import Task, task_of_run
 
 __all__ = ["CHECKPOINTS", "RunFolder", "create_run", "default_folder", "finished_run", "open_run", "plain"]
 
@@ -128,35 +128,15 @@ class RunFolder:
         """Add a message with the local time to log.txt."""
         self._append("log.txt", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
 
-    def write_predictions(
-        self,
-        ids: Sequence[str],
-        labels: ArrayLike,
-        predicted: ArrayLike,
-        probabilities: ArrayLike,
-        label_names: Sequence[str],
-    ) -> Path:
-        """Write predictions.jsonl, a line a row in the given order.
+    def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> Path:
+        """Write predictions.jsonl, a line a row, as `Task.rows` makes them."""
+        return self._write(PREDICTIONS, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
-        `ids`, `labels` and `predicted` are `[rows]` (class numbers, written as names); `probabilities` is
-        `[rows, classes]`, written in class order with 8 decimals.
-        """
-        rows = zip(
-            ids,
-            np.asarray(labels).tolist(),
-            np.asarray(predicted).tolist(),
-            map(np.ndarray.tolist, np.round(np.asarray(probabilities, dtype=np.float64), 8)),
-            strict=True,
-        )
-        lines = (
-            json.dumps(
-                {"id": key, "label": label_names[label], "prediction": label_names[guess], "probabilities": shares},
-                ensure_ascii=False,
-            )
-            + "\n"
-            for key, label, guess, shares in rows
-        )
-        return self._write(PREDICTIONS, lines)
+    @property
+    def task(self) -> Task:
+        """What the run learns; of a run that was broken off before it was known, a classification."""
+        run = self.run
+        return task_of_run(run, () if "dataset" in run else self.predictions)
 
     def finish(self, status: Status, error: str | None = None) -> None:
         """Write the status and the time, take the owner out, and let the folder go; a done run drops its checkpoints.

@@ -10,7 +10,7 @@ Refused: no rows, logits that are not finite, labels outside the classes, arrays
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -165,7 +165,7 @@ def confusion(labels: ArrayLike, predicted: ArrayLike, classes: Sequence[int] | 
     return counts
 
 
-def worst_classes(table: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+def worst_classes(table: Sequence[Mapping[str, Any]], most: int) -> list[Mapping[str, Any]]:
     """At most so many rows of a `classification_table`, in their order: those with the lowest F1."""
     lowest = sorted(range(len(table)), key=lambda index: table[index]["f1"])[:most]
     return [table[index] for index in sorted(lowest)]

@@ -1,6 +1,6 @@
 """Requests of many threads to batches of one: a queue, and a single thread that owns the model.
 
-In come texts, from any thread; out go futures of their probabilities, each in its request's own order. What waits
+In come texts, from any thread; out go futures of the model's values, each in its request's own order. What waits
 when the thread is free is put together, at most `batch_size` texts, after a few milliseconds in which more may come.
 Frameworks are not all safe to call from several threads, so whatever touches the model goes through this one.
 Refused: more than `most_waiting` texts at once (Busy).
@@ -26,7 +26,7 @@ LEAVE = 5.0
 """Seconds that `close` waits for what is being computed."""
 
 Classify = Callable[[list[str], list[str] | None], np.ndarray]
-"""Texts, and the second ones where the run has pairs -> probabilities [rows, classes]."""
+"""Texts, and the second ones where the run has pairs -> values [rows, names]."""
 
 
 class Busy(Exception):
@@ -35,7 +35,7 @@ class Busy(Exception):
 
 @dataclass(kw_only=True)
 class _Job:
-    """Texts that want probabilities, or with `action` something else to do; `size` is what it counts for."""
+    """Texts that want values, or with `action` something else to do; `size` is what it counts for."""
 
     texts: list[str] = field(default_factory=list)
     pairs: list[str] | None = None
@@ -62,8 +62,8 @@ class Batcher:
         """Texts that wait or are being computed."""
         return self._waiting
 
-    def probabilities(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Future[np.ndarray]:
-        """The probabilities [rows, classes] of texts, in their order, once they are computed; Busy where too many wait.
+    def values(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Future[np.ndarray]:
+        """The values [rows, names] of texts, in their order, once they are computed; Busy where too many wait.
 
         The future raises what `classify` raises about these texts, and never about another request's.
         """

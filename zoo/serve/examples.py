@@ -1,13 +1,12 @@
 """Texts to try a run on: its own, as far as they are at hand.
 
-In comes a finished run; out come a few short texts of its test split, the ones it is surest of, class by class. The
+In comes a finished run; out come a few short texts of its test split, the best examples of what it tells first. The
 data of a run may have gone or changed; then out come texts of ours, or for pairs none.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 from zoo.errors import ZooError
 from zoo.runs.run import Run
@@ -34,12 +33,8 @@ def examples(run: Run, *, pairs: bool) -> list[dict[str, str]]:
             for key, text, pair in zip(test.ids, test.texts, seconds, strict=True)
             if len(text) + len(pair) <= LONGEST
         }
-    rows = sorted((row for row in run.folder.predictions if row["id"] in texts), key=lambda r: -max(r["probabilities"]))
-    by_class = [list[dict[str, Any]]() for _ in run.card.label_names]
-    number = {name: place for place, name in enumerate(run.card.label_names)}
-    for row in rows:
-        by_class[number[row["prediction"]]].append(row)
-    turns = [found[place] for place in range(MOST) for found in by_class if place < len(found)]
+    rows = [row for row in run.folder.predictions if row["id"] in texts]
+    turns = [rows[place] for place in run.task.showcase(run.task.of_rows(rows)[1])] if rows else []
     if not turns and not pairs:
         return [{"text": text} for text in OURS]
     return [texts[row["id"]] for row in turns[:MOST]]

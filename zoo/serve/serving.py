@@ -2,8 +2,9 @@
 
 In come a run and, where there is one, a function that tells the importance of words; out comes an ASGI application:
 
-    GET  /         the page: a text box, probabilities as bars, words coloured by what they contribute
-    POST /predict  {"texts": [...], "pairs": [...]} -> {"predictions": [{"label", "probabilities"}]}, in order
+    GET  /         the page: a text box, probabilities as bars or numbers, words coloured by what they contribute
+    POST /predict  {"texts": [...], "pairs": [...]} -> {"predictions": [...]}, in order, as the task answers: of
+                   classification {"label", "probabilities"}
     POST /explain  {"text", "pair", "label"} -> {"label", "words": [{"start", "end", "of", "score"}]}
     GET  /health   status, run, classes, and how many texts wait
 
@@ -142,7 +143,7 @@ def create_app(
         exception_handlers={HTTPException: _say_error, RequestValidationError: _say_invalid},
     )
     app.state.batcher = batcher
-    name, names = run.path.resolve().name, run.card.label_names
+    name, names = run.path.resolve().name, run.task.names
     facts = {
         "pairs": pairs,
         "explains": explain is not None,
@@ -155,7 +156,7 @@ def create_app(
     async def page() -> HTMLResponse:
         nonce = secrets.token_urlsafe(16)
         test = run.metrics.get("test", {})
-        html = pages.html("serve.html.j2", name=name, names=names, test=test, facts=facts, nonce=nonce)
+        html = pages.html("serve.html.j2", name=name, task=run.task, test=test, facts=facts, nonce=nonce)
         return HTMLResponse(html, headers=_page_headers(nonce))
 
     @app.get("/health")
@@ -165,11 +166,8 @@ def create_app(
     @app.post("/predict")
     async def predict(body: Texts) -> JSONResponse:
         _refuse_texts(body.texts, body.pairs, pairs)
-        found = await _answer(lambda: batcher.probabilities(body.texts, body.pairs))
-        rows = [
-            {"label": prediction.label, "probabilities": prediction.probabilities} for prediction in run.named(found)
-        ]
-        return JSONResponse({"predictions": rows})
+        found = await _answer(lambda: batcher.values(body.texts, body.pairs))
+        return JSONResponse({"predictions": [prediction.fields() for prediction in run.task.predictions(found)]})
 
     @app.post("/explain")
     async def explanation(body: Text) -> JSONResponse:
@@ -185,7 +183,7 @@ def create_app(
 
         def weigh() -> tuple[str, Sequence[Word]]:
             given = None if body.pair is None else [body.pair]
-            label = body.label or run.predict([body.text], given)[0].label
+            label = body.label or names[int(run.task.foremost(run.values([body.text], given))[0])]
             return label, explain(run, body.text, body.pair, label=label, method=METHOD)
 
         label, words = await _answer(lambda: batcher.call(weigh, size=EXPLANATION))
@@ -196,14 +194,14 @@ def create_app(
 
 
 def _classifier(run: Run, batch_size: int) -> Callable[[list[str], list[str] | None], np.ndarray]:
-    """Probabilities of texts in batches of few shapes: rows are filled up to a power of two, tokens to `STEPS`."""
+    """Values of texts in batches of few shapes: rows are filled up to a power of two, tokens to `STEPS`."""
     longest = -(-run.card.tokens.max_length // 4) * 4
     lengths = (*(step for step in STEPS if step < longest), longest)
 
     def classify(texts: list[str], pairs: list[str] | None) -> np.ndarray:
         rows = min(batch_size, 1 << (len(texts) - 1).bit_length())
         fill = [""] * max(0, rows - len(texts))
-        found = run.probabilities(
+        found = run.values(
             [*texts, *fill], None if pairs is None else [*pairs, *fill], batch_size=rows, lengths=lengths
         )
         return found[: len(texts)]

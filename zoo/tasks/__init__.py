@@ -1,40 +1,55 @@
-"""What is learned: a file a task, from targets to loss, predictions and figures.
+"""What is learned: a file a task, from labels to targets, loss, predictions, figures and what is shown of them.
 
-The loop, the recorder, predictions, exports and explanations know a task by `Task` alone.
+All others know a task by `Task` alone. A task is added by its file, an entry in TASKS, and its head in
+zoo.recipe.types.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from zoo.models.saved import ModelCard
-from zoo.recipe import Recipe
-from zoo.recipe.types import BinaryHead, ClassifierHead
+from pydantic import TypeAdapter
+
+from zoo.recipe.types import Head
 from zoo.tasks.classification import Classification
-from zoo.tasks.task import Task
+from zoo.tasks.task import Prediction, Stated, Task
 
-__all__ = ["Task", "task_of", "task_of_card"]
+__all__ = ["TASKS", "AnyTask", "Prediction", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
 
-
-def task_of(recipe: Recipe, names: Sequence[str]) -> Task:
-    """The task of a recipe on data with these classes."""
-    head = recipe.model.head
-    threshold = head.threshold if isinstance(head, BinaryHead) else None
-    return _classification(head, names, threshold)
-
-
-def task_of_card(card: ModelCard) -> Task:
-    """The task of a finished model, with what its validation split has decided."""
-    return _classification(card.blueprint.head, card.label_names, card.threshold)
+if TYPE_CHECKING:
+    AnyTask = Task
+else:
+    AnyTask = Classification
+"""One of all tasks, as model.json and run.json have it; told apart by `task`."""
 
 
-def _classification(
-    head: ClassifierHead | BinaryHead, names: Sequence[str], threshold: float | str | None
-) -> Classification:
-    tuned = threshold == "tune"
-    return Classification(
-        names=tuple(names),
-        head=head.type,
-        threshold=None if tuned or threshold is None else float(threshold),
-        to_tune=tuned,
-    )
+TASKS: Mapping[str, type[Task]] = {"classifier": Classification, "binary": Classification}
+"""The type of a recipe's head -> its task."""
+
+_ANY: TypeAdapter[Task] = TypeAdapter(AnyTask)
+
+
+def task_of(head: Head) -> Task:
+    """The task of a recipe's head; its names and numbers come with the rows, by `Task.learned`."""
+    return TASKS[head.type].of(head)
+
+
+def dump_task(task: Task) -> dict[str, Any]:
+    """The task in plain values, as `task_of_run` reads it."""
+    found: dict[str, Any] = _ANY.dump_python(task, mode="json")
+    return found
+
+
+def task_of_run(run: Mapping[str, Any], predictions: Sequence[Mapping[str, Any]] = ()) -> Task:
+    """The task of a run, from its run.json; of one that is broken off, a classification of what it says.
+
+    Args:
+        run: what run.json holds.
+        predictions: rows of predictions.jsonl, which tell the names where run.json does not.
+    """
+    if "task" in run:
+        return _ANY.validate_python(run["task"], strict=False)
+    known = run.get("dataset", {}).get("label_names")
+    names = known or sorted({row[key] for row in predictions for key in ("label", "prediction")})
+    return Classification(names=tuple(names), threshold=run.get("threshold"))

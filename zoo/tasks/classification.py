@@ -1,19 +1,48 @@
 """One class a text, by a softmax over all classes or, of two, by one sigmoid unit.
 
-In come logits and class numbers; out come cross-entropy, probabilities, predictions and figures.
+In come labels, logits and class numbers; out come cross-entropy, probabilities, predictions and figures. Refused: what
+zoo.tasks.labels refuses, and a binary head on other than two classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zoo.score import metrics
-from zoo.tasks.task import Task
+from zoo.errors import DataError, RecipeError
+from zoo.recipe.showing import listed
+from zoo.recipe.types import BinaryHead, ClassifierHead
+from zoo.score import calibration, metrics, ranking
+from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
+from zoo.tasks.labels import number_labels
+from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
+from zoo.tasks.task import Floats, Prediction, Stated, Task
+
+__all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+
+PICTURED = 40
+"""Classes of which a picture of the confusion shows all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassPrediction(Prediction):
+    """The class of one text, and the probability of every class, by name."""
+
+    label: str
+    probabilities: dict[str, float]
+
+    def fields(self) -> dict[str, Any]:
+        return {"label": self.label, "probabilities": self.probabilities}
+
+    def cells(self) -> dict[str, str]:
+        return {"label": self.label, **{name: f"{value:.6f}" for name, value in self.probabilities.items()}}
+
+    def told(self) -> tuple[str, str]:
+        return self.label, f"{self.probabilities[self.label]:7.2%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +53,101 @@ class Classification(Task):
     as class 1; None takes the most probable class. to_tune: whether validation decides it.
     """
 
-    names: tuple[str, ...]
-    head: Literal["classifier", "binary"]
+    task: Literal["classification"] = "classification"
+    names: tuple[str, ...] = ()
+    head: Literal["classifier", "binary"] = "classifier"
     threshold: float | None = None
     to_tune: bool = False
+
+    titles: ClassVar[Mapping[str, str]] = {
+        "accuracy": "accuracy",
+        "f1": "F1",
+        "macro_f1": "F1, macro",
+        "precision": "precision",
+        "recall": "recall",
+        "roc_auc": "area under ROC",
+        "average_precision": "average precision",
+        "matthews": "Matthews correlation",
+        "loss": "loss, nats",
+        "expected_calibration_error": "expected calibration error",
+        "brier_score": "Brier score",
+    }
+    shares: ClassVar[frozenset[str]] = frozenset(titles) - {
+        "matthews",
+        "loss",
+        "expected_calibration_error",
+        "brier_score",
+    }
+    headline: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
+
+    # --- from rows to targets
+
+    @classmethod
+    def of(cls, head: ClassifierHead | BinaryHead) -> Self:
+        if isinstance(head, ClassifierHead):
+            return cls()
+        if head.threshold == "tune":
+            return cls(head="binary", to_tune=True)
+        return cls(head="binary", threshold=head.threshold)
+
+    def misfit(self, stated: Stated) -> str | None:
+        names = stated.names
+        if self.head == "binary" and names is not None and len(names) != 2:
+            return f"got binary, expected classifier: the data has {len(names)} classes, not 2"
+        return None
+
+    def stated(self, stated: Stated) -> Self | None:
+        return None if stated.names is None else replace(self, names=stated.names)
+
+    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+        names, numbers = number_labels(labels, stated.names, stated.numbers)
+        if fault := self.misfit(replace(stated, names=names)):
+            raise RecipeError(f"model.head.type: {fault} ({listed(names, 8)})")
+        return replace(self, names=names), numbers
+
+    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
+        known = dict(stated.numbers or {name: number for number, name in enumerate(self.names)})
+        if stated.numbers is None:
+            known |= {str(number): number for number in range(len(self.names)) if str(number) not in known}
+        return number_labels({"train": [*known], "rows": labels}, self.names, known)[1]["rows"]
+
+    def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
+        return targets.astype(np.int64)
+
+    def refuse_few(self, targets: np.ndarray, parts: tuple[str, ...]) -> None:
+        needed = len(parts) + 1
+        counts = np.bincount(targets, minlength=len(self.names))
+        few = [f"{self.names[number]} ({count})" for number, count in enumerate(counts) if count < needed]
+        if few and parts:
+            more = f" and {len(few) - 8} more" if len(few) > 8 else ""
+            raise DataError(
+                f"label: too few rows to keep every class in train and in {' and '.join(parts)}: "
+                f"{', '.join(few[:8])}{more}, expected at least {needed} of each; "
+                f"add rows, or set data.{parts[0]}.stratify=false"
+            )
+
+    def account(self, targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        counts = {split: np.bincount(numbers, minlength=len(self.names)).tolist() for split, numbers in targets.items()}
+        return {"label_names": list(self.names), "label_counts": counts}
+
+    # --- from targets to a trained model
+
+    @property
+    def units(self) -> int:
+        return 1 if self.head == "binary" else len(self.names)
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        return self.names[1:] if self.head == "binary" else self.names
+
+    @property
+    def activation(self) -> Literal["softmax", "sigmoid"]:
+        return "sigmoid" if self.head == "binary" else "softmax"
+
+    @property
+    def problem_type(self) -> str:
+        # A single logit with a sigmoid is to transformers several labels, here one.
+        return "multi_label_classification" if self.head == "binary" else "single_label_classification"
 
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """Cross-entropy in nats; see `Task.loss`."""
@@ -38,24 +158,182 @@ class Classification(Task):
         predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.0
         return {"accuracy": int((predicted == targets).sum())}
 
-    def values(self, outputs: ArrayLike) -> NDArray[np.float64]:
+    # --- from outputs to what is said of them
+
+    def values(self, outputs: ArrayLike) -> Floats:
         return metrics.probabilities(outputs, self.head)
 
-    def decided(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    def named_values(self, rows: Sequence[Mapping[str, float]]) -> Floats:
+        if self.head == "classifier":
+            return super().named_values(rows)
+        one = np.array([row[self.names[1]] for row in rows])
+        return np.stack([1.0 - one, one], axis=1)
+
+    def decided(self, values: Floats) -> NDArray[np.int64]:
         return metrics.predictions(values, self.threshold)
+
+    def foremost(self, values: Floats) -> NDArray[np.int64]:
+        return self.decided(values)
 
     def direction(self, number: int) -> NDArray[np.float32]:
         """Of a binary head the one logit speaks for class 1, and against class 0."""
         if self.head == "binary":
             return np.array([1.0 if number == 1 else -1.0], np.float32)
-        found: NDArray[np.float32] = np.eye(len(self.names), dtype=np.float32)[number]
-        return found
+        return super().direction(number)
 
-    def tuned(self, values: NDArray[np.float64], targets: ArrayLike) -> Classification:
+    def tuned(self, values: Floats, targets: ArrayLike) -> Self:
         return replace(self, threshold=metrics.tune_threshold(values, targets)) if self.to_tune else self
 
-    def figures(self, values: NDArray[np.float64], targets: ArrayLike) -> dict[str, float]:
+    def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
         return metrics.evaluate(values, targets, self.names, self.threshold)
+
+    def predictions(self, values: Floats) -> list[Prediction]:
+        return [
+            ClassPrediction(label=self.names[label], probabilities=dict(zip(self.names, map(float, row), strict=True)))
+            for label, row in zip(self.decided(values), values, strict=True)
+        ]
+
+    def rows(self, ids: Sequence[str], targets: ArrayLike, values: ArrayLike) -> Iterator[dict[str, Any]]:
+        shares = np.asarray(values, dtype=np.float64)
+        for key, label, guess, row in zip(ids, np.asarray(targets), self.decided(shares), shares, strict=True):
+            yield {
+                "id": key,
+                "label": self.names[label],
+                "prediction": self.names[guess],
+                "probabilities": np.round(row, 8).tolist(),
+            }
+
+    def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
+        number = {name: index for index, name in enumerate(self.names)}
+        labels = np.array([number[row["label"]] for row in rows], np.int32)
+        return labels, np.array([row["probabilities"] for row in rows], dtype=np.float64)
+
+    # --- what is shown to people
+
+    @property
+    def aim(self) -> str:
+        return f"sort texts into {len(self.names)} classes: {listed(self.names, 20)}"
+
+    @property
+    def listed_names(self) -> str:
+        return f"classes: {listed(self.names)}"
+
+    def further(self, targets: np.ndarray, values: Floats) -> dict[str, float]:
+        return {
+            "expected_calibration_error": calibration.reliability(values, targets).error,
+            "brier_score": calibration.brier_score(values, targets),
+        }
+
+    def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
+        predicted, names = self.decided(values), self.names
+        rows = metrics.classification_table(targets, predicted, names)
+        found = [class_table(rows, ranking.rank(values, targets, names) if pictured else None, most)]
+        if len(names) > (PICTURED if pictured else most):
+            pairs = metrics.confused_pairs(targets, predicted)[: min(most, 20)]
+            titles = Column(title="true", kind="name"), Column(title="predicted", kind="name")
+            found.append(
+                Table(
+                    title="Confused most",
+                    columns=(*titles, Column(title="rows", kind="number")),
+                    rows=tuple((names[true], names[guess], count) for true, guess, count in pairs),
+                )
+            )
+        elif not pictured:
+            counts = metrics.confusion(targets, predicted, range(len(names)))
+            columns = (Column(title=name, kind="number") for name in names)
+            found.append(
+                Table(
+                    title="Confusion",
+                    columns=(Column(title="true / predicted", kind="name"), *columns),
+                    rows=tuple((name, *row) for name, row in zip(names, counts.tolist(), strict=True)),
+                )
+            )
+        return found
+
+    def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
+        predicted = self.decided(values)
+        return {
+            "classes": metrics.classification_table(targets, predicted, self.names),
+            "confusion": metrics.confusion(targets, predicted, range(len(self.names))).tolist(),
+        }
+
+    def pictures(self, targets: np.ndarray, values: Floats) -> dict[str, Picture]:
+        found = {
+            "confusion_matrix": Picture(
+                kind="confusion_matrix",
+                arguments=(targets, self.decided(values), self.names),
+                caption="Test split: true class by row, predicted class by column",
+            ),
+            **ranking_pictures(ranking.rank(values, targets, self.names)),
+        }
+        found["reliability"] = Picture(
+            kind="reliability",
+            arguments=(calibration.reliability(values, targets),),
+            caption="Test split: how often predictions were right, by the probability that the model gave them",
+        )
+        return found
+
+    def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
+        return class_occurrences(account, self.names)
+
+    def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
+        predicted, sure = self.decided(values), values.max(axis=1)
+        wrong = np.flatnonzero(predicted != targets)
+        worst = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
+        return Mistakes(
+            title="Most confident mistakes",
+            note=f"The {len(worst)} of {len(wrong):,} wrong test predictions the model was surest of: a look here "
+            "often finds wrong labels.",
+            figure="sure to",
+            wrong=len(wrong),
+            worst=tuple(
+                Mistake(
+                    row=int(row),
+                    label=self.names[targets[row]],
+                    prediction=self.names[predicted[row]],
+                    figure=f"{sure[row]:.1%}",
+                )
+                for row in worst
+            ),
+        )
+
+    def showcase(self, values: Floats) -> list[int]:
+        """Class by class in turns, those first that the model is surest of."""
+        return in_turns(self.decided(values), values.max(axis=1), len(self.names))
+
+    @property
+    def explained(self) -> str:
+        two = len(self.names) == 2
+        averaged = f"those of the class {self.names[1]}" if two else "macro averages over the classes"
+        brier = "of class 1, 0 to 1" if two else "summed over the classes, 0 to 2"
+        return (
+            f"F1, precision and recall are {averaged}. The "
+            "calibration error is the mean distance between how sure the model was and how often it was right (15 "
+            f"bins, Guo et al. 2017), 0 at best; the Brier score is the mean squared error of the probabilities "
+            f"({brier}), 0 at best."
+        )
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        if self.threshold is None:
+            return (
+                "The most probable class is the answer, however unsure: there is no class for texts that belong to "
+                "none.",
+            )
+        tuned = ", which was tuned for F1 on the validation split" if self.to_tune else ""
+        return (
+            f"A text counts as {self.names[1]} from a probability of {self.threshold:.4g} up{tuned}. Another use may "
+            "want another threshold.",
+        )
+
+    @property
+    def threshold_note(self) -> str | None:
+        if self.threshold in (None, 0.5):
+            return None
+        return (
+            f"gives the probability of {self.names[1]} alone, and knows no threshold: the run calls a text "
+            f"{self.names[1]} from {self.threshold:g} up"
+        )
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:

@@ -1,30 +1,167 @@
-"""What every task is to those who train, judge and show it."""
+"""What every task is to those who read its labels, train, judge and show it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.tasks.shown import Mistakes, Picture, Table
 
-class Task:
-    """What a model learns; a value, changed by `tuned` into another.
+__all__ = ["Prediction", "Stated", "Task", "no_label"]
 
-    names are those of the targets: of classes by their number, for instance.
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What the recipe or the catalog says of the labels, before a row is read.
+
+    columns: where they stand. names: by number, None where the rows tell. numbers: label as it stands in the file ->
+    number of its class, None where the file has names or numbers. delimiter: between the labels of a text. values:
+    the number that each class stands for, for regression, and quantity what that number is called.
     """
 
-    names: tuple[str, ...]
-    threshold: float | None = None
-    """From which value a row counts as class 1; None where the task has no such thing."""
+    columns: tuple[str, ...]
+    names: tuple[str, ...] | None = None
+    numbers: Mapping[str, int] | None = None
+    delimiter: str | None = None
+    values: tuple[float, ...] | None = None
+    quantity: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says of one text; the subclass of a task has its fields."""
+
+    def fields(self) -> dict[str, Any]:
+        """As JSON has it."""
+        raise NotImplementedError
+
+    def cells(self) -> dict[str, str]:
+        """As a row of a CSV file, by column."""
+        raise NotImplementedError
+
+    def told(self) -> tuple[str, str]:
+        """The answer in a word, and a figure beside it, for people."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a model learns; a value, changed by `learned` and `tuned` into another.
+
+    names are those of the targets: of classes by their number, or of numbers; none before the rows are read.
+    """
+
+    task: str
+    """As a recipe names it."""
+    names: tuple[str, ...] = ()
+    threshold: float | tuple[float, ...] | None = None
+    """From which value a row counts as class 1, or each class as given; None where the task has no such thing."""
+    titles: ClassVar[Mapping[str, str]]
+    """Figures that a report shows -> what they are called there, in order."""
+    shares: ClassVar[frozenset[str]]
+    """Those of them that are shares of 1."""
+    headline: ClassVar[tuple[str, ...]]
+    """Those that matter most, the first of all first."""
+    falling: ClassVar[frozenset[str]] = frozenset({"loss"})
+    """Figures of which less is better."""
+    quantity: ClassVar[str] = "probability"
+    """What a value is."""
+
+    # --- from rows to targets
+
+    @classmethod
+    def of(cls, head: Any) -> Self:
+        """The task of a recipe's head, before the rows are read."""
+        raise NotImplementedError
+
+    def misfit(self, stated: Stated) -> str | None:
+        """Why labels of which this is known cannot be learned, as `got X, expected Y`; None where nothing is wrong."""
+        return None
+
+    def stated(self, stated: Stated) -> Self | None:
+        """The task with what is known of the labels, where that is all there is to know; None where it is not."""
+        return None
+
+    def missing(self, label: Any) -> bool:
+        """Whether a label, as it was read, is none."""
+        return no_label(label)
+
+    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+        """The task with what the rows tell, and the targets of each split, [rows] or [rows, names].
+
+        Args:
+            labels: split -> a label a row as it was read, of several columns a tuple; none is missing.
+            stated: what is known of them.
+
+        Raises:
+            DataError: labels that cannot be used, all faults at once.
+            RecipeError: the head is for other ones.
+        """
+        raise NotImplementedError
+
+    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
+        """The targets of other rows, once the names are known; raises as `learned`."""
+        raise NotImplementedError
+
+    def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
+        """By what rows are drawn in proportion, a number from 0 a row, [rows]."""
+        raise NotImplementedError
+
+    def refuse_few(self, targets: np.ndarray, parts: tuple[str, ...]) -> None:
+        """DataError where train has too few rows of some kind to stand in train and in each carved part."""
+
+    def account(self, targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """What run.json tells of the targets by split, in its group `dataset`."""
+        raise NotImplementedError
+
+    # --- from targets to a trained model
+
+    @property
+    def units(self) -> int:
+        """Outputs a row."""
+        return len(self.names)
+
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """What each output speaks for."""
+        return self.names
+
+    @property
+    def activation(self) -> Literal["softmax", "sigmoid", "linear"]:
+        """What makes values of the outputs."""
+        raise NotImplementedError
+
+    @property
+    def problem_type(self) -> str:
+        """What transformers calls it."""
+        raise NotImplementedError
+
+    def scaled(self, targets: np.ndarray) -> np.ndarray:
+        """Targets in the unit that the model learns them in."""
+        return targets
+
+    @property
+    def scale(self) -> tuple[Floats, Floats] | None:
+        """By what outputs are multiplied, and what is added, to have the targets' own unit, each [units]; None: they
+        have it."""
+        return None
+
+    def unscaled(self) -> Task:
+        """The task of the model whose last layer does that by itself."""
+        return self
 
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """The loss of a batch as a sum and a count, so that those of several batches can be added up.
 
         Args:
             outputs: [batch, units] float32, of the active backend.
-            targets: [batch, ...], as the data has them.
+            targets: [batch, ...], as `scaled` has them.
             weights: [batch] float32, 0 for a row that only fills the batch up.
 
         Returns:
@@ -36,29 +173,133 @@ class Task:
         """What is told of training while it goes on, by name: sums over these rows, to be divided by their number.
 
         Args:
-            outputs: [rows, units] float32; targets: [rows, ...].
+            outputs: [rows, units] float32; targets: [rows, ...], as `scaled` has them.
         """
         raise NotImplementedError
 
-    def values(self, outputs: ArrayLike) -> NDArray[np.float64]:
+    # --- from outputs to what is said of them
+
+    def values(self, outputs: ArrayLike) -> Floats:
         """What outputs [rows, units] say, [rows, names] float64: probabilities, for instance.
 
         Raises TrainingError where an output is not finite.
         """
         raise NotImplementedError
 
-    def decided(self, values: NDArray[np.float64]) -> np.ndarray:
+    def named_values(self, rows: Sequence[Mapping[str, float]]) -> Floats:
+        """Values [rows, names] from another program's, a row by name of the unit."""
+        return np.array([[row[name] for name in self.names] for row in rows])
+
+    def decided(self, values: Floats) -> np.ndarray:
         """The prediction of each row, as targets are: from `values`."""
         raise NotImplementedError
 
+    def same(self, first: Floats, second: Floats) -> NDArray[np.bool_]:
+        """Whether both values decide the same, [rows]."""
+        equal = self.decided(first) == self.decided(second)
+        found: NDArray[np.bool_] = equal.reshape(len(equal), -1).all(axis=1)
+        return found
+
+    def difference(self, first: Floats, second: Floats) -> float:
+        """The largest between values of the same rows: of a probability, or as a share of the largest number."""
+        return float(np.abs(first - second).max())
+
+    def foremost(self, values: Floats) -> NDArray[np.int64]:
+        """The number of the name that is spoken of first, [rows]: of the likeliest class, for instance."""
+        found: NDArray[np.int64] = values.argmax(axis=1)
+        return found
+
     def direction(self, number: int) -> NDArray[np.float32]:
         """By what outputs are multiplied to get what speaks for a name, [units] float32."""
-        raise NotImplementedError
+        found: NDArray[np.float32] = np.eye(self.units, dtype=np.float32)[number]
+        return found
 
-    def tuned(self, values: NDArray[np.float64], targets: ArrayLike) -> Task:
+    def tuned(self, values: Floats, targets: ArrayLike) -> Self:
         """The task with what the validation split decides, a threshold for instance; itself where there is nothing."""
         return self
 
-    def figures(self, values: NDArray[np.float64], targets: ArrayLike) -> dict[str, float]:
+    def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
         """The figures of a split, each a plain number."""
         raise NotImplementedError
+
+    def predictions(self, values: Floats) -> list[Prediction]:
+        """What is answered, a row each."""
+        raise NotImplementedError
+
+    def rows(self, ids: Sequence[str], targets: ArrayLike, values: ArrayLike) -> Iterator[dict[str, Any]]:
+        """The rows of predictions.jsonl: id, label, prediction, and the values with 8 decimals."""
+        raise NotImplementedError
+
+    def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
+        """Targets and values of such rows."""
+        raise NotImplementedError
+
+    # --- what is shown to people
+
+    @property
+    def aim(self) -> str:
+        """What the model does with texts, as the end of a sentence that begins with `to`."""
+        raise NotImplementedError
+
+    @property
+    def listed_names(self) -> str:
+        """The names with what they are, as `classes: a, b`."""
+        raise NotImplementedError
+
+    def told(self, figures: Mapping[str, float]) -> str:
+        """The figures of the test split that matter most, in a line."""
+        parts = []
+        for name in self.headline:
+            if name in figures:
+                low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
+                interval = "" if low is None else f" (95% interval {low:.4f} to {high:.4f})"
+                parts.append(f"{name} {figures[name]:.4f}{interval}")
+        return ", ".join(parts)
+
+    def further(self, targets: np.ndarray, values: Floats) -> dict[str, float]:
+        """Figures of the test split that stand in the report alone, by name."""
+        return {}
+
+    def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
+        """Tables of the test split, of at most so many rows; with `pictured` those that stand beside the pictures."""
+        raise NotImplementedError
+
+    def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
+        """All that the tables have, in plain values."""
+        raise NotImplementedError
+
+    def pictures(self, targets: np.ndarray, values: Floats) -> dict[str, Picture]:
+        """What to draw of the test split, by name."""
+        raise NotImplementedError
+
+    def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
+        """What to draw of `account`, if anything."""
+        return None
+
+    def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
+        """Rows that are wrong, the worst first, at most so many."""
+        raise NotImplementedError
+
+    def showcase(self, values: Floats) -> list[int]:
+        """Row numbers in the order in which rows are good examples of what the model tells."""
+        raise NotImplementedError
+
+    @property
+    def explained(self) -> str:
+        """What figures and predictions mean, as sentences of a report."""
+        raise NotImplementedError
+
+    @property
+    def threshold_note(self) -> str | None:
+        """What a program has to be told that knows no threshold, as a sentence without its subject."""
+        return None
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What to know before one uses it, a sentence each."""
+        return ()
+
+
+def no_label(value: Any) -> bool:
+    """None, not a number, or a blank string."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())

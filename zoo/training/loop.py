@@ -53,6 +53,7 @@ def fit(
     backend: Backend,
     task: Task,
     config: Training,
+    monitor: str,
     length: Length,
     rates: np.ndarray,
     epoch_batches: Callable[[int], Iterable[Batch]],
@@ -64,9 +65,10 @@ def fit(
     """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
 
     Args:
-        model: keras.Model from a dict of inputs to logits [batch, units].
+        model: keras.Model from a dict of inputs to outputs [batch, units].
         optimizer: a Keras optimizer built on the model's variables.
         task: what is learned.
+        monitor: the validation figure that picks the best epoch.
         rates: learning rate of each step, [steps], for the history.
         epoch_batches: the batches of an epoch, counted from 0.
         validate: figures of the validation split under the model's present weights.
@@ -115,7 +117,9 @@ def fit(
         clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
         trainer.commit()
         validation = dict(validate())
-        progress = _advance(progress, config, step=step, figure=validation[config.monitor], train=figures)
+        progress = _advance(
+            progress, config, step=step, figure=validation[monitor], falling=monitor in task.falling, train=figures
+        )
         progress = replace(progress, clock=replace(clock))
         listener.on_row(
             {
@@ -134,12 +138,19 @@ def fit(
     return progress
 
 
-def _advance(progress: Progress, config: Training, *, step: int, figure: float, train: dict[str, float]) -> Progress:
-    """The progress after one more epoch with this validation figure and these figures on train."""
+def _advance(
+    progress: Progress, config: Training, *, step: int, figure: float, falling: bool, train: dict[str, float]
+) -> Progress:
+    """The progress after one more epoch with these figures.
+
+    Args:
+        figure: of validation, by which epochs are compared.
+        falling: whether less of it is better.
+        train: on the training rows, as it went.
+    """
     margin = config.early_stopping.min_delta if config.early_stopping else 0.0
-    score = -figure if config.monitor == "loss" else figure
-    best = None if progress.best is None else (-progress.best if config.monitor == "loss" else progress.best)
-    better = best is None or score > best + margin
+    sign = -1.0 if falling else 1.0
+    better = progress.best is None or sign * figure > sign * progress.best + margin
     kept = train if better or config.keep == "last" else progress.train
     progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept)
     if better:

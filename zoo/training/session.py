@@ -20,13 +20,13 @@ from zoo.data.dataset import Dataset
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.models import inference, weights
+from zoo.models import heads, inference, weights
 from zoo.models.builder import Blueprint, assemble_model, build_model, plan
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length, run_length
-from zoo.tasks import Task, task_of
+from zoo.tasks import Task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Listener, fit
 from zoo.training.memory import halved, within_memory
@@ -52,6 +52,7 @@ class Session:
     model: Any
     tables: Mapping[str, TokenTable]
     labels: Mapping[str, np.ndarray]
+    """The targets of each split, as the data has them."""
     build_seconds: float
     precision: Precision
     trial: Trial | None
@@ -62,6 +63,7 @@ class Session:
         self.lengths = choose_lengths(every, shapes=SHAPES)
         self.names = inference.input_names(self.model)
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
+        self._targets = self.task.scaled(self.labels["train"])
         self._predict = self.backend.predictor(self.model)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
@@ -78,6 +80,7 @@ class Session:
             backend=self.backend,
             task=self.task,
             config=config,
+            monitor=self.recipe.monitor,
             length=self._length,
             rates=rates,
             epoch_batches=self.epoch_batches,
@@ -116,18 +119,23 @@ class Session:
         if self.recipe.training.packing:
             texts = balanced_order(table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
             width, names = row_width(table.lengths), inference.input_names(self.trained)
-            return packed_batches(table, self.labels["train"], texts, batch_size=size, width=width, names=names)
+            return packed_batches(table, self._targets, texts, batch_size=size, width=width, names=names)
         order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
-        return batches(table, self.labels["train"], order, batch_size=size, lengths=self.lengths, names=self.names)
+        return batches(table, self._targets, order, batch_size=size, lengths=self.lengths, names=self.names)
 
     def settle(self) -> None:
-        """End training: from now on the model is the one that is saved, and computes in float32 as that does."""
-        if self.precision == "float32":
-            return
-        trained = {variable.path: variable for variable in weights.parameters(self.model)}
-        self.model = assemble_model(self.blueprint, precision="float32")
-        for variable in weights.parameters(self.model):
-            variable.assign(trained[variable.path].value)
+        """End training: from now on the model is the one that is saved.
+
+        It computes in float32 as that does, and its outputs are in the unit of the data.
+        """
+        if self.precision != "float32":
+            trained = {variable.path: variable for variable in weights.parameters(self.model)}
+            self.model = assemble_model(self.blueprint, precision="float32")
+            for variable in weights.parameters(self.model):
+                variable.assign(trained[variable.path].value)
+        if self.task.scale is not None:
+            heads.rescale(self.model, *self.task.scale)
+            self.task = self.task.unscaled()
         self._predict = self.backend.predictor(self.model)
 
     def logits(self, split: str) -> np.ndarray:
@@ -152,7 +160,7 @@ def prepare(
 ) -> Session:
     """Build the model and put it beside its tokens."""
     begun = time.perf_counter()
-    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, names=dataset.label_names)
+    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, task=dataset.task)
     precision, trial = choose_precision(recipe, blueprint, backend)
     model = build_model(
         blueprint,
@@ -164,7 +172,7 @@ def prepare(
     return Session(
         recipe=recipe,
         backend=backend,
-        task=task_of(recipe, dataset.label_names),
+        task=dataset.task,
         blueprint=blueprint,
         model=model,
         tables=tables,

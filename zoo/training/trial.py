@@ -95,7 +95,7 @@ def _step(
 ) -> Callable[[], object]:
     """A function that does one step, to its end."""
     head = ClassifierHead(dropout=0.1)
-    model = assemble_model(Blueprint(backbone=config, head=head, classes=2), precision=precision, seed=0)
+    model = assemble_model(Blueprint(backbone=config, head=head, units=2), precision=precision, seed=0)
     random = np.random.Generator(np.random.PCG64(0))
     for variable in model.trainable_variables:  # zeros would be quicker to multiply on some devices
         variable.assign(random.normal(0.0, 0.02, variable.shape).astype(np.float32))

@@ -58,6 +58,17 @@ class DataOrigin(Origin):
         return self
 
 
+class Values(BaseModel):
+    """Classes that stand for numbers, as stars do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    name: str
+    """What is measured."""
+    of_classes: tuple[float, ...]
+    """The number that each class stands for, by class number."""
+
+
 class DatasetCard(Card):
     """A data set: labelled texts."""
 
@@ -73,6 +84,10 @@ class DatasetCard(Card):
     """Class names, by class number from 0."""
     labels: dict[str, int] | None = None
     """Label as it stands in the file -> class number; None where the file holds class numbers."""
+    label_delimiter: str | None = None
+    """What stands between the labels of a text with several; None where there is one, or a list."""
+    values: Values | None = None
+    """What the classes measure, for regression; None where they are no numbers."""
     select: dict[str, str] = {}
     """Column -> the value it must have; other rows belong to something else."""
     rows: dict[Literal["train", "validation", "test"], int]

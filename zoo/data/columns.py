@@ -1,0 +1,110 @@
+"""The columns of one file: texts, second texts of pairs and labels, as they stand there.
+
+In comes a path and what is known of its columns; out come lists, equally long, and which rows have no text or label.
+Refused: what tables.py refuses, texts that are not strings, and by `read_texts` rows without a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.data.catalog import DatasetCard
+from zoo.data.tables import read_columns
+from zoo.errors import DataError
+from zoo.recipe.data_group import Files
+from zoo.tasks import Stated, Task
+from zoo.tasks.task import no_label
+
+__all__ = ["as_tuple", "columns_of_file", "missing_rows", "of_card", "of_files", "read_texts"]
+
+SHOWN = 5
+"""Rows that a fault names."""
+
+
+def of_files(files: Files) -> Stated:
+    """What a recipe says of its files' labels."""
+    return Stated(columns=as_tuple(files.label), names=files.label_names, delimiter=files.label_delimiter)
+
+
+def of_card(card: DatasetCard) -> Stated:
+    """What a card says of its labels."""
+    return Stated(
+        columns=as_tuple(card.label),
+        names=card.label_names,
+        numbers=card.labels,
+        delimiter=card.label_delimiter,
+        values=card.values.of_classes if card.values else None,
+        quantity=card.values.name if card.values else None,
+    )
+
+
+def columns_of_file(
+    split: str, path: Path, text: tuple[str, ...], label: Stated | None, select: Mapping[str, str], encoding: str
+) -> dict[str, Any]:
+    """Columns text, pair (for pairs), label (where asked for; a tuple where it has several columns) and row: its number
+    in the file."""
+    wanted = [*text, *select, *(label.columns if label is not None else ())]
+    table = read_columns(path, wanted, encoding)
+    rows: Sequence[int] = range(len(table[text[0]]))
+    if select:
+        rows = [i for i in rows if all(table[column][i] == value for column, value in select.items())]
+        if not rows:
+            raise DataError(f"{path}: no row has {', '.join(f'{k} = {v}' for k, v in select.items())}")
+    columns: dict[str, Any] = {"text": table[text[0]]}
+    if len(text) == 2:
+        columns["pair"] = table[text[1]]
+    if label is not None:
+        several = len(label.columns) > 1
+        columns["label"] = (
+            list(zip(*(table[name] for name in label.columns), strict=True)) if several else table[label.columns[0]]
+        )
+    if select:
+        columns = {name: [values[i] for i in rows] for name, values in columns.items()}
+    columns["row"] = rows
+    strange = [
+        f"{split}: row {rows[i]} has the text {str(value)[:40]!r} ({type(value).__name__}), expected a string"
+        for name in ("text", "pair")
+        for i, value in enumerate(columns.get(name, ()))
+        if value is not None and not isinstance(value, str)
+    ]
+    if strange:
+        raise DataError([f"{path}: {fault}" for fault in strange[:SHOWN]])
+    return columns
+
+
+def missing_rows(split: str, columns: Mapping[str, Any], task: Task | None = None) -> tuple[list[str], np.ndarray]:
+    """Faults for rows without text or label, and which rows these are, [rows] bool."""
+    faults: list[str] = []
+    gone = np.zeros(len(columns["text"]), bool)
+    for name in ("text", "pair", "label"):
+        absent = task.missing if name == "label" and task is not None else no_label
+        if name in columns:
+            empty = np.fromiter(map(absent, columns[name]), bool, len(gone))
+            gone |= empty
+            if empty.any():
+                first = [str(columns["row"][i]) for i in np.flatnonzero(empty)[:SHOWN]]
+                more = ", ..." if np.count_nonzero(empty) > SHOWN else ""
+                faults.append(
+                    f"{split}: {np.count_nonzero(empty)} rows without {name} (rows {', '.join(first)}{more}, counted "
+                    "from 0); fill them in, or leave them out with data.on_missing=drop"
+                )
+    return faults, gone
+
+
+def read_texts(
+    path: str | Path, text: str | tuple[str, str] = "text", encoding: str = "utf-8"
+) -> tuple[list[str], list[str] | None]:
+    """Texts of a file without labels, and the second texts of pairs; DataError where a row has none."""
+    columns = columns_of_file("rows", Path(path), as_tuple(text), None, {}, encoding)
+    faults, _ = missing_rows("rows", columns)
+    if faults:
+        raise DataError(f"{path}: {faults[0]}")
+    return columns["text"], columns.get("pair")
+
+
+def as_tuple(columns: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else columns

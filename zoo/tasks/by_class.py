@@ -1,0 +1,82 @@
+"""What tasks with classes show alike: the table of the classes, curves of each, how often they occur, examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.score import metrics
+from zoo.score.ranking import Ranking
+from zoo.tasks.shown import Column, Picture, Table
+
+__all__ = ["class_occurrences", "class_table", "in_turns", "ranking_pictures"]
+
+
+def class_table(rows: Sequence[Mapping[str, Any]], ranked: Sequence[Ranking | None] | None, most: int) -> Table:
+    """A row a class, at most so many, and then those with the lowest F1.
+
+    Args:
+        rows: of `metrics.classification_table`.
+        ranked: how well each class is told from the others; None leaves the columns out.
+        most: rows.
+    """
+    columns = [Column(title=title, kind="share") for title in ("precision", "recall", "F1")]
+    keys = ["precision", "recall", "f1"]
+    if ranked is not None:
+        columns += [Column(title=title, kind="number") for title in ("area under ROC", "average precision")]
+        keys += ["roc_auc", "average_precision"]
+        rows = [
+            {**row, "roc_auc": each and each.roc_auc, "average_precision": each and each.average_precision}
+            for row, each in zip(rows, ranked, strict=True)
+        ]
+    columns += [Column(title=title, kind="number") for title in ("rows", "predicted")]
+    keys = ["label", *keys, "rows", "predicted"]
+    left_out = max(0, len(rows) - most)
+    return Table(
+        title="By class, on the test split",
+        columns=(Column(title="class", kind="name"), *columns),
+        rows=tuple(tuple(row[key] for key in keys) for row in metrics.worst_classes(rows, most)),
+        note=f"The {most} classes with the lowest F1; {left_out:,} others are left out." if left_out else "",
+    )
+
+
+def ranking_pictures(rankings: Sequence[Ranking | None]) -> dict[str, Picture]:
+    """Precision-recall and ROC; none where no class has a curve."""
+    if not any(rankings):
+        return {}
+    return {
+        "precision_recall": Picture(
+            kind="precision_recall",
+            arguments=(rankings,),
+            caption="Test split: precision over recall as the threshold falls, with the average precision",
+        ),
+        "roc": Picture(
+            kind="roc",
+            arguments=(rankings,),
+            caption="Test split: receiver operating characteristic, with the area under it",
+        ),
+    }
+
+
+def class_occurrences(account: Mapping[str, Any], names: Sequence[str]) -> Picture | None:
+    """How often each class occurs, from `label_counts`."""
+    counts = account.get("label_counts")
+    if not counts:
+        return None
+    return Picture(kind="labels", arguments=(counts, names), caption="How often each class occurs")
+
+
+def in_turns(classes: np.ndarray, sure: np.ndarray, count: int) -> list[int]:
+    """Row numbers, of each class one in turn, the surest first.
+
+    Args:
+        classes: the number of each row's class, [rows].
+        sure: how sure the model is of it, [rows].
+        count: of classes.
+    """
+    falling = np.argsort(-sure, kind="stable")
+    by_class = [falling[classes[falling] == number].tolist() for number in range(count)]
+    longest = max(map(len, by_class), default=0)
+    return [rows[place] for place in range(longest) for rows in by_class if place < len(rows)]

@@ -1,0 +1,63 @@
+"""What a task gives to those who show it: tables, pictures to draw and mistakes, in plain values.
+
+How they look is the business of the report, of a terminal or of a page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["Column", "Mistake", "Mistakes", "Picture", "Table"]
+
+Kind = Literal["name", "share", "number"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a table: its title, and what stands in it: a name, a share of 1 or another number."""
+
+    title: str
+    kind: Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows with a value a column, None where there is none; the note says what is left out."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What to draw: the kind names a function of the report's plots, and arguments are what it takes."""
+
+    kind: Literal[
+        "confusion_matrix", "precision_recall", "roc", "reliability", "labels", "predicted_by_true", "residuals"
+    ]
+    arguments: tuple[Any, ...]
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A row that is wrong: its number, its label, what was predicted, and how wrong or how sure that was."""
+
+    row: int
+    label: str
+    prediction: str
+    figure: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistakes:
+    """The worst rows: figure is the title of theirs; wrong: how many, None where all are more or less."""
+
+    title: str
+    note: str
+    figure: str
+    wrong: int | None
+    worst: tuple[Mistake, ...]
