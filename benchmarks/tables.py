@@ -167,7 +167,7 @@ def chart(document: Mapping[str, Any]) -> bytes | None:
         bars = [
             (f"{row['contender']} seed {row['seed']}", _as_spread(row["test"]))
             for row in document["results"]
-            if _name(row) == name and "test" in row
+            if _name(row) == name and "accuracy" in row.get("test", {})
         ]
         if bars:
             panels.append((f"{name}: test accuracy, 95% interval", bars))
@@ -212,7 +212,7 @@ def duration(seconds: float | None) -> str:
 
 def interval(test: Mapping[str, float] | None) -> str:
     """Accuracy with its Wilson interval."""
-    if test is None:
+    if test is None or "accuracy" not in test:
         return NOTHING
     return f"{test['accuracy']:.4f} ({test['accuracy_low']:.4f} to {test['accuracy_high']:.4f})"
 

@@ -103,8 +103,8 @@ def test_figures_are_those_of_the_runs(make: Maker) -> None:
     figures = {row["name"]: row for row in found["figures"]}
     low, _ = wilson_interval(19, 20)
     assert figures["test accuracy"]["values"] == [0.95, 1.0]
-    assert figures["95% interval from"]["texts"][0] == f"{100 * low:.2f}%"
-    assert figures["Brier score"]["values"] == pytest.approx([(19 * 0.04 + 0.64) / 20, 0.04])
+    assert figures["accuracy, 95% interval from"]["texts"][0] == f"{100 * low:.2f}%"
+    assert figures["test Brier score"]["values"] == pytest.approx([(19 * 0.04 + 0.64) / 20, 0.04])
     assert figures["peak memory"]["texts"] == ["1.0 GiB", NOTHING]
     assert "area under ROC" not in figures
 

@@ -93,8 +93,8 @@ def test_a_slow_answer_and_a_kept_connection_are_no_fault() -> None:
     settings = (
         "import time\nfrom zoo.serve import connections, serving\n"
         "connections.HEADER_SECONDS = serving.BODY_SECONDS = 0.5\n"
-        "quick = StandIn.probabilities\n"
-        "StandIn.probabilities = lambda *a, **b: (time.sleep(1.5), quick(*a, **b))[1]"
+        "quick = StandIn.values\n"
+        "StandIn.values = lambda *a, **b: (time.sleep(1.5), quick(*a, **b))[1]"
     )
     with served(settings) as port:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=8)

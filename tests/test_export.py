@@ -44,7 +44,7 @@ def test_for_transformers_in_a_process_of_its_own(run: Path, tmp_path: Path) -> 
     told, err = called("zoo.export", run, "--to", "hf", "--out", tmp_path / "hf")
     assert err == ""
     assert "checked by transformers" in told
-    assert " on 32 test rows: the largest difference of a probability is " in told
+    assert " on 32 test rows: the largest difference of a value is " in told
     assert told.endswith(f"{tmp_path / 'hf'}\n")
     assert sorted(os.listdir(tmp_path)) == ["hf"]
     card = (tmp_path / "hf" / "README.md").read_text()

@@ -17,11 +17,9 @@ from zoo import cli, evaluate, predict, tokenize
 from zoo.errors import DataError, OutputError
 from zoo.recipe.showing import listed, shown
 from zoo.report.__main__ import main as report
-from zoo.runs.run import Prediction
 from zoo.runs.run_folder import create_run
 from zoo.runs.screen import Downloads, Screen
-from zoo.score import metrics
-from zoo.tasks.classification import Classification
+from zoo.tasks.classification import Classification, ClassPrediction
 
 BROKEN = b"\x80"
 STEERING = "bad\x1b]0;title\x07\x9b31m\u202eexe"
@@ -83,7 +81,7 @@ def test_check_and_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_predict_and_its_formats() -> None:
-    found = [Prediction(label=STEERING, probabilities={STEERING: 0.75, "good": 0.25})]
+    found = [ClassPrediction(label=STEERING, probabilities={STEERING: 0.75, "good": 0.25})]
     printed = {}
     for name, write in predict.WRITERS.items():
         stream = io.StringIO()
@@ -98,8 +96,8 @@ def test_predict_and_its_formats() -> None:
 def test_evaluate_is_escaped_and_bounded(classes: int, capsys: pytest.CaptureFixture[str]) -> None:
     names = [STEERING, *(f"name{number}" for number in range(1, classes))]
     labels, guess = np.arange(2 * classes) % classes, np.zeros(2 * classes, int)
-    table = metrics.classification_table(labels, guess, names)
-    evaluate._show(evaluate.Judged(metrics={"rows": 4}, classes=table, labels=labels, predicted=guess))
+    tables = Classification(names=tuple(names)).tables(labels, np.eye(classes)[guess], most=evaluate.MOST)
+    evaluate._show(evaluate.Judged(metrics={"rows": 4}, tables=tables, details={}))
     out = capsys.readouterr().out
     harmless(out)
     assert len(out.splitlines()) < 50
@@ -163,7 +161,7 @@ def test_verbs_on_an_ascii_stdout(output: str, tmp_path: Path) -> None:
 
 
 def test_predictions_on_an_ascii_stdout() -> None:
-    found = [Prediction(label="schön", probabilities={"schön": 0.75, "日本": 0.25})]
+    found = [ClassPrediction(label="schön", probabilities={"schön": 0.75, "日本": 0.25})]
     with ascii_stdout() as stdout:
         predict.WRITERS["jsonl"](stdout, ["a text"], found)
         assert "schön" in json.loads(written(stdout))["probabilities"]

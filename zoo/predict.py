@@ -56,7 +56,7 @@ def predict(
     say_precision(done, screen)
     with screen.bar("predict", len(texts)) as advance:
         found = done.values(texts, pairs, batch_size=batch_size, progress=advance)
-    WRITERS[output](sys.stdout, texts, done.task.predictions(found))
+    WRITERS[output](sys.stdout, texts, done.named(found))
     return 0
 
 

@@ -22,6 +22,7 @@ from zoo.models.weights import draw
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.runs.account import Stopwatch
+from zoo.tasks import task_of
 from zoo.training.schedule import learning_rates
 
 NOTEBOOK_LENGTH = 128
@@ -92,8 +93,8 @@ def why_not(recipe: Recipe) -> str | None:
     head, backbone = recipe.model.head, recipe.model.backbone
     if backbone.preset is None:
         return "the backbone is a fresh one, and transformers has no checkpoint of it"
-    if head.type != "classifier":
-        return f"the head is {head.type}, and the peer has one logit a class"
+    if task_of(head).activation != "softmax":
+        return f"the head is {head.type}, and the peer has a softmax over the classes"
     if head.init != "seed":
         return "the head comes with the checkpoint, and its rows would have to be reordered"
     checkpoint = locate_backbone(backbone)

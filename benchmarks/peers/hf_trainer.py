@@ -155,7 +155,7 @@ def _keep_best(material: Material) -> Any:
     """A callback that does what the recipe's `keep: best` says, in memory, and times the epochs."""
     import transformers
 
-    config = material.recipe.training
+    config, monitor = material.recipe.training, material.recipe.monitor
 
     class KeepBest(transformers.TrainerCallback):
         """The weights of the best epoch, and a row an epoch as the zoo's history has it."""
@@ -175,7 +175,7 @@ def _keep_best(material: Material) -> Any:
         def on_evaluate(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             figures = {name.removeprefix("eval_"): value for name, value in rest["metrics"].items()}
             self.epochs[-1]["validation"] = figures
-            score = -figures["loss"] if config.monitor == "loss" else figures[config.monitor]
+            score = figures[monitor] * (-1.0 if monitor in material.dataset.task.falling else 1.0)
             if config.keep == "best" and (self._best is None or score > self._best):
                 self._best, self._weights = score, copy.deepcopy(rest["model"].state_dict())
 

@@ -115,7 +115,7 @@ class TestKeras:
             kernel.assign(value)
 
         monkeypatch.setattr(weights, "load", other)
-        with pytest.raises(OutputError, match=rf"--to {to}: .* gives probabilities that are"):
+        with pytest.raises(OutputError, match=rf"--to {to}: .* gives values that are"):
             run.export(to)
         assert not (tmp_path / "export").exists()
 

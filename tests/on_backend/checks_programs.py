@@ -77,7 +77,7 @@ class TestEachFamilyAndHead:
     ) -> None:
         run = run_of(tmp_path, references, family, kind)
         moved(monkeypatch, run)
-        with pytest.raises(OutputError, match=r"--to hf: transformers [\d.]+ gives probabilities that are \d"):
+        with pytest.raises(OutputError, match=r"--to hf: transformers [\d.]+ gives values that are \d"):
             run.export("hf")
         assert not (tmp_path / "export").exists()
 
@@ -186,7 +186,7 @@ class TestOnnx:
     ) -> None:
         run = run_of(tmp_path, references, family)
         moved(monkeypatch, run)
-        with pytest.raises(OutputError, match=r"--to onnx: onnxruntime [\d.]+ gives probabilities that are \d"):
+        with pytest.raises(OutputError, match=r"--to onnx: onnxruntime [\d.]+ gives values that are \d"):
             run.export("onnx")
         assert not (tmp_path / "export").exists()
 

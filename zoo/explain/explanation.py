@@ -29,8 +29,9 @@ class Explanation:
     """One text, explained.
 
     tokens: as people read them, [length]. label: the class that is explained. predicted: the class that the run gives.
-    probabilities: of every class, by name. attention: [layers, heads, length, length] float32, query by key.
-    gradients, occlusion: the words' scores. deletion: curves by method, `integrated_gradients` and `occlusion`.
+    probabilities: of every class, by name, or numbers; quantity: which of the two, `probability` or `value`. attention:
+    [layers, heads, length, length] float32, query by key. gradients, occlusion: the words' scores. deletion: curves by
+    method, `integrated_gradients` and `occlusion`.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Explanation:
     label: str
     predicted: str
     probabilities: dict[str, float]
+    quantity: str
     attention: np.ndarray
     gradients: Attribution
     occlusion: Attribution
@@ -79,7 +81,7 @@ class Explanation:
         area, by_chance = self.deletion.curves["integrated_gradients"].area, self.deletion.random_area
         if area >= by_chance:
             found.append(
-                f"words taken out by integrated gradients lower the probability no more than in random order (area "
+                f"words taken out by integrated gradients lower the {self.quantity} no more than in random order (area "
                 f"{area:.3f}, random {by_chance:.3f})"
             )
         return tuple(found)
@@ -96,6 +98,10 @@ class Explanation:
         if head is None:
             return self.attention[layer].mean(axis=0), f"layer {layer}, mean of its {heads} heads"
         return self.attention[layer, head], f"layer {layer}, head {head}"
+
+    def told(self, value: float) -> str:
+        """A probability or a number, for people."""
+        return f"{value:.2%}" if self.quantity == "probability" else f"{value:.4g}"
 
     def likeliest(self, most: int) -> list[tuple[str, float]]:
         """Name and probability of at most so many classes, in their order: the likeliest, and the explained one."""
@@ -181,6 +187,7 @@ def explain(run: Run, text: str, pair: str | None = None, *, label: str | None =
         label=subject.label,
         predicted=subject.predicted,
         probabilities=subject.probabilities,
+        quantity=run.task.quantity,
         attention=subject.opened.attention(subject.inputs(1)),
         gradients=found["integrated_gradients"],
         occlusion=found["occlusion"],

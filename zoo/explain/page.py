@@ -29,7 +29,7 @@ STRONGEST = 0.75
 """Opacity behind the word of the largest score: letters can be read on it, dark and light."""
 CAPTIONS = {
     "importance": "The words that count most, in the order of the text",
-    "deletion": "The probability as words are taken out, those first that speak most for the class; less is better",
+    "deletion": "What the model says as words are taken out, those first that speak most for the class; less is better",
     "attention": "Attention of one head, or the mean of a layer's heads: which token (row) looks at which (column)",
     "heads": "Attention of all heads; layers and heads are counted from 0",
     "overview": "How widely and how far each head looks",

@@ -137,7 +137,7 @@ def importance(explanation: Explanation) -> bytes:
     """The words that count most by each method, in the order of the text."""
     panels = [
         (explanation.gradients, f"Integrated gradients, in the logit of {short(explanation.label)}"),
-        (explanation.occlusion, f"Occlusion, in the probability of {short(explanation.label)}"),
+        (explanation.occlusion, f"Occlusion, in the {explanation.quantity} of {short(explanation.label)}"),
     ]
     shown = min(len(explanation.names), MOST_BARS)
 
@@ -175,8 +175,10 @@ def deletion(explanation: Explanation) -> bytes:
         axes.fill_between(
             shares, chance.min(axis=0), chance.max(axis=0), color="0.6", alpha=0.2, label=f"{len(chance)} random orders"
         )
-        axes.set(xlabel="share of the words taken out", ylim=(-0.02, 1.02))
-        axes.set_ylabel(f"probability of {short(explanation.label)}")
+        axes.set(xlabel="share of the words taken out")
+        if explanation.quantity == "probability":
+            axes.set_ylim(-0.02, 1.02)
+        axes.set_ylabel(f"{explanation.quantity} of {short(explanation.label)}")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         legend(axes)
 

@@ -29,7 +29,7 @@ CLASSES = 10
 def show(console: Console, explanation: Explanation) -> None:
     """Print it; where the console has no colours, the table says the same in numbers."""
     likeliest = explanation.likeliest(CLASSES)
-    shares = "  ".join(f"{shown(name)} {share:.2%}" for name, share in likeliest)
+    shares = "  ".join(f"{shown(name)} {explanation.told(share)}" for name, share in likeliest)
     left_out = len(explanation.probabilities) - len(likeliest)
     shares += f"  and {left_out:,} less likely" if left_out else ""
     console.print(Text(shares))

@@ -56,7 +56,7 @@ def export(
 def _show(done: Exported) -> None:
     if done.checked_by is not None:
         cli.tell(
-            f"checked by {done.checked_by} on {done.rows} {done.rows_from}: the largest difference of a probability is "
+            f"checked by {done.checked_by} on {done.rows} {done.rows_from}: the largest difference of a value is "
             f"{done.difference:.1e}, and {done.agreement:.1%} of the labels are the same"
         )
     if done.speeds:

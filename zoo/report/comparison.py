@@ -24,6 +24,7 @@ from zoo.report.drawing import draw_each
 from zoo.report.report import further_figures
 from zoo.runs.run_folder import UNENCODABLE, RunFolder
 from zoo.score.pairing import compare_rows
+from zoo.tasks import Task
 
 __all__ = ["compare", "short_names", "write_comparison"]
 
@@ -33,7 +34,7 @@ DRAWN = 40
 LEFT_OUT = ("expected", "profiles")
 """Groups of a recipe that decide nothing about a run."""
 CAPTIONS = {
-    "curves": "Loss and accuracy over the epochs, a colour a run",
+    "curves": "Loss, and the figure that matters most, over the epochs, a colour a run",
     "accuracy": "Test accuracy with its 95% interval (Wilson 1927)",
     "time": "Where the time of each run went",
 }
@@ -86,11 +87,10 @@ def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
     predictions = [folder.predictions for folder in folders]
     recipes = [yaml.safe_load(folder.recipe_text) for folder in folders]
     pairs, warnings = _pairs(names, predictions, recipes)
-    further = [further_figures(folder) for folder in folders]
     return {
         "names": names,
         "runs": [str(folder.path) for folder in folders],
-        "figures": _figures(runs, recipes, further),
+        "figures": _figures(folders, runs, recipes),
         "differences": _differences(runs, recipes),
         "pairs": pairs,
         "warnings": [*_unfinished(names, runs), *warnings],
@@ -130,8 +130,9 @@ def _word(value: Any) -> str:
     return pages.NOTHING if value is None else str(value)
 
 
-# What stands in the table of figures: title, where it is in run.json (with dots), and how it is shown.
-FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+Rows = tuple[tuple[str, str, Callable[[Any], str]], ...]
+"""Title, where the value is in run.json (with dots), and how it is shown."""
+ABOUT: Rows = (
     ("status", "status", _word),
     ("recipe", "recipe", _word),
     ("backbone", "backbone", _word),
@@ -142,20 +143,8 @@ FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("seed", "seed", _word),
     ("training rows", "dataset.rows.train", pages.number),
     ("test rows", "metrics.test.rows", pages.number),
-    ("test accuracy", "metrics.test.accuracy", _percent),
-    ("95% interval from", "metrics.test.accuracy_low", _percent),
-    ("95% interval to", "metrics.test.accuracy_high", _percent),
-    ("test F1", "metrics.test.f1", _percent),
-    ("test precision", "metrics.test.precision", _percent),
-    ("test recall", "metrics.test.recall", _percent),
-    ("test F1, macro", "metrics.test.macro_f1", _percent),
-    ("Matthews correlation", "metrics.test.matthews", pages.number),
-    ("test loss, nats", "metrics.test.loss", pages.number),
-    ("area under ROC", "metrics.test.roc_auc", pages.number),
-    ("average precision", "metrics.test.average_precision", pages.number),
-    ("expected calibration error", "expected_calibration_error", pages.number),
-    ("Brier score", "brier_score", pages.number),
-    ("validation accuracy", "metrics.validation.accuracy", _percent),
+)
+EFFORT: Rows = (
     ("epochs", "training.epochs", pages.number),
     ("steps", "training.steps", pages.number),
     ("training time", "timing.train_seconds", pages.duration),
@@ -167,24 +156,40 @@ FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 )
 
 
+def _tested(tasks: Sequence[Task]) -> Rows:
+    """The figures of these tasks, one after another, each with its interval where there is one."""
+    rows: dict[str, tuple[str, str, Callable[[Any], str]]] = {}
+    for task in tasks:
+        for name, title in task.titles.items():
+            shown = _percent if name in task.shares else pages.number
+            rows.setdefault(name, (f"test {title}", f"metrics.test.{name}", shown))
+            for end, word in (("low", "from"), ("high", "to")):
+                key = f"{name}_{end}"
+                rows.setdefault(key, (f"{title}, 95% interval {word}", f"metrics.test.{key}", shown))
+        best = task.headline[0]
+        shown = _percent if best in task.shares else pages.number
+        rows.setdefault(f"validation.{best}", (f"validation {task.titles[best]}", f"metrics.validation.{best}", shown))
+    return tuple(rows.values())
+
+
 def _figures(
-    runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]], further: Sequence[Mapping[str, float]]
+    folders: Sequence[RunFolder], runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The rows of FIGURES that any run has a value for."""
+    """A row for each figure that any run has a value for."""
     tables = []
-    for run, recipe, figures in zip(runs, recipes, further, strict=True):
+    for folder, run, recipe in zip(folders, runs, recipes, strict=True):
         backbone, data = recipe["model"]["backbone"], recipe["data"]
         tables.append(
             {
                 **flat(run),
-                **figures,
+                **{f"metrics.test.{name}": value for name, value in further_figures(folder).items()},
                 "recipe": recipe["name"],
                 "backbone": backbone.get("preset") or f"a fresh {backbone['family']}",
                 "data": data.get("dataset") or data["files"]["train"],
             }
         )
     rows = []
-    for title, key, shown in FIGURES:
+    for title, key, shown in (*ABOUT, *_tested([folder.task for folder in folders]), *EFFORT):
         values = [table.get(key) for table in tables]
         if any(value is not None for value in values):
             rows.append({"name": title, "values": values, "texts": [shown(value) for value in values]})
@@ -248,9 +253,11 @@ def _draw(folders: Sequence[RunFolder], document: Mapping[str, Any]) -> tuple[di
     histories = {name: folder.history for name, folder in zip(names, folders[:DRAWN], strict=True)}
     drawings: dict[str, Callable[[], bytes]] = {}
     if any(row["kind"] == "epoch" for history in histories.values() for row in history):
-        drawings["curves"] = lambda: comparison_plots.curves(histories)
-    if any(tests.values()):
-        drawings["accuracy"] = lambda: comparison_plots.accuracies({n: test for n, test in tests.items() if test})
+        task = folders[0].task
+        best = task.headline[0]
+        drawings["curves"] = lambda: comparison_plots.curves(histories, best, task.titles[best])
+    if counted := {name: test for name, test in tests.items() if test and "accuracy_low" in test}:
+        drawings["accuracy"] = lambda: comparison_plots.accuracies(counted)
     if any(timings.values()):
         drawings["time"] = lambda: plots.time_split(timings)
     left_out = len(folders) - DRAWN

@@ -17,16 +17,9 @@ from zoo.report.plots import series
 
 __all__ = ["accuracies", "curves"]
 
-PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("Training loss, nats", "step", ("loss",)),
-    ("Validation loss, nats", "epoch", ("validation", "loss")),
-    ("Validation accuracy", "epoch", ("validation", "accuracy")),
-)
-"""Title, kind of the rows, and where in them the value is."""
 
-
-def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
-    """Training loss, validation loss and validation accuracy over the epochs, a panel each and a line a run.
+def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], figure_name: str, figure_title: str) -> bytes:
+    """Training loss, validation loss and another validation figure over the epochs, a panel each and a line a run.
 
     Over epochs and not steps, so that runs with other batch sizes can be laid over each other. Earlier runs have wider
     lines, which are seen under those of runs that went the same way. A run that ended within its first epoch has none.
@@ -35,9 +28,16 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
     if not any(lengths.values()):
         raise ValueError("no run has finished an epoch")
 
+    # Title, kind of the rows, and where in them the value is.
+    panels: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+        ("Training loss", "step", ("loss",)),
+        ("Validation loss", "epoch", ("validation", "loss")),
+        (f"Validation {figure_title}", "epoch", ("validation", figure_name)),
+    )
+
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(len(PANELS), 1, sharex=True)
-        for axes, (title, kind, keys) in zip(grid, PANELS, strict=True):
+        grid = figure.subplots(len(panels), 1, sharex=True)
+        for axes, (title, kind, keys) in zip(grid, panels, strict=True):
             for (name, history), stroke in zip(histories.items(), strokes(len(histories), nested=True), strict=True):
                 if not (length := lengths[name]):
                     continue

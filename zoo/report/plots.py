@@ -54,7 +54,7 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
     rate = {"learning rate": series(steps, "learning_rate")}
     panels = [
         (title, {name: series for name, series in lines.items() if series[0]})
-        for title, lines in (("Loss, nats", loss), ("Accuracy, F1 and the like", shares), ("Learning rate", rate))
+        for title, lines in (("Loss", loss), ("Accuracy, F1 and the like", shares), ("Learning rate", rate))
     ]
     panels = [(title, lines) for title, lines in panels if lines]
     if not panels:

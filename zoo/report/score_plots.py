@@ -1,7 +1,7 @@
 """Pictures of what the probabilities are worth: precision-recall, ROC, reliability. PNG bytes, as plots.py draws.
 
-In come the values of ranking.py and calibration.py. With two classes class 1 is drawn; with more each class against
-the rest and their macro average, and from 13 on the macro average and the five worst. Refused: nothing to draw
+In come the values of ranking.py and calibration.py. One class is drawn alone; of several each against the rest and
+their macro average, and from 13 on the macro average and the five worst. Refused: nothing to draw
 (ValueError).
 """
 
@@ -26,13 +26,13 @@ WORST = 5
 
 
 def precision_recall(rankings: Sequence[Ranking | None]) -> bytes:
-    """Precision over recall; `rankings` are those of all classes, in class order."""
+    """Precision over recall; `rankings` are those of the classes to draw, in class order."""
 
     def paint(axes: Any, chosen: Sequence[Ranking]) -> None:
         for each, stroke in zip(chosen, _strokes(chosen), strict=True):
             label = f"{each.average_precision:.3f}  {short(each.name)}"
             axes.plot(each.recall, each.precision, drawstyle="steps-post", label=label, **stroke)
-        if len(rankings) == 2:
+        if len(chosen) == 1:
             axes.axhline(chosen[0].share, color="0.6", linestyle=":", label=f"{chosen[0].share:.3f}  by chance")
         axes.set(xlabel="recall", ylabel="precision")
 
@@ -107,12 +107,12 @@ def _curves(
 
 
 def chosen(rankings: Sequence[Ranking | None], area: Callable[[Ranking], float]) -> list[Ranking]:
-    """Class 1 of two; of more, the macro average before all classes or, where these are too many, the worst."""
+    """The one that there is; of more, the macro average before all classes or, where these are too many, the worst."""
     found = [each for each in rankings if each is not None]
     if not found:
         raise ValueError("no class has both rows of its own and others")
-    if len(rankings) == 2:
-        return found[-1:]
+    if len(found) == 1:
+        return found
     worst = sorted(found, key=area)[:WORST] if len(found) > MOST_CLASSES else found
     return [macro_average(found), *worst]
 

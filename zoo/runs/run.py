@@ -169,6 +169,10 @@ class Run:
             raise ZooError(f"this run predicts numbers ({self.task.listed_names}), not probabilities: use run.values")
         return self.values(texts, pairs, **options)
 
+    def named(self, values: NDArray[np.float64]) -> list[Prediction]:
+        """The answers that values [rows, names] stand for."""
+        return self.task.predictions(values)
+
     def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
         """The answer for each text, in order, as the run's task has it; raises as `values`."""
-        return self.task.predictions(self.values(texts, pairs))
+        return self.named(self.values(texts, pairs))

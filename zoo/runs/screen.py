@@ -34,6 +34,10 @@ TOPIC, GAP = 9, "  "
 """Columns of a line's topic, and what stands behind it."""
 
 
+TOLD = ("loss", "accuracy", "f1", "mean_absolute_error", "r2")
+"""Figures that are told of an epoch, of those that the task has."""
+
+
 class Screen:
     """Bars and lines on stderr; with `quiet` nothing at all."""
 
@@ -129,9 +133,9 @@ class Downloads:
 
 def epoch_line(row: Mapping[str, Any]) -> str:
     """A history row of kind `epoch` in words."""
-    train, validation = row["train"], row["validation"]
-    return (
-        f"train loss {train['loss']:.4f} accuracy {train['accuracy']:.4f}   validation "
-        f"loss {validation['loss']:.4f} accuracy {validation['accuracy']:.4f} f1 {validation['f1']:.4f}   "
-        f"{row['seconds']:.1f} s{'   best so far' if row['best'] else ''}"
-    )
+    parts = [f"{split} {_figures(row[split])}" for split in ("train", "validation")]
+    return "   ".join([*parts, f"{row['seconds']:.1f} s", *["best so far"] * row["best"]])
+
+
+def _figures(figures: Mapping[str, float]) -> str:
+    return " ".join(f"{name} {figures[name]:.4f}" for name in TOLD if name in figures)

@@ -26,6 +26,9 @@ from zoo.recipe.flattening import flat
 from zoo.recipe.hiding import hide_line
 from zoo.runs.run_folder import RunFolder
 
+NO_FIGURES = ("kind", "step", "epoch", "seconds", "tokens")
+"""What a row of kind `step` has beside loss, learning rate and the task's own figures."""
+
 
 class Logger(Protocol):
     """What is told of a run, between entering it and leaving it."""
@@ -182,7 +185,7 @@ def scalars(row: Mapping[str, Any]) -> dict[str, float]:
     """
     if row["kind"] == "step":
         rate = row["tokens"] / max(row["seconds"], 1e-9)
-        figures = {name: row[name] for name in ("loss", "accuracy", "learning_rate")}
+        figures = {name: value for name, value in row.items() if name not in NO_FIGURES}
         return finite("train", {**figures, "tokens_per_second": rate})
     return finite("train_epoch", {**row["train"], "seconds": row["seconds"]}) | finite("validation", row["validation"])
 

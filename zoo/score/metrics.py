@@ -32,6 +32,7 @@ __all__ = [
     "confused_pairs",
     "confusion",
     "evaluate",
+    "finite",
     "most_confused",
     "predictions",
     "probabilities",
@@ -59,18 +60,27 @@ def probabilities(logits: ArrayLike, head: Head) -> Floats:
     wanted = "[rows, 1]" if head == "binary" else "[rows, 2 or more]"
     if values.ndim != 2 or (values.shape[1] == 1) != (head == "binary"):
         raise ZooError(f"logits of a {head} head have the shape {list(values.shape)}, expected {wanted}")
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if bad.size:
-        raise TrainingError(
-            f"the model's logits are not finite for {bad.size} of {len(values)} rows (first: row {bad[0]}): "
-            "lower training.optimizer.learning_rate or set training.precision: float32"
-        )
+    values = finite(values, values.shape[1])
     if head == "binary":
         # Softmax over (0, z) is the sigmoid, and keeps the smaller of the two probabilities exact.
         values = np.concatenate([np.zeros_like(values), values], axis=1)
     powers = np.exp(values - values.max(axis=1, keepdims=True))
     result: Floats = powers / powers.sum(axis=1, keepdims=True)
     return result
+
+
+def finite(logits: ArrayLike, units: int) -> Floats:
+    """Logits `[rows, units]` as float64; TrainingError when one is not finite, ZooError for another shape."""
+    values = np.asarray(logits, dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != units:
+        raise ZooError(f"logits have the shape {list(values.shape)}, expected [rows, {units}]")
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if bad.size:
+        raise TrainingError(
+            f"the model's logits are not finite for {bad.size} of {len(values)} rows (first: row {bad[0]}): "
+            "lower training.optimizer.learning_rate or set training.precision: float32"
+        )
+    return values
 
 
 def predictions(probabilities: Floats, threshold: float | None = None) -> Labels:

@@ -1,7 +1,7 @@
 """Whether one run is better than another on the same test rows: McNemar's test.
 
 In come the rows of two runs' predictions.jsonl; out come counts of who was right and two p-values. Refused: rows that
-are not the same, by id and label (DataError).
+are not the same, by id and label, and rows of numbers that are no levels (DataError).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def compare_rows(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[st
     Raises DataError, saying what differs, unless both have the same ids with the same labels.
     """
     _same_rows(first, second)
+    if any(isinstance(row["label"], dict) and "values" not in row for row in first):
+        raise DataError("numbers are not right or wrong, expected classes or levels: compare their errors")
     others = {row["id"]: row for row in second}
     right = [(row["label"] == row["prediction"], row["label"] == others[row["id"]]["prediction"]) for row in first]
     only_first, only_second = right.count((True, False)), right.count((False, True))

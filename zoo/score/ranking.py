@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
-__all__ = ["Ranking", "macro_average", "rank"]
+__all__ = ["Ranking", "macro_average", "rank", "rank_each"]
 
 Floats = NDArray[np.float64]
 
@@ -48,6 +48,12 @@ def rank(probabilities: ArrayLike, labels: ArrayLike, label_names: Sequence[str]
     """
     scores, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     return [_ranking(name, scores[:, number], truth == number) for number, name in enumerate(label_names)]
+
+
+def rank_each(probabilities: ArrayLike, targets: ArrayLike, label_names: Sequence[str]) -> list[Ranking | None]:
+    """As `rank`, where a row may have any number of classes: targets are 1 or 0, `[rows, classes]`."""
+    scores, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(targets) == 1
+    return [_ranking(name, scores[:, number], truth[:, number]) for number, name in enumerate(label_names)]
 
 
 def macro_average(rankings: Sequence[Ranking]) -> Ranking:

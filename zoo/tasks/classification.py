@@ -18,7 +18,7 @@ from zoo.recipe.showing import listed
 from zoo.recipe.types import BinaryHead, ClassifierHead
 from zoo.score import calibration, metrics, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
-from zoo.tasks.labels import number_labels
+from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Prediction, Stated, Task
 
@@ -53,7 +53,7 @@ class Classification(Task):
     as class 1; None takes the most probable class. to_tune: whether validation decides it.
     """
 
-    task: Literal["classification"] = "classification"
+    type: Literal["classification"] = "classification"
     names: tuple[str, ...] = ()
     head: Literal["classifier", "binary"] = "classifier"
     threshold: float | None = None
@@ -94,6 +94,8 @@ class Classification(Task):
         names = stated.names
         if self.head == "binary" and names is not None and len(names) != 2:
             return f"got binary, expected classifier: the data has {len(names)} classes, not 2"
+        if stated.delimiter is not None:
+            return f"got {self.head}, expected a head for task: multilabel: a text of the data has any number of labels"
         return None
 
     def stated(self, stated: Stated) -> Self | None:
@@ -106,10 +108,7 @@ class Classification(Task):
         return replace(self, names=names), numbers
 
     def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
-        known = dict(stated.numbers or {name: number for number, name in enumerate(self.names)})
-        if stated.numbers is None:
-            known |= {str(number): number for number in range(len(self.names)) if str(number) not in known}
-        return number_labels({"train": [*known], "rows": labels}, self.names, known)[1]["rows"]
+        return numbers_of(labels, self.names, stated.numbers)
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
         return targets.astype(np.int64)
@@ -264,7 +263,8 @@ class Classification(Task):
                 arguments=(targets, self.decided(values), self.names),
                 caption="Test split: true class by row, predicted class by column",
             ),
-            **ranking_pictures(ranking.rank(values, targets, self.names)),
+            # Of two classes the curves of one say all that those of the other do.
+            **ranking_pictures(ranking.rank(values, targets, self.names)[len(self.names) == 2 :]),
         }
         found["reliability"] = Picture(
             kind="reliability",

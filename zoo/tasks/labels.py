@@ -68,6 +68,17 @@ def number_labels(
     return tuple(names), numbers
 
 
+def numbers_of(labels: Sequence[Any], names: Sequence[str], mapping: Mapping[str, int] | None = None) -> np.ndarray:
+    """The class numbers of other rows, [rows] int32, once the names are known.
+
+    Without a mapping a label may be a name or a class number, whichever the rows have. Raises DataError for others.
+    """
+    known = dict(mapping or {name: number for number, name in enumerate(names)})
+    if mapping is None:
+        known |= {str(number): number for number in range(len(names)) if str(number) not in known}
+    return number_labels({"train": [*known], "rows": labels}, names, known)[1]["rows"]
+
+
 def _key(value: Any) -> str:
     """The label as text: the form in which labels of all file formats are compared."""
     if isinstance(value, str):

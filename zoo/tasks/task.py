@@ -57,8 +57,8 @@ class Task:
     names are those of the targets: of classes by their number, or of numbers; none before the rows are read.
     """
 
-    task: str
-    """As a recipe names it."""
+    type: str
+    """As a recipe names the task."""
     names: tuple[str, ...] = ()
     threshold: float | tuple[float, ...] | None = None
     """From which value a row counts as class 1, or each class as given; None where the task has no such thing."""

@@ -117,6 +117,11 @@ def fit(
         clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
         trainer.commit()
         validation = dict(validate())
+        if monitor not in validation:
+            raise TrainingError(
+                f"training.monitor: {monitor} is not defined on the validation rows, expected a figure that is: "
+                f"use one of {', '.join(name for name in validation if name != 'rows')}, or give more rows"
+            )
         progress = _advance(
             progress, config, step=step, figure=validation[monitor], falling=monitor in task.falling, train=figures
         )
