@@ -32,8 +32,9 @@ from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.models import heads, inference, weights
 from zoo.models.builder import Blueprint, assemble_model, plan
 from zoo.models.saved import ModelCard, load_card, load_model, save_model
-from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
-from zoo.tasks.classification import Classification, sigmoid_cross_entropy, softmax_cross_entropy
+from zoo.recipe.types import BinaryHead, ClassifierHead, Head, MultilabelHead, Tokens
+from zoo.tasks import task_of
+from zoo.tasks.classification import Classification
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -210,7 +211,7 @@ class TestHeadOfACheckpoint:
             ("two", {}, {"checkpoint_labels": ["bad", "good"]}, "got bad, good, expected the classes of .* POSITIVE, "),
             ("two", {"id2label": {1: "a", 2: "b"}}, {}, "has an id2label that does not number its classes"),
             ("five", {}, {}, "has 5 outputs, expected 2: use init: seed"),
-            ("one", {}, {}, "has 1 class and the data 2: use init: seed"),
+            ("one", {}, {}, "trained for multi_label_classification, expected single_label"),
             ("two", {}, {"type": "binary"}, r"trained for single_label_classification.*expected multi_label"),
             ("one", {"problem_type": None}, {"type": "binary"}, r"trained for regression \(1 output and no problem_t"),
             ("one", {"problem_type": "regression"}, {"type": "binary"}, "trained for regression, expected multi_label"),
@@ -241,13 +242,13 @@ class TestHeadOfACheckpoint:
 
 
 class TestLosses:
-    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead()])
-    def test_as_torch_and_blind_to_filling_rows(self, references: Path, head: ClassifierHead | BinaryHead) -> None:
+    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead(), MultilabelHead()])
+    def test_as_torch_and_blind_to_filling_rows(self, references: Path, head: Head) -> None:
         from keras import ops
 
         found = np.load(references / "losses.npz")
         logits, labels = found[f"{head.type}_logits"], found[f"{head.type}_labels"]
-        loss = {"classifier": softmax_cross_entropy, "binary": sigmoid_cross_entropy}[head.type]
+        loss = task_of(head).loss
 
         def value(logits: np.ndarray, labels: np.ndarray) -> float:
             total, count = loss(*map(ops.convert_to_tensor, (logits, labels, found["weights"])))

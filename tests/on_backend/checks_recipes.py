@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 import recipes
 import zoo
-from zoo.tasks.classification import ClassPrediction
+from zoo.data.catalog import FOLDER, dataset_card
+from zoo.evaluate import judge
+from zoo.export import LIMIT
+from zoo.predict import text_columns
+from zoo.serve.serving import create_app
 from zoo.training import session
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -64,6 +69,14 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     assert told["training"]["epochs"] == recipe.training.epochs
     assert len(run.folder.predictions) == told["dataset"]["rows"]["test"]
     (prediction,) = run.predict(["A gem of a film, highly recommended."])
-    assert isinstance(prediction, ClassPrediction)
-    assert prediction.label in run.task.names
-    assert sum(prediction.probabilities.values()) == pytest.approx(1.0, abs=1e-6)
+    assert prediction.fields() == run.named(run.values(["A gem of a film, highly recommended."]))[0].fields()
+    if recipe.task != "classification":
+        difference = run.export("onnx").difference
+        assert difference is not None
+        assert difference <= LIMIT
+        rows = FOLDER / "samples" / dataset_card(recipe.data.dataset or "").origins[0].splits["test"]
+        judged = judge(run, str(rows), text_columns(run, None), None, 32)
+        assert judged.metrics == pytest.approx(run.metrics["test"], abs=2e-3)
+        with TestClient(create_app(run), base_url="http://localhost") as client:
+            answer = client.post("/predict", json={"texts": ["A gem of a film."]}).json()
+        assert answer["predictions"][0].keys() == prediction.fields().keys()

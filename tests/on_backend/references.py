@@ -170,6 +170,10 @@ def write_losses(path: Path) -> None:
     sigmoid = torch.nn.functional.binary_cross_entropy_with_logits(
         torch.tensor(one[real, 0]), torch.tensor(binary[real]).float()
     )
+    several = random.integers(0, 2, (8, CLASSES)).astype(np.int32)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.tensor(many[real]), torch.tensor(several[real]).float()
+    )
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     np.savez(
         path,
@@ -180,6 +184,9 @@ def write_losses(path: Path) -> None:
         binary_logits=one,
         binary_labels=binary,
         binary_loss=sigmoid.item(),
+        multilabel_logits=many,
+        multilabel_labels=several,
+        multilabel_loss=each.item(),
     )
 
 

@@ -105,6 +105,9 @@ class Backbone(Config):
             yield Clash(("preset",), message)
 
 
+Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
 class TaskHead(Config):
     """What the heads of all tasks have."""
 
@@ -153,7 +156,7 @@ class BinaryHead(TaskHead):
 
     type: Literal["binary"] = "binary"
     """Kind of head."""
-    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["tune"] = 0.5
+    threshold: Threshold | Literal["tune"] = 0.5
     """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
@@ -163,11 +166,38 @@ class BinaryHead(TaskHead):
             yield Clash(("label_names",), message)
 
 
+class MultilabelHead(TaskHead):
+    """One logit a class, each with a sigmoid: a text has any number of classes."""
+
+    task: ClassVar[str] = "multilabel"
+    monitors: ClassVar[tuple[str, ...]] = (
+        *("f1", "micro_f1", "samples_f1", "accuracy", "label_ranking_average_precision", "loss"),
+    )
+
+    type: Literal["multilabel"] = "multilabel"
+    """Kind of head."""
+    threshold: Threshold | dict[Text, Threshold] | Literal["tune"] = 0.5
+    """Probability from which a text has a class: one for all, or by class, 0.5 for those that are not named; `tune`
+    picks for each class the one with the best F1 on validation."""
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        if isinstance(files.label, str):
+            return
+        if files.label_delimiter is not None:
+            message = f"got {files.label_delimiter}, expected null: data.files.label has a column a class"
+            yield Clash(("label_delimiter", "label"), message)
+        if files.label_names is not None and len(files.label_names) != len(files.label):
+            message = f"got {len(files.label_names)} names, expected one for each of {len(files.label)} columns"
+            yield Clash(("label_names", "label"), message)
+
+
 Head = Annotated[
-    Annotated[ClassifierHead, Tag("classifier")] | Annotated[BinaryHead, Tag("binary")],
+    Annotated[ClassifierHead, Tag("classifier")]
+    | Annotated[BinaryHead, Tag("binary")]
+    | Annotated[MultilabelHead, Tag("multilabel")],
     kind_or("classifier"),
 ]
-HEADS: Mapping[str, str] = {"classification": "classifier"}
+HEADS: Mapping[str, str] = {"classification": "classifier", "multilabel": "multilabel"}
 """The type of head that a task has where the recipe names none."""
 
 
@@ -273,7 +303,8 @@ class Training(Config):
     """The learning rate over the steps."""
     monitor: Name | None = None
     """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
-    `loss`; None takes the first."""
+    `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; None
+    takes the first."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -308,8 +339,8 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification"] = "classification"
-    """What is learned."""
+    task: Literal["classification", "multilabel"] = "classification"
+    """What is learned of a text: its class, or which of several classes it has."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
     data: Data

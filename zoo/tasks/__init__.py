@@ -7,12 +7,13 @@ zoo.recipe.types.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from zoo.recipe.types import Head
 from zoo.tasks.classification import Classification
+from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.task import Prediction, Stated, Task
 
 __all__ = ["TASKS", "AnyTask", "Prediction", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
@@ -20,11 +21,15 @@ __all__ = ["TASKS", "AnyTask", "Prediction", "Stated", "Task", "dump_task", "tas
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Classification
-"""One of all tasks, as model.json and run.json have it; told apart by `task`."""
+    AnyTask = Annotated[Classification | Multilabel, Field(discriminator="type")]
+"""One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
-TASKS: Mapping[str, type[Task]] = {"classifier": Classification, "binary": Classification}
+TASKS: Mapping[str, type[Task]] = {
+    "classifier": Classification,
+    "binary": Classification,
+    "multilabel": Multilabel,
+}
 """The type of a recipe's head -> its task."""
 
 _ANY: TypeAdapter[Task] = TypeAdapter(AnyTask)

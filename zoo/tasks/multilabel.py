@@ -1,0 +1,302 @@
+"""Any number of classes a text: a sigmoid unit for each.
+
+In come labels (a list column, text with a delimiter, or one column a class), logits and matrices of 0 and 1; out come
+binary cross-entropy, probabilities, predictions by a threshold a class, and figures. Refused: what zoo.tasks.labels
+refuses, cells of class columns that are not 0 or 1, thresholds of classes that are not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+from zoo.errors import DataError, RecipeError
+from zoo.recipe.faults import not_among
+from zoo.recipe.showing import listed
+from zoo.recipe.types import MultilabelHead
+from zoo.score import metrics, multilabel, ranking
+from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
+from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
+from zoo.tasks.task import Floats, Prediction, Stated, Task
+
+__all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
+
+FEWEST = 4
+"""Rows of a set of classes that is a stratum of its own; rarer sets are drawn together."""
+FLAGS = {"1": 1, "0": 0, "true": 1, "false": 0, "1.0": 1, "0.0": 0}
+"""What may stand in the column of a class, in small letters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsPrediction(Prediction):
+    """The classes of one text, in the order of the names, and the probability of every class, by name."""
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+
+    def fields(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "probabilities": self.probabilities}
+
+    def cells(self) -> dict[str, str]:
+        shares = {name: f"{value:.6f}" for name, value in self.probabilities.items()}
+        return {"labels": ";".join(self.labels), **shares}
+
+    def told(self) -> tuple[str, str]:
+        shares = (self.probabilities[name] for name in self.labels)
+        return ", ".join(self.labels) or "none", " ".join(f"{share:.0%}" for share in shares).rjust(4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multilabel(Task):
+    """Targets are 1 for the classes of a row and 0 for the others, [rows, names] int32.
+
+    threshold: the probability from which a text has each class. asked: what the recipe says of that, one for all or
+    some by name (0.5 for the others); None has validation decide.
+    """
+
+    type: Literal["multilabel"] = "multilabel"
+    names: tuple[str, ...] = ()
+    threshold: tuple[float, ...] | None = None
+    asked: float | dict[str, float] | None = 0.5
+
+    titles: ClassVar[Mapping[str, str]] = {
+        "f1": "F1, macro",
+        "micro_f1": "F1, micro",
+        "samples_f1": "F1, by text",
+        "precision": "precision, macro",
+        "recall": "recall, macro",
+        "accuracy": "whole set right",
+        "label_ranking_average_precision": "label ranking average precision",
+        "roc_auc": "area under ROC, macro",
+        "average_precision": "average precision, macro",
+        "hamming_loss": "Hamming loss",
+        "loss": "loss, nats",
+    }
+    shares: ClassVar[frozenset[str]] = frozenset(titles) - {"loss"}
+    headline: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
+    falling: ClassVar[frozenset[str]] = frozenset({"loss", "hamming_loss"})
+
+    # --- from rows to targets
+
+    @classmethod
+    def of(cls, head: MultilabelHead) -> Self:
+        return cls(asked=None if head.threshold == "tune" else head.threshold)
+
+    def stated(self, stated: Stated) -> Self | None:
+        names = stated.names or (stated.columns if len(stated.columns) > 1 else None)
+        return None if names is None else self._named(names)
+
+    def missing(self, label: Any) -> bool:
+        """A blank text or an empty list is a text without a class, and nothing missing."""
+        return any(map(super().missing, label)) if isinstance(label, tuple) else label is None or label != label
+
+    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+        if len(stated.columns) > 1:
+            found = self._named(stated.names or stated.columns)
+            return found, {split: _flags(rows, stated.columns) for split, rows in labels.items()}
+        lists = {split: [_labels(row, stated.delimiter) for row in rows] for split, rows in labels.items()}
+        flat = {split: [label for row in rows for label in row] for split, rows in lists.items()}
+        names, numbers = number_labels(flat, stated.names, stated.numbers)
+        return self._named(names), {split: _matrix(lists[split], numbers[split], len(names)) for split in lists}
+
+    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
+        if len(stated.columns) > 1:
+            return _flags(labels, stated.columns)
+        lists = [_labels(row, stated.delimiter) for row in labels]
+        numbers = numbers_of([label for row in lists for label in row], self.names, stated.numbers)
+        return _matrix(lists, numbers, len(self.names))
+
+    def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
+        """The set of classes, where it has enough rows; the others together."""
+        _, which, rows = np.unique(targets, axis=0, return_inverse=True, return_counts=True)
+        _, numbers = np.unique(np.where(rows[which.reshape(-1)] < FEWEST, -1, which.reshape(-1)), return_inverse=True)
+        found: NDArray[np.int64] = numbers.astype(np.int64)
+        return found
+
+    def account(self, targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        counts = {split: matrix.sum(axis=0).tolist() for split, matrix in targets.items()}
+        return {"label_names": list(self.names), "label_counts": counts}
+
+    # --- from targets to a trained model
+
+    @property
+    def activation(self) -> Literal["sigmoid"]:
+        return "sigmoid"
+
+    @property
+    def problem_type(self) -> str:
+        return "multi_label_classification"
+
+    def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
+        """Binary cross-entropy in nats, the mean over the classes; see `Task.loss`."""
+        return binary_cross_entropy(outputs, targets, weights)
+
+    def hits(self, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+        return {"accuracy": int(((outputs > 0.0) == (targets == 1)).all(axis=1).sum())}
+
+    # --- from outputs to what is said of them
+
+    def values(self, outputs: ArrayLike) -> Floats:
+        found: Floats = expit(metrics.finite(outputs, len(self.names)))
+        return found
+
+    def decided(self, values: Floats) -> NDArray[np.int64]:
+        assert self.threshold is not None
+        return multilabel.decided(values, self.threshold)
+
+    def tuned(self, values: Floats, targets: ArrayLike) -> Self:
+        return self if self.asked is not None else replace(self, threshold=multilabel.tune_thresholds(values, targets))
+
+    def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
+        assert self.threshold is not None
+        return multilabel.evaluate(values, targets, self.names, self.threshold)
+
+    def predictions(self, values: Floats) -> list[Prediction]:
+        return [
+            LabelsPrediction(
+                labels=self._names_of(chosen), probabilities=dict(zip(self.names, map(float, row), strict=True))
+            )
+            for chosen, row in zip(self.decided(values), values, strict=True)
+        ]
+
+    def rows(self, ids: Sequence[str], targets: ArrayLike, values: ArrayLike) -> Iterator[dict[str, Any]]:
+        shares = np.asarray(values, dtype=np.float64)
+        for key, own, chosen, row in zip(ids, np.asarray(targets), self.decided(shares), shares, strict=True):
+            yield {
+                "id": key,
+                "label": list(self._names_of(own)),
+                "prediction": list(self._names_of(chosen)),
+                "probabilities": np.round(row, 8).tolist(),
+            }
+
+    def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
+        number = {name: index for index, name in enumerate(self.names)}
+        lists = [row["label"] for row in rows]
+        flat = np.array([number[name] for row in lists for name in row], np.int64)
+        shares = np.array([row["probabilities"] for row in rows], dtype=np.float64)
+        return _matrix(lists, flat, len(self.names)), shares
+
+    # --- what is shown to people
+
+    @property
+    def aim(self) -> str:
+        return f"find which of {len(self.names)} classes a text has, none or several: {listed(self.names, 20)}"
+
+    @property
+    def listed_names(self) -> str:
+        return f"classes, any number a text: {listed(self.names)}"
+
+    def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
+        rows = multilabel.class_table(targets, self.decided(values), self.names)
+        return [class_table(rows, ranking.rank_each(values, targets, self.names) if pictured else None, most)]
+
+    def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
+        return {"classes": multilabel.class_table(targets, self.decided(values), self.names)}
+
+    def pictures(self, targets: np.ndarray, values: Floats) -> dict[str, Picture]:
+        return ranking_pictures(ranking.rank_each(values, targets, self.names))
+
+    def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
+        return class_occurrences(account, self.names)
+
+    def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
+        predicted = self.decided(values)
+        wrong = np.flatnonzero((predicted != targets).any(axis=1))
+        # How far the probabilities are from 0 and 1, as they should be.
+        off = np.abs(values - targets).mean(axis=1)
+        worst = wrong[np.argsort(-off[wrong], kind="stable")][:most]
+        return Mistakes(
+            title="Worst mistakes",
+            note=f"The {len(worst)} of {len(wrong):,} test texts with another set of classes than predicted whose "
+            "probabilities are furthest off: a look here often finds wrong labels.",
+            figure="mean distance",
+            wrong=len(wrong),
+            worst=tuple(
+                Mistake(
+                    row=int(row),
+                    label=", ".join(self._names_of(targets[row])) or "none",
+                    prediction=", ".join(self._names_of(predicted[row])) or "none",
+                    figure=f"{off[row]:.1%}",
+                )
+                for row in worst
+            ),
+        )
+
+    def showcase(self, values: Floats) -> list[int]:
+        """Class by class in turns, those first that the model is surest of."""
+        return in_turns(self.foremost(values), values.max(axis=1), len(self.names))
+
+    @property
+    def explained(self) -> str:
+        return (
+            "A set is right where each of its classes is and no other. F1, macro is the mean of the classes' own, "
+            "micro that of all decisions together, by text the mean of the texts' own. Label ranking average precision "
+            "is 1 where a text's classes are always more probable than all others. Hamming loss is the share of wrong "
+            "decisions."
+        )
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        tuned = ", tuned for F1 on the validation split" if self.asked is None else ""
+        return (f"A text has a class from this probability up{tuned}: {self._thresholds()}. It may have none.",)
+
+    @property
+    def threshold_note(self) -> str | None:
+        if self.threshold == (0.5,) * len(self.names):
+            return None
+        return f"gives the probabilities alone, and knows no threshold: the run's are {self._thresholds()}"
+
+    def _thresholds(self) -> str:
+        return ", ".join(f"{name} {value:.3g}" for name, value in zip(self.names, self.threshold or (), strict=True))
+
+    def _names_of(self, flags: np.ndarray) -> tuple[str, ...]:
+        return tuple(self.names[number] for number in np.flatnonzero(flags))
+
+    def _named(self, names: tuple[str, ...]) -> Self:
+        by_name = self.asked if isinstance(self.asked, dict) else {}
+        if unknown := [name for name in by_name if name not in names]:
+            raise RecipeError(f"model.head.threshold: {not_among(unknown[0], names)}")
+        all_others = self.asked if isinstance(self.asked, float) else 0.5
+        return replace(self, names=names, threshold=tuple(by_name.get(name, all_others) for name in names))
+
+
+def binary_cross_entropy(logits: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
+    """Of logits [batch, names] and targets [batch, names] of 0 and 1, the mean over the names; see `Task.loss`."""
+    from keras import ops
+
+    losses = ops.mean(ops.softplus(logits) - logits * ops.cast(targets, logits.dtype), axis=-1)
+    return ops.sum(losses * weights), ops.sum(weights)
+
+
+def _labels(cell: Any, delimiter: str | None) -> list[Any]:
+    """The labels of a row: of a list, of text with delimiters, or one alone."""
+    if isinstance(cell, str):
+        parts = cell.split(delimiter) if delimiter is not None else [cell]
+        return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    return list(dict.fromkeys(cell)) if isinstance(cell, list) else [cell]
+
+
+def _matrix(lists: Sequence[Sequence[Any]], numbers: np.ndarray, count: int) -> np.ndarray:
+    """[rows, count] int32, 1 where a row has the class; `numbers` are those of all rows' labels, one after another."""
+    found = np.zeros((len(lists), count), np.int32)
+    found[np.repeat(np.arange(len(lists)), [len(row) for row in lists]), numbers] = 1
+    return found
+
+
+def _flags(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> np.ndarray:
+    """The columns of the classes, [rows, columns] int32; DataError for what is neither 0 nor 1."""
+    keys = [[str(cell).strip().lower() for cell in row] for row in rows]
+    odd = [(number, place) for number, row in enumerate(keys) for place, key in enumerate(row) if key not in FLAGS]
+    if odd:
+        number, place = odd[0]
+        raise DataError(
+            f"label: {len(odd)} cells are neither 0 nor 1 (the first: {rows[number][place]!r:.40} in the column "
+            f"{columns[place]!r}), expected 1 where the text has the class of the column"
+        )
+    return np.array([[FLAGS[key] for key in row] for row in keys], np.int32).reshape(len(rows), len(columns))
