@@ -41,6 +41,7 @@ HISTORY: list[dict[str, Any]] = [
         "best": True,
     },
 ]
+TITLES = {"accuracy": "accuracy", "f1": "F1"}
 NAMES = ("negative", "$\\frac{")
 PICTURES = ("confusion_matrix", "curves", "labels", "lengths", "precision_recall", "reliability", "roc", "time")
 
@@ -75,13 +76,13 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def test_curves_have_a_panel_for_what_there_is() -> None:
-    three, two = size(plots.curves(HISTORY)), size(plots.curves(HISTORY[:1]))
+    three, two = size(plots.curves(HISTORY, TITLES)), size(plots.curves(HISTORY[:1], TITLES))
     assert three[1] > 1.3 * two[1]
 
 
 def test_curves_of_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="no figure to draw"):
-        plots.curves([{"kind": "step", "step": 1}])
+        plots.curves([{"kind": "step", "step": 1}], TITLES)
 
 
 @pytest.mark.parametrize("classes", [2, 12, 16, 17, 40, 41, 5000])

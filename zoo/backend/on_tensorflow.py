@@ -91,29 +91,28 @@ class _TensorFlowTrainer(Trainer):
     def __init__(self, backend: TensorFlow, model: Any, optimizer: Any, loss: Loss) -> None:
         variables = model.trainable_variables
 
-        @tf.function(
-            input_signature=[
-                _signature(model),
-                tf.TensorSpec([None], tf.int32),
-                tf.TensorSpec([None], tf.float32),
-            ],
-            # XLA:CPU gives up oneDNN's matrix products; on a GPU it fuses.
-            jit_compile=backend.accelerated,
-        )
-        def step(inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
+        def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
-                logits = model(inputs, training=True)
-                total, count = loss(logits, labels, weights)
+                outputs = model(inputs, training=True)
+                total, count = loss(outputs, targets, weights)
                 value = total / count
             gradients = tape.gradient(value, [v.value for v in variables])
             optimizer.apply(gradients, variables)
-            return value, logits
+            return value, outputs
 
-        self._step = step
+        def traced(targets: Any) -> Any:
+            """The step for targets of this type and these dimensions after the first."""
+            kinds = [tf.TensorSpec([None, *targets.shape[1:]], targets.dtype), tf.TensorSpec([None], tf.float32)]
+            # XLA:CPU gives up oneDNN's matrix products; on a GPU it fuses.
+            return tf.function(step, input_signature=[_signature(model), *kinds], jit_compile=backend.accelerated)
+
+        self._traced = traced
+        self._step: Any = None
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
-        value, logits = self._step(dict(inputs), labels, weights)
-        return value, logits
+        self._step = self._step or self._traced(labels)
+        value, outputs = self._step(dict(inputs), labels, weights)
+        return value, outputs
 
 
 def _fused_adamw(step: AdamWStep) -> None:

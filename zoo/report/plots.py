@@ -31,16 +31,15 @@ __all__ = [
 MOST_CLASSES = 40
 """In one picture."""
 MOST_NUMBERED_CLASSES = 16
-# Validation figures that are shares of 1 and so fit on one axis.
-SHARES = {"accuracy": "validation accuracy", "f1": "validation F1", "roc_auc": "validation area under ROC"}
 # Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
 PARTS = ("data", "import", "tokenize", "build", "compile", "train", "evaluate")
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
-    """Loss, shares such as accuracy, and learning rate over the steps, a panel each where there is something to draw.
+def curves(history: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> bytes:
+    """Loss, the task's figures, and learning rate over the steps, a panel each where there is something to draw.
 
     `history` are rows of kind `step` (step, loss, learning_rate) and `epoch` (step, train and validation: figures).
+    `titles` are figures that fit on one axis -> what they are called.
     """
     steps = [row for row in history if row["kind"] == "step"]
     epochs = [row for row in history if row["kind"] == "epoch"]
@@ -49,14 +48,15 @@ def curves(history: Sequence[Mapping[str, Any]]) -> bytes:
         "training, mean of the epoch": series(epochs, "train", "loss"),
         "validation": series(epochs, "validation", "loss"),
     }
-    shares = {"training accuracy": series(epochs, "train", "accuracy")}
-    shares |= {title: series(epochs, "validation", name) for name, title in SHARES.items()}
+    figures = {f"training {title}": series(epochs, "train", name) for name, title in titles.items()}
+    figures |= {f"validation {title}": series(epochs, "validation", name) for name, title in titles.items()}
     rate = {"learning rate": series(steps, "learning_rate")}
     panels = [
         (title, {name: series for name, series in lines.items() if series[0]})
-        for title, lines in (("Loss", loss), ("Accuracy, F1 and the like", shares), ("Learning rate", rate))
+        for title, lines in (("Loss", loss), ("Figures", figures), ("Learning rate", rate))
     ]
-    panels = [(title, lines) for title, lines in panels if lines]
+    # A line alone has no legend: its name is the title.
+    panels = [(next(iter(lines)).capitalize() if len(lines) == 1 else title, lines) for title, lines in panels if lines]
     if not panels:
         raise ValueError("the history holds no figure to draw")
     return draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))

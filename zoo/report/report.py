@@ -34,7 +34,7 @@ ROWS = 100
 """Of a table."""
 SPLITS = ("train", "validation", "test")
 CAPTIONS = {
-    "curves": "Loss, accuracy and the like, and learning rate, over the optimizer steps",
+    "curves": "Loss, figures that matter most, and learning rate, over the optimizer steps",
     "lengths": "Length of the training texts in tokens, before truncation",
     "time": "Where the time of the run went",
 }
@@ -125,7 +125,7 @@ def draw_plots(
     dataset, timing = run.get("dataset", {}), run.get("timing", {})
     drawings: dict[str, Callable[[], bytes]] = {}
     if history:
-        drawings["curves"] = lambda: plots.curves(history)
+        drawings["curves"] = lambda: plots.curves(history, {name: task.titles[name] for name in task.drawn})
     of_task = task.pictures(*tested) if tested else {}
     if (occurrences := task.occurrences(dataset)) is not None:
         of_task["labels"] = occurrences

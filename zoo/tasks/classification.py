@@ -79,6 +79,7 @@ class Classification(Task):
         "brier_score",
     }
     headline: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
+    drawn: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "roc_auc")
 
     # --- from rows to targets
 

@@ -80,6 +80,7 @@ class Multilabel(Task):
     }
     shares: ClassVar[frozenset[str]] = frozenset(titles) - {"loss"}
     headline: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
+    drawn: ClassVar[tuple[str, ...]] = ("f1", "micro_f1", "accuracy")
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "hamming_loss"})
 
     # --- from rows to targets

@@ -68,6 +68,8 @@ class Task:
     """Those of them that are shares of 1."""
     headline: ClassVar[tuple[str, ...]]
     """Those that matter most, the first of all first."""
+    drawn: ClassVar[tuple[str, ...]]
+    """Those that are drawn over the epochs on one axis."""
     falling: ClassVar[frozenset[str]] = frozenset({"loss"})
     """Figures of which less is better."""
     quantity: ClassVar[str] = "probability"
