@@ -12,6 +12,7 @@ from zoo.recipe.reading import profile_names, read_document
 
 NAMES = (
     "amazon_bert",
+    "amazon_stars_bert",
     "goemotions_bert",
     "imdb_bert",
     "imdb_bert_1k",

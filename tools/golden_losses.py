@@ -53,6 +53,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "classification-bert-packed": ("quickstart", {"training.packing": True}),
     "classification-distilbert": ("imdb_distilbert", {}),
     "multilabel-bert": ("goemotions_bert", {}),
+    "regression-bert": ("amazon_stars_bert", {}),
     "classification-roberta-pairs-binary": ("sst2_roberta", {"model.head": {"type": "binary", "dropout": 0.1}}),
 }
 """Name -> shipped recipe, of which the profile smoke is taken, and what is changed in it."""

@@ -32,7 +32,7 @@ from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.models import heads, inference, weights
 from zoo.models.builder import Blueprint, assemble_model, plan
 from zoo.models.saved import ModelCard, load_card, load_model, save_model
-from zoo.recipe.types import BinaryHead, ClassifierHead, Head, MultilabelHead, Tokens
+from zoo.recipe.types import BinaryHead, ClassifierHead, Head, MultilabelHead, RegressionHead, Tokens
 from zoo.tasks import task_of
 from zoo.tasks.classification import Classification
 
@@ -242,7 +242,7 @@ class TestHeadOfACheckpoint:
 
 
 class TestLosses:
-    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead(), MultilabelHead()])
+    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead(), MultilabelHead(), RegressionHead()])
     def test_as_torch_and_blind_to_filling_rows(self, references: Path, head: Head) -> None:
         from keras import ops
 

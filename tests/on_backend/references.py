@@ -174,6 +174,8 @@ def write_losses(path: Path) -> None:
     each = torch.nn.functional.binary_cross_entropy_with_logits(
         torch.tensor(many[real]), torch.tensor(several[real]).float()
     )
+    numbers = random.normal(size=(8, CLASSES)).astype(np.float32)
+    squared = torch.nn.functional.mse_loss(torch.tensor(many[real]), torch.tensor(numbers[real]))
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     np.savez(
         path,
@@ -184,6 +186,9 @@ def write_losses(path: Path) -> None:
         binary_logits=one,
         binary_labels=binary,
         binary_loss=sigmoid.item(),
+        regression_logits=many,
+        regression_labels=numbers,
+        regression_loss=squared.item(),
         multilabel_logits=many,
         multilabel_labels=several,
         multilabel_loss=each.item(),

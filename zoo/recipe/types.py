@@ -191,13 +191,51 @@ class MultilabelHead(TaskHead):
             yield Clash(("label_names", "label"), message)
 
 
+class RegressionHead(TaskHead):
+    """One output a number: what a text is worth, how many stars it gives."""
+
+    task: ClassVar[str] = "regression"
+    monitors: ClassVar[tuple[str, ...]] = ("loss", "mean_absolute_error", "mean_squared_error", "r2", "spearman")
+
+    type: Literal["regression"] = "regression"
+    """Kind of head."""
+    ordinal: bool = False
+    """Whether the number is a whole level on a scale, as stars are: adds accuracy, within-one accuracy and quadratic
+    kappa of the nearest levels."""
+    levels: Annotated[tuple[int, int], Field(strict=False)] | None = None
+    """With `ordinal`: the lowest and the highest level; None takes those of train."""
+
+    def clashes(self) -> Iterator[Clash]:
+        yield from super().clashes()
+        if self.levels is None:
+            return
+        low, high = self.levels
+        if not self.ordinal:
+            yield Clash(("levels", "ordinal"), f"got {low} to {high}, expected null with ordinal: false")
+        elif low >= high:
+            yield Clash(("levels",), f"got {low} and {high}, expected the lowest level and a higher one")
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        if files.label_names is not None:
+            yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: numbers are no classes")
+        if files.label_delimiter is not None:
+            yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: give a column a number")
+        if self.ordinal and not isinstance(files.label, str):
+            yield Clash(("label",), f"got {len(files.label)} columns, expected one with model.head.ordinal")
+
+
 Head = Annotated[
     Annotated[ClassifierHead, Tag("classifier")]
     | Annotated[BinaryHead, Tag("binary")]
-    | Annotated[MultilabelHead, Tag("multilabel")],
+    | Annotated[MultilabelHead, Tag("multilabel")]
+    | Annotated[RegressionHead, Tag("regression")],
     kind_or("classifier"),
 ]
-HEADS: Mapping[str, str] = {"classification": "classifier", "multilabel": "multilabel"}
+HEADS: Mapping[str, str] = {
+    "classification": "classifier",
+    "multilabel": "multilabel",
+    "regression": "regression",
+}
 """The type of head that a task has where the recipe names none."""
 
 
@@ -303,8 +341,8 @@ class Training(Config):
     """The learning rate over the steps."""
     monitor: Name | None = None
     """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
-    `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; None
-    takes the first."""
+    `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
+    regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; None takes the first."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -339,8 +377,8 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification", "multilabel"] = "classification"
-    """What is learned of a text: its class, or which of several classes it has."""
+    task: Literal["classification", "multilabel", "regression"] = "classification"
+    """What is learned of a text: its class, which of several classes it has, or numbers."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
     data: Data

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter
 from zoo.recipe.types import Head
 from zoo.tasks.classification import Classification
 from zoo.tasks.multilabel import Multilabel
+from zoo.tasks.regression import Regression
 from zoo.tasks.task import Prediction, Stated, Task
 
 __all__ = ["TASKS", "AnyTask", "Prediction", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
@@ -21,7 +22,7 @@ __all__ = ["TASKS", "AnyTask", "Prediction", "Stated", "Task", "dump_task", "tas
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Annotated[Classification | Multilabel, Field(discriminator="type")]
+    AnyTask = Annotated[Classification | Multilabel | Regression, Field(discriminator="type")]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
@@ -29,6 +30,7 @@ TASKS: Mapping[str, type[Task]] = {
     "classifier": Classification,
     "binary": Classification,
     "multilabel": Multilabel,
+    "regression": Regression,
 }
 """The type of a recipe's head -> its task."""
 
