@@ -14,7 +14,8 @@ from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.models.builder import Blueprint, plan
 from zoo.models.saved import _CARD, ModelCard, load_card
 from zoo.recipe import recipe_from
-from zoo.recipe.types import ClassifierHead, Tokens
+from zoo.recipe.heads import ClassifierHead
+from zoo.recipe.types import Tokens
 from zoo.tasks.classification import Classification
 
 NANO = vocabulary_folder("nano_uncased")

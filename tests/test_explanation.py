@@ -27,8 +27,9 @@ from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.models.builder import Blueprint
 from zoo.models.saved import _CARD, ModelCard
 from zoo.recipe import load_recipe
+from zoo.recipe.heads import ClassifierHead
 from zoo.recipe.showing import shown
-from zoo.recipe.types import ClassifierHead, Tokens
+from zoo.recipe.types import Tokens
 from zoo.runs.run_folder import RunFolder, create_run
 from zoo.tasks.classification import Classification
 

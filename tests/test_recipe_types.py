@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, recipe_from
+from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.schema import recipe_schema, rows
-from zoo.recipe.types import BinaryHead, ClassifierHead, Constant
+from zoo.recipe.types import Constant
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -32,7 +32,8 @@ from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.models import heads, inference, weights
 from zoo.models.builder import Blueprint, assemble_model, plan
 from zoo.models.saved import ModelCard, load_card, load_model, save_model
-from zoo.recipe.types import BinaryHead, ClassifierHead, Head, MultilabelHead, RegressionHead, Tokens
+from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead, RegressionHead
+from zoo.recipe.types import Tokens
 from zoo.tasks import task_of
 from zoo.tasks.classification import Classification
 

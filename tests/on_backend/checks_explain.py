@@ -22,7 +22,8 @@ from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard
-from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
+from zoo.recipe.heads import BinaryHead, ClassifierHead
+from zoo.recipe.types import Tokens
 from zoo.score import metrics
 
 pytestmark = pytest.mark.usefixtures("backend")

@@ -18,7 +18,8 @@ from zoo.export import LIMIT
 from zoo.finished import Run
 from zoo.models import inference, weights
 from zoo.models.saved import ModelCard, save_model
-from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
+from zoo.recipe.heads import BinaryHead, ClassifierHead
+from zoo.recipe.types import Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")
 

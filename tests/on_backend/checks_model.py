@@ -37,7 +37,8 @@ from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.models.checkpoints import read_config
 from zoo.models.encoder import assemble
-from zoo.recipe.types import BinaryHead, ClassifierHead, Tokens
+from zoo.recipe.heads import BinaryHead, ClassifierHead
+from zoo.recipe.types import Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -23,7 +23,7 @@ from zoo.export.source import Rows, Source
 from zoo.finished import Run
 from zoo.models import weights
 from zoo.models.checkpoints import read_config
-from zoo.recipe.types import BinaryHead, ClassifierHead
+from zoo.recipe.heads import BinaryHead, ClassifierHead
 
 pytestmark = pytest.mark.usefixtures("backend")
 

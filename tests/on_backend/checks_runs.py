@@ -17,7 +17,7 @@ from zoo.data.dataset import load_dataset
 from zoo.errors import OutputError, TrainingError
 from zoo.finished import Run
 from zoo.recipe import Recipe
-from zoo.recipe.types import BinaryHead
+from zoo.recipe.heads import BinaryHead
 from zoo.runs.screen import Screen
 from zoo.training import session
 

@@ -19,7 +19,7 @@ from zoo.models.builder import Blueprint, build_model
 from zoo.models.checkpoints import read_config
 from zoo.models.encoder import assemble
 from zoo.recipe import Recipe, recipe_from
-from zoo.recipe.types import Head
+from zoo.recipe.heads import Head
 from zoo.tasks import Task, task_of
 
 FAMILIES = ("bert", "distilbert", "roberta")

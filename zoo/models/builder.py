@@ -20,7 +20,8 @@ from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.checkpoints import HEAD_DROPOUT, head_rows, read_config
 from zoo.recipe import Recipe
-from zoo.recipe.types import Backbone, Head
+from zoo.recipe.heads import Head
+from zoo.recipe.types import Backbone
 from zoo.tasks import Task
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}

@@ -18,8 +18,8 @@ from zoo.data.backbones import KERAS_FAMILIES, Checkpoint
 from zoo.data.objects import read_object
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
+from zoo.recipe.heads import Head
 from zoo.recipe.showing import listed
-from zoo.recipe.types import Head
 from zoo.tasks import Task
 
 HEAD_DROPOUT = 0.1

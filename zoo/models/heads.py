@@ -14,7 +14,7 @@ import numpy as np
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
 from zoo.models.topology import classify
-from zoo.recipe.types import Head
+from zoo.recipe.heads import Head
 
 if TYPE_CHECKING:
     from zoo.models.dropout import Masks

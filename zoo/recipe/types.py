@@ -8,19 +8,19 @@ each field is its documentation; schema.json and the tables of docs/recipe.md ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from zoo.recipe.data_group import Data, Files
+from zoo.recipe.data_group import Data
+from zoo.recipe.heads import HEADS, ClassifierHead, Head
 from zoo.recipe.kinds import (
     Clash,
     Config,
     Count,
     Fraction,
     Name,
-    Names,
     Positive,
     Score,
     Text,
@@ -103,140 +103,6 @@ class Backbone(Config):
             known = ", ".join(f"{name}://" for name in PRESET_SCHEMES)
             message = f"got {scheme}://, expected a catalog name, a local folder, or one of {known}"
             yield Clash(("preset",), message)
-
-
-Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-class TaskHead(Config):
-    """What the heads of all tasks have."""
-
-    task: ClassVar[str]
-    """The task that it is for."""
-    monitors: ClassVar[tuple[str, ...]]
-    """Figures that can pick the best epoch; the first does where the recipe says nothing."""
-
-    dropout: Fraction | None = None
-    """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face checkpoint, 0.1 for others."""
-    init: Literal["seed", "checkpoint"] = "seed"
-    """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification checkpoint."""
-    checkpoint_labels: Names | None = None
-    """With `init: checkpoint`: the checkpoint's own names (its id2label) of the data's classes, in the data's order;
-    None expects the names of the data, in any order."""
-
-    def clashes(self) -> Iterator[Clash]:
-        if self.checkpoint_labels is not None and self.init != "checkpoint":
-            message = f"got {', '.join(self.checkpoint_labels)}, expected null with init: {self.init}"
-            yield Clash(("checkpoint_labels", "init"), message)
-
-    def clashes_with(self, files: Files) -> Iterator[Clash]:
-        """What the recipe's files say that does not go with this head; keys are those of `data.files`."""
-        if not isinstance(files.label, str):
-            message = f"got {len(files.label)} columns, expected one: a text has one label"
-            yield Clash(("label",), message)
-        if files.label_delimiter is not None:
-            yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: a text has one label")
-
-
-class ClassifierHead(TaskHead):
-    """One logit a class, softmax."""
-
-    task: ClassVar[str] = "classification"
-    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
-
-    type: Literal["classifier"] = "classifier"
-    """Kind of head."""
-
-
-class BinaryHead(TaskHead):
-    """One logit for class 1, sigmoid; for two classes only."""
-
-    task: ClassVar[str] = "classification"
-    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
-
-    type: Literal["binary"] = "binary"
-    """Kind of head."""
-    threshold: Threshold | Literal["tune"] = 0.5
-    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation."""
-
-    def clashes_with(self, files: Files) -> Iterator[Clash]:
-        yield from super().clashes_with(files)
-        if files.label_names and len(files.label_names) > 2:
-            message = f"got {len(files.label_names)} classes, expected 2 with model.head.type: binary, or classifier"
-            yield Clash(("label_names",), message)
-
-
-class MultilabelHead(TaskHead):
-    """One logit a class, each with a sigmoid: a text has any number of classes."""
-
-    task: ClassVar[str] = "multilabel"
-    monitors: ClassVar[tuple[str, ...]] = (
-        *("f1", "micro_f1", "samples_f1", "accuracy", "label_ranking_average_precision", "loss"),
-    )
-
-    type: Literal["multilabel"] = "multilabel"
-    """Kind of head."""
-    threshold: Threshold | dict[Text, Threshold] | Literal["tune"] = 0.5
-    """Probability from which a text has a class: one for all, or by class, 0.5 for those that are not named; `tune`
-    picks for each class the one with the best F1 on validation."""
-
-    def clashes_with(self, files: Files) -> Iterator[Clash]:
-        if isinstance(files.label, str):
-            return
-        if files.label_delimiter is not None:
-            message = f"got {files.label_delimiter}, expected null: data.files.label has a column a class"
-            yield Clash(("label_delimiter", "label"), message)
-        if files.label_names is not None and len(files.label_names) != len(files.label):
-            message = f"got {len(files.label_names)} names, expected one for each of {len(files.label)} columns"
-            yield Clash(("label_names", "label"), message)
-
-
-class RegressionHead(TaskHead):
-    """One output a number: what a text is worth, how many stars it gives."""
-
-    task: ClassVar[str] = "regression"
-    monitors: ClassVar[tuple[str, ...]] = ("loss", "mean_absolute_error", "mean_squared_error", "r2", "spearman")
-
-    type: Literal["regression"] = "regression"
-    """Kind of head."""
-    ordinal: bool = False
-    """Whether the number is a whole level on a scale, as stars are: adds accuracy, within-one accuracy and quadratic
-    kappa of the nearest levels."""
-    levels: Annotated[tuple[int, int], Field(strict=False)] | None = None
-    """With `ordinal`: the lowest and the highest level; None takes those of train."""
-
-    def clashes(self) -> Iterator[Clash]:
-        yield from super().clashes()
-        if self.levels is None:
-            return
-        low, high = self.levels
-        if not self.ordinal:
-            yield Clash(("levels", "ordinal"), f"got {low} to {high}, expected null with ordinal: false")
-        elif low >= high:
-            yield Clash(("levels",), f"got {low} and {high}, expected the lowest level and a higher one")
-
-    def clashes_with(self, files: Files) -> Iterator[Clash]:
-        if files.label_names is not None:
-            yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: numbers are no classes")
-        if files.label_delimiter is not None:
-            yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: give a column a number")
-        if self.ordinal and not isinstance(files.label, str):
-            yield Clash(("label",), f"got {len(files.label)} columns, expected one with model.head.ordinal")
-
-
-Head = Annotated[
-    Annotated[ClassifierHead, Tag("classifier")]
-    | Annotated[BinaryHead, Tag("binary")]
-    | Annotated[MultilabelHead, Tag("multilabel")]
-    | Annotated[RegressionHead, Tag("regression")],
-    kind_or("classifier"),
-]
-HEADS: Mapping[str, str] = {
-    "classification": "classifier",
-    "multilabel": "multilabel",
-    "regression": "regression",
-}
-"""The type of head that a task has where the recipe names none."""
 
 
 class Model(Config):

@@ -1,7 +1,7 @@
 """What is learned: a file a task, from labels to targets, loss, predictions, figures and what is shown of them.
 
 All others know a task by `Task` alone. A task is added by its file, an entry in TASKS, and its head in
-zoo.recipe.types.
+zoo.recipe.heads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
-from zoo.recipe.types import Head
+from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.regression import Regression

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import DataError, RecipeError
+from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.showing import listed
-from zoo.recipe.types import BinaryHead, ClassifierHead
 from zoo.score import calibration, metrics, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
 from zoo.tasks.labels import number_labels, numbers_of

@@ -17,8 +17,8 @@ from scipy.special import expit
 
 from zoo.errors import DataError, RecipeError
 from zoo.recipe.faults import not_among
+from zoo.recipe.heads import MultilabelHead
 from zoo.recipe.showing import listed
-from zoo.recipe.types import MultilabelHead
 from zoo.score import metrics, multilabel, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
 from zoo.tasks.labels import number_labels, numbers_of

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import DataError
+from zoo.recipe.heads import RegressionHead
 from zoo.recipe.showing import listed
-from zoo.recipe.types import RegressionHead
 from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.labels import numbers_of

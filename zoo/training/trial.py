@@ -22,7 +22,8 @@ from zoo.models import inference
 from zoo.models.backbone import BackboneConfig
 from zoo.models.builder import Blueprint, assemble_model
 from zoo.recipe.estimate import Precision
-from zoo.recipe.types import AdamW, ClassifierHead
+from zoo.recipe.heads import ClassifierHead
+from zoo.recipe.types import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 
