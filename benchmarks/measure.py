@@ -26,16 +26,15 @@ import zoo
 from benchmarks import protocol
 from benchmarks.protocol import Answer
 from zoo.backend import activate, own_process
-from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
+from zoo.data.backbones import bring
 from zoo.data.batches import Batch
 from zoo.data.dataset import load_dataset
-from zoo.data.tokens import encode_splits, load_tokenizer
 from zoo.models import inference
 from zoo.models.inference import to_host
 from zoo.recipe import Recipe
 from zoo.runs import account
 from zoo.runs.run import BATCH
-from zoo.training.session import prepare
+from zoo.training.prepare import prepare
 
 
 class ZooSubject:
@@ -48,14 +47,7 @@ class ZooSubject:
             dataset = load_dataset(recipe)
         with watch.measure("import"):
             backend = activate(recipe.backend)
-        checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
-        self._tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
-        with watch.measure("tokenize"):
-            tables = encode_splits(self._tokenizer, dataset, recipe.tokens)
-        with watch.measure("build"):
-            self._session = prepare(
-                recipe, dataset, backend=backend, checkpoint=checkpoint, tokenizer=self._tokenizer, tables=tables
-            )
+        self._session = prepare(recipe, dataset, backend=backend, stage=watch.measure)
         self._predictor = backend.predictor(self._session.model)
         self._texts = dataset.test.texts[: protocol.PREDICT_ROWS]
         self._pairs = None if dataset.test.pairs is None else dataset.test.pairs[: protocol.PREDICT_ROWS]
@@ -122,7 +114,7 @@ class ZooSubject:
 
     def _labels(self) -> list[int]:
         """Class numbers of the texts, the way from text to class that a finished run takes."""
-        table = self._tokenizer.encode(self._texts, self._pairs, self._session.recipe.tokens)
+        table = self._session.tokenizer.encode(self._texts, self._pairs, self._session.recipe.tokens)
         logits = inference.logits(
             self._predictor, table, names=self._session.names, batch_size=min(BATCH, len(self._texts))
         )

@@ -25,13 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import recipes  # noqa: E402
-from zoo.backend import activate, own_process, versions  # noqa: E402
-from zoo.data.backbones import bring, locate_vocabulary  # noqa: E402
-from zoo.data.dataset import load_dataset  # noqa: E402
+from zoo.backend import own_process, versions  # noqa: E402
 from zoo.data.this_machine import processor  # noqa: E402
-from zoo.data.tokens import encode_splits, load_tokenizer  # noqa: E402
 from zoo.models.inference import to_host  # noqa: E402
-from zoo.training.session import prepare  # noqa: E402
+from zoo.training.prepare import prepare  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")
 FOLDER = ROOT / "tests" / "golden"
@@ -66,15 +63,9 @@ def measured() -> dict[str, list[float]]:
 
 def losses(name: str, changes: Mapping[str, Any]) -> Iterator[float]:
     """The loss of each step of a recipe's run."""
-    backend = activate()
-    recipe = recipes.load(name, profile="smoke", overrides=EVERYWHERE | dict(changes))
-    bring(recipe)
-    dataset = load_dataset(recipe)
-    tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
-    tables = encode_splits(tokenizer, dataset, recipe.tokens)
-    session = prepare(recipe, dataset, backend=backend, checkpoint=None, tokenizer=tokenizer, tables=tables)
+    session = prepare(recipes.load(name, profile="smoke", overrides=EVERYWHERE | dict(changes)))
     optimizer = session.optimizer(session.rates())
-    trainer = backend.trainer(session.trained, optimizer, session.task.loss)
+    trainer = session.backend.trainer(session.trained, optimizer, session.task.loss)
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
     for batch in itertools.islice(batches, STEPS):
         loss, _ = trainer.step(batch.inputs, batch.labels, batch.weights)

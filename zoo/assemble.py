@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.backend import activate
-from zoo.data.backbones import bring, locate_backbone, locate_vocabulary
+from zoo.data.backbones import bring
 from zoo.data.dataset import load_dataset, stated_task
 from zoo.data.sources import cache_folder
-from zoo.data.tokens import load_tokenizer
-from zoo.models.builder import build_model, plan
 from zoo.recipe import Recipe
-from zoo.training.session import choose_precision
+from zoo.training import prepare
 
 
 def build(recipe: Recipe) -> Any:
@@ -36,15 +34,4 @@ def build(recipe: Recipe) -> Any:
     backend.keep_compiled(cache_folder() / "compiled")
     bring(recipe)
     task = stated_task(recipe) or load_dataset(recipe).task
-    wanted = recipe.model.backbone
-    checkpoint = locate_backbone(wanted) if wanted.preset else None
-    tokenizer = load_tokenizer(locate_vocabulary(wanted))
-    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, task=task)
-    precision, _ = choose_precision(recipe, blueprint, backend)
-    return build_model(
-        blueprint,
-        checkpoint=checkpoint,
-        seed=recipe.seed,
-        precision=precision,
-        dropout_masks=recipe.training.dropout_masks,
-    )
+    return prepare.build(recipe, task, prepare.load_parts(recipe), backend).model

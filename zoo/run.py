@@ -16,10 +16,9 @@ import typer
 from zoo import cli
 from zoo.backend import activate, choose
 from zoo.data.against_catalog import disagreements
-from zoo.data.backbones import bring, locate_backbone, locate_vocabulary, missing
+from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.sources import cache_folder
-from zoo.data.tokens import doubts, encode_splits, load_tokenizer
 from zoo.errors import RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
@@ -32,7 +31,7 @@ from zoo.runs.run_folder import create_run, default_folder, finished_run
 from zoo.runs.screen import Screen
 from zoo.runs.tracking import logging_to, refuse_loggers
 from zoo.training.memory import within_memory
-from zoo.training.session import prepare
+from zoo.training.prepare import prepare
 
 
 def train(
@@ -88,19 +87,13 @@ def train(
         logging_to(log, folder) as loggers,
     ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
-        checkpoint = locate_backbone(recipe.model.backbone) if recipe.model.backbone.preset else None
-        tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
-        with watch.measure("tokenize"), screen.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
-            tables = encode_splits(tokenizer, dataset, recipe.tokens, progress=advance, tell=recorder.on_note)
-        for doubt in doubts(tokenizer, tables, recipe.tokens):
-            recorder.on_note(doubt)
-        with watch.measure("build"):
+        with screen.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
             session = prepare(
-                recipe, dataset, backend=backend, checkpoint=checkpoint, tokenizer=tokenizer, tables=tables
+                recipe, dataset, backend=backend, stage=watch.measure, progress=advance, tell=recorder.on_note
             )
         recorder.begin(session, backend)
         progress = recorder.train(session, resume=resume)
-        recorder.finish(session, tokenizer, progress)
+        recorder.finish(session, progress)
         _, warnings = write_report(folder, texts_by_id(dataset.test))
         write_card(folder)
         for warning in warnings:

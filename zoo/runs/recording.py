@@ -14,7 +14,6 @@ from typing import Any
 from zoo.backend import Backend
 from zoo.data.dataset import Dataset
 from zoo.data.packing import row_width
-from zoo.data.tokens import Tokenizer
 from zoo.errors import OutputError
 from zoo.models.saved import ModelCard, save_model
 from zoo.recipe import Recipe, dump_recipe, load_recipe
@@ -83,7 +82,7 @@ class Recorder:
                 self._keep_time()
             raise
 
-    def finish(self, session: Session, tokenizer: Tokenizer, progress: Progress) -> None:
+    def finish(self, session: Session, progress: Progress) -> None:
         """Evaluate on validation and, once, on test; write figures, predictions and model."""
         data = self._dataset
         with self._watch.measure("evaluate"):
@@ -101,7 +100,7 @@ class Recorder:
             tokens=self._recipe.tokens,
             task=task,
         )
-        save_model(self._folder.path / "model", session.model, card, tokenizer)
+        save_model(self._folder.path / "model", session.model, card, session.tokenizer)
         self._folder.write_predictions(task.rows(data.test.ids, data.test.labels, test))
         clock = progress.clock
         self._folder.update_run(

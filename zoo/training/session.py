@@ -6,7 +6,6 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,12 @@ from typing import Any
 import numpy as np
 
 from zoo.backend import Backend
-from zoo.data.backbones import Checkpoint
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
-from zoo.data.dataset import Dataset
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
 from zoo.models import heads, inference, weights
-from zoo.models.builder import Blueprint, assemble_model, build_model, plan
+from zoo.models.builder import Blueprint, assemble_model
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
@@ -32,7 +29,6 @@ from zoo.training.loop import Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
-from zoo.training.trial import quicker_precision
 
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
@@ -50,10 +46,10 @@ class Session:
     task: Task
     blueprint: Blueprint
     model: Any
+    tokenizer: Tokenizer
     tables: Mapping[str, TokenTable]
     labels: Mapping[str, np.ndarray]
     """The targets of each split, as the data has them."""
-    build_seconds: float
     precision: Precision
     trial: Trial | None
     """What was measured to choose the precision; None where the recipe says which."""
@@ -147,47 +143,3 @@ class Session:
             return inference.logits(
                 self._predict, self.tables[split], names=self.names, batch_size=size, lengths=self.lengths
             )
-
-
-def prepare(
-    recipe: Recipe,
-    dataset: Dataset,
-    *,
-    backend: Backend,
-    checkpoint: Checkpoint | None,
-    tokenizer: Tokenizer,
-    tables: Mapping[str, TokenTable],
-) -> Session:
-    """Build the model and put it beside its tokens."""
-    begun = time.perf_counter()
-    blueprint = plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, task=dataset.task)
-    precision, trial = choose_precision(recipe, blueprint, backend)
-    model = build_model(
-        blueprint,
-        checkpoint=checkpoint,
-        seed=recipe.seed,
-        precision=precision,
-        dropout_masks=recipe.training.dropout_masks,
-    )
-    return Session(
-        recipe=recipe,
-        backend=backend,
-        task=dataset.task,
-        blueprint=blueprint,
-        model=model,
-        tables=tables,
-        labels={name: getattr(dataset, name).labels for name in tables},
-        build_seconds=time.perf_counter() - begun,
-        precision=precision,
-        trial=trial,
-    )
-
-
-def choose_precision(recipe: Recipe, blueprint: Blueprint, backend: Backend) -> tuple[Precision, Trial | None]:
-    """What the recipe asks for; for `auto` the quicker one in training here, and what was measured of it."""
-    asked = recipe.training.precision
-    if asked != "auto":
-        return asked, None
-    rows, length = recipe.training.batch_size, recipe.tokens.max_length
-    trial = quicker_precision(blueprint.backbone, backend, rows=rows, length=length, work="train")
-    return trial.chosen, trial

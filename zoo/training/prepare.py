@@ -1,0 +1,123 @@
+"""From a recipe to a session that can train: said once, for runs, `zoo.build`, benchmarks and tests.
+
+In come a recipe and, where they have been read, its rows; out comes a `Session`: tokens, blueprint and model put
+together, or the model alone. Refused: what data, vocabulary and weights refuse, and what does not fit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.backend import Backend, activate
+from zoo.data.backbones import Checkpoint, bring, locate_backbone, locate_vocabulary
+from zoo.data.dataset import Dataset, load_dataset
+from zoo.data.tokens import Tokenizer, doubts, encode_splits, load_tokenizer
+from zoo.data.trials import Trial
+from zoo.models.builder import Blueprint, build_model, plan
+from zoo.recipe import Recipe
+from zoo.recipe.estimate import Precision
+from zoo.tasks import Task
+from zoo.training.session import Session
+from zoo.training.trial import quicker_precision
+
+__all__ = ["Built", "Parts", "build", "load_parts", "prepare"]
+
+Stage = Callable[[str], AbstractContextManager[Any]]
+"""Entered with `tokenize` and with `build` around what these are; a stopwatch, for instance."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a backbone comes with: the checkpoint, None for a fresh one, and what cuts texts."""
+
+    checkpoint: Checkpoint | None
+    tokenizer: Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A model with the blueprint it was assembled by; trial: what was measured to choose the precision, if it was."""
+
+    blueprint: Blueprint
+    model: Any
+    precision: Precision
+    trial: Trial | None
+
+
+def load_parts(recipe: Recipe) -> Parts:
+    """The parts of a recipe's backbone, from the cache; EnvironmentFault where they are not there or damaged."""
+    wanted = recipe.model.backbone
+    checkpoint = locate_backbone(wanted) if wanted.preset is not None else None
+    return Parts(checkpoint=checkpoint, tokenizer=load_tokenizer(locate_vocabulary(wanted)))
+
+
+def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend) -> Built:
+    """The recipe's model for this task, with the checkpoint's weights and what the seed draws."""
+    blueprint = plan(recipe, checkpoint=parts.checkpoint, tokenizer=parts.tokenizer, task=task)
+    precision, trial = _precision(recipe, blueprint, backend)
+    model = build_model(
+        blueprint,
+        checkpoint=parts.checkpoint,
+        seed=recipe.seed,
+        precision=precision,
+        dropout_masks=recipe.training.dropout_masks,
+    )
+    return Built(blueprint=blueprint, model=model, precision=precision, trial=trial)
+
+
+def prepare(
+    recipe: Recipe,
+    dataset: Dataset | None = None,
+    *,
+    backend: Backend | None = None,
+    stage: Stage = lambda name: nullcontext(),
+    progress: Callable[[int], None] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Session:
+    """The session of a recipe.
+
+    Args:
+        recipe: what to train.
+        dataset: its rows; None fetches what is missing and reads them.
+        backend: the active one; None activates the recipe's.
+        stage: see `Stage`.
+        progress: called with the number of rows that were tokenized since the last call.
+        tell: called with what there is to say of the tokens.
+    """
+    if dataset is None:
+        bring(recipe)
+        dataset = load_dataset(recipe)
+    backend = backend or activate(recipe.backend)
+    parts = load_parts(recipe)
+    with stage("tokenize"):
+        tables = encode_splits(parts.tokenizer, dataset, recipe.tokens, progress=progress, tell=tell)
+    if tell is not None:
+        for doubt in doubts(parts.tokenizer, tables, recipe.tokens):
+            tell(doubt)
+    with stage("build"):
+        built = build(recipe, dataset.task, parts, backend)
+    return Session(
+        recipe=recipe,
+        backend=backend,
+        task=dataset.task,
+        blueprint=built.blueprint,
+        model=built.model,
+        tokenizer=parts.tokenizer,
+        tables=tables,
+        labels={name: getattr(dataset, name).labels for name in tables},
+        precision=built.precision,
+        trial=built.trial,
+    )
+
+
+def _precision(recipe: Recipe, blueprint: Blueprint, backend: Backend) -> tuple[Precision, Trial | None]:
+    """What the recipe asks for; for `auto` the quicker one in training here, and what was measured of it."""
+    asked = recipe.training.precision
+    if asked != "auto":
+        return asked, None
+    rows, length = recipe.training.batch_size, recipe.tokens.max_length
+    trial = quicker_precision(blueprint.backbone, backend, rows=rows, length=length, work="train")
+    return trial.chosen, trial
