@@ -15,6 +15,7 @@ import matplotlib as mpl
 import seaborn
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table as RichTable
 
 NOTHING = "-"
@@ -229,7 +230,7 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _memory(memory: Mapping[str, Any] | None) -> str:
-    return NOTHING if memory is None else f"{memory['peak_bytes'] / 1e9:.2f} GB"
+    return NOTHING if memory is None else decimal(memory["peak_bytes"], precision=2)
 
 
 def _in_giga(values: Mapping[str, float] | None) -> dict[str, float] | None:

@@ -105,7 +105,7 @@ def test_figures_are_those_of_the_runs(make: Maker) -> None:
     assert figures["test accuracy"]["values"] == [0.95, 1.0]
     assert figures["accuracy, 95% interval from"]["texts"][0] == f"{100 * low:.2f}%"
     assert figures["test Brier score"]["values"] == pytest.approx([(19 * 0.04 + 0.64) / 20, 0.04])
-    assert figures["peak memory"]["texts"] == ["1.0 GiB", NOTHING]
+    assert figures["peak memory"]["texts"] == ["1.1 GB", NOTHING]
     assert "area under ROC" not in figures
 
 

@@ -168,7 +168,7 @@ def test_the_report_says_what_came_out(folder: RunFolder) -> None:
         "2 h 1 min",
         "+0.0167",
         "1.25",
-        "3.0 GiB",
+        "3.2 GB",
         "25.0%",
         "12,346",
         "a paper",

@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
+
 from zoo import backend, cli
 from zoo.data.against_catalog import dimensions, disagreements, training_rows
 from zoo.data.backbones import locate_backbone, locate_vocabulary, missing
@@ -144,7 +146,7 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     files = list(_files(recipe))
     size = sum(map(_size, files))
     if not files or size > MAX_READ:
-        told = f"here; {_bytes(size)} of rows are not read by this check" if files else "not cached"
+        told = f"here; {decimal(size)} of rows are not read by this check" if files else "not cached"
         report.notes.append(("data", f"{name}: {told}"))
         return _stated_rows(recipe, report), stated_task(recipe)
     try:
@@ -227,7 +229,7 @@ def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report
     if wanted > free:
         report.faults.append(
             EnvironmentFault(
-                f"{cache_folder()} has {_bytes(free)} left, expected {_bytes(wanted)} for what is missing: "
+                f"{cache_folder()} has {decimal(free)} left, expected {decimal(wanted)} for what is missing: "
                 "free some space, or set ZOO_CACHE to a folder with more"
             )
         )
@@ -284,11 +286,11 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
         f"weights: {found.parameters / 1e6:.1f} M ("
         + ", ".join(f"{name} {count / 1e6:.1f}" for name, count in found.parts.items())
         + ")",
-        f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {_bytes(weights)}, "
-        f"gradients {_bytes(weights)}, AdamW's moments {_bytes(2 * weights)}; activations "
-        + " or ".join(f"{_bytes(found.activations[p])} in {p}" for p in precisions),
+        f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {decimal(weights)}, "
+        f"gradients {decimal(weights)}, AdamW's moments {decimal(2 * weights)}; activations "
+        + " or ".join(f"{decimal(found.activations[p])} in {p}" for p in precisions),
         "memory of a process on this CPU (jax: more while it compiles, in a first run): "
-        + ", ".join(f"{name} {' or '.join(map(_bytes, by.values()))}" for name, by in process.items()),
+        + ", ".join(f"{name} {' or '.join(map(decimal, by.values()))}" for name, by in process.items()),
         f"work: {found.flops_per_token / 1e6:,.0f} MFLOP a token, forward and backward",
     ]
     if found.steps is None:
@@ -325,10 +327,6 @@ def _trial(recipe: Recipe, size: Dimensions) -> Trial | None:
 def _times(by_precision: Mapping[Precision, float | None]) -> str:
     known = [f"{_time(value)} in {name}" for name, value in by_precision.items() if value is not None]
     return " or ".join(known) or "has not the memory or the precision"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _time(seconds: float) -> str:

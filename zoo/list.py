@@ -12,8 +12,13 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
 
 from zoo import cli
+from zoo.recipe.showing import shown
 
 Kind = Literal["recipes", "datasets", "backbones"]
 
@@ -22,6 +27,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "datasets": ("name", "rows", "classes", "size", "source", "cached"),
     "backbones": ("name", "family", "parameters", "training", "size", "source", "cached"),
 }
+
+
+NUMBERS = ("classes", "size", "parameters", "training", "accuracy")
+"""Columns that are set to the right."""
 
 
 def show(
@@ -42,8 +51,11 @@ def show(
         return 0
     from zoo.data.sources import cache_folder
 
+    # As wide as it has to be: a name that is cut cannot be copied.
+    console = Console(width=max(200, Console().width), highlight=False)
     for name, rows in listed.items():
-        cli.tell(f"{name}\n{_table(COLUMNS[name], rows)}\n")
+        console.print(Text(name, "bold"))
+        console.print(_table(COLUMNS[name], rows), "", end="")
     if "backbones" in listed:
         print(
             "training: memory of weights, gradients and AdamW's moments; `python -m zoo.check RECIPE` adds activations."
@@ -115,19 +127,20 @@ def _backbones() -> list[dict[str, Any]]:
     return rows
 
 
-def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    """Rows as text, in columns two spaces apart."""
-    cells = [list(columns), *([_cell(column, row[column]) for column in columns] for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
-    return "\n".join(f"  {line}".rstrip() for line in lines)
+def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 0, 0, 2))
+    for column in columns:
+        table.add_column(column, no_wrap=True, justify="right" if column in NUMBERS else "left")
+    for row in rows:
+        table.add_row(*(Text(shown(_cell(column, row[column]))) for column in columns))
+    return table
 
 
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return "-"
     if column in ("size", "training"):
-        return "shipped" if value == 0 else f"{value / 1e6:,.0f} MB"
+        return "shipped" if value == 0 else decimal(value)
     if column == "rows":
         return " + ".join(f"{count:,}" for count in value.values())
     if column == "classes":

@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 
 from zoo import cli
 from zoo.export import Exported, FormatName
@@ -62,8 +63,7 @@ def _show(done: Exported) -> None:
     if done.speeds:
         each = ", ".join(f"{name} {speed:,.0f} texts a second" for name, speed in done.speeds.items())
         print(f"measured here: {each} ({done.speeds['int8'] / done.speeds['float32']:.2f} times)")
-    size = sum(done.files.values()) / 1e6
-    print(f"{', '.join(done.files)}: {size:,.1f} MB")
+    print(f"{', '.join(done.files)}: {decimal(sum(done.files.values()))}")
     cli.tell(done.path)
 
 

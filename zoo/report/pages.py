@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from rich.filesize import decimal
 
 from zoo.recipe.showing import listed
 
@@ -55,13 +56,7 @@ def duration(seconds: float | None) -> str:
 
 def size(octets: float | None) -> str:
     """Bytes in the unit that fits."""
-    if octets is None:
-        return NOTHING
-    for unit in ("B", "KiB", "MiB"):
-        if octets < 1024:
-            return f"{octets:.0f} {unit}"
-        octets /= 1024
-    return f"{octets:.1f} GiB"
+    return NOTHING if octets is None else decimal(int(octets))
 
 
 def plain(text: Any) -> str:
