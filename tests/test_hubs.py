@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
 
 
-def test_an_open_revision_is_resolved_once_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_open_revision_is_resolved_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     asked: list[tuple[str, str | None]] = []
@@ -33,9 +34,11 @@ def test_an_open_revision_is_resolved_once_and_kept(monkeypatch: pytest.MonkeyPa
         def list_repo_files(self, name: str, *, repo_type: str, revision: str) -> list[str]:
             return ["config.json", "pytorch_model.bin", "onnx/config.json", "model.safetensors"]
 
-    def download(name: str, file: str, *, revision: str, local_dir: Path, **_: object) -> str:
-        (local_dir / file).write_text(f"{file} at {revision}")
-        return str(local_dir / file)
+    def download(name: str, file: str, *, revision: str, **_: object) -> str:
+        path = tmp_path / "theirs" / revision / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{file} at {revision}")
+        return str(path)
 
     monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
@@ -49,6 +52,34 @@ def test_an_open_revision_is_resolved_once_and_kept(monkeypatch: pytest.MonkeyPa
     fetch(origin)
     assert (folder / "config.json").read_text() == f"config.json at {'1' * 40}", "main moved on, the cache did not"
     assert asked == [("model", None), ("model", "1" * 40)]
+
+
+def test_what_the_hubs_own_cache_has_is_taken_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    commit = "3" * 40
+    snapshot = tmp_path / "hub" / "models--org--model" / "snapshots" / commit
+    blobs = snapshot.parents[1] / "blobs"
+    for folder in (snapshot, blobs):
+        folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (blobs / name).write_text(f"{name} of others")
+        (snapshot / name).symlink_to(blobs / name)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: pytest.fail("the network was asked"))
+    good = hashlib.sha256(b"config.json of others").hexdigest()
+    origin = Origin(uri=f"hf://org/model@{commit}", files={"config.json": good, "model.safetensors": None})
+    folder = fetch(origin)
+    assert (folder / "config.json").read_text() == "config.json of others"
+    assert (folder / "config.json").stat().st_ino == (blobs / "config.json").stat().st_ino, "it is the same file"
+    (blobs / "config.json").write_text("damaged")
+    repaired = tmp_path / "repaired"
+    repaired.write_text("config.json of others")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **options: str(repaired))
+    (folder / "config.json").unlink()
+    assert (fetch(origin) / "config.json").read_text() == "config.json of others", "theirs was damaged"
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 In comes org/name, with a commit or without; out go the files. An open revision is resolved to the commit
 that `main` stands at, once: the cache records it and asks for that very commit from then on.
-huggingface_hub resumes what was cut, and takes the user's own token where one is set.
+huggingface_hub resumes what was cut, and takes the user's own token where one is set. It keeps its own cache, which
+other programs fill too: what is there of a commit is taken without a network.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from zoo.data.sources.origin import address
 from zoo.data.sources.request import Brought, Request, Unreachable
@@ -24,11 +28,17 @@ def bring(request: Request) -> Brought:
     uri = address(request.origin.uri)
     kind = "dataset" if uri.name.startswith("datasets/") else "model"
     repository = uri.name.removeprefix("datasets/")
+    asked = uri.revision or request.revision
+    shared = _shared(repository, kind, asked, request.missing)
+    if shared is not None:
+        for name, path in shared.items():
+            request.take(name, path, functools.partial(_downloaded, repository, name, kind, asked, force=True))
+        return Brought(revision=asked)
     client = huggingface_hub.HfApi()
     disable_progress_bars()
     with _plain_errors(request.origin.uri):
         # Asked in any case: this call gives up at once where there is no network, a download tries for half a minute.
-        info = client.repo_info(repository, repo_type=kind, revision=uri.revision or request.revision, timeout=TIMEOUT)
+        info = client.repo_info(repository, repo_type=kind, revision=asked, timeout=TIMEOUT)
         revision = info.sha
         if request.missing:
             names = sorted(request.missing)
@@ -38,10 +48,33 @@ def bring(request: Request) -> Brought:
             ]
         for name in names:
             request.progress(name, 0, None)
-            huggingface_hub.hf_hub_download(
-                repository, name, repo_type=kind, revision=revision, local_dir=request.folder, etag_timeout=TIMEOUT
-            )
+            fetch = functools.partial(_downloaded, repository, name, kind, revision)
+            request.take(name, fetch(), functools.partial(fetch, force=True))
     return Brought(revision=revision)
+
+
+def _downloaded(repository: str, name: str, kind: str, revision: str | None, *, force: bool = False) -> Path:
+    """The file in the hub's own cache, brought there where it is not."""
+    import huggingface_hub
+
+    path = huggingface_hub.hf_hub_download(
+        repository, name, repo_type=kind, revision=revision, etag_timeout=TIMEOUT, force_download=force
+    )
+    return Path(path).resolve()
+
+
+def _shared(repository: str, kind: str, revision: str | None, names: frozenset[str]) -> dict[str, Path] | None:
+    """Where the hub's own cache has these files of a commit; None where one is not there, or no commit is named."""
+    import huggingface_hub
+
+    if not names or revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
+        return None
+    found = {
+        name: huggingface_hub.try_to_load_from_cache(repository, name, revision=revision, repo_type=kind)
+        for name in sorted(names)
+    }
+    whole = {name: Path(path).resolve() for name, path in found.items() if isinstance(path, str)}
+    return whole if whole.keys() == found.keys() else None
 
 
 @contextlib.contextmanager

@@ -7,12 +7,10 @@ keras-hub already brought is taken from there, without a network. Public models 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from pathlib import Path
 
 from zoo.data.sources.origin import address
-from zoo.data.sources.request import Brought, Request, Unreachable, sha256_of
+from zoo.data.sources.request import Brought, Request, Unreachable
 
 
 def bring(request: Request) -> Brought:
@@ -29,14 +27,14 @@ def bring(request: Request) -> Brought:
         if request.missing:
             for name in sorted(request.missing):
                 request.progress(name, 0, None)
-                _take(request, name, Path(kagglehub.model_download(uri.name, path=name)))
+                _take(request, uri.name, name, Path(kagglehub.model_download(uri.name, path=name)))
         else:
             request.progress(uri.name, 0, None)
             root = Path(kagglehub.model_download(uri.name))
             for path in sorted(path for path in root.rglob("*") if path.is_file()):
                 name = path.relative_to(root).as_posix()
                 if request.wants(name):
-                    _take(request, name, path)
+                    _take(request, uri.name, name, path)
     except (exceptions.UnauthenticatedError, exceptions.CredentialError) as error:
         raise Unreachable(f"{request.origin.uri} asks for a login: set KAGGLE_API_TOKEN ({error})") from error
     except (exceptions.KaggleApiHTTPError, exceptions.NotFoundError) as error:
@@ -50,19 +48,7 @@ def bring(request: Request) -> Brought:
     return Brought(revision=uri.revision)
 
 
-def _take(request: Request, name: str, source: Path) -> None:
-    """A hard link to kagglehub's own copy, or a copy where the cache lies on another disk.
-
-    kagglehub does not look whether its copy is whole. A damaged one is damaged here, too, being the same file.
-    """
+def _take(request: Request, handle: str, name: str, shared: Path) -> None:
     import kagglehub
 
-    known, handle, target = request.known.get(name), address(request.origin.uri).name, request.folder / name
-    if known is not None and sha256_of(source) != known:
-        source = Path(kagglehub.model_download(handle, path=name, force_download=True))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    request.take(name, shared, lambda: Path(kagglehub.model_download(handle, path=name, force_download=True)))

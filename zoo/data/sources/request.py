@@ -7,6 +7,8 @@ files there. A scheme verifies nothing but the archive it unpacks: the cache ver
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +51,25 @@ class Request:
     def wants(self, name: str) -> bool:
         """Whether `name` is to be brought now."""
         return self.origin.wants(name) and (not self.missing or name in self.missing)
+
+    def take(self, name: str, shared: Path, again: Callable[[], Path]) -> None:
+        """Put the hub's own copy of a file into the folder: a hard link, or a copy where it lies on another disk.
+
+        Args:
+            name: of the file.
+            shared: where the hub's library has it. No such library looks whether its copy is whole, and one that is
+                damaged would be damaged here, too, being the same file.
+            again: downloads it anew where its hash is not the known one.
+        """
+        known, target = self.known.get(name), self.folder / name
+        if known is not None and sha256_of(shared) != known:
+            shared = again()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(shared, target)
+        except OSError:
+            shutil.copyfile(shared, target)
 
     def check_archive(self, archive: Path, digest: str) -> None:
         """Refuse an archive with another hash than the pinned one, and delete it."""
