@@ -49,7 +49,7 @@ def unreachable(request: Request) -> Brought:
     raise Unreachable("away")
 
 
-def checkpoint(folder: Path, config: str) -> Any:
+def preset(folder: Path, config: str) -> Any:
     """A recipe's plan for a folder with this config.json; no weights are read."""
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(config, encoding="utf-8", errors="surrogatepass")
@@ -59,7 +59,7 @@ def checkpoint(folder: Path, config: str) -> Any:
     recipe = recipe_from({"name": "x", "data": {"dataset": "smoke_reviews"}, "model": {"backbone": backbone}})
     recipe = recipe.override({"tokens.max_length": 16})
     found = locate_backbone(recipe.model.backbone)
-    return plan(recipe, checkpoint=found, tokenizer=load_tokenizer(NANO), task=Classification(names=("no", "yes")))
+    return plan(recipe, preset=found, tokenizer=load_tokenizer(NANO), task=Classification(names=("no", "yes")))
 
 
 def model_card() -> dict[str, Any]:

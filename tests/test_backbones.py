@@ -1,4 +1,4 @@
-"""Backbones: a name, an address or a folder to a checkpoint; folders that are none are refused."""
+"""Backbones: a name, an address or a folder to a preset; folders that are none are refused."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_shards_have_to_be_all_there(tmp_path: Path) -> None:
         (KERAS, RecipeError, "holds a roberta, got bert"),
     ],
 )
-def test_folders_that_are_no_such_checkpoint(tmp_path: Path, files: dict[str, Any], error: type, why: str) -> None:
+def test_folders_that_are_no_such_preset(tmp_path: Path, files: dict[str, Any], error: type, why: str) -> None:
     with pytest.raises(error, match=why):
         locate_backbone(preset(folder_with(tmp_path / "mine", files)))
 

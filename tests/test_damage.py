@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from damaged import HUGGING_FACE, KERAS, checkpoint, model_card, open_model, unreachable
+from damaged import HUGGING_FACE, KERAS, model_card, open_model, preset, unreachable
 
 from zoo.data.sources import Origin, cache, fetch, fetch_first, folder_of, locate
 from zoo.data.sources.archives import extract
@@ -100,13 +100,13 @@ def test_corrupt_zips_are_removed(damage: dict[str, int], tmp_path: Path) -> Non
     ids=lambda value: str(value)[:12],
 )
 def test_configs_of_wrong_types(sound: dict[str, Any], key: str, value: Any, tmp_path: Path) -> None:
-    assert checkpoint(tmp_path / "sound", json.dumps(sound)).units == 2
+    assert preset(tmp_path / "sound", json.dumps(sound)).units == 2
     if isinstance(value, int) and value > 2**64:
         text = json.dumps(sound | {key: 0}).replace(f'"{key}": 0', f'"{key}": {value}')
     else:
         text = json.dumps(sound | {key: value})
     with pytest.raises((EnvironmentFault, RecipeError)) as caught:
-        checkpoint(tmp_path / "wrong", text)
+        preset(tmp_path / "wrong", text)
     assert len(str(caught.value)) < 1000
 
 

@@ -31,7 +31,7 @@ def kept(**rates: float | None) -> float:
 @pytest.mark.parametrize(
     ("rates", "per_width", "per_pair"),
     [
-        ({"dropout": None}, 34, 5),  # the checkpoint's own: nothing is known, so all of it counts
+        ({"dropout": None}, 34, 5),  # the preset's own: nothing is known, so all of it counts
         ({"dropout": 0.1}, 34, 5),
         ({"dropout": 0.0}, 32, 2),
         ({"dropout": 0.0, "attention_dropout": 0.1}, 32, 5),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from damaged import HUGGING_FACE, KERAS, NANO, SIZES, checkpoint, model_card, open_model
+from damaged import HUGGING_FACE, KERAS, NANO, SIZES, model_card, open_model, preset
 
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import load_dataset
@@ -152,7 +152,7 @@ def test_mutated_token_caches(count: int) -> None:
 @pytest.mark.parametrize("layout", ["hugging_face", "keras"])
 def test_mutated_configs(count: int, layout: str, tmp_path: Path) -> None:
     sound = {"hugging_face": HUGGING_FACE, "keras": KERAS}[layout]
-    found = ends(count, f"config/{layout}", lambda draw: checkpoint(tmp_path / "mine", changed(sound, draw)), {2, 4})
+    found = ends(count, f"config/{layout}", lambda draw: preset(tmp_path / "mine", changed(sound, draw)), {2, 4})
     assert found[4]
 
 

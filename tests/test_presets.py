@@ -22,7 +22,7 @@ from zoo.data.sources import address
 from zoo.data.sources import cache as sources_cache
 from zoo.data.sources.request import Brought, Request, Unreachable
 from zoo.data.tokens import load_tokenizer
-from zoo.models.checkpoints import read_config
+from zoo.models.presets import read_config
 from zoo.recipe.types import Tokens
 
 CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
@@ -136,7 +136,7 @@ def test_what_the_run_would_refuse_the_check_refuses(name: str, monkeypatch: pyt
     assert fetch.main(["quickstart", "--profile", "smoke", "--set", *asked(card)]) == 0
     report = check.examine(recipes.path("quickstart"), profile="smoke", overrides=asked(card))
     assert report.exit_code == 4
-    assert "they are not of the same checkpoint" in str(report.faults[0])
+    assert "they are not of the same preset" in str(report.faults[0])
 
 
 @pytest.mark.parametrize("name", sorted(set(KERAS) - set(READ)))

@@ -185,8 +185,8 @@ def test_unknown_key_has_a_near_one(key: str, near: str) -> None:
             "tokens.max_length: got 513, expected at most the backbone's 512",
         ),
         (
-            {"model.backbone": {"family": "bert", **FRESH}, "model.head.init": "checkpoint"},
-            "model.head.init: got checkpoint",
+            {"model.backbone": {"family": "bert", **FRESH}, "model.head.init": "preset"},
+            "model.head.init: got preset",
         ),
         (
             {"data": {"files": {"train": "a", "label_names": ["x", "y", "z"]}}, "model.head.type": "binary"},

@@ -127,7 +127,7 @@ def test_other_rows_are_read_with_the_same_names(tmp_path: Path) -> None:
 
 
 def test_a_head_of_a_checkpoint_gives_the_numbers_themselves() -> None:
-    head = recipe({"files": {"train": "a.csv"}}).model.head.model_copy(update={"init": "checkpoint"})
+    head = recipe({"files": {"train": "a.csv"}}).model.head.model_copy(update={"init": "preset"})
     task, found = task_of(head).learned({"train": ["1", "5"]}, Stated(columns=("x",)))
     assert task.scale is None
     np.testing.assert_array_equal(task.scaled(found["train"]), [[1.0], [5.0]])

@@ -1,6 +1,6 @@
 """`zoo.build`: a recipe's model, untrained.
 
-In comes a recipe; out comes a plain keras.Model with the checkpoint's weights and a head drawn from
+In comes a recipe; out comes a plain keras.Model with the preset's weights and a head drawn from
 the seed. Data and weights are fetched where they are not cached.
 """
 

@@ -192,16 +192,16 @@ def _check_backbone(recipe: Recipe, task: Task | None, report: Report) -> bool:
     """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
     from zoo.data.tokens import load_tokenizer
     from zoo.models.builder import plan
-    from zoo.models.checkpoints import read_config
+    from zoo.models.presets import read_config
 
     backbone = recipe.model.backbone
     try:
-        checkpoint = locate_backbone(backbone) if backbone.preset is not None else None
+        preset = locate_backbone(backbone) if backbone.preset is not None else None
         tokenizer = load_tokenizer(locate_vocabulary(backbone))
         if task is not None:
-            plan(recipe, checkpoint=checkpoint, tokenizer=tokenizer, task=task)
-        elif checkpoint is not None:  # the targets of rows that were not read are not known
-            read_config(checkpoint)
+            plan(recipe, preset=preset, tokenizer=tokenizer, task=task)
+        elif preset is not None:  # the targets of rows that were not read are not known
+            read_config(preset)
     except (RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
         return False
@@ -261,7 +261,7 @@ def _check_backend(recipe: Recipe | None, report: Report) -> None:
 def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     size = dimensions(recipe.model.backbone)
     if size is None:
-        report.notes.append(("estimate", "none: the dimensions of the backbone stand in its checkpoint"))
+        report.notes.append(("estimate", "none: the dimensions of the backbone stand in its preset"))
         return
     found = estimate(recipe, size, rows)
     asked = recipe.training.precision

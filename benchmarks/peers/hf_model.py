@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo.data.backbones import Checkpoint, bring, locate_backbone, locate_vocabulary
+from zoo.data.backbones import Preset, bring, locate_backbone, locate_vocabulary
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.tokens import Tokenizer, encode_splits, load_tokenizer
 from zoo.errors import EnvironmentFault
@@ -82,7 +82,7 @@ class Material:
 
     recipe: Recipe
     dataset: Dataset
-    checkpoint: Checkpoint
+    preset: Preset
     blueprint: Blueprint
     tokenizer: Any
     rows: dict[str, Rows]
@@ -92,15 +92,15 @@ def why_not(recipe: Recipe) -> str | None:
     """Why transformers cannot do the recipe, in a sentence; None where it can. Reads no weights, fetches nothing."""
     head, backbone = recipe.model.head, recipe.model.backbone
     if backbone.preset is None:
-        return "the backbone is a fresh one, and transformers has no checkpoint of it"
+        return "the backbone is a fresh one, and transformers has no preset of it"
     if task_of(head).activation != "softmax":
         return f"the head is {head.type}, and the peer has a softmax over the classes"
     if head.init != "seed":
-        return "the head comes with the checkpoint, and its rows would have to be reordered"
-    checkpoint = locate_backbone(backbone)
-    if checkpoint is None:
+        return "the head comes with the preset, and its rows would have to be reordered"
+    preset = locate_backbone(backbone)
+    if preset is None:
         return f"the backbone {backbone.preset} is not in the cache: run python -m zoo.fetch"
-    if checkpoint.layout != "hf":
+    if preset.layout != "hf":
         return f"the backbone {backbone.preset} is a Keras preset, which transformers does not read"
     return None
 
@@ -113,27 +113,27 @@ def load_material(recipe: Recipe, watch: Stopwatch) -> Material:
     bring(recipe)
     with watch.measure("data"):
         dataset = load_dataset(recipe)
-    checkpoint = locate_backbone(recipe.model.backbone)
-    if checkpoint is None:  # `why_not` has seen it
+    preset = locate_backbone(recipe.model.backbone)
+    if preset is None:  # `why_not` has seen it
         raise EnvironmentFault(
             f"the backbone {recipe.model.backbone.preset} has left the cache: run python -m zoo.fetch"
         )
     ours = load_tokenizer(locate_vocabulary(recipe.model.backbone))
     with watch.measure("tokenize"):
-        theirs = their_tokenizer(checkpoint.path)
+        theirs = their_tokenizer(preset.path)
         rows = {name: _tokenize(theirs, ours, dataset, name, recipe) for name in SPLITS}
     return Material(
         recipe=recipe,
         dataset=dataset,
-        checkpoint=checkpoint,
-        blueprint=plan(recipe, checkpoint=checkpoint, tokenizer=ours, task=dataset.task),
+        preset=preset,
+        blueprint=plan(recipe, preset=preset, tokenizer=ours, task=dataset.task),
         tokenizer=theirs,
         rows=rows,
     )
 
 
 def their_tokenizer(folder: Path) -> Any:
-    """transformers' own tokenizer of a checkpoint."""
+    """transformers' own tokenizer of a preset."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -160,7 +160,7 @@ def _tokenize(theirs: Any, ours: Tokenizer, dataset: Dataset, name: str, recipe:
 
 
 def build(material: Material, setting: Setting) -> Any:
-    """The transformers model: the checkpoint's weights, and what it has none of as the zoo draws it from the seed."""
+    """The transformers model: the preset's weights, and what it has none of as the zoo draws it from the seed."""
     import torch
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
@@ -169,7 +169,7 @@ def build(material: Material, setting: Setting) -> Any:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     blueprint = material.blueprint
     model, report = AutoModelForSequenceClassification.from_pretrained(
-        material.checkpoint.path,
+        material.preset.path,
         num_labels=blueprint.units,
         attn_implementation=setting.attention,
         dtype=torch.float32,
@@ -199,7 +199,7 @@ _HEADS = {
     "classifier.dense": "head_dense",
     "classifier.out_proj": "logits",
 }
-"""Modules that a checkpoint may lack, and what the zoo calls them."""
+"""Modules that a preset may lack, and what the zoo calls them."""
 
 
 class _Slot:
@@ -208,7 +208,7 @@ class _Slot:
     def __init__(self, name: str, parameter: Any) -> None:
         module, _, part = name.rpartition(".")
         if module not in _HEADS:
-            raise EnvironmentFault(f"the checkpoint has no weights for {name}: use another checkpoint")
+            raise EnvironmentFault(f"the preset has no weights for {name}: use another preset")
         self.name = {"weight": "kernel", "bias": "bias"}[part]
         self.path = f"{_HEADS[module]}/{self.name}"
         self.shape = tuple(reversed(parameter.shape))

@@ -15,11 +15,11 @@ from nano import (
     blueprint_of,
     call,
     changed,
-    checkpoint,
     classifier_of,
     drawn,
     inputs_of,
     nano_recipe,
+    preset,
     tiny_config,
 )
 
@@ -44,10 +44,10 @@ def planned(changes: dict[str, Any], tokenizer: str = "nano_uncased") -> Bluepri
     recipe = nano_recipe(changes)
     loaded = load_tokenizer(vocabulary_folder(tokenizer))
     wanted = recipe.model.backbone
-    found = checkpoint(Path(wanted.preset), wanted.family) if wanted.preset else None
+    found = preset(Path(wanted.preset), wanted.family) if wanted.preset else None
     task = stated_task(recipe)
     assert task is not None
-    return plan(recipe, checkpoint=found, tokenizer=loaded, task=task)
+    return plan(recipe, preset=found, tokenizer=loaded, task=task)
 
 
 def rates(folder: Path | None, family: str = "bert", changes: dict[str, Any] | None = None) -> tuple[float | None, ...]:
@@ -166,15 +166,15 @@ class TestDropout:
 
 class TestHeadOfACheckpoint:
     def planned(self, folder: Path, head: dict[str, Any] | None = None, family: str = "bert") -> Blueprint:
-        changes = {f"model.head.{key}": value for key, value in {"init": "checkpoint", **(head or {})}.items()}
+        changes = {f"model.head.{key}": value for key, value in {"init": "preset", **(head or {})}.items()}
         return planned({"model.backbone": {"family": family, "preset": str(folder)}, **changes})
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_classes_are_put_into_the_datas_order(self, references: Path, family: str) -> None:
-        """The checkpoint's classes are POSITIVE and NEGATIVE, the data's negative and positive."""
+        """The preset's classes are POSITIVE and NEGATIVE, the data's negative and positive."""
         folder = references / f"{family}-two"
         preset = {"family": family, "preset": str(folder)}
-        model = zoo.build(nano_recipe({"model.backbone": preset, "model.head.init": "checkpoint"}))
+        model = zoo.build(nano_recipe({"model.backbone": preset, "model.head.init": "preset"}))
         reference = np.load(folder / "reference.npz")
         ours = inference.to_host(call(model, inputs_of(reference)))
         np.testing.assert_allclose(ours, reference["logits"][:, ::-1], rtol=0, atol=TOLERANCE)
@@ -194,7 +194,7 @@ class TestHeadOfACheckpoint:
     )
     def test_order(self, references: Path, tmp_path: Path, names: Any, labels: Any, rows: Any) -> None:
         folder = changed(references / "bert-two", tmp_path, {"id2label": dict(enumerate(names))})
-        assert self.planned(folder, {"checkpoint_labels": labels}).head_rows == rows
+        assert self.planned(folder, {"preset_labels": labels}).head_rows == rows
 
     @pytest.mark.parametrize("names", [None, {}])
     def test_without_names(self, references: Path, tmp_path: Path, names: dict[int, str] | None) -> None:
@@ -209,7 +209,7 @@ class TestHeadOfACheckpoint:
             ("two", {"id2label": {0: "NEG", 1: "POS"}}, {}, "calls its classes NEG, POS and the data negative, posit"),
             ("two", {"id2label": {0: "LABEL_1", 1: "LABEL_0"}}, {}, "calls its classes LABEL_1, LABEL_0"),
             ("two", {"id2label": {0: "positive", 1: "Positive"}}, {}, "calls its classes positive, Positive"),
-            ("two", {}, {"checkpoint_labels": ["bad", "good"]}, "got bad, good, expected the classes of .* POSITIVE, "),
+            ("two", {}, {"preset_labels": ["bad", "good"]}, "got bad, good, expected the classes of .* POSITIVE, "),
             ("two", {"id2label": {1: "a", 2: "b"}}, {}, "has an id2label that does not number its classes"),
             ("five", {}, {}, "has 5 outputs, expected 2: use init: seed"),
             ("one", {}, {}, "trained for multi_label_classification, expected single_label"),
@@ -234,12 +234,12 @@ class TestHeadOfACheckpoint:
         assert self.planned(named, {"type": "binary"}).head_rows == (0,)
 
     def test_a_head_of_another_architecture(self, references: Path) -> None:
-        with pytest.raises(RecipeError, match="the head of a bert checkpoint does not fit a distilbert backbone"):
+        with pytest.raises(RecipeError, match="the head of a bert preset does not fit a distilbert backbone"):
             self.planned(references / "bert-two", family="distilbert")
 
-    def test_labels_of_no_checkpoint(self) -> None:
-        with pytest.raises(RecipeError, match="checkpoint_labels: got a, b, expected null with init: seed"):
-            nano_recipe({"model.head.checkpoint_labels": ["a", "b"]})
+    def test_labels_of_no_preset(self) -> None:
+        with pytest.raises(RecipeError, match="preset_labels: got a, b, expected null with init: seed"):
+            nano_recipe({"model.head.preset_labels": ["a", "b"]})
 
 
 class TestLosses:
@@ -268,8 +268,8 @@ class TestSavedModel:
     @pytest.mark.parametrize("family", FAMILIES)
     def test_round_trip(self, tmp_path: Path, references: Path, family: str) -> None:
         folder = references / f"{family}-gelu"
-        found = checkpoint(folder, family)
-        head = ClassifierHead(init="checkpoint")
+        found = preset(folder, family)
+        head = ClassifierHead(init="preset")
         model = classifier_of(found, head)
         card = ModelCard(
             blueprint=blueprint_of(found, head),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import FAMILIES, TOLERANCE, blueprint_of, checkpoint, task_with
+from nano import FAMILIES, TOLERANCE, blueprint_of, preset, task_with
 from references import EXPLAINED
 
 import zoo
@@ -34,14 +34,14 @@ RELATIVE = 1e-2
 
 
 class Case:
-    """A checkpoint of references.py as if it were a run, with what transformers and Captum say of a text."""
+    """A preset of references.py as if it were a run, with what transformers and Captum say of a text."""
 
     def __init__(self, references: Path, name: str, head: Any = None, kind: str = "gelu", classes: int = 3) -> None:
         family = "bert" if name == "minilm" else name
         folder = references / (name if name == "minilm" else f"{family}-{kind}")
-        found = checkpoint(folder, family)
-        blueprint = blueprint_of(found, head or ClassifierHead(init="checkpoint"), classes)
-        self.model = build_model(blueprint, checkpoint=found, seed=0, precision="float32")
+        found = preset(folder, family)
+        blueprint = blueprint_of(found, head or ClassifierHead(init="preset"), classes)
+        self.model = build_model(blueprint, preset=found, seed=0, precision="float32")
         names = ("zero", "one", "two")[:classes]
         card = ModelCard(
             blueprint=blueprint,
@@ -136,7 +136,7 @@ def test_steps_are_doubled_until_the_scores_add_up(cases: dict[str, Case], monke
 
 
 def test_a_binary_head_has_one_logit_for_two_classes(references: Path) -> None:
-    case = Case(references, "bert", BinaryHead(init="checkpoint"), kind="one", classes=2)
+    case = Case(references, "bert", BinaryHead(init="preset"), kind="one", classes=2)
     scores = {}
     for label in ("zero", "one"):
         subject = Subject(case.run, case.text, None, label)

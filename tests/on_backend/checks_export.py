@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import FAMILIES, blueprint_of, checkpoint, classifier_of, task_with
+from nano import FAMILIES, blueprint_of, classifier_of, preset, task_with
 
 import zoo
 from zoo.backend import Backend, without_tensorflow
@@ -35,9 +35,9 @@ def one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_of(
     folder: Path, references: Path, family: str, kind: str = "two", threshold: float | None = None, **tokens: Any
 ) -> Run:
-    """A run whose model is a nano checkpoint of transformers', with shipped reviews as its data."""
-    found = checkpoint(references / f"{family}-{kind}", family)
-    head = BinaryHead(init="checkpoint") if kind == "one" else ClassifierHead(init="checkpoint")
+    """A run whose model is a nano preset of transformers', with shipped reviews as its data."""
+    found = preset(references / f"{family}-{kind}", family)
+    head = BinaryHead(init="preset") if kind == "one" else ClassifierHead(init="preset")
     classes = {"gelu": 3, "gelu_new": 3}.get(kind, 2)
     card = ModelCard(
         blueprint=blueprint_of(found, head, classes),

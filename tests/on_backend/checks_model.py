@@ -18,12 +18,12 @@ from nano import (
     blueprint_of,
     call,
     changed,
-    checkpoint,
     classifier_of,
     drawn,
     hidden_states,
     inputs_of,
     nano_recipe,
+    preset,
     tiny_config,
 )
 from safetensors.numpy import load_file, save_file
@@ -35,8 +35,8 @@ from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import inference, weights
 from zoo.models.builder import build_model
-from zoo.models.checkpoints import read_config
 from zoo.models.encoder import assemble
+from zoo.models.presets import read_config
 from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.types import Tokens
 
@@ -47,14 +47,14 @@ class TestAgainstTransformers:
     @pytest.mark.parametrize(("family", "activation"), KINDS)
     def test_hidden_states(self, references: Path, family: str, activation: str) -> None:
         folder = references / f"{family}-{activation}"
-        assert_hidden_states(backbone_of(checkpoint(folder, family)), np.load(folder / "reference.npz"))
+        assert_hidden_states(backbone_of(preset(folder, family)), np.load(folder / "reference.npz"))
 
     @pytest.mark.parametrize("kind", ["gelu", "masked"])
     @pytest.mark.parametrize("family", FAMILIES)
     def test_hidden_states_can_fail(self, references: Path, family: str, kind: str) -> None:
         """One weight of hundreds of thousands, moved by a hundredth."""
         folder = references / f"{family}-{kind}"
-        backbone = backbone_of(checkpoint(folder, family))
+        backbone = backbone_of(preset(folder, family))
         kernel = next(
             v for v in backbone.variables if v.path == "transformer_layer_0/self_attention_layer/value/kernel"
         )
@@ -87,30 +87,30 @@ class TestAgainstTransformers:
     def test_the_epsilon_matters(self, references: Path, tmp_path: Path, family: str) -> None:
         folder = changed(references / f"{family}-masked", tmp_path, {"layer_norm_eps": 1e-5})
         with pytest.raises(AssertionError, match="Not equal to tolerance"):
-            assert_hidden_states(backbone_of(checkpoint(folder, family)), np.load(folder / "reference.npz"))
+            assert_hidden_states(backbone_of(preset(folder, family)), np.load(folder / "reference.npz"))
 
     def test_the_kind_of_gelu_matters(self, references: Path) -> None:
-        backbone = backbone_of(checkpoint(references / "bert-gelu_new", "bert"))
+        backbone = backbone_of(preset(references / "bert-gelu_new", "bert"))
         with pytest.raises(AssertionError, match="Not equal to tolerance"):
             assert_hidden_states(backbone, np.load(references / "bert-gelu" / "reference.npz"))
 
     @pytest.mark.parametrize(("family", "activation"), KINDS)
-    def test_logits_of_a_classification_checkpoint(self, references: Path, family: str, activation: str) -> None:
-        found = checkpoint(references / f"{family}-{activation}", family)
-        assert_logits(found, ClassifierHead(init="checkpoint"))
+    def test_logits_of_a_classification_preset(self, references: Path, family: str, activation: str) -> None:
+        found = preset(references / f"{family}-{activation}", family)
+        assert_logits(found, ClassifierHead(init="preset"))
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_logits_of_other_numbers_of_classes(self, references: Path, family: str) -> None:
         for kind, classes in (("two", 2), ("five", 5)):
-            found = checkpoint(references / f"{family}-{kind}", family)
-            assert_logits(found, ClassifierHead(init="checkpoint"), classes)
-        assert_logits(checkpoint(references / f"{family}-one", family), BinaryHead(init="checkpoint"), classes=2)
+            found = preset(references / f"{family}-{kind}", family)
+            assert_logits(found, ClassifierHead(init="preset"), classes)
+        assert_logits(preset(references / f"{family}-one", family), BinaryHead(init="preset"), classes=2)
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_logits_can_fail(self, references: Path, family: str) -> None:
         folder = references / f"{family}-gelu"
         reference = np.load(folder / "reference.npz")
-        model = classifier_of(checkpoint(folder, family), ClassifierHead(init="checkpoint"))
+        model = classifier_of(preset(folder, family), ClassifierHead(init="preset"))
         bias = model.get_layer("logits").bias
         bias.assign(weights.to_numpy(bias) + np.float32([0.0, 0.01, 0.0]))
         ours = inference.to_host(call(model, inputs_of(reference)))
@@ -119,7 +119,7 @@ class TestAgainstTransformers:
     def test_predictor_gives_the_same(self, references: Path, backend: Backend) -> None:
         folder = references / "bert-gelu"
         reference = np.load(folder / "reference.npz")
-        model = classifier_of(checkpoint(folder, "bert"), ClassifierHead(init="checkpoint"))
+        model = classifier_of(preset(folder, "bert"), ClassifierHead(init="preset"))
         ours = inference.to_host(backend.predictor(model)(inputs_of(reference)))
         np.testing.assert_allclose(ours, reference["logits"], rtol=0, atol=TOLERANCE)
 
@@ -129,13 +129,13 @@ class TestBertAsDistilBert:
         folder = references / "bert-gelu"
         reference = np.load(folder / "reference.npz")
         inputs = inputs_of(reference) | {"segment_ids": np.zeros_like(reference["segment_ids"])}
-        as_bert = hidden_states(backbone_of(checkpoint(folder, "bert")), inputs)
-        backbone = backbone_of(checkpoint(folder, "distilbert"))
+        as_bert = hidden_states(backbone_of(preset(folder, "bert")), inputs)
+        backbone = backbone_of(preset(folder, "distilbert"))
         assert "segment_ids" not in inference.input_names(backbone)
         mask = inputs["padding_mask"].astype(bool)
         np.testing.assert_allclose(hidden_states(backbone, inputs)[mask], as_bert[mask], rtol=0, atol=1e-5)
         # The check can fail: another segment is another state.
-        other = hidden_states(backbone_of(checkpoint(folder, "bert")), inputs_of(reference))
+        other = hidden_states(backbone_of(preset(folder, "bert")), inputs_of(reference))
         assert np.abs(other - as_bert)[mask].max() > 1e-2
 
     def test_minilm(self, real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ class TestBertAsDistilBert:
 
 class TestHuggingFaceFolders:
     def rewritten(self, source: Path, target: Path, rename: dict[str, str], drop: str = "\0") -> Path:
-        """A copy of a checkpoint with parts of its tensors' names replaced."""
+        """A copy of a preset with parts of its tensors' names replaced."""
         tensors = {}
         for name, value in load_file(source / "model.safetensors").items():
             if name.startswith(drop):
@@ -178,13 +178,13 @@ class TestHuggingFaceFolders:
     def test_bare_models(self, references: Path, tmp_path: Path, family: str) -> None:
         source = references / f"{family}-gelu"
         folder = self.rewritten(source, tmp_path, {f"{family}.": ""}, drop="classifier")
-        assert_hidden_states(backbone_of(checkpoint(folder, family)), np.load(source / "reference.npz"))
+        assert_hidden_states(backbone_of(preset(folder, family)), np.load(source / "reference.npz"))
 
     def test_oldest_names(self, references: Path, tmp_path: Path) -> None:
         source = references / "bert-gelu"
         rename = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
         folder = self.rewritten(source, tmp_path, rename)
-        assert_hidden_states(backbone_of(checkpoint(folder, "bert")), np.load(source / "reference.npz"))
+        assert_hidden_states(backbone_of(preset(folder, "bert")), np.load(source / "reference.npz"))
 
     def test_shards(self, references: Path, tmp_path: Path) -> None:
         source = references / "bert-gelu"
@@ -195,20 +195,20 @@ class TestHuggingFaceFolders:
         index = {"weight_map": {key: name for name, part in parts.items() for key in part}}
         (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
         (tmp_path / "config.json").write_bytes((source / "config.json").read_bytes())
-        assert_hidden_states(backbone_of(checkpoint(tmp_path, "bert")), np.load(source / "reference.npz"))
+        assert_hidden_states(backbone_of(preset(tmp_path, "bert")), np.load(source / "reference.npz"))
 
     def test_half_precision(self, references: Path, tmp_path: Path) -> None:
         source = references / "bert-gelu"
         folder = self.rewritten(source, tmp_path, {})
         half = {name: value.astype(np.float16) for name, value in load_file(folder / "model.safetensors").items()}
         save_file(half, folder / "model.safetensors")
-        backbone = backbone_of(checkpoint(folder, "bert"))
+        backbone = backbone_of(preset(folder, "bert"))
         assert {weights.to_numpy(v).dtype for v in backbone.variables if "seed" not in v.path} == {np.dtype("float32")}
         assert_hidden_states(backbone, np.load(source / "reference.npz"), tolerance=2e-2)
 
     def test_pooler_and_head_are_drawn_where_there_are_none(self, references: Path, tmp_path: Path) -> None:
         folder = self.rewritten(references / "bert-gelu", tmp_path, {"bert.pooler": "other"}, drop="classifier")
-        model = classifier_of(checkpoint(folder, "bert"), ClassifierHead())
+        model = classifier_of(preset(folder, "bert"), ClassifierHead())
         for path, shape in (("pooled_dense/kernel", (32, 32)), ("logits/kernel", (32, 3))):
             value = next(weights.to_numpy(v) for v in model.variables if v.path == path)
             np.testing.assert_array_equal(value, drawn(path, shape, 0))
@@ -217,18 +217,18 @@ class TestHuggingFaceFolders:
         for family in FAMILIES:
             target = tmp_path / family
             folder = self.rewritten(references / f"{family}-gelu", target, {"pre_classifier": "x"}, drop="classifier")
-            with pytest.raises(EnvironmentFault, match="no weights for a classification head: use another checkpoint"):
-                classifier_of(checkpoint(folder, family), ClassifierHead(init="checkpoint"))
+            with pytest.raises(EnvironmentFault, match="no weights for a classification head: use another preset"):
+                classifier_of(preset(folder, family), ClassifierHead(init="preset"))
 
     def test_a_head_of_other_classes(self, references: Path) -> None:
         with pytest.raises(EnvironmentFault, match=r"logits/kernel is \[32, 3\] there, expected \[32, 5\]"):
-            classifier_of(checkpoint(references / "bert-gelu", "bert"), ClassifierHead(init="checkpoint"), classes=5)
+            classifier_of(preset(references / "bert-gelu", "bert"), ClassifierHead(init="preset"), classes=5)
 
     def test_a_tensor_is_missing(self, references: Path, tmp_path: Path) -> None:
         folder = self.rewritten(references / "bert-gelu", tmp_path, {"layer.1.intermediate": "layer.1.other"})
         match = "no weights for transformer_layer_1/feedforward_intermediate_dense/kernel"
         with pytest.raises(EnvironmentFault, match=match):
-            backbone_of(checkpoint(folder, "bert"))
+            backbone_of(preset(folder, "bert"))
 
     @pytest.mark.parametrize(
         ("key", "value", "match"),
@@ -247,7 +247,7 @@ class TestHuggingFaceFolders:
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {key: value}))
         with pytest.raises(EnvironmentFault, match=match):
-            backbone_of(checkpoint(folder, "bert"))
+            backbone_of(preset(folder, "bert"))
 
     @pytest.mark.parametrize("content", [b"", b"not safetensors at all", None])
     def test_damaged(self, references: Path, tmp_path: Path, content: bytes | None) -> None:
@@ -257,7 +257,7 @@ class TestHuggingFaceFolders:
         with pytest.raises(
             EnvironmentFault, match=r"model\.safetensors: cannot be read as safetensors .*fetch it again"
         ):
-            backbone_of(checkpoint(folder, "bert"))
+            backbone_of(preset(folder, "bert"))
 
     def test_only_pickled_weights(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text('{"model_type": "bert"}')
@@ -272,7 +272,7 @@ class TestHuggingFaceFolders:
             ({"hidden_act": "swish"}, EnvironmentFault, "activation is 'swish', expected one of gelu"),
             ({"position_embedding_type": "relative_key"}, EnvironmentFault, "its positions are relative_key"),
             ({"is_decoder": True}, EnvironmentFault, "it is a decoder"),
-            ({"model_type": "roberta"}, RecipeError, "got bert, but .* is a roberta checkpoint"),
+            ({"model_type": "roberta"}, RecipeError, "got bert, but .* is a roberta preset"),
             ({"vocab_size": None}, EnvironmentFault, "'vocab_size' is missing"),
         ],
     )
@@ -281,12 +281,12 @@ class TestHuggingFaceFolders:
     ) -> None:
         folder = changed(references / "bert-gelu", tmp_path, change)
         with pytest.raises(error, match=match):
-            read_config(checkpoint(folder, "bert"))
+            read_config(preset(folder, "bert"))
 
     def test_roberta_with_another_padding_id(self, references: Path, tmp_path: Path) -> None:
         folder = changed(references / "roberta-gelu", tmp_path, {"pad_token_id": 3})
         with pytest.raises(EnvironmentFault, match="its positions are counted from the padding id 3, expected 1"):
-            read_config(checkpoint(folder, "roberta"))
+            read_config(preset(folder, "roberta"))
 
 
 class TestKerasPreset:
@@ -308,12 +308,12 @@ class TestKerasPreset:
         for variable in theirs.trainable_variables:
             variable.assign(weights.to_numpy(variable) + 0.1 * random.normal(size=variable.shape).astype(np.float32))
         theirs.save_to_preset(str(tmp_path))
-        found = checkpoint(tmp_path, family, layout="keras")
+        found = preset(tmp_path, family, layout="keras")
         config = read_config(found).backbone
         assert (config.dropout, config.attention_dropout) == (0.2, 0.2)
         assert (config.max_positions, config.num_segments) == (32, 2 if family == "bert" else None)
         blueprint = blueprint_of(found, ClassifierHead(), classes=2)
-        model = build_model(blueprint, checkpoint=found, seed=0, precision="float32")
+        model = build_model(blueprint, preset=found, seed=0, precision="float32")
         ours = {v.path: weights.to_numpy(v) for v in model.trainable_variables}
         for variable in theirs.trainable_variables:
             np.testing.assert_array_equal(ours[variable.path], weights.to_numpy(variable), err_msg=variable.path)

@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 from checks_export import NAMES, run_of
-from nano import FAMILIES, blueprint_of, checkpoint, classifier_of
+from nano import FAMILIES, blueprint_of, classifier_of, preset
 
 from zoo.data.manifest import write_manifest
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
@@ -22,7 +22,7 @@ from zoo.export.by_transformers import answer
 from zoo.export.source import Rows, Source
 from zoo.finished import Run
 from zoo.models import weights
-from zoo.models.checkpoints import read_config
+from zoo.models.presets import read_config
 from zoo.recipe.heads import BinaryHead, ClassifierHead
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -98,11 +98,11 @@ class TestEachFamilyAndHead:
             losses.append(loss.item())
         assert losses[1] < losses[0]
 
-    def test_reads_back_as_a_checkpoint(self, tmp_path: Path, references: Path, family: str, kind: str) -> None:
-        """The same weights to the last bit, by the reader that the zoo has for Hugging Face's checkpoints."""
+    def test_reads_back_as_a_preset(self, tmp_path: Path, references: Path, family: str, kind: str) -> None:
+        """The same weights to the last bit, by the reader that the zoo has for Hugging Face's presets."""
         run = run_of(tmp_path, references, family, kind)
-        found = checkpoint(run.export("hf").path, family)
-        head = BinaryHead(init="checkpoint") if kind == "one" else ClassifierHead(init="checkpoint")
+        found = preset(run.export("hf").path, family)
+        head = BinaryHead(init="preset") if kind == "one" else ClassifierHead(init="preset")
         config = read_config(found)
         assert config.backbone == run.card.blueprint.backbone
         assert config.head_dropout == run.card.blueprint.head.dropout

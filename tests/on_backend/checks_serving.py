@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             variable.assign(inference.to_host(variable) * 20)
     tokenizer = load_tokenizer(locate_vocabulary(recipe.model.backbone))
     card = ModelCard(
-        blueprint=plan(recipe, checkpoint=None, tokenizer=tokenizer, task=Classification(names=("no", "yes"))),
+        blueprint=plan(recipe, preset=None, tokenizer=tokenizer, task=Classification(names=("no", "yes"))),
         tokens=recipe.tokens,
         task=Classification(names=("negative", "positive")),
     )

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.backbones import Checkpoint
+from zoo.data.backbones import Preset
 from zoo.models import inference, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.models.builder import Blueprint, build_model
-from zoo.models.checkpoints import read_config
 from zoo.models.encoder import assemble
+from zoo.models.presets import read_config
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.heads import Head
 from zoo.tasks import Task, task_of
@@ -27,30 +27,30 @@ KINDS = [(family, activation) for family in FAMILIES for activation in ("gelu", 
 TOLERANCE = 1e-4
 
 
-def checkpoint(folder: Path, family: str, layout: str = "hf") -> Checkpoint:
-    return Checkpoint(path=folder, layout=layout, family=family, name=folder.name)  # type: ignore[arg-type]
+def preset(folder: Path, family: str, layout: str = "hf") -> Preset:
+    return Preset(path=folder, layout=layout, family=family, name=folder.name)  # type: ignore[arg-type]
 
 
 def changed(source: Path, target: Path, changes: dict[str, Any], file: str = "config.json") -> Path:
-    """A copy of a checkpoint, other in some keys of one of its JSON files; None takes a key out."""
+    """A copy of a preset, other in some keys of one of its JSON files; None takes a key out."""
     shutil.copytree(source, target, dirs_exist_ok=True)
     content = json.loads((target / file).read_text()) | changes
     (target / file).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
     return target
 
 
-def backbone_of(found: Checkpoint) -> Any:
+def backbone_of(found: Preset) -> Any:
     config = read_config(found).backbone
     backbone = assemble(config, dtype="float32")
     weights.load_hugging_face(backbone, config, found.path, head=False)
     return backbone
 
 
-def classifier_of(found: Checkpoint, head: Head, classes: int = 3) -> Any:
-    return build_model(blueprint_of(found, head, classes), checkpoint=found, seed=0, precision="float32")
+def classifier_of(found: Preset, head: Head, classes: int = 3) -> Any:
+    return build_model(blueprint_of(found, head, classes), preset=found, seed=0, precision="float32")
 
 
-def blueprint_of(found: Checkpoint, head: Head, classes: int = 3) -> Blueprint:
+def blueprint_of(found: Preset, head: Head, classes: int = 3) -> Blueprint:
     config = read_config(found)
     filled = head.model_copy(update={"dropout": config.head_dropout})
     return Blueprint(
@@ -64,8 +64,8 @@ def task_with(head: Head, names: Sequence[str], threshold: float | None = None) 
     return replace(task, names=tuple(names), threshold=task.threshold if threshold is None else threshold)
 
 
-def assert_logits(found: Checkpoint, head: Head, classes: int = 3) -> None:
-    """A model with the checkpoint's own head gives the reference's logits, in a padded batch and for a row alone."""
+def assert_logits(found: Preset, head: Head, classes: int = 3) -> None:
+    """A model with the preset's own head gives the reference's logits, in a padded batch and for a row alone."""
     reference = np.load(found.path / "reference.npz")
     model = classifier_of(found, head, classes)
     ours = inference.to_host(call(model, inputs_of(reference)))

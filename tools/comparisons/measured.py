@@ -30,7 +30,7 @@ FAMILIES = ("bert", "distilbert", "roberta")
 
 
 def recipe_of(folder: Path, family: str) -> Recipe:
-    """The checkpoint of a case as a recipe that takes its head too, without dropout."""
+    """The preset of a case as a recipe that takes its head too, without dropout."""
     dropout = {"dropout": 0.0}
     return recipe_from(
         {
@@ -39,7 +39,7 @@ def recipe_of(folder: Path, family: str) -> Recipe:
             "tokens": {"max_length": 16},
             "model": {
                 "backbone": {"family": family, "preset": str(folder), **dropout},
-                "head": {"type": "classifier", "init": "checkpoint", **dropout},
+                "head": {"type": "classifier", "init": "preset", **dropout},
             },
             "training": {
                 "precision": "float32",

@@ -1,1 +1,1 @@
-"""The data room: where texts, labels and checkpoints come from, and how texts become batches."""
+"""The data room: where texts, labels and presets come from, and how texts become batches."""

@@ -34,7 +34,7 @@ def disagreements(recipe: Recipe) -> Iterator[Clash]:
 
 
 def dimensions(backbone: Backbone) -> Dimensions | None:
-    """What decides the cost of a backbone; None where only the checkpoint tells."""
+    """What decides the cost of a backbone; None where only the preset tells."""
     if backbone.preset in backbone_names():
         return backbone_card(str(backbone.preset)).dimensions
     if backbone.preset is not None:
@@ -96,8 +96,8 @@ def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
     if recipe.tokens.max_length > card.max_positions:
         message = f"got {recipe.tokens.max_length}, expected at most {card.max_positions}, the positions of {preset}"
         yield Clash(("tokens.max_length", "model.backbone.preset"), message)
-    if recipe.model.head.init == "checkpoint" and card.layout == "keras":
-        message = f"got checkpoint, expected seed: {preset} is a Keras preset without a classification head"
+    if recipe.model.head.init == "preset" and card.layout == "keras":
+        message = f"got preset, expected seed: {preset} is a Keras preset without a classification head"
         yield Clash(("model.head.init", "model.backbone.preset"), message)
 
 

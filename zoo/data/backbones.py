@@ -1,7 +1,7 @@
-"""A recipe's backbone to a checkpoint folder or a vocabulary, and what of it is missing on this machine.
+"""A recipe's backbone to a preset folder or a vocabulary, and what of it is missing on this machine.
 
 In comes `recipe.model.backbone`: a catalog name, an address or a local folder, or the dimensions of a fresh one
-with a vocabulary; out goes a `Checkpoint`, or the vocabulary's path. Refused: unknown names, a checkpoint of another
+with a vocabulary; out goes a `Preset`, or the vocabulary's path. Refused: unknown names, a preset of another
 family than the recipe's, folders without weights, and pickled weights (pytorch_model.bin), which can run code.
 """
 
@@ -50,7 +50,7 @@ CHECKPOINT_FILES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
+class Preset:
     """A folder with configuration, weights and vocabulary, all there.
 
     `layout` is hf (config.json, model.safetensors or its shards) or keras (config.json, model.weights.h5; the
@@ -66,21 +66,21 @@ class Checkpoint:
     """What the weights were trained with, where the card knows better than the format."""
 
 
-def locate_backbone(backbone: Backbone) -> Checkpoint | None:
-    """The checkpoint of a backbone with a `preset`; None where it is not in the cache. No network."""
-    reference = _preset(backbone)
+def locate_backbone(backbone: Backbone) -> Preset | None:
+    """Where the preset of a backbone lies; None where it is not in the cache. No network."""
+    reference = _reference(backbone)
     found = locate_first(reference.origins)
-    return None if found is None else _checkpoint(found[1], backbone, reference)
+    return None if found is None else _preset(found[1], backbone, reference)
 
 
-def fetch_backbone(backbone: Backbone, *, progress: Progress | None = None) -> Checkpoint:
-    """The checkpoint of a backbone with a `preset`, brought into the cache where it is not there."""
-    reference = _preset(backbone)
-    return _checkpoint(fetch_first(reference.origins, progress=progress)[1], backbone, reference)
+def fetch_backbone(backbone: Backbone, *, progress: Progress | None = None) -> Preset:
+    """Where the preset of a backbone lies, brought into the cache where it is not there."""
+    reference = _reference(backbone)
+    return _preset(fetch_first(reference.origins, progress=progress)[1], backbone, reference)
 
 
 def locate_vocabulary(backbone: Backbone) -> Path:
-    """Folder or file of the vocabulary: the checkpoint's, or that of a fresh backbone. No network.
+    """Folder or file of the vocabulary: the preset's, or that of a fresh backbone. No network.
 
     Raises EnvironmentFault where it is not in the cache; `missing` tells so without an error.
     """
@@ -89,7 +89,7 @@ def locate_vocabulary(backbone: Backbone) -> Path:
         found = locate_backbone(backbone)
         if found is not None:
             return found.path
-        need = _missing(f"the backbone {backbone.preset}", _preset(backbone).origins)
+        need = _missing(f"the backbone {backbone.preset}", _reference(backbone).origins)
     else:
         origins = _vocabulary(backbone)
         if isinstance(origins, Path):
@@ -119,7 +119,7 @@ def find_vocabulary(name: str) -> Vocabulary:
         return Vocabulary(path=vocabulary_folder(name), family=None)
     if name in backbone_names():
         family = backbone_card(name).family
-        _preset(Backbone(family=family, preset=name))  # refuses a vocabulary of a kind that is not read
+        _reference(Backbone(family=family, preset=name))  # refuses a vocabulary of a kind that is not read
         origins = _vocabulary(Backbone(family=family, vocabulary=name))
         assert not isinstance(origins, Path)
     elif "://" in name or _looks_like_a_path(name):
@@ -151,7 +151,7 @@ def missing(recipe: Recipe) -> list[Missing]:
     backbone = recipe.model.backbone
     if backbone.preset is not None:
         if locate_backbone(backbone) is None:
-            needs.append(_missing(f"the backbone {backbone.preset}", _preset(backbone).origins))
+            needs.append(_missing(f"the backbone {backbone.preset}", _reference(backbone).origins))
         return needs
     origins = _vocabulary(backbone)
     if not isinstance(origins, Path) and locate_first(origins) is None:
@@ -160,7 +160,7 @@ def missing(recipe: Recipe) -> list[Missing]:
 
 
 def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
-    """Fetch all that `missing` names; the folders of data and checkpoint or vocabulary.
+    """Fetch all that `missing` names; the folders of data and preset or vocabulary.
 
     Raises EnvironmentFault with a fault for each place that could not be reached, after all were tried, and the
     profiles that need none of them.
@@ -169,7 +169,7 @@ def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
     if recipe.data.dataset is not None:
         wanted.append(dataset_card(recipe.data.dataset).origins)
     backbone = recipe.model.backbone
-    origins = _preset(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
+    origins = _reference(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
     if not isinstance(origins, Path):
         wanted.append(origins)
     folders, faults, index_away = [], list[str](), False
@@ -188,7 +188,7 @@ def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
             faults.append(f"Without what is away, {recipe.name} works {'; '.join(ways)}")
         raise EnvironmentFault(faults)
     if backbone.preset is not None:
-        locate_backbone(backbone)  # refuses a folder that is no checkpoint, or one of another family
+        locate_backbone(backbone)  # refuses a folder that is no preset, or one of another family
     return folders
 
 
@@ -219,10 +219,10 @@ class _Reference:
     activation: Literal["gelu", "gelu_tanh"] | None = None
 
 
-def _preset(backbone: Backbone) -> _Reference:
+def _reference(backbone: Backbone) -> _Reference:
     preset = backbone.preset
     if preset is None:
-        raise RecipeError("model.backbone.preset: none is given, so there is no checkpoint; expected a preset")
+        raise RecipeError("model.backbone.preset: none is given, so there is no preset; expected a preset")
     if "://" in preset:
         try:
             return _Reference(name=preset, origins=[Origin(uri=preset, patterns=CHECKPOINT_FILES)], weights=None)
@@ -257,7 +257,7 @@ def _vocabulary(backbone: Backbone) -> Sequence[Origin] | Path:
     if name in vocabulary_names():
         return vocabulary_folder(name)
     if name in backbone_names():
-        # The files of the vocabulary alone, in the same cache folder as the whole checkpoint: no weights are fetched.
+        # The files of the vocabulary alone, in the same cache folder as the whole preset: no weights are fetched.
         return [
             origin.model_copy(update={"files": {n: h for n, h in origin.files.items() if matches(n, VOCABULARY_FILES)}})
             for origin in backbone_card(name).origins
@@ -277,7 +277,7 @@ def _missing(what: str, origins: Sequence[Origin]) -> Missing:
     return Missing(what=what, uri=origins[0].uri, cache_path=folder_of(origins[0]))
 
 
-def _checkpoint(folder: Path, backbone: Backbone, reference: _Reference) -> Checkpoint:
+def _preset(folder: Path, backbone: Backbone, reference: _Reference) -> Preset:
     """The folder, looked into: its layout and its family."""
     config = _config(folder)
     layout: Literal["hf", "keras"]
@@ -298,12 +298,12 @@ def _checkpoint(folder: Path, backbone: Backbone, reference: _Reference) -> Chec
         )
     if weights != (reference.weights or backbone.family):
         raise RecipeError(
-            f"model.backbone.family: the checkpoint {reference.name} holds a {weights}, got {backbone.family}; "
+            f"model.backbone.family: the preset {reference.name} holds a {weights}, got {backbone.family}; "
             f"set family: {weights}"
             if weights in KERAS_FAMILIES.values()
             else f"model.backbone.preset: {reference.name} holds a {weights}, expected bert, distilbert or roberta"
         )
-    return Checkpoint(
+    return Preset(
         path=folder, layout=layout, family=backbone.family, name=reference.name, activation=reference.activation
     )
 
@@ -313,28 +313,26 @@ KERAS_FAMILIES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "R
 
 def _config(folder: Path) -> dict[str, object]:
     try:
-        return read_object(folder / "config.json", "get the checkpoint again")
+        return read_object(folder / "config.json", "get the preset again")
     except FileNotFoundError as error:
-        raise EnvironmentFault(
-            f"{folder}: no config.json, expected the folder of a checkpoint; check the path"
-        ) from error
+        raise EnvironmentFault(f"{folder}: no config.json, expected the folder of a preset; check the path") from error
 
 
 def _refuse_lost_shards(folder: Path) -> None:
     index = folder / "model.safetensors.index.json"
     if (folder / "model.safetensors").is_file():
         return
-    named = read_object(index, "get the checkpoint again").get("weight_map")
+    named = read_object(index, "get the preset again").get("weight_map")
     shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
     outside = [name for name in shards if Path(name).name != name]
     if not shards or outside:
         what = f"names {outside[0]!r:.60}" if outside else "has no weight_map"
         raise EnvironmentFault(
-            f"{index}: {what}, expected tensors and the files beside it that hold them; get the checkpoint again"
+            f"{index}: {what}, expected tensors and the files beside it that hold them; get the preset again"
         )
     lost = [name for name in shards if not (folder / name).is_file()]
     if lost:
-        raise EnvironmentFault(f"{folder}: lacks {', '.join(lost)}, named in {index.name}; get the checkpoint again")
+        raise EnvironmentFault(f"{folder}: lacks {', '.join(lost)}, named in {index.name}; get the preset again")
 
 
 def _plain(error: ValueError) -> str:

@@ -110,7 +110,7 @@ def _settings(folder: Path) -> Settings:
     said: dict[str, Any] = {}
     sources = [file for file in (hub, specials) if file.is_file()]
     for file in sources:
-        # The map came first and is what older checkpoints have; transformers, too, lets it say more than the settings.
+        # The map came first and is what older presets have; transformers, too, lets it say more than the settings.
         said |= read_object(file, REPAIR)
     if not sources and keras.is_file():
         sources, config = [keras], read_object(keras, REPAIR).get("config")

@@ -1,6 +1,6 @@
 """What decides which function an encoder computes, and how far its variables are from its input.
 
-`BackboneConfig` is read from a checkpoint or a recipe; `zoo.models.encoder` builds what it says. Importing this imports
+`BackboneConfig` is read from a preset or a recipe; `zoo.models.encoder` builds what it says. Importing this imports
 no Keras.
 """
 
@@ -85,7 +85,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     }
     for name, family in FAMILIES.items()
 }
-"""What a family has where a recipe or a checkpoint does not say."""
+"""What a family has where a recipe or a preset does not say."""
 
 
 def activation_named(name: str) -> Activation:
@@ -98,8 +98,7 @@ def activation_named(name: str) -> Activation:
         return ACTIVATIONS[name]
     except (KeyError, TypeError):
         raise EnvironmentFault(
-            f"the checkpoint's activation is {name!r:.60}, expected one of {', '.join(ACTIVATIONS)}: "
-            "use another checkpoint"
+            f"the preset's activation is {name!r:.60}, expected one of {', '.join(ACTIVATIONS)}: use another preset"
         ) from None
 
 

@@ -1,8 +1,8 @@
 """From a recipe's model to a filled keras.Model.
 
-In come the recipe, its checkpoint and the tokenizer; out come a plain keras.Model with its weights
+In come the recipe, its preset and the tokenizer; out come a plain keras.Model with its weights
 and the `Blueprint` from which it can be assembled again. Refused: a row length above the backbone's
-positions, a vocabulary that does not fit the embeddings, a checkpoint's head whose classes are not known to
+positions, a vocabulary that does not fit the embeddings, a preset's head whose classes are not known to
 be those of the data.
 """
 
@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from zoo.data.backbones import Checkpoint
+from zoo.data.backbones import Preset
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
-from zoo.models.checkpoints import HEAD_DROPOUT, head_rows, read_config
+from zoo.models.presets import HEAD_DROPOUT, head_rows, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.heads import Head
 from zoo.recipe.types import Backbone
@@ -33,7 +33,7 @@ class Blueprint:
     """All that decides what a model computes, its weights apart.
 
     head has its rate of dropout as a number. units: outputs a row. head_rows is, for a head that comes with the
-    checkpoint, which row of the checkpoint's last layer each output takes; None takes them as they stand.
+    preset, which row of the preset's last layer each output takes; None takes them as they stand.
     """
 
     backbone: BackboneConfig
@@ -42,22 +42,22 @@ class Blueprint:
     head_rows: tuple[int, ...] | None = None
 
 
-def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer, task: Task) -> Blueprint:
-    """The blueprint of a recipe; reads the checkpoint's config, no weights.
+def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: Task) -> Blueprint:
+    """The blueprint of a recipe; reads the preset's config, no weights.
 
     Args:
-        checkpoint: where the preset lies; None for a fresh backbone.
+        preset: where its files lie; None for a fresh backbone.
         tokenizer: of the backbone's vocabulary.
         task: what is learned, with its names.
 
     Raises:
-        RecipeError: the recipe's parts do not fit each other or the checkpoint.
-        EnvironmentFault: the checkpoint cannot be used.
+        RecipeError: the recipe's parts do not fit each other or the preset.
+        EnvironmentFault: the preset cannot be used.
     """
     wanted = recipe.model.backbone
     found = None
-    if checkpoint is not None:
-        found = read_config(checkpoint)
+    if preset is not None:
+        found = read_config(preset)
         config = found.backbone
     else:
         config = checked_config(
@@ -73,7 +73,7 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     if tokenizer.vocabulary_size > config.vocabulary_size:
         raise EnvironmentFault(
             f"the vocabulary has {tokenizer.vocabulary_size} entries and the backbone embeds "
-            f"{config.vocabulary_size}: they are not of the same checkpoint"
+            f"{config.vocabulary_size}: they are not of the same preset"
         )
     if recipe.tokens.max_length > config.max_positions:
         raise RecipeError(
@@ -83,13 +83,13 @@ def plan(recipe: Recipe, *, checkpoint: Checkpoint | None, tokenizer: Tokenizer,
     head, rows = recipe.model.head, None
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
-    if head.init == "checkpoint" and found is not None and found.head is not None:
+    if head.init == "preset" and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
     return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units, head_rows=rows)
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
-    """The config with the recipe's rates of dropout in place of the checkpoint's, where the recipe has them."""
+    """The config with the recipe's rates of dropout in place of the preset's, where the recipe has them."""
     attention = wanted.dropout if wanted.attention_dropout is None else wanted.attention_dropout
     return replace(
         config,
@@ -117,38 +117,38 @@ def assemble_model(
 def build_model(
     blueprint: Blueprint,
     *,
-    checkpoint: Checkpoint | None,
+    preset: Preset | None,
     seed: int,
     precision: str,
     dropout_masks: Literal["portable", "native"] = "portable",
 ) -> Any:
-    """The keras.Model of a blueprint, filled: with the checkpoint's weights, and from the seed where it has none.
+    """The keras.Model of a blueprint, filled: with the preset's weights, and from the seed where it has none.
 
     Args:
         seed: draws fresh weights, and dropout in training.
         precision, dropout_masks: see `assemble_model`.
 
     Raises:
-        EnvironmentFault: the checkpoint's weights do not fit.
+        EnvironmentFault: the preset's weights do not fit.
     """
     model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed)
-    from_checkpoint = blueprint.head.init == "checkpoint"
-    if checkpoint is None:
+    from_preset = blueprint.head.init == "preset"
+    if preset is None:
         fresh = {variable.path for variable in weights.parameters(model)}
-    elif checkpoint.layout == "hf":
+    elif preset.layout == "hf":
         fresh = set(
             weights.load_hugging_face(
-                model, blueprint.backbone, checkpoint.path, head=from_checkpoint, head_rows=blueprint.head_rows
+                model, blueprint.backbone, preset.path, head=from_preset, head_rows=blueprint.head_rows
             )
         )
     else:
         backbone = model.get_layer("backbone")
-        weights.load_keras_preset(backbone, blueprint.backbone, checkpoint.path)
+        weights.load_keras_preset(backbone, blueprint.backbone, preset.path)
         inside = {variable.path for variable in weights.parameters(backbone)}
         fresh = {variable.path for variable in weights.parameters(model)} - inside
-    if from_checkpoint and fresh:
+    if from_preset and fresh:
         raise RecipeError(
-            "model.head.init: got checkpoint, but this backbone comes without a classification head: use init: seed"
+            "model.head.init: got preset, but this backbone comes without a classification head: use init: seed"
         )
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model

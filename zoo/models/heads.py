@@ -2,7 +2,7 @@
 
 In come the backbone and the recipe's head; out comes a plain keras.Model whose layers stand side by
 side, by name. Each family's head is the one its authors fine-tuned with, so that a Hugging Face
-classification checkpoint fits into it.
+classification preset fits into it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A finished model in Hugging Face's layout: what `weights` and `checkpoints` read, the other way round.
+"""A finished model in Hugging Face's layout: what `weights` and `presets` read, the other way round.
 
 In come a `ModelCard`, its tokenizer and the arrays of its weights; out come the tensors and the configs of a
 transformers model for sequence classification. The names are those of the tables that reading uses. Refused: a
@@ -16,8 +16,8 @@ import numpy as np
 from zoo.data.tokens import Tokenizer
 from zoo.errors import RecipeError
 from zoo.models.backbone import ACTIVATIONS, BackboneConfig
-from zoo.models.checkpoints import HUGGING_FACE_EPSILON, hugging_face_keys
 from zoo.models.families import FAMILIES
+from zoo.models.presets import HUGGING_FACE_EPSILON, hugging_face_keys
 from zoo.models.saved import ModelCard
 from zoo.models.weights import HUGGING_FACE_PARTS, POSITIONS, TYPES, WORDS
 

@@ -1,4 +1,4 @@
-"""The weights of a model: drawn from a seed, taken from a checkpoint, kept in a file.
+"""The weights of a model: drawn from a seed, taken from a preset, kept in a file.
 
 In come a built keras.Model and a source of weights; out comes the same model, filled. Refused: a
 tensor of another shape, a tensor that is missing (but for a pooler or a head, which are drawn from
@@ -126,7 +126,7 @@ def load_hugging_face(
 ) -> list[str]:
     """Fill a model from a Hugging Face folder.
 
-    A BERT checkpoint also fits into a DistilBERT backbone, which has no segments: segment 0 is added
+    A BERT preset also fits into a DistilBERT backbone, which has no segments: segment 0 is added
     into the position embeddings. The same holds for RoBERTa's single token type, which keras-hub drops.
 
     Args:
@@ -134,7 +134,7 @@ def load_hugging_face(
         head_rows: which row of the head's last layer each logit takes; None takes them as they stand.
 
     Returns:
-        Paths of the variables that the checkpoint does not have (the pooler of a masked language
+        Paths of the variables that the preset does not have (the pooler of a masked language
         model, the head unless asked for); they are left as they are.
 
     Raises:
@@ -160,7 +160,7 @@ def load_hugging_face(
             what = (
                 "a classification head" if head and top in ("logits", "head_dense", "pooled_dense") else variable.path
             )
-            raise EnvironmentFault(f"{folder}: the checkpoint has no weights for {what}: use another checkpoint")
+            raise EnvironmentFault(f"{folder}: the preset has no weights for {what}: use another preset")
     return left
 
 
@@ -173,7 +173,7 @@ def _read_folder(folder: Path) -> dict[str, np.ndarray]:
 
 
 def _plain_name(name: str) -> str:
-    """One spelling for bare models, task models and the gamma and beta of the oldest checkpoints."""
+    """One spelling for bare models, task models and the gamma and beta of the oldest presets."""
     for family in FAMILIES:
         name = name.removeprefix(f"{family}.")
     name = name.removesuffix(".gamma") + ".weight" if name.endswith(".gamma") else name

@@ -135,7 +135,7 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     per_token = size.flops_per_token(length)
     # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
     # Hidden dropout keeps two masks; that of attention a mask and what it puts out. A rate that the recipe leaves to
-    # the checkpoint counts as above zero.
+    # the preset counts as above zero.
     rates = recipe.model.backbone
     attention_rate = rates.dropout if rates.attention_dropout is None else rates.attention_dropout
     per_width = 32 if rates.dropout == 0.0 else 34

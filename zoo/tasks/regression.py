@@ -68,7 +68,7 @@ class Regression(Task):
 
     ordinal: whether they are whole levels; levels: the lowest and the highest, None takes those of train. mean and
     deviation: of each number in train. scaled_outputs: whether the model gives numbers less their mean and by their
-    deviation; checkpoint: whether its head comes from a checkpoint, which gives the numbers themselves.
+    deviation; preset: whether the head comes with the preset, and gives the numbers themselves.
     """
 
     type: Literal["regression"] = "regression"
@@ -78,7 +78,7 @@ class Regression(Task):
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
     scaled_outputs: bool = True
-    checkpoint: bool = False
+    preset: bool = False
 
     titles: ClassVar[Mapping[str, str]] = {
         "mean_absolute_error": "mean absolute error",
@@ -100,8 +100,8 @@ class Regression(Task):
 
     @classmethod
     def of(cls, head: RegressionHead) -> Self:
-        known = head.init == "checkpoint"
-        return cls(ordinal=head.ordinal, levels=head.levels, checkpoint=known, scaled_outputs=not known)
+        known = head.init == "preset"
+        return cls(ordinal=head.ordinal, levels=head.levels, preset=known, scaled_outputs=not known)
 
     def misfit(self, stated: Stated) -> str | None:
         if stated.names is not None and stated.values is None:
@@ -123,8 +123,8 @@ class Regression(Task):
             self,
             names=names,
             levels=levels,
-            mean=(0.0,) * len(names) if self.checkpoint else tuple(train.mean(axis=0).tolist()),
-            deviation=(1.0,) * len(names) if self.checkpoint else tuple(train.std(axis=0).tolist()),
+            mean=(0.0,) * len(names) if self.preset else tuple(train.mean(axis=0).tolist()),
+            deviation=(1.0,) * len(names) if self.preset else tuple(train.std(axis=0).tolist()),
         )
         return learned, found
 

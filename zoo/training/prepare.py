@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.backend import Backend, activate
-from zoo.data.backbones import Checkpoint, bring, locate_backbone, locate_vocabulary
+from zoo.data.backbones import Preset, bring, locate_backbone, locate_vocabulary
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.tokens import Tokenizer, doubts, encode_splits, load_tokenizer
 from zoo.data.trials import Trial
@@ -31,9 +31,9 @@ Stage = Callable[[str], AbstractContextManager[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a backbone comes with: the checkpoint, None for a fresh one, and what cuts texts."""
+    """What a backbone comes with: the preset, None for a fresh one, and what cuts texts."""
 
-    checkpoint: Checkpoint | None
+    preset: Preset | None
     tokenizer: Tokenizer
 
 
@@ -50,17 +50,17 @@ class Built:
 def load_parts(recipe: Recipe) -> Parts:
     """The parts of a recipe's backbone, from the cache; EnvironmentFault where they are not there or damaged."""
     wanted = recipe.model.backbone
-    checkpoint = locate_backbone(wanted) if wanted.preset is not None else None
-    return Parts(checkpoint=checkpoint, tokenizer=load_tokenizer(locate_vocabulary(wanted)))
+    preset = locate_backbone(wanted) if wanted.preset is not None else None
+    return Parts(preset=preset, tokenizer=load_tokenizer(locate_vocabulary(wanted)))
 
 
 def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend) -> Built:
-    """The recipe's model for this task, with the checkpoint's weights and what the seed draws."""
-    blueprint = plan(recipe, checkpoint=parts.checkpoint, tokenizer=parts.tokenizer, task=task)
+    """The recipe's model for this task, with the preset's weights and what the seed draws."""
+    blueprint = plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=task)
     precision, trial = _precision(recipe, blueprint, backend)
     model = build_model(
         blueprint,
-        checkpoint=parts.checkpoint,
+        preset=parts.preset,
         seed=recipe.seed,
         precision=precision,
         dropout_masks=recipe.training.dropout_masks,

@@ -110,7 +110,7 @@ class BackboneCard(Card):
     tokenizer: Literal["wordpiece", "bpe", "sentencepiece"]
     """Kind of vocabulary."""
     uncased: bool
-    """Whether texts are lower-cased and stripped of accents; the checkpoint's own tokenizer settings win."""
+    """Whether texts are lower-cased and stripped of accents; the preset's own tokenizer settings win."""
     activation: Literal["gelu", "gelu_tanh"] | None = None
     """What the weights were trained with, where the format does not tell; None takes the format's own."""
     parameters: int

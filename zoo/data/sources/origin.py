@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMES = ("hf", "kaggle", "pypi", "https", "http", "package")
 FRAMEWORKS = ("flax", "jax", "keras", "other", "pyTorch", "transformers")
-"""Kaggle's own, as far as they can hold a checkpoint that is read here."""
+"""Kaggle's own, as far as they can hold a preset that is read here."""
 ARCHIVES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz")
 
 # What hubs take as a name: none begins with a sign, so none is an option or climbs out of a folder.

@@ -1,7 +1,7 @@
-"""What a checkpoint says of itself.
+"""What a preset says of itself.
 
 In comes a folder in Hugging Face's or Keras's layout; out comes the `BackboneConfig` it was trained
-with, and what its config says of a classification head. Refused: a checkpoint of another architecture
+with, and what its config says of a classification head. Refused: a preset of another architecture
 than the recipe names, positions that are not absolute or not counted from the padding id 1, a decoder,
 a config that cannot be read; and a head whose classes are not known to be those of the data.
 """
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from zoo.data.backbones import KERAS_FAMILIES, Checkpoint
+from zoo.data.backbones import KERAS_FAMILIES, Preset
 from zoo.data.objects import read_object
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
@@ -23,7 +23,7 @@ from zoo.recipe.showing import listed
 from zoo.tasks import Task
 
 HEAD_DROPOUT = 0.1
-"""Rate before the last layer where neither the recipe nor a checkpoint gives one."""
+"""Rate before the last layer where neither the recipe nor a preset gives one."""
 
 HUGGING_FACE_EPSILON = 1e-12
 """Of the layer norms where a Hugging Face config says none; DistilBERT's config never does."""
@@ -50,13 +50,13 @@ def hugging_face_keys(model_type: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointHead:
+class PresetHead:
     """What a Hugging Face config says of the classification head beside it.
 
-    owner is the checkpoint's name in messages; model_type the architecture of the weights. label_names are by
+    owner is the preset's name in messages; model_type the architecture of the weights. label_names are by
     row of the head's last layer, LABEL_0, LABEL_1 and so on where the config names none, and empty where it does
     not number them from 0. problem_type is what transformers trained the head for, None where the config leaves
-    it open. tasks are the classes that wrote the checkpoint, as BertForSequenceClassification; empty where the
+    it open. tasks are the classes that wrote the preset, as BertForSequenceClassification; empty where the
     config names none.
     """
 
@@ -68,67 +68,67 @@ class CheckpointHead:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """All that is read from a checkpoint's config.
+class PresetConfig:
+    """All that is read from a preset's config.
 
-    backbone holds the rates that the checkpoint was trained with; head_dropout is the rate before the last layer.
+    backbone holds the rates that the preset was trained with; head_dropout is the rate before the last layer.
     head is None for a Keras preset, which holds a backbone alone.
     """
 
     backbone: BackboneConfig
     head_dropout: float
-    head: CheckpointHead | None
+    head: PresetHead | None
 
 
-def read_config(checkpoint: Checkpoint) -> CheckpointConfig:
-    """The config of a checkpoint, for the family that the recipe asks for.
+def read_config(preset: Preset) -> PresetConfig:
+    """The config of a preset, for the family that the recipe asks for.
 
     Args:
-        checkpoint: where it lies, in which layout, for which family.
+        preset: where it lies, in which layout, for which family.
 
     Raises:
-        RecipeError: the checkpoint is of a family that does not fit.
+        RecipeError: the preset is of a family that does not fit.
         EnvironmentFault: the config is missing or damaged, or asks for what these backbones do not have.
     """
-    path = checkpoint.path / "config.json"
+    path = preset.path / "config.json"
     try:
         raw = read_object(path, "fetch it again")
-        if checkpoint.layout == "keras":
-            return CheckpointConfig(backbone=_keras(raw, checkpoint), head_dropout=HEAD_DROPOUT, head=None)
-        return CheckpointConfig(
-            backbone=_hugging_face(raw, checkpoint), head_dropout=_head_dropout(raw), head=_head(raw, checkpoint)
+        if preset.layout == "keras":
+            return PresetConfig(backbone=_keras(raw, preset), head_dropout=HEAD_DROPOUT, head=None)
+        return PresetConfig(
+            backbone=_hugging_face(raw, preset), head_dropout=_head_dropout(raw), head=_head(raw, preset)
         )
     except FileNotFoundError as error:
-        raise EnvironmentFault(f"{path}: no such file, expected the config of a checkpoint: fetch it again") from error
+        raise EnvironmentFault(f"{path}: no such file, expected the config of a preset: fetch it again") from error
     except KeyError as error:
-        raise EnvironmentFault(f"{path}: {error} is missing, expected the config of a {checkpoint.family}") from error
+        raise EnvironmentFault(f"{path}: {error} is missing, expected the config of a {preset.family}") from error
     except ValidationError as error:
         told = "; ".join(f"{where}: {what}" for where, what in wrong_values(error))
-        raise EnvironmentFault(f"{path}: not the config of a {checkpoint.family} ({told}): fetch it again") from error
+        raise EnvironmentFault(f"{path}: not the config of a {preset.family} ({told}): fetch it again") from error
 
 
-def _fits(found: str, checkpoint: Checkpoint) -> None:
+def _fits(found: str, preset: Preset) -> None:
     # A BERT without its segments is a DistilBERT (weights.load_hugging_face folds segment 0 in).
-    if found == checkpoint.family or (found, checkpoint.family, checkpoint.layout) == ("bert", "distilbert", "hf"):
+    if found == preset.family or (found, preset.family, preset.layout) == ("bert", "distilbert", "hf"):
         return
     raise RecipeError(
-        f"model.backbone.family: got {checkpoint.family}, but {checkpoint.name} is a {found} checkpoint: "
+        f"model.backbone.family: got {preset.family}, but {preset.name} is a {found} preset: "
         "change the family or the preset"
     )
 
 
-def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
+def _keras(raw: Mapping[str, Any], preset: Preset) -> BackboneConfig:
     if not isinstance(raw["class_name"], str) or raw["class_name"] not in KERAS_FAMILIES:
         raise RecipeError(
-            f"model.backbone.preset: {checkpoint.name} holds a {raw['class_name']}, "
+            f"model.backbone.preset: {preset.name} holds a {raw['class_name']}, "
             f"expected one of {', '.join(KERAS_FAMILIES)}"
         )
     family = KERAS_FAMILIES[raw["class_name"]]
-    _fits(family, checkpoint)
+    _fits(family, preset)
     config = raw["config"]
     if not isinstance(config, dict):
         raise KeyError("config")
-    # keras-hub's own BERT presets come from Google's checkpoints, trained with tanh-GELU.
+    # keras-hub's own BERT presets come from Google's weights, trained with tanh-GELU.
     own = {**DEFAULTS[family], "activation": "gelu_tanh"} if family == "bert" else DEFAULTS[family]
     return checked_config(
         family=family,
@@ -139,22 +139,22 @@ def _keras(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
         intermediate_dim=config["intermediate_dim"],
         max_positions=config["max_sequence_length"],
         num_segments=config["num_segments"] if family == "bert" else None,
-        activation=checkpoint.activation or own["activation"],
+        activation=preset.activation or own["activation"],
         layer_norm_epsilon=own["layer_norm_epsilon"],
         dropout=config["dropout"],
         attention_dropout=config["dropout"],
     )
 
 
-def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneConfig:
+def _hugging_face(raw: Mapping[str, Any], preset: Preset) -> BackboneConfig:
     found = raw.get("model_type", "unnamed")
-    _fits(found, checkpoint)
-    _refuse_other_computations(raw, found, checkpoint.name)
+    _fits(found, preset)
+    _refuse_other_computations(raw, found, preset.name)
     key = hugging_face_keys(found)
-    own = DEFAULTS[checkpoint.family]
+    own = DEFAULTS[preset.family]
     positions = raw[key["max_positions"]]
     return checked_config(
-        family=checkpoint.family,
+        family=preset.family,
         vocabulary_size=raw[key["vocabulary_size"]],
         num_layers=raw[key["num_layers"]],
         num_heads=raw[key["num_heads"]],
@@ -162,7 +162,7 @@ def _hugging_face(raw: Mapping[str, Any], checkpoint: Checkpoint) -> BackboneCon
         intermediate_dim=raw[key["intermediate_dim"]],
         # RoBERTa's first two positions belong to padding.
         max_positions=positions - 2 if found == "roberta" and isinstance(positions, int) else positions,
-        num_segments=raw.get("type_vocab_size", 2) if checkpoint.family == "bert" else None,
+        num_segments=raw.get("type_vocab_size", 2) if preset.family == "bert" else None,
         activation=activation_named(raw.get(key["activation"], "gelu")),
         layer_norm_epsilon=HUGGING_FACE_EPSILON
         if found == "distilbert"
@@ -176,16 +176,16 @@ def _refuse_other_computations(raw: Mapping[str, Any], found: str, name: str) ->
     """Settings under which the same weights compute something else than these backbones do."""
     positions = raw.get("position_embedding_type", "absolute")
     if positions != "absolute":
-        raise EnvironmentFault(f"{name}: its positions are {positions}, expected absolute ones: use another checkpoint")
+        raise EnvironmentFault(f"{name}: its positions are {positions}, expected absolute ones: use another preset")
     if raw.get("is_decoder", False):
         raise EnvironmentFault(
             f"{name}: it is a decoder, each of whose tokens sees only those before it, expected an encoder: "
-            "use another checkpoint"
+            "use another preset"
         )
     padding = raw.get("pad_token_id", 1)
     if found == "roberta" and padding != 1:
         raise EnvironmentFault(
-            f"{name}: its positions are counted from the padding id {padding}, expected 1: use another checkpoint"
+            f"{name}: its positions are counted from the padding id {padding}, expected 1: use another preset"
         )
 
 
@@ -215,12 +215,12 @@ def _head_dropout(raw: Mapping[str, Any]) -> float:
     return rate if rate is not None else HEAD_DROPOUT if own is None else own
 
 
-def _head(raw: Mapping[str, Any], checkpoint: Checkpoint) -> CheckpointHead:
+def _head(raw: Mapping[str, Any], preset: Preset) -> PresetHead:
     said = _Head.model_validate(raw)
     names = said.id2label or {str(number): f"LABEL_{number}" for number in range(said.num_labels)}
     whole = names.keys() == {str(number) for number in range(len(names))}
-    return CheckpointHead(
-        owner=checkpoint.name,
+    return PresetHead(
+        owner=preset.name,
         model_type=raw["model_type"],
         label_names=tuple(str(names[str(number)]) for number in range(len(names))) if whole else (),
         problem_type=said.problem_type,
@@ -228,37 +228,37 @@ def _head(raw: Mapping[str, Any], checkpoint: Checkpoint) -> CheckpointHead:
     )
 
 
-def head_rows(found: CheckpointHead, head: Head, *, family: str, task: Task) -> tuple[int, ...]:
-    """Which row of the checkpoint's last layer each output takes, so that they mean what the data says.
+def head_rows(found: PresetHead, head: Head, *, family: str, task: Task) -> tuple[int, ...]:
+    """Which row of the preset's last layer each output takes, so that they mean what the data says.
 
-    Names are compared without regard to case. A checkpoint that calls its classes LABEL_0, LABEL_1 and so on, or
+    Names are compared without regard to case. A preset that calls its classes LABEL_0, LABEL_1 and so on, or
     merely numbers them, says nothing of their order: its rows are taken as they stand.
 
     Args:
-        found: what the checkpoint says of its head.
-        head: the recipe's, with `init: checkpoint`.
+        found: what the preset says of its head.
+        head: the recipe's, with `init: preset`.
         family: of the backbone that is built.
         task: what is learned, with its names.
 
     Raises:
-        RecipeError: the checkpoint has no head of this kind, or its classes are not known to be the data's.
+        RecipeError: the preset has no head of this kind, or its classes are not known to be the data's.
     """
     _refuse_other_heads(found, family, task)
     theirs, ours = found.label_names, task.unit_names
-    if head.checkpoint_labels is not None:
-        rows = _places(theirs, head.checkpoint_labels)
+    if head.preset_labels is not None:
+        rows = _places(theirs, head.preset_labels)
         if rows is None:
             raise RecipeError(
-                f"model.head.checkpoint_labels: got {', '.join(head.checkpoint_labels)}, expected the classes of "
+                f"model.head.preset_labels: got {', '.join(head.preset_labels)}, expected the classes of "
                 f"{found.owner}, which are {listed(theirs)}, in the order of the data's: {listed(ours)}"
             )
         return rows
     rows = _places(theirs, ours)
     if rows is None and not _says_nothing(theirs):
         raise RecipeError(
-            f"model.head.init: got checkpoint, but {found.owner} calls its classes {', '.join(theirs)} "
-            f"and the data {', '.join(ours)}: list the checkpoint's names in the data's order in "
-            "model.head.checkpoint_labels, or use init: seed"
+            f"model.head.init: got preset, but {found.owner} calls its classes {', '.join(theirs)} "
+            f"and the data {', '.join(ours)}: list the preset's names in the data's order in "
+            "model.head.preset_labels, or use init: seed"
         )
     return tuple(range(len(theirs))) if rows is None else rows
 
@@ -276,13 +276,13 @@ def _says_nothing(names: Sequence[str]) -> bool:
     return all(name.upper() in (f"LABEL_{number}", str(number)) for number, name in enumerate(names))
 
 
-def _refuse_other_heads(found: CheckpointHead, family: str, task: Task) -> None:
+def _refuse_other_heads(found: PresetHead, family: str, task: Task) -> None:
     """Refuse heads of another make, of other numbers of outputs, or trained for something else."""
     rows = len(found.label_names)
-    where, otherwise = "model.head.init: got checkpoint, but", "use init: seed"
+    where, otherwise = "model.head.init: got preset, but", "use init: seed"
     if found.model_type != family:
         raise RecipeError(
-            f"{where} the head of a {found.model_type} checkpoint does not fit a {family} backbone: "
+            f"{where} the head of a {found.model_type} preset does not fit a {family} backbone: "
             f"{otherwise}, or family: {found.model_type}"
         )
     if found.tasks and not any(name.endswith("ForSequenceClassification") for name in found.tasks):
