@@ -55,6 +55,7 @@ def explanation(text: str = HOSTILE, *, layers: int = 2, heads: int = 3, gap: fl
         label="$\\frac{ <b>",
         predicted="other",
         probabilities={"$\\frac{ <b>": 0.25, "other": 0.75},
+        quantity="probability",
         attention=(drawn / drawn.sum(axis=-1, keepdims=True)).astype(np.float32),
         gradients=Attribution(
             method="integrated_gradients",
