@@ -1,4 +1,4 @@
-"""A declarative Keras 3 model zoo for text classification.
+"""A declarative Keras 3 model zoo for texts: classes, several of them, or numbers.
 
     import zoo, recipes
     recipe = recipes.load("quickstart")

@@ -37,7 +37,7 @@ VERBS = {
     "check": "every fault of a recipe, its data and its environment; memory and time estimate",
     "list": "recipes, data sets and backbones, and what of them is cached",
     "fetch": "bring the data and weights of a recipe into the cache",
-    "predict": "classify texts with a finished run",
+    "predict": "what a finished run says of texts",
     "evaluate": "metrics of a finished run on other data",
     "explain": "why a finished run gives a text its class: words, attention, pictures",
     "export": "a finished run for transformers, keras-hub, onnxruntime or TensorFlow, checked there",

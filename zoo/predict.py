@@ -1,4 +1,4 @@
-"""`python -m zoo.predict RUN`: classify texts with a finished run.
+"""`python -m zoo.predict RUN`: what a finished run says of texts.
 
 In come texts (`--text`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin); out comes, on stdout and in their
 order, what the run's task answers, for instance the class and the probability of every class. Refused: an unknown run,
@@ -46,7 +46,7 @@ def predict(
     ] = "text",
     debug: cli.DebugOption = False,
 ) -> int:
-    """Classify texts with a finished run; without --text and --file the lines of stdin.
+    """What a finished run says of texts; without --text and --file of the lines of stdin.
 
     Example: python -m zoo.predict runs/mine --file reviews.csv --format jsonl
     """

@@ -142,7 +142,7 @@ class Run:
             if wrong:
                 raise DataError(f"got {wrong[0]!r:.60}, expected a list of strings: wrap a single text in a list")
         if not texts:
-            raise DataError("there are no texts to classify: give at least one")
+            raise DataError("there are no texts: give at least one")
         card, tokenizer = self._saved
         table = tokenizer.encode(texts, pairs, card.tokens)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():

@@ -25,7 +25,7 @@ PATIENCE = 0.003
 LEAVE = 5.0
 """Seconds that `close` waits for what is being computed."""
 
-Classify = Callable[[list[str], list[str] | None], np.ndarray]
+Model = Callable[[list[str], list[str] | None], np.ndarray]
 """Texts, and the second ones where the run has pairs -> values [rows, names]."""
 
 
@@ -47,8 +47,8 @@ class _Job:
 class Batcher:
     """The queue and its thread; `close` it at the end."""
 
-    def __init__(self, classify: Classify, *, batch_size: int, most_waiting: int) -> None:
-        self._classify, self._batch_size, self._most_waiting = classify, batch_size, most_waiting
+    def __init__(self, model: Model, *, batch_size: int, most_waiting: int) -> None:
+        self._model, self._batch_size, self._most_waiting = model, batch_size, most_waiting
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._waiting = 0
@@ -65,7 +65,7 @@ class Batcher:
     def values(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Future[np.ndarray]:
         """The values [rows, names] of texts, in their order, once they are computed; Busy where too many wait.
 
-        The future raises what `classify` raises about these texts, and never about another request's.
+        The future raises what the model raises about these texts, and never about another request's.
         """
         return self._add(_Job(texts=list(texts), pairs=None if pairs is None else list(pairs), size=len(texts)))
 
@@ -130,12 +130,12 @@ class Batcher:
 
     def _compute(self, jobs: list[_Job]) -> None:
         if len(jobs) == 1:
-            _settle(jobs[0], lambda: self._classify(jobs[0].texts, jobs[0].pairs))
+            _settle(jobs[0], lambda: self._model(jobs[0].texts, jobs[0].pairs))
             return
         texts = [text for job in jobs for text in job.texts]
         pairs = None if jobs[0].pairs is None else [pair for job in jobs for pair in job.pairs or ()]
         try:
-            found = self._classify(texts, pairs)
+            found = self._model(texts, pairs)
         except ZooError:
             # One of the texts is at fault, and only its own request may hear of it.
             for job in jobs:

@@ -122,7 +122,7 @@ def create_app(
         batch_size: texts that are computed at once, at most.
         hosts: the Host headers that are answered.
     """
-    batcher = Batcher(_classifier(run, batch_size), batch_size=batch_size, most_waiting=MOST_WAITING)
+    batcher = Batcher(_model(run, batch_size), batch_size=batch_size, most_waiting=MOST_WAITING)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -193,12 +193,12 @@ def create_app(
     return app
 
 
-def _classifier(run: Run, batch_size: int) -> Callable[[list[str], list[str] | None], np.ndarray]:
+def _model(run: Run, batch_size: int) -> Callable[[list[str], list[str] | None], np.ndarray]:
     """Values of texts in batches of few shapes: rows are filled up to a power of two, tokens to `STEPS`."""
     longest = -(-run.card.tokens.max_length // 4) * 4
     lengths = (*(step for step in STEPS if step < longest), longest)
 
-    def classify(texts: list[str], pairs: list[str] | None) -> np.ndarray:
+    def values(texts: list[str], pairs: list[str] | None) -> np.ndarray:
         rows = min(batch_size, 1 << (len(texts) - 1).bit_length())
         fill = [""] * max(0, rows - len(texts))
         found = run.values(
@@ -206,7 +206,7 @@ def _classifier(run: Run, batch_size: int) -> Callable[[list[str], list[str] | N
         )
         return found[: len(texts)]
 
-    return classify
+    return values
 
 
 async def _answer(begin: Callable[[], Future[Any]]) -> Any:
@@ -226,7 +226,7 @@ async def _answer(begin: Callable[[], Future[Any]]) -> Any:
 
 
 def _refuse_texts(texts: Sequence[str], pairs: Sequence[str] | None, wants_pairs: bool) -> None:
-    """HTTPException for texts that cannot be classified, before they reach the queue."""
+    """HTTPException for texts that are not taken, before they reach the queue."""
     if not 1 <= len(texts) <= MOST_TEXTS:
         raise HTTPException(422, f"texts: got {len(texts)} texts, expected 1 to {MOST_TEXTS} in one request")
     if wants_pairs and pairs is None:
