@@ -284,6 +284,6 @@ def seconds_to_target(recipe: Recipe, epochs: Sequence[Mapping[str, Any]]) -> fl
     passed = 0.0
     for row in epochs:
         passed += float(row["seconds"])
-        if row["validation"]["accuracy"] >= target:
+        if row["validation"].get("accuracy", 0.0) >= target:
             return passed
     return None

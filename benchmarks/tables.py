@@ -58,7 +58,7 @@ def expected_results(document: Mapping[str, Any]) -> Table:
                 row["contender"],
                 number(row.get("seed"), "{}"),
                 interval(test),
-                number(test and test["f1"], "{:.4f}"),
+                number(test and test.get("f1"), "{:.4f}"),
                 duration(row.get("timing", {}).get("train_seconds")),
                 row["verdict"],
             )

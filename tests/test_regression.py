@@ -53,10 +53,10 @@ def test_one_number_and_several(tmp_path: Path) -> None:
     assert two.train.labels.shape == (len(two.train), 2)
     numbers = np.concatenate([two.train.labels, two.validation.labels, two.test.labels])
     assert isinstance(two.task, Regression)
-    np.testing.assert_allclose(two.task.mean, numbers.mean(axis=0))
-    scaled = two.task.scaled(numbers)
+    np.testing.assert_allclose(two.task.mean, two.train.labels.mean(axis=0), err_msg="of the rows to train on alone")
+    scaled = two.task.scaled(two.train.labels)
     np.testing.assert_allclose((scaled.mean(axis=0), scaled.std(axis=0)), ([0, 0], [1, 1]), atol=1e-12)
-    np.testing.assert_allclose(two.task.values(scaled), numbers)
+    np.testing.assert_allclose(two.task.values(scaled), two.train.labels)
     np.testing.assert_allclose(two.task.unscaled().values(numbers), numbers)
 
 
@@ -81,7 +81,7 @@ def test_classes_of_the_catalog_stand_for_numbers() -> None:
     [
         (["a,1", "b,two", "c,", "d,nan"], {}, "1 rows without label"),
         (["a,1", "b,two", "c,inf", "d,4"], {}, "in train, 2 cells are no numbers ('two', 'inf')"),
-        (["a,3", "b,3", "c,3", "d,3"], {}, "all rows of train have the same label, 3"),
+        (["a,3", "b,3", "c,3", "d,3"], {}, "all rows of train have the same label, 3: there is nothing to learn"),
         (
             ["a,1", "b,2.5", "c,3", "d,4"],
             {"ordinal": True},
@@ -89,6 +89,7 @@ def test_classes_of_the_catalog_stand_for_numbers() -> None:
         ),
         (["a,1", "b,2", "c,7", "d,4"], {"ordinal": True, "levels": [1, 5]}, "1 rows have 7, expected whole levels"),
         (["a,1", "b,2", "c,5000", "d,4"], {"ordinal": True}, "1 to 5000 are more than 1,000 levels"),
+        ([f"{c},{n}e200" for n, c in enumerate("abcdefgh")], {}, "expected numbers of a size that a model can give"),
     ],
 )
 def test_numbers_that_cannot_be_used(tmp_path: Path, rows: list[str], head: dict[str, Any], fault: str) -> None:
@@ -126,11 +127,40 @@ def test_other_rows_are_read_with_the_same_names(tmp_path: Path) -> None:
     assert read_labelled(tmp_path / "rows.csv", own, data.task).labels[:3].tolist() == [[0.0], [1.0], [2.0]]
 
 
-def test_a_head_of_a_checkpoint_gives_the_numbers_themselves() -> None:
+def test_label_columns_of_other_rows(tmp_path: Path) -> None:
+    rows = [f"text {n},{1000 + n},{n % 7 - 0.5}" for n in range(40)]
+    data = load(tmp_path, rows, label=["price", "weight"])
+    own, path = recipe({"files": {"train": "rows.csv", "label": ["price", "weight"]}}), tmp_path / "rows.csv"
+    swapped = read_labelled(path, own, data.task, label=["weight", "price"])
+    assert swapped.labels[:2].tolist() == [[1000.0, -0.5], [1001.0, 0.5]], "told apart by their names"
+    with pytest.raises(RecipeError, match=r"--label-column: got price, expected 2 of them"):
+        read_labelled(path, own, data.task, label=["price"])
+
+
+def test_numbers_that_could_be_class_numbers_are_not_guessed() -> None:
+    stated = Stated(
+        columns=("label",), names=("1 star", "2 stars", "3 stars"), values=(1.0, 2.0, 3.0), quantity="stars"
+    )
+    task = Regression(names=("stars",), ordinal=True, levels=(1, 3))
+    assert task.targets(["3", "1"], stated).tolist() == [[3.0], [1.0]]
+    assert task.targets(["0", "1"], stated).tolist() == [[1.0], [2.0]]
+    assert task.targets(["1 star", "3 stars"], stated).tolist() == [[1.0], [3.0]]
+    with pytest.raises(DataError, match="1, 2 may be class numbers, from 0, or stars themselves"):
+        task.targets(["1", "2"], stated)
+
+
+def test_limits_hold_however_many_tenths_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("text,label\n" + "".join(f"text {n},{n}\n" for n in range(200)))
+    data = load_dataset(recipe({"files": {"train": str(path)}, "limit": {"train": 30, "test": 5}}))
+    assert (len(data.train) + len(data.validation), len(data.test)) == (30, 5)
+
+
+def test_a_head_of_a_preset_gives_the_numbers_themselves() -> None:
     head = recipe({"files": {"train": "a.csv"}}).model.head.model_copy(update={"init": "preset"})
     task, found = task_of(head).learned({"train": ["1", "5"]}, Stated(columns=("x",)))
     assert task.scale is None
-    np.testing.assert_array_equal(task.scaled(found["train"]), [[1.0], [5.0]])
+    np.testing.assert_array_equal(task.fitted(found["train"]).scaled(found["train"]), [[1.0], [5.0]])
 
 
 def test_what_is_answered() -> None:
@@ -139,8 +169,9 @@ def test_what_is_answered() -> None:
     assert second.told() == ("5", "(21)")
     (prices,) = PRICES.predictions(PRICES.values(np.array([[1.0, -1.0]])))
     assert prices.fields() == {"values": {"price": 1500.0, "weight": 0.5}}
-    assert prices.cells() == {"price": "1500.000000", "weight": "0.500000"}
-    assert prices.told()[0] == "price 1500  weight 0.5"
+    assert prices.cells() == [("price", "1500.000000"), ("weight", "0.500000")]
+    assert prices.told()[0] == "price 1,500  weight 0.5"
+    assert first.cells() == [("stars_level", "4"), ("stars", "3.600000")]
 
 
 @pytest.mark.parametrize("task", [STARS, PRICES])
@@ -166,8 +197,9 @@ def test_levels_are_right_or_wrong_and_numbers_are_not() -> None:
     rows = list(STARS.rows(["a", "b"], targets, values))
     assert compare_rows(rows, rows)["both_right"] == 1
     numbers = list(PRICES.rows(["a"], [[1.0, 2.0]], [[1.0, 2.0]]))
-    with pytest.raises(DataError, match="numbers are not right or wrong"):
-        compare_rows(numbers, numbers)
+    for pair in ((numbers, numbers), (list(STARS.rows(["a"], [[1.0]], [[1.0]])), numbers)):
+        with pytest.raises(DataError):
+            compare_rows(*pair)
 
 
 def test_small_differences_are_the_same() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,6 +78,37 @@ def test_predictions_are_read_back_in_order(folder: RunFolder) -> None:
         {"id": "7", "label": "gut ☺", "prediction": "schlecht", "probabilities": [0.25, 0.75]},
         {"id": "a", "label": "schlecht", "prediction": "schlecht", "probabilities": [0.33333333, 0.66666667]},
     ]
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ({"type": "classification", "names": ["a", "b"]}, {"label": "a", "prediction": "a"}),
+        ({"type": "classification", "names": ["a", "b"]}, {"label": "z", "prediction": "a", "probabilities": [1, 0]}),
+        ({"type": "classification", "names": ["a", "b"]}, {"label": ["a"], "prediction": "a", "probabilities": [1, 0]}),
+        ({"type": "multilabel", "names": ["a"], "threshold": [0.5]}, {"label": {"a": 1}, "prediction": {"a": 1}}),
+        ({"type": "regression", "names": ["x"], "mean": [0], "deviation": [1]}, {"label": "a", "prediction": "a"}),
+    ],
+)
+def test_rows_that_are_not_the_tasks_are_damage(folder: RunFolder, task: dict[str, Any], row: dict[str, Any]) -> None:
+    folder.update_run({"task": task})
+    folder.write_predictions([{"id": "1", **row}])
+    with pytest.raises(OutputError, match=r"predictions\.jsonl is damaged, or is not of this run"):
+        folder.tested()
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"type": "multilabel", "names": ["a", "b"], "threshold": [0.5]},
+        {"type": "regression", "names": ["a", "b"], "mean": [0.0], "deviation": [1.0]},
+        {"type": "span"},
+    ],
+)
+def test_a_task_that_does_not_go_together_is_damage(folder: RunFolder, task: dict[str, Any]) -> None:
+    folder.write_json("run.json", {"task": task})
+    with pytest.raises(OutputError, match=r"run\.json is damaged"):
+        _ = open_run(folder.path).run
 
 
 def test_predictions_of_unequal_length_leave_no_file(folder: RunFolder) -> None:

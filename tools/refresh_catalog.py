@@ -159,7 +159,7 @@ def card_of(name: str, family: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _activation(family: str, handle: str) -> dict[str, str]:
-    """keras-hub builds every BERT with tanh-GELU, which Google's own presets were trained with; the embedding
+    """keras-hub builds every BERT with tanh-GELU, which Google's own weights were trained with; the embedding
     models, which it converted from Hugging Face, were trained with erf-GELU and its format does not tell."""
     return {"activation": "gelu"} if family == "bert" and not handle.startswith("kaggle://keras/bert/") else {}
 

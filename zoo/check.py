@@ -148,7 +148,11 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     if not files or size > MAX_READ:
         told = f"here; {decimal(size)} of rows are not read by this check" if files else "not cached"
         report.notes.append(("data", f"{name}: {told}"))
-        return _stated_rows(recipe, report), stated_task(recipe)
+        try:
+            return _stated_rows(recipe, report), stated_task(recipe)
+        except RecipeError as error:
+            report.faults.append(error)
+            return None, None
     try:
         data = load_dataset(recipe)
     except (DataError, RecipeError, EnvironmentFault) as error:

@@ -70,6 +70,17 @@ FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help=
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
+def output(**options: Any) -> Any:
+    """A rich Console on stdout, for tables; where its reader is gone `run_command` says what that means."""
+    from rich.console import Console
+
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Output(highlight=False, **options)
+
+
 def run_command(command: Callable[..., int | None], argv: Sequence[str] | None = None, *, name: str) -> int:
     """Parse the arguments for a command function, call it, and give the exit code; raises nothing.
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -81,10 +80,10 @@ def judge(run: Run, path: str, text: str | tuple[str, str], label: Sequence[str]
 
 
 def _show(found: Judged) -> None:
-    console = Console(highlight=False)
+    console = cli.output()
     width = max(18, *map(len, found.metrics))
     for figure, value in found.metrics.items():
-        console.print(f"{figure:{width}} {value:.4f}" if isinstance(value, float) else f"{figure:{width}} {value}")
+        console.print(Text.assemble(f"{showing.shown(figure):{width}} ", _cell(value)))
     for each in found.tables:
         table = Table(title=each.title, title_justify="left", caption=each.note or None, caption_justify="left")
         for column in each.columns:

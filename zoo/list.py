@@ -52,7 +52,7 @@ def show(
     from zoo.data.sources import cache_folder
 
     # As wide as it has to be: a name that is cut cannot be copied.
-    console = Console(width=max(200, Console().width), highlight=False)
+    console = cli.output(width=max(200, Console().width))
     for name, rows in listed.items():
         console.print(Text(name, "bold"))
         console.print(_table(COLUMNS[name], rows), "", end="")

@@ -127,7 +127,7 @@ def _write_jsonl(stream: TextIO, texts: Sequence[str], found: Sequence[Predictio
 
 def _write_csv(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
     table = [prediction.cells() for prediction in found]
-    names = list(table[0])
+    names = [column for column, _ in table[0]]
     try:
         "".join(names).encode(stream.encoding or "utf-8")
     except UnicodeEncodeError as error:
@@ -137,7 +137,7 @@ def _write_csv(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]
         ) from error
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(names)
-    rows.writerows(cells.values() for cells in table)
+    rows.writerows([text for _, text in cells] for cells in table)
 
 
 WRITERS: dict[str, Callable[[TextIO, Sequence[str], Sequence[Prediction]], None]] = {

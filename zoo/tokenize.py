@@ -72,9 +72,8 @@ def show(
     if output == "json":
         print(as_json(_as_json(backbone, max_length, row)))
         return 0
-    from rich.console import Console
 
-    console = Console(highlight=False)
+    console = cli.output()
     console.print(_table(row, texts))
     for note in notes(row, texts, backbone, max_length):
         console.print(shown(note), markup=False, soft_wrap=True)

@@ -7,7 +7,7 @@ Out come, from fixed seeds, in FOLDER:
     <case>/                  a classification preset that transformers saved
         forward.npz          a padded batch, the last hidden states and the logits of each row
         steps.npz            batches, and the losses of as many torch.optim.AdamW steps on them
-        stepped/             the preset after the first of these steps
+        stepped/             the weights after the first of these steps
 
 A case is bert, distilbert or roberta, each with the two kinds of GELU (random nano weights), and minilm (the real
 one, with a random head, on real reviews). Nothing here imports the zoo's models or its optimizer.

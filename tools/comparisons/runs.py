@@ -31,7 +31,7 @@ from zoo.data.manifest import write_manifest
 from zoo.models.builder import build_model
 from zoo.recipe import Recipe
 from zoo.runs.screen import Screen
-from zoo.training import session
+from zoo.training import prepare
 
 SHORT_STEPS = 10
 HEAD = "logits/bias"
@@ -79,7 +79,7 @@ def weight_moved(moved: bool) -> Iterator[None]:
         move_one_weight(model, HEAD)
         return model
 
-    with mock.patch.object(session, "build_model", built if moved else build_model):
+    with mock.patch.object(prepare, "build_model", built if moved else build_model):
         yield
 
 

@@ -222,7 +222,7 @@ class _Reference:
 def _reference(backbone: Backbone) -> _Reference:
     preset = backbone.preset
     if preset is None:
-        raise RecipeError("model.backbone.preset: none is given, so there is no preset; expected a preset")
+        raise RecipeError("model.backbone.preset: got none, expected one: a fresh backbone has no weights to fetch")
     if "://" in preset:
         try:
             return _Reference(name=preset, origins=[Origin(uri=preset, patterns=CHECKPOINT_FILES)], weights=None)

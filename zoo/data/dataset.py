@@ -21,9 +21,10 @@ from zoo.data.catalog import DatasetCard, dataset_card
 from zoo.data.columns import as_tuple, columns_of_file, missing_rows, of_card, of_files
 from zoo.data.sources import Missing, folder_of, locate_first
 from zoo.data.splitting import draw, shuffled
-from zoo.errors import DataError, EnvironmentFault
+from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
+from zoo.recipe.showing import listed
 from zoo.tasks import Stated, Task, task_of
 
 SPLITS = ("train", "validation", "test")
@@ -100,6 +101,7 @@ def load_dataset(recipe: Recipe) -> Dataset:
     splits = {split: _split(split, columns[split], targets[split]) for split in columns}
     faults = _duplicates(splits, data.deduplicate, notes)
     splits = _carved(splits, task, recipe)
+    task = task.fitted(splits["train"].labels)
     faults += _overlap(splits)
     if data.strict and faults:
         raise DataError([f"{fault} (data.strict is true)" for fault in faults])
@@ -154,13 +156,20 @@ def read_labelled(
         recipe: whose data it is like.
         task: what was learned from them, with its names.
         text: column of the text, or the two of pairs; None takes the recipe's.
-        label: columns of the label; None takes the recipe's.
+        label: columns of the label, as many as the recipe's and, unless they have the same names, in their order; None
+            takes the recipe's.
 
     Raises:
+        RecipeError: another number of label columns.
         DataError: a column that is not there, rows without text or label, labels that the task does not know.
     """
     stated = _stated(recipe)
-    if label is not None:
+    if label is not None and len(label) != len(stated.columns):
+        raise RecipeError(
+            f"--label-column: got {listed(label)}, expected {len(stated.columns)} of them, as the recipe has: "
+            f"{listed(stated.columns)}"
+        )
+    if label is not None and {*label} != {*stated.columns}:
         stated = replace(stated, columns=tuple(label))
     columns = columns_of_file("rows", Path(path), as_tuple(text or text_column(recipe)), stated, {}, "utf-8")
     faults, _ = missing_rows("rows", columns, task)
@@ -286,7 +295,7 @@ def _carve(splits: dict[str, Split], part: str, absent: Sequence[str], task: Tas
     wanted = max(1, round(how.fraction * len(train)))
     if wanted >= len(train):
         raise DataError(f"train has {len(train)} row, too few to carve {part} from; add rows, or give a {part} file")
-    taken = draw(task.strata(train.labels), wanted, recipe.seed, part, stratify=how.stratify, leave=1)
+    taken = draw(task.strata(train.labels), wanted, recipe.seed, part, stratify=how.stratify, least=task.least, leave=1)
     splits[part], splits["train"] = train.take(taken), train.take(~taken)
 
 
@@ -294,7 +303,7 @@ def _limited(split: Split, task: Task, limit: int | None, seed: int, stream: str
     """At most `limit` rows, the classes in proportion, in the file's order."""
     if limit is None or limit >= len(split):
         return split
-    return split.take(draw(task.strata(split.labels), limit, seed, stream, stratify=True))
+    return split.take(draw(task.strata(split.labels), limit, seed, stream, stratify=True, least=task.least))
 
 
 def _overlap(splits: Mapping[str, Split]) -> list[str]:

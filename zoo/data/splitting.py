@@ -19,15 +19,18 @@ def shuffled(rows: int, seed: int, stream: str) -> np.ndarray:
     return np.argsort(bits.random_raw(rows), kind="stable")
 
 
-def draw(strata: np.ndarray, wanted: int, seed: int, stream: str, *, stratify: bool, leave: int = 0) -> np.ndarray:
+def draw(
+    strata: np.ndarray, wanted: int, seed: int, stream: str, *, stratify: bool, least: int = 1, leave: int = 0
+) -> np.ndarray:
     """Which rows are drawn, [rows] bool.
 
     Args:
         strata: by what rows are drawn in proportion, a number from 0 a row, [rows].
-        wanted: rows to draw; with `stratify` at least one of each stratum is drawn.
+        wanted: rows to draw.
         seed: the recipe's seed.
         stream: what the draw is for, one of STREAMS.
         stratify: draw from each stratum in proportion.
+        least: with `stratify`, rows of each stratum that are drawn at least, above `wanted` where it has to be.
         leave: with `stratify`, rows of each stratum that stay behind.
     """
     order = shuffled(len(strata), seed, stream)
@@ -35,22 +38,23 @@ def draw(strata: np.ndarray, wanted: int, seed: int, stream: str, *, stratify: b
     if not stratify:
         taken[order[:wanted]] = True
         return taken
-    share = shares(np.bincount(strata), wanted, leave)
+    share = shares(np.bincount(strata), wanted, leave, least)
     drawn = strata[order]
     for number, rows in enumerate(share):
         taken[order[drawn == number][:rows]] = True
     return taken
 
 
-def shares(counts: np.ndarray, wanted: int, leave: int = 0) -> np.ndarray:
-    """Rows to draw of each stratum: in proportion, by the largest remainder, at least one of each, [strata] int64."""
+def shares(counts: np.ndarray, wanted: int, leave: int = 0, least: int = 1) -> np.ndarray:
+    """Rows to draw of each stratum: in proportion, by the largest remainder, at least `least`, [strata] int64."""
     most: np.ndarray = np.maximum(counts - leave, 0)
     exact = counts * (wanted / counts.sum())
-    taken: np.ndarray = np.clip(np.floor(exact).astype(np.int64), most > 0, most)
+    fewest = np.minimum(least, most)
+    taken: np.ndarray = np.clip(np.floor(exact).astype(np.int64), fewest, most)
     # Once round gives the remainders out; a second round is for strata that the bounds above kept small.
     for number in np.tile(np.argsort(np.floor(exact) - exact, kind="stable"), 2):
         if taken.sum() < wanted and taken[number] < most[number]:
             taken[number] += 1
-    while taken.sum() > max(wanted, np.count_nonzero(most)):
+    while taken.sum() > max(wanted, fewest.sum()):
         taken[np.argmax(taken)] -= 1
     return taken

@@ -68,7 +68,7 @@ def explain(
         documents = [{"folder": str(folder), **found.as_json(), "warnings": told} for _, found, folder, told in results]
         print(as_json(documents, indent=2))
         return 0
-    console = Console(highlight=False)
+    console = cli.output()
     for name, found, folder, told in results:
         _show(console, name, found, folder, told)
     return 0

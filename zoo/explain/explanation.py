@@ -28,7 +28,7 @@ __all__ = ["Explanation", "explain", "refuse_unknown_head"]
 class Explanation:
     """One text, explained.
 
-    tokens: as people read them, [length]. label: the class that is explained. predicted: the class that the run gives.
+    tokens: as people read them, [length]. label: what is explained. predicted: what the run answers.
     probabilities: of every class, by name, or numbers; quantity: which of the two, `probability` or `value`. attention:
     [layers, heads, length, length] float32, query by key. gradients, occlusion: the words' scores. deletion: curves by
     method, `integrated_gradients` and `occlusion`.

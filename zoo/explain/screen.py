@@ -31,7 +31,7 @@ def show(console: Console, explanation: Explanation) -> None:
     likeliest = explanation.likeliest(CLASSES)
     shares = "  ".join(f"{shown(name)} {explanation.told(share)}" for name, share in likeliest)
     left_out = len(explanation.probabilities) - len(likeliest)
-    shares += f"  and {left_out:,} less likely" if left_out else ""
+    shares += f"  and {left_out:,} others" if left_out else ""
     console.print(Text(shares))
     console.print(Text.assemble(("for ", "bold"), shown(explanation.label), ": blue speaks for it, orange against it"))
     console.print(coloured(explanation))

@@ -43,7 +43,7 @@ class Subject:
 
     pieces: the row's tokens, with their places. spans: the words of which the model sees at least a part, in order.
     parts [words, length]: which share of a token's characters lies in a word. label: the class that is explained;
-    predicted: the one that the run gives the text.
+    predicted: what the run answers to the text.
     """
 
     def __init__(self, run: Run, text: str, pair: str | None, label: str | None) -> None:
@@ -67,8 +67,8 @@ class Subject:
         self.opened: Opened = run.opened
         shares = self._task.values(self.logits([np.ones(len(self), bool)]))
         self.probabilities = dict(zip(names, map(float, shares[0]), strict=True))
-        self.predicted = names[int(self._task.foremost(shares)[0])]
-        self.label = self.predicted if label is None else label
+        self.predicted = self._task.predictions(shares)[0].told()[0]
+        self.label = names[int(self._task.foremost(shares)[0])] if label is None else label
         self.target = names.index(self.label)
 
     def __len__(self) -> int:

@@ -2,8 +2,8 @@
 
 In come a model, its blueprint, its tokenizer and its task; out come three files that hold all
 that prediction needs, readable on any backend: model.json, tokenizer.json, weights.safetensors; and
-their manifest. Refused: a folder in which one is missing, or not as the manifest says. A folder without
-a manifest is of an earlier version, and read as it is.
+their manifest. Refused: a folder in which one is missing, or not as the manifest says, and a model of an
+earlier version, whose model.json says less.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from zoo.recipe.hiding import HIDDEN, is_secret_key, show
 from zoo.recipe.schema import choices, expectation, group_at, node_at, required_keys, rows
 from zoo.recipe.showing import listed
-from zoo.recipe.types import SCHEMA_VERSION, Keys
+from zoo.recipe.types import SCHEMA_VERSION, Keys, with_head
 from zoo.recipe.yaml12 import Document, Fault, Path
 
 CHOICES = 60
@@ -106,10 +106,10 @@ def _under(path: Path, group: Path) -> bool:
 
 
 def _fault(error: dict[str, Any], document: Document) -> Fault:
-    path: Path = error["path"]
+    path, data = error["path"], with_head(document.data)
     if error["type"] == "extra_forbidden":
-        return Fault(place=document.place(path, of_key=True), path=path, message=_unknown_key(path, document.data))
-    node = node_at(path, document.data)
+        return Fault(place=document.place(path, of_key=True), path=path, message=_unknown_key(path, data))
+    node = node_at(path, data)
     wanted = expectation(node) if node else str(error["msg"])
     if error["type"] == "missing":
         return Fault(place=document.place(path), path=path, message=f"got nothing, expected {wanted}")
@@ -117,10 +117,10 @@ def _fault(error: dict[str, Any], document: Document) -> Fault:
         return Fault(
             place=document.place(path[:-1], of_key=True), path=path[:-1], message=f"got this name, expected {wanted}"
         )
-    value = _value(path, document.data)
+    value = _value(path, data)
     known = choices(node) if node else ()
     if error["type"] == "union_tag_invalid":  # the node is that of one kind of group, all kinds are meant
-        known = choices(node_at(path[:-1], document.data) or {})
+        known = choices(node_at(path[:-1], data) or {})
         wanted = f"one of {', '.join(known)}"
     message = f"got {show(value, path)}, expected {wanted}"
     if isinstance(value, str) and HIDDEN not in message:

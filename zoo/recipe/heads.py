@@ -17,6 +17,9 @@ from zoo.recipe.kinds import Clash, Config, Fraction, Names, Text, kind_or
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
+Level = Annotated[int, Field(ge=-(10**9), le=10**9)]
+
+
 class TaskHead(Config):
     """What the heads of all tasks have."""
 
@@ -111,7 +114,7 @@ class RegressionHead(TaskHead):
     ordinal: bool = False
     """Whether the number is a whole level on a scale, as stars are: adds accuracy, within-one accuracy and quadratic
     kappa of the nearest levels."""
-    levels: Annotated[tuple[int, int], Field(strict=False)] | None = None
+    levels: Annotated[tuple[Level, Level], Field(strict=False)] | None = None
     """With `ordinal`: the lowest and the highest level; None takes those of train."""
 
     def clashes(self) -> Iterator[Clash]:

@@ -235,6 +235,17 @@ class Expected(Config):
     """Who published or measured these figures, and with what settings."""
 
 
+def with_head(given: Any) -> Any:
+    """The recipe's plain data with the head of its task, where it does not say which."""
+    task, model = (given.get(key) for key in ("task", "model")) if isinstance(given, Mapping) else (None, None)
+    if not isinstance(task, str) or task not in HEADS or not isinstance(model, Mapping):
+        return given
+    head = model.get("head", {})
+    if not isinstance(head, Mapping) or "type" in head:
+        return given
+    return {**given, "model": {**model, "head": {**head, "type": HEADS[task]}}}
+
+
 class Keys(Config):
     """All that decides a run."""
 
@@ -296,14 +307,7 @@ class Keys(Config):
     @model_validator(mode="before")
     @classmethod
     def _has_a_head(cls, given: Any) -> Any:
-        """The recipe with the head of its task, where it does not say which."""
-        task, model = (given.get(key) for key in ("task", "model")) if isinstance(given, Mapping) else (None, None)
-        if not isinstance(task, str) or task not in HEADS or not isinstance(model, Mapping):
-            return given
-        head = model.get("head", {})
-        if not isinstance(head, Mapping) or "type" in head:
-            return given
-        return {**given, "model": {**model, "head": {**head, "type": HEADS[task]}}}
+        return with_head(given)
 
     @model_validator(mode="after")
     def _nothing_clashes(self) -> Self:

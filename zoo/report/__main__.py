@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -85,7 +84,7 @@ def _warn(warnings: Sequence[str]) -> None:
 
 def _show(found: Mapping[str, Any]) -> None:
     """The tables of a comparison."""
-    console = Console(highlight=False)
+    console = cli.output()
     names = found["names"]
     figures = [(row["name"], *row["texts"]) for row in found["figures"]]
     console.print(_table("figures", ("", *names), figures))

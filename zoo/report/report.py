@@ -59,7 +59,7 @@ def write_report(
     stands alone. `warnings` are added to what the report warns of.
     """
     run, task, predictions = folder.run, folder.task, folder.predictions
-    tested = task.of_rows(predictions) if predictions else None
+    tested = folder.tested()
     pictures, captions, failed = draw_plots(run, folder.history, task, tested)
     for name, png in pictures.items():
         folder.write_bytes(f"plots/{name}.png", png)
@@ -141,8 +141,8 @@ def draw_plots(
 
 def further_figures(folder: RunFolder) -> dict[str, float]:
     """Figures of the test split that run.json does not have; none without predictions."""
-    task, predictions = folder.task, folder.predictions
-    return task.further(*task.of_rows(predictions)) if predictions else {}
+    tested = folder.tested()
+    return folder.task.further(*tested) if tested else {}
 
 
 def worst_rows(

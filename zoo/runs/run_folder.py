@@ -10,6 +10,7 @@ Refused, as OutputError: a path that is no folder or cannot be written, a folder
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import math
@@ -19,7 +20,7 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -136,7 +137,27 @@ class RunFolder:
     def task(self) -> Task:
         """What the run learns; of a run that was broken off before it was known, a classification."""
         run = self.run
-        return task_of_run(run, () if "dataset" in run else self.predictions)
+        with self._damage(PREDICTIONS):
+            return task_of_run(run, () if "dataset" in run or "task" in run else self.predictions)
+
+    def tested(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Targets and values of the test split, as the task reads them from predictions.jsonl; None without rows.
+
+        Raises OutputError where the rows are not those of the task.
+        """
+        task, rows = self.task, self.predictions
+        with self._damage(PREDICTIONS):
+            return task.of_rows(rows) if rows else None
+
+    @contextlib.contextmanager
+    def _damage(self, name: str) -> Iterator[None]:
+        """What is read together does not go together, though each part of it has its types."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise OutputError(
+                f"{self.path / name} is damaged, or is not of this run ({error!r:.80}): restore it or train again"
+            ) from error
 
     def finish(self, status: Status, error: str | None = None) -> None:
         """Write the status and the time, take the owner out, and let the folder go; a done run drops its checkpoints.

@@ -25,7 +25,7 @@ def compare_rows(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[st
     Raises DataError, saying what differs, unless both have the same ids with the same labels.
     """
     _same_rows(first, second)
-    if any(isinstance(row["label"], dict) and "values" not in row for row in first):
+    if any(isinstance(row["label"], dict) and "values" not in row for row in (*first, *second)):
         raise DataError("numbers are not right or wrong, expected classes or levels: compare their errors")
     others = {row["id"]: row for row in second}
     right = [(row["label"] == row["prediction"], row["label"] == others[row["id"]]["prediction"]) for row in first]

@@ -38,8 +38,8 @@ class ClassPrediction(Prediction):
     def fields(self) -> dict[str, Any]:
         return {"label": self.label, "probabilities": self.probabilities}
 
-    def cells(self) -> dict[str, str]:
-        return {"label": self.label, **{name: f"{value:.6f}" for name, value in self.probabilities.items()}}
+    def cells(self) -> list[tuple[str, str]]:
+        return [("label", self.label), *((name, f"{value:.6f}") for name, value in self.probabilities.items())]
 
     def told(self) -> tuple[str, str]:
         return self.label, f"{self.probabilities[self.label]:7.2%}"
@@ -72,6 +72,7 @@ class Classification(Task):
         "expected_calibration_error": "expected calibration error",
         "brier_score": "Brier score",
     }
+    least: ClassVar[int] = 1
     shares: ClassVar[frozenset[str]] = frozenset(titles) - {
         "matthews",
         "loss",

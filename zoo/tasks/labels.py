@@ -54,7 +54,9 @@ def number_labels(
         present = {mapping[key] for key in counts["train"]}
         absent = [name for number, name in enumerate(names) if number not in present]
         if len(names) < 2:
-            faults.append(f"label: train has the one class {names[0]!r}, expected at least two")
+            faults.append(
+                f"label: train has {f'the one class {names[0]!r}' if names else 'no class'}, expected at least two"
+            )
         elif absent:
             faults.append(
                 f"label: no row of train has {_listed(absent)}; drop such a class from label_names, or add rows"

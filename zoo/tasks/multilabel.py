@@ -23,7 +23,7 @@ from zoo.score import metrics, multilabel, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Stated, Task
+from zoo.tasks.task import Floats, Prediction, Stated, Task, no_label
 
 __all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
 
@@ -43,9 +43,11 @@ class LabelsPrediction(Prediction):
     def fields(self) -> dict[str, Any]:
         return {"labels": list(self.labels), "probabilities": self.probabilities}
 
-    def cells(self) -> dict[str, str]:
-        shares = {name: f"{value:.6f}" for name, value in self.probabilities.items()}
-        return {"labels": ";".join(self.labels), **shares}
+    def cells(self) -> list[tuple[str, str]]:
+        return [
+            ("labels", ";".join(self.labels)),
+            *((name, f"{value:.6f}") for name, value in self.probabilities.items()),
+        ]
 
     def told(self) -> tuple[str, str]:
         shares = (self.probabilities[name] for name in self.labels)
@@ -83,6 +85,12 @@ class Multilabel(Task):
     drawn: ClassVar[tuple[str, ...]] = ("f1", "micro_f1", "accuracy")
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "hamming_loss"})
 
+    def __post_init__(self) -> None:
+        if self.names and len(self.threshold or ()) != len(self.names):
+            raise ValueError(
+                f"{len(self.threshold or ())} thresholds, expected one for each of {len(self.names)} names"
+            )
+
     # --- from rows to targets
 
     @classmethod
@@ -100,7 +108,11 @@ class Multilabel(Task):
     def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
         if len(stated.columns) > 1:
             found = self._named(stated.names or stated.columns)
-            return found, {split: _flags(rows, stated.columns) for split, rows in labels.items()}
+            flags = {split: _flags(rows, stated.columns) for split, rows in labels.items()}
+            absent = [name for name, count in zip(found.names, flags["train"].sum(axis=0), strict=True) if not count]
+            if absent:
+                raise DataError(f"label: no row of train has {listed(absent)}; leave the column out, or add rows")
+            return found, flags
         lists = {split: [_labels(row, stated.delimiter) for row in rows] for split, rows in labels.items()}
         flat = {split: [label for row in rows for label in row] for split, rows in lists.items()}
         names, numbers = number_labels(flat, stated.names, stated.numbers)
@@ -254,7 +266,9 @@ class Multilabel(Task):
         return f"gives the probabilities alone, and knows no threshold: the run's are {self._thresholds()}"
 
     def _thresholds(self) -> str:
-        return ", ".join(f"{name} {value:.3g}" for name, value in zip(self.names, self.threshold or (), strict=True))
+        if len(set(self.threshold or ())) == 1:
+            return f"{(self.threshold or (0.5,))[0]:.3g} for all classes"
+        return listed([f"{name} {value:.3g}" for name, value in zip(self.names, self.threshold or (), strict=True)], 20)
 
     def _names_of(self, flags: np.ndarray) -> tuple[str, ...]:
         return tuple(self.names[number] for number in np.flatnonzero(flags))
@@ -280,7 +294,11 @@ def _labels(cell: Any, delimiter: str | None) -> list[Any]:
     if isinstance(cell, str):
         parts = cell.split(delimiter) if delimiter is not None else [cell]
         return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
-    return list(dict.fromkeys(cell)) if isinstance(cell, list) else [cell]
+    labels = cell if isinstance(cell, list) else [cell]
+    odd = [label for label in labels if no_label(label) or not isinstance(label, str | int)]
+    if odd:
+        raise DataError(f"label: a text has {odd[0]!r:.40} among its labels, expected names or class numbers")
+    return list(dict.fromkeys(labels))
 
 
 def _matrix(lists: Sequence[Sequence[Any]], numbers: np.ndarray, count: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from zoo.recipe.heads import RegressionHead
 from zoo.recipe.showing import listed
 from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
-from zoo.tasks.labels import numbers_of
+from zoo.tasks.numbers import known_values, numbers_in
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Prediction, Stated, Task
 
@@ -30,6 +30,8 @@ MOST_LEVELS = 1000
 """Of an ordinal scale: agreement is counted for each pair of levels."""
 PICTURED = 4
 """Numbers of a text that are drawn, and 40 levels."""
+TINY, HUGE = 1e-30, 1e30
+"""Between which a deviation has to be, for float32 to hold the numbers."""
 NEAR = 0.01
 """Deviations by which two numbers may differ and count as the same."""
 GOLDEN = 0.6180339887498949
@@ -46,9 +48,9 @@ class NumbersPrediction(Prediction):
     def fields(self) -> dict[str, Any]:
         return {"values": self.values} if self.levels is None else {"levels": self.levels, "values": self.values}
 
-    def cells(self) -> dict[str, str]:
-        found = {name: f"{value:.6f}" for name, value in self.values.items()}
-        return found if self.levels is None else {"level": _told(self.levels), **found}
+    def cells(self) -> list[tuple[str, str]]:
+        levels = [(f"{name}_level", str(level)) for name, level in (self.levels or {}).items()]
+        return [*levels, *((name, f"{value:.6f}") for name, value in self.values.items())]
 
     def told(self) -> tuple[str, str]:
         if self.levels is None:
@@ -58,8 +60,13 @@ class NumbersPrediction(Prediction):
 
 def _told(numbers: Mapping[str, float]) -> str:
     if len(numbers) == 1:
-        return f"{next(iter(numbers.values())):.4g}"
-    return "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        return _short(next(iter(numbers.values())))
+    return "  ".join(f"{name} {_short(value)}" for name, value in numbers.items())
+
+
+def _short(number: float) -> str:
+    """Whole numbers and large ones without a fraction, others with four digits."""
+    return f"{number:,.0f}" if number == int(number) or abs(number) >= 1000 else f"{number:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +103,10 @@ class Regression(Task):
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "mean_absolute_error", "mean_squared_error"})
     quantity: ClassVar[str] = "value"
 
+    def __post_init__(self) -> None:
+        if self.mean and not len(self.mean) == len(self.deviation) == len(self.names):
+            raise ValueError(f"expected a mean and a deviation for each of {len(self.names)} names")
+
     # --- from rows to targets
 
     @classmethod
@@ -113,27 +124,45 @@ class Regression(Task):
 
     def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
         names = (stated.quantity,) if stated.quantity is not None else stated.columns
-        found = {split: _numbers(split, rows, stated) for split, rows in labels.items()}
-        train = found["train"]
-        same = [name for name, column in zip(names, train.T, strict=True) if column.min() == column.max()]
-        if same:
-            raise DataError(f"label: all rows of train have the same {same[0]}, {train[0, names.index(same[0])]:g}")
-        levels = self._levels(found) if self.ordinal else None
-        learned = replace(
-            self,
-            names=names,
-            levels=levels,
-            mean=(0.0,) * len(names) if self.preset else tuple(train.mean(axis=0).tolist()),
-            deviation=(1.0,) * len(names) if self.preset else tuple(train.std(axis=0).tolist()),
-        )
-        return learned, found
+        found = {split: numbers_in(split, rows, stated) for split, rows in labels.items()}
+        return replace(self, names=names, levels=self._levels(found) if self.ordinal else None), found
+
+    def fitted(self, train: np.ndarray) -> Self:
+        if self.preset:
+            return replace(self, mean=(0.0,) * len(self.names), deviation=(1.0,) * len(self.names))
+        with np.errstate(over="ignore"):
+            mean, deviation = train.mean(axis=0), train.std(axis=0)
+        for name, column, spread in zip(self.names, train.T, deviation, strict=True):
+            if column.min() == column.max():
+                raise DataError(
+                    f"label: all rows of train have the same {name}, {column[0]:g}: there is nothing to learn"
+                )
+            if not TINY < spread < HUGE:
+                raise DataError(
+                    f"label: {name} is from {column.min():g} to {column.max():g} in train, expected numbers of a size "
+                    "that a model can give: take another unit"
+                )
+        return replace(self, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
 
     def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
-        return _numbers("rows", labels, stated)
+        """The numbers themselves are taken too where the catalog has classes, unless they could be class numbers."""
+        found = None if stated.values is None or stated.numbers is not None else known_values(labels, stated)
+        found = numbers_in("rows", labels, stated) if found is None else found
+        if self.levels is not None:
+            self._refuse_off_scale({"rows": found}, *self.levels)
+        return found
 
     def _levels(self, targets: Mapping[str, np.ndarray]) -> tuple[int, int]:
         """The scale; DataError where a target is not on it."""
         low, high = self.levels or (int(targets["train"].min()), int(targets["train"].max()))
+        self._refuse_off_scale(targets, low, high)
+        if high - low >= MOST_LEVELS:
+            raise DataError(
+                f"label: {low} to {high} are more than {MOST_LEVELS:,} levels: use model.head.ordinal: false"
+            )
+        return low, high
+
+    def _refuse_off_scale(self, targets: Mapping[str, np.ndarray], low: int, high: int) -> None:
         faults = []
         for split, numbers in targets.items():
             off = numbers[(numbers < low) | (numbers > high) | (numbers != np.floor(numbers))]
@@ -143,11 +172,8 @@ class Regression(Task):
                     f"label: in {split}, {off.size} rows have {told}, expected whole levels from {low} to {high} "
                     "(model.head.levels), or model.head.ordinal: false"
                 )
-        if high - low >= MOST_LEVELS:
-            faults.append(f"label: {low} to {high} are more than {MOST_LEVELS:,} levels: use model.head.ordinal: false")
         if faults:
             raise DataError(faults)
-        return low, high
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
         """Tenths of the rows by their first number, equal numbers together."""
@@ -346,9 +372,10 @@ class Regression(Task):
             else " Levels are the nearest ones to the predicted numbers; quadratic kappa (Cohen 1968) is their "
             "agreement beyond chance, where a mistake weighs the square of its levels."
         )
+        by = "" if self.preset else " by the variance in train"
         return (
             "R² is the share of the variance that is explained, 1 at best and below 0 where the mean would have been "
-            f"nearer. The loss is the squared error by the variance in train.{of_several}{scale}"
+            f"nearer. The loss is the squared error{by}.{of_several}{scale}"
         )
 
     @property
@@ -362,28 +389,3 @@ def squared_error(outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
 
     losses = ops.mean(ops.square(outputs - ops.cast(targets, outputs.dtype)), axis=-1)
     return ops.sum(losses * weights), ops.sum(weights)
-
-
-def _numbers(split: str, rows: Sequence[Any], stated: Stated) -> np.ndarray:
-    """The numbers of rows, [rows, names] float64."""
-    if stated.values is not None:
-        classes = numbers_of(rows, stated.names or (), stated.numbers)
-        of_classes: np.ndarray = np.array(stated.values)[classes][:, None]
-        return of_classes
-    cells = [row if isinstance(row, tuple) else (row,) for row in rows]
-    found = np.array([[_number(cell) for cell in row] for row in cells], np.float64)
-    odd = np.argwhere(~np.isfinite(found))
-    if odd.size:
-        told = listed(dict.fromkeys(f"{cells[row][place]!r:.40}" for row, place in odd))
-        raise DataError(f"label: in {split}, {len(odd)} cells are no numbers ({told}), expected finite numbers")
-    return found
-
-
-def _number(cell: Any) -> float:
-    """A cell as a number; not a number where it is none."""
-    if isinstance(cell, bool):
-        return float("nan")
-    try:
-        return float(cell)
-    except (TypeError, ValueError):
-        return float("nan")

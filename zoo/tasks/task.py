@@ -41,8 +41,8 @@ class Prediction:
         """As JSON has it."""
         raise NotImplementedError
 
-    def cells(self) -> dict[str, str]:
-        """As a row of a CSV file, by column."""
+    def cells(self) -> list[tuple[str, str]]:
+        """As a row of a CSV file, each cell with its column."""
         raise NotImplementedError
 
     def told(self) -> tuple[str, str]:
@@ -72,6 +72,8 @@ class Task:
     """Those that are drawn over the epochs on one axis."""
     falling: ClassVar[frozenset[str]] = frozenset({"loss"})
     """Figures of which less is better."""
+    least: ClassVar[int] = 0
+    """Rows of each stratum that have to be in every split and under every limit."""
     quantity: ClassVar[str] = "probability"
     """What a value is."""
 
@@ -110,6 +112,13 @@ class Task:
     def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
         """The targets of other rows, once the names are known; raises as `learned`."""
         raise NotImplementedError
+
+    def fitted(self, train: np.ndarray) -> Self:
+        """The task with what the targets of the rows to train on tell, once all others are taken out of them.
+
+        Raises DataError where there is nothing to learn from them.
+        """
+        return self
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
         """By what rows are drawn in proportion, a number from 0 a row, [rows]."""

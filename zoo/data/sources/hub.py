@@ -3,12 +3,13 @@
 In comes org/name, with a commit or without; out go the files. An open revision is resolved to the commit
 that `main` stands at, once: the cache records it and asks for that very commit from then on.
 huggingface_hub resumes what was cut, and takes the user's own token where one is set. It keeps its own cache, which
-other programs fill too: what is there of a commit is taken without a network.
+other programs fill too: where a commit and all names are known, what is there is taken without a network.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import re
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from zoo.data.sources.origin import address
 from zoo.data.sources.request import Brought, Request, Unreachable
 
 TIMEOUT = 10.0
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
+"""What the system says of a folder that cannot be written, or not any more."""
 
 
 def bring(request: Request) -> Brought:
@@ -31,8 +34,10 @@ def bring(request: Request) -> Brought:
     asked = uri.revision or request.revision
     shared = _shared(repository, kind, asked, request.missing)
     if shared is not None:
-        for name, path in shared.items():
-            request.take(name, path, functools.partial(_downloaded, repository, name, kind, asked, force=True))
+        with _plain_errors(request.origin.uri):
+            for name, path in shared.items():
+                again = functools.partial(_downloaded, request, repository, name, kind, asked, force=True)
+                request.take(name, path, again)
         return Brought(revision=asked)
     client = huggingface_hub.HfApi()
     disable_progress_bars()
@@ -48,19 +53,31 @@ def bring(request: Request) -> Brought:
             ]
         for name in names:
             request.progress(name, 0, None)
-            fetch = functools.partial(_downloaded, repository, name, kind, revision)
+            fetch = functools.partial(_downloaded, request, repository, name, kind, revision)
             request.take(name, fetch(), functools.partial(fetch, force=True))
     return Brought(revision=revision)
 
 
-def _downloaded(repository: str, name: str, kind: str, revision: str | None, *, force: bool = False) -> Path:
-    """The file in the hub's own cache, brought there where it is not."""
+def _downloaded(
+    request: Request, repository: str, name: str, kind: str, revision: str | None, *, force: bool = False
+) -> Path:
+    """The file in the hub's own cache, brought there where it is not; in ours where that one cannot be written."""
     import huggingface_hub
 
-    path = huggingface_hub.hf_hub_download(
-        repository, name, repo_type=kind, revision=revision, etag_timeout=TIMEOUT, force_download=force
+    fetch = functools.partial(
+        huggingface_hub.hf_hub_download,
+        *(repository, name),
+        repo_type=kind,
+        revision=revision,
+        etag_timeout=TIMEOUT,
+        force_download=force,
     )
-    return Path(path).resolve()
+    try:
+        return Path(fetch()).resolve()
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        return Path(fetch(local_dir=request.folder)).resolve()
 
 
 def _shared(repository: str, kind: str, revision: str | None, names: frozenset[str]) -> dict[str, Path] | None:

@@ -64,6 +64,8 @@ class Request:
         known, target = self.known.get(name), self.folder / name
         if known is not None and sha256_of(shared) != known:
             shared = again()
+        if shared == target.resolve():
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:

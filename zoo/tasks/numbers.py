@@ -1,0 +1,60 @@
+"""Raw labels to numbers.
+
+In come the cells of a split as they were read, or classes that the catalog knows the numbers of; out come float64
+numbers. Refused: cells that are no finite numbers, and whole numbers that could be class numbers as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import DataError
+from zoo.recipe.showing import listed
+from zoo.tasks.labels import numbers_of
+from zoo.tasks.task import Stated
+
+__all__ = ["known_values", "numbers_in"]
+
+
+def numbers_in(split: str, rows: Sequence[Any], stated: Stated) -> np.ndarray:
+    """The numbers of rows, [rows, names] float64."""
+    if stated.values is not None:
+        classes = numbers_of(rows, stated.names or (), stated.numbers)
+        of_classes: np.ndarray = np.array(stated.values)[classes][:, None]
+        return of_classes
+    cells = [row if isinstance(row, tuple) else (row,) for row in rows]
+    found = np.array([[_number(cell) for cell in row] for row in cells], np.float64)
+    odd = np.argwhere(~np.isfinite(found))
+    if odd.size:
+        told = listed(dict.fromkeys(f"{cells[row][place]!r:.40}" for row, place in odd))
+        raise DataError(f"label: in {split}, {len(odd)} cells are no numbers ({told}), expected finite numbers")
+    return found
+
+
+def _number(cell: Any) -> float:
+    """A cell as a number; not a number where it is none."""
+    if isinstance(cell, bool):
+        return float("nan")
+    try:
+        return float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def known_values(labels: Sequence[Any], stated: Stated) -> np.ndarray | None:
+    """Numbers that are those of the classes, [rows, 1]; None where they are class numbers or names.
+
+    Raises DataError where all could be either.
+    """
+    numbers = [_number(label) for label in labels]
+    are_values = all(number in (stated.values or ()) for number in numbers)
+    are_classes = all(number in range(len(stated.values or ())) for number in numbers)
+    if are_values and are_classes and stated.values != tuple(range(len(stated.values or ()))):
+        raise DataError(
+            f"label: {listed(dict.fromkeys(map(str, labels)))} may be class numbers, from 0, or {stated.quantity} "
+            f"themselves: write the names of the classes, as {listed(stated.names or (), 3)}"
+        )
+    return np.array(numbers)[:, None] if are_values else None
