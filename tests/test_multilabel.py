@@ -148,7 +148,9 @@ def test_a_class_that_no_row_has(tmp_path: Path) -> None:
             {"type": "classifier"},
             "model.head.type: got classifier, a head for classification",
         ),
-        ({}, {"threshold": 1.5}, "model.head.threshold"),
+        ({}, {"threshold": 1.5}, "model.head.threshold: got 1.5, expected a number above 0 and below 1"),
+        ({}, {"threshold": {"joy": 2}}, "model.head.threshold.joy: got 2, expected a number above 0 and below 1"),
+        ({}, {"treshold": 0.5}, "did you mean threshold?"),
     ],
 )
 def test_recipes_that_contradict_themselves(files: dict[str, Any], head: dict[str, Any], fault: str) -> None:

@@ -114,6 +114,13 @@ def test_recipes_that_contradict_themselves(files: dict[str, Any], head: dict[st
     assert fault in str(caught.value)
 
 
+def test_figures_of_another_task_are_not_expected() -> None:
+    own = recipe({"files": {"train": "a.csv"}}, {"ordinal": True})
+    own.override({"expected": {"accuracy": 0.5, "source": "us"}})
+    with pytest.raises(RecipeError, match=r"expected\.f1: got 0\.5, expected null: regression has none"):
+        own.override({"expected": {"f1": 0.5, "source": "us"}})
+
+
 def test_a_figure_of_another_task_picks_no_epoch() -> None:
     with pytest.raises(
         RecipeError, match=r"training\.monitor: got accuracy, expected one of loss, mean_absolute_error"

@@ -23,6 +23,7 @@ from zoo.backend import installed
 from zoo.errors import OutputError
 from zoo.export.source import FEW, Rows, Source, cutting_notes, program
 from zoo.models.hugging_face import SIDES, model_config, refuse_what_differs, tensors, tokenizer_files
+from zoo.report import pages
 from zoo.report.card import model_card
 
 USAGE = """\
@@ -50,7 +51,7 @@ def write(source: Source, folder: Path) -> list[str]:
     if note := card.task.threshold_note:
         notes.append(f"transformers {note} (text_zoo.threshold in config.json)")
     if "test" in source.run.metrics:
-        usage = "\n".join([USAGE, *(f"- {note}." for note in notes)])
+        usage = "\n".join([USAGE, *(f"- {pages.plain(note)}." for note in notes)])
         readme = model_card(source.run.path, library_name="transformers", usage=usage)
         (folder / "README.md").write_text(readme, encoding="utf-8")
     return notes

@@ -7,12 +7,12 @@ no use for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from zoo.recipe.data_group import Files
-from zoo.recipe.kinds import Clash, Config, Fraction, Names, Text, kind_or
+from zoo.recipe.kinds import Clash, Config, Fraction, Names, kind_or
 
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -27,6 +27,11 @@ class TaskHead(Config):
     """The task that it is for."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Figures of `expected` that its task has."""
+        return ("accuracy", "f1")
 
     dropout: Fraction | None = None
     """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face preset, 0.1 for others."""
@@ -78,6 +83,18 @@ class BinaryHead(TaskHead):
             yield Clash(("label_names",), message)
 
 
+def _form(threshold: Any) -> str:
+    return "tune" if isinstance(threshold, str) else "by class" if isinstance(threshold, Mapping) else "number"
+
+
+Thresholds = Annotated[
+    Annotated[Threshold, Tag("number")]
+    | Annotated[dict[str, Threshold], Tag("by class")]
+    | Annotated[Literal["tune"], Tag("tune")],
+    Discriminator(_form),
+]
+
+
 class MultilabelHead(TaskHead):
     """One logit a class, each with a sigmoid: a text has any number of classes."""
 
@@ -88,7 +105,7 @@ class MultilabelHead(TaskHead):
 
     type: Literal["multilabel"] = "multilabel"
     """Kind of head."""
-    threshold: Threshold | dict[Text, Threshold] | Literal["tune"] = 0.5
+    threshold: Thresholds = 0.5
     """Probability from which a text has a class: one for all, or by class, 0.5 for those that are not named; `tune`
     picks for each class the one with the best F1 on validation."""
 
@@ -116,6 +133,10 @@ class RegressionHead(TaskHead):
     kappa of the nearest levels."""
     levels: Annotated[tuple[Level, Level], Field(strict=False)] | None = None
     """With `ordinal`: the lowest and the highest level; None takes those of train."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ("accuracy",) if self.ordinal else ()
 
     def clashes(self) -> Iterator[Clash]:
         yield from super().clashes()

@@ -47,7 +47,8 @@ def node_at(path: Path, data: Any) -> Node | None:
             node = several.get("items") or (several.get("prefixItems") or [None])[0]
             data = data[part] if isinstance(data, list) and part < len(data) else None
         else:
-            node = group.get("properties", {}).get(part, group.get("additionalProperties"))
+            mapping = next((each for each in _options(group) if isinstance(each.get("additionalProperties"), dict)), {})
+            node = group.get("properties", {}).get(part, mapping.get("additionalProperties"))
             data = data.get(part) if isinstance(data, dict) else None
         if not isinstance(node, dict):
             return None

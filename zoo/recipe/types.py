@@ -295,6 +295,12 @@ class Keys(Config):
         if self.training.monitor not in (None, *head.monitors):
             message = f"got {self.training.monitor}, expected one of {', '.join(head.monitors)}"
             yield Clash(("training.monitor", "model.head.type"), message)
+        for name in ("accuracy", "f1"):
+            value = getattr(self.expected, name, None)
+            if value is not None and name not in head.measured:
+                yield Clash(
+                    (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
+                )
         if self.data.files is not None:
             for clash in head.clashes_with(self.data.files):
                 yield Clash((*(f"data.files.{key}" for key in clash.keys), "model.head.type"), clash.message)

@@ -44,7 +44,7 @@ METRICS = {
 }
 """Our figures -> the Hub's name of a metric, and ours for people."""
 AVERAGED = ("f1", "precision", "recall")
-"""Figures of class 1 with two classes, and macro averages with more."""
+"""Figures that `Task.averaged` speaks of."""
 USAGE = """\
 This folder is a run of text-zoo; its model runs on any of Keras's backends:
 
@@ -130,7 +130,7 @@ def _metadata(
     preset = recipe["model"]["backbone"].get("preset")
     test = run["metrics"]["test"]
     on_hub, revision = _on_hub(dataset, "datasets/")
-    average = {"average": "macro"} if len(task.names) > 2 else None
+    average = {"average": "macro"} if task.averaged else None
     results = [
         EvalResult(
             task_type="text-classification",
@@ -157,7 +157,7 @@ def _metadata(
         base_model=_on_hub(backbone, "")[0] or _hub_preset(preset),
         metrics=[METRICS[name][0] for name in task.headline if name in METRICS and test.get(name) is not None],
         model_name=recipe["name"],
-        eval_results=results,
+        eval_results=results or None,
     )
 
 

@@ -128,8 +128,9 @@ class Recorder:
         test = self._folder.run["metrics"]["test"]
         text = self._folder.task.told(test)
         expected = self._recipe.expected
-        if expected is not None and expected.accuracy is not None:
-            text += f"; the recipe expects accuracy {expected.accuracy:g}"
+        wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1")}
+        if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:
+            text += f"; the recipe expects {', '.join(told)}"
         self._say("test", text)
         self._say("report", str(self._folder.path / "report.html"))
 

@@ -219,6 +219,10 @@ class Classification(Task):
     def listed_names(self) -> str:
         return f"classes: {listed(self.names)}"
 
+    @property
+    def averaged(self) -> bool:
+        return len(self.names) > 2
+
     def further(self, targets: np.ndarray, values: Floats) -> dict[str, float]:
         return {
             "expected_calibration_error": calibration.reliability(values, targets).error,

@@ -205,6 +205,10 @@ class Multilabel(Task):
     def listed_names(self) -> str:
         return f"classes, any number a text: {listed(self.names)}"
 
+    @property
+    def averaged(self) -> bool:
+        return True
+
     def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
         rows = multilabel.class_table(targets, self.decided(values), self.names)
         return [class_table(rows, ranking.rank_each(values, targets, self.names) if pictured else None, most)]

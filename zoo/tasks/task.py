@@ -267,6 +267,11 @@ class Task:
                 parts.append(f"{name} {figures[name]:.4f}{interval}")
         return ", ".join(parts)
 
+    @property
+    def averaged(self) -> bool:
+        """Whether F1, precision and recall are means over the classes."""
+        return False
+
     def further(self, targets: np.ndarray, values: Floats) -> dict[str, float]:
         """Figures of the test split that stand in the report alone, by name."""
         return {}
