@@ -109,7 +109,7 @@ def test_folders_that_are_no_such_preset(tmp_path: Path, files: dict[str, Any], 
         (preset("ftp://host/x"), "unknown scheme 'ftp'"),
         (preset("roberta_base_en"), "roberta_base_en is a roberta, got bert; set family: roberta"),
         (preset("multilingual_e5_small"), "SentencePiece vocabulary, which is not read yet"),
-        (fresh("nano_uncased"), "expected a preset"),
+        (fresh("nano_uncased"), "got none, expected one"),
     ],
 )
 def test_presets_that_cannot_be_meant(backbone: Backbone, why: str) -> None:
