@@ -223,7 +223,7 @@ def test_rendering_twice_gives_the_same_page(folder: RunFolder) -> None:
 
 
 def test_nothing_is_drawn_from_nothing() -> None:
-    assert draw_plots({}, [], Classification(), None)[::2] == ({}, [])
+    assert draw_plots({}, [], Classification(), None, [])[::2] == ({}, [])
 
 
 def test_mistakes_are_sorted_and_cut(folder: RunFolder) -> None:

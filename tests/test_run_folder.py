@@ -94,7 +94,7 @@ def test_rows_that_are_not_the_tasks_are_damage(folder: RunFolder, task: dict[st
     folder.update_run({"task": task})
     folder.write_predictions([{"id": "1", **row}])
     with pytest.raises(OutputError, match=r"predictions\.jsonl is damaged, or is not of this run"):
-        folder.tested()
+        folder.tested(folder.predictions)
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,8 @@ def test_predict_and_its_formats() -> None:
 def test_evaluate_is_escaped_and_bounded(classes: int, capsys: pytest.CaptureFixture[str]) -> None:
     names = [STEERING, *(f"name{number}" for number in range(1, classes))]
     labels, guess = np.arange(2 * classes) % classes, np.zeros(2 * classes, int)
-    tables = Classification(names=tuple(names)).tables(labels, np.eye(classes)[guess], most=evaluate.MOST)
-    evaluate._show(evaluate.Judged(metrics={"rows": 4}, tables=tables, details={}))
+    task = Classification(names=tuple(names))
+    evaluate._show(evaluate.Judged(task=task, targets=labels, values=np.eye(classes)[guess]))
     out = capsys.readouterr().out
     harmless(out)
     assert len(out.splitlines()) < 50

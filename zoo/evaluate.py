@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
+import rich.table
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from zoo import cli
@@ -21,7 +22,8 @@ from zoo.finished import Run, load_run
 from zoo.predict import TextColumnOption, say_precision, text_columns
 from zoo.recipe import load_recipe, showing
 from zoo.runs.screen import Screen
-from zoo.tasks import shown
+from zoo.tasks import Task
+from zoo.tasks.shown import Table
 
 MOST = 12
 """Rows of a table on the screen."""
@@ -57,11 +59,26 @@ def evaluate(
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """metrics as in run.json; tables for people; details: all that the tables have, in plain values."""
+    """Rows of a file with what the run says of them; of it that is computed which is asked for."""
 
-    metrics: dict[str, Any]
-    tables: list[shown.Table]
-    details: dict[str, Any]
+    task: Task
+    targets: np.ndarray
+    values: np.ndarray
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures as in run.json."""
+        return self.task.figures(self.values, self.targets)
+
+    @property
+    def tables(self) -> list[Table]:
+        """For people."""
+        return self.task.tables(self.targets, self.values, most=MOST)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """All that the tables have, in plain values."""
+        return self.task.details(self.targets, self.values)
 
 
 def judge(run: Run, path: str, text: str | tuple[str, str], label: Sequence[str] | None, batch_size: int) -> Judged:
@@ -72,20 +89,18 @@ def judge(run: Run, path: str, text: str | tuple[str, str], label: Sequence[str]
     say_precision(run, screen)
     with screen.bar("evaluate", len(rows)) as advance:
         values = run.values(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)
-    return Judged(
-        metrics=task.figures(values, rows.labels),
-        tables=task.tables(rows.labels, values, most=MOST),
-        details=task.details(rows.labels, values),
-    )
+    return Judged(task=task, targets=rows.labels, values=values)
 
 
 def _show(found: Judged) -> None:
-    console = cli.output()
-    width = max(18, *map(len, found.metrics))
-    for figure, value in found.metrics.items():
+    console, metrics = cli.output(), found.metrics
+    width = max(18, *map(len, metrics))
+    for figure, value in metrics.items():
         console.print(Text.assemble(f"{showing.shown(figure):{width}} ", _cell(value)))
     for each in found.tables:
-        table = Table(title=each.title, title_justify="left", caption=each.note or None, caption_justify="left")
+        table = rich.table.Table(
+            title=each.title, title_justify="left", caption=each.note or None, caption_justify="left"
+        )
         for column in each.columns:
             table.add_column(Text(showing.shown(column.title)), justify="left" if column.kind == "name" else "right")
         for row in each.rows:

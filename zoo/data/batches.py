@@ -154,10 +154,10 @@ def filled_up(
     inputs: dict[str, np.ndarray], table: TokenTable, labels: np.ndarray | None, rows: np.ndarray, batch_size: int
 ) -> Batch:
     """The batch of these inputs and rows: labels and weights of `batch_size` places, 0 where there is no row."""
-    labels = np.zeros(len(table), np.int32) if labels is None else labels
-    kind = np.int32 if np.issubdtype(labels.dtype, np.integer) else np.float32
-    filled = np.zeros((batch_size, *labels.shape[1:]), kind)
-    filled[: len(rows)] = labels[rows]
+    taken = np.zeros(len(rows), np.int32) if labels is None else labels[rows]
+    kind = np.int32 if np.issubdtype(taken.dtype, np.integer) else np.float32
+    filled = np.zeros((batch_size, *taken.shape[1:]), kind)
+    filled[: len(rows)] = taken
     weights = np.zeros(batch_size, np.float32)
     weights[: len(rows)] = 1.0
     return Batch(inputs=inputs, labels=filled, weights=weights, rows=rows, tokens=int(table.lengths[rows].sum()))

@@ -194,7 +194,7 @@ def _layout(recipe: Recipe) -> Layout:
         return Layout(
             files=paths,
             text=as_tuple(files.text),
-            label=of_files(files),
+            label=_stated(recipe),
             select={},
             encoding=files.encoding,
         )
@@ -206,7 +206,7 @@ def _layout(recipe: Recipe) -> Layout:
     return Layout(
         files={split: folder / name for split, name in origin.splits.items()},
         text=as_tuple(card.text),
-        label=of_card(card),
+        label=_stated(recipe),
         select=card.select,
         encoding="utf-8",
     )

@@ -93,7 +93,7 @@ def model_card(folder: str | Path, *, library_name: str = "text-zoo", usage: str
         task=task,
         figures=[
             (task.titles[name], _figure(task, name, test, value))
-            for name, value in {**test, **further_figures(found)}.items()
+            for name, value in {**test, **further_figures(found, predictions)}.items()
             if name in task.titles and value is not None
         ],
         test=test,

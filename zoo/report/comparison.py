@@ -90,7 +90,7 @@ def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
     return {
         "names": names,
         "runs": [str(folder.path) for folder in folders],
-        "figures": _figures(folders, runs, recipes),
+        "figures": _figures(folders, runs, recipes, predictions),
         "differences": _differences(runs, recipes),
         "pairs": pairs,
         "warnings": [*_unfinished(names, runs), *warnings],
@@ -173,16 +173,19 @@ def _tested(tasks: Sequence[Task]) -> Rows:
 
 
 def _figures(
-    folders: Sequence[RunFolder], runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]
+    folders: Sequence[RunFolder],
+    runs: Sequence[Mapping[str, Any]],
+    recipes: Sequence[Mapping[str, Any]],
+    predictions: Sequence[Sequence[Mapping[str, Any]]],
 ) -> list[dict[str, Any]]:
     """A row for each figure that any run has a value for."""
     tables = []
-    for folder, run, recipe in zip(folders, runs, recipes, strict=True):
+    for folder, run, recipe, tested in zip(folders, runs, recipes, predictions, strict=True):
         backbone, data = recipe["model"]["backbone"], recipe["data"]
         tables.append(
             {
                 **flat(run),
-                **{f"metrics.test.{name}": value for name, value in further_figures(folder).items()},
+                **{f"metrics.test.{name}": value for name, value in further_figures(folder, tested).items()},
                 "recipe": recipe["name"],
                 "backbone": backbone.get("preset") or f"a fresh {backbone['family']}",
                 "data": data.get("dataset") or data["files"]["train"],

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from zoo.report.drawing import LONGEST_NAME, draw, legend, short
 from zoo.score.metrics import confusion, most_confused
+from zoo.tasks.shown import MOST_CLASSES
 
 __all__ = [
     "confusion_matrix",
@@ -28,8 +29,6 @@ __all__ = [
     "token_lengths",
 ]
 
-MOST_CLASSES = 40
-"""In one picture."""
 MOST_NUMBERED_CLASSES = 16
 # Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
 PARTS = ("data", "import", "tokenize", "build", "compile", "train", "evaluate")

@@ -25,6 +25,7 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.tested import tested_split
 from zoo.tasks import Task
 from zoo.tasks.shown import Mistakes
+from zoo.tasks.task import Rankings
 
 __all__ = ["draw_plots", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
 
@@ -59,8 +60,9 @@ def write_report(
     stands alone. `warnings` are added to what the report warns of.
     """
     run, task, predictions = folder.run, folder.task, folder.predictions
-    tested = folder.tested()
-    pictures, captions, failed = draw_plots(run, folder.history, task, tested)
+    tested = folder.tested(predictions)
+    rankings = task.rankings(*tested) if tested else []
+    pictures, captions, failed = draw_plots(run, folder.history, task, tested, rankings)
     for name, png in pictures.items():
         folder.write_bytes(f"plots/{name}.png", png)
     told = (*warnings, *failed)
@@ -81,7 +83,7 @@ def write_report(
         },
         expected=_expected(run),
         pictures=[(captions[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
-        tables=task.tables(*tested, most=ROWS, pictured=True) if tested else [],
+        tables=task.tables(*tested, most=ROWS, rankings=rankings) if tested else [],
         further=task.further(*tested) if tested else {},
         mistakes=mistakes,
         worst=worst_rows(mistakes, predictions, texts) if mistakes else [],
@@ -113,6 +115,7 @@ def draw_plots(
     history: Sequence[Mapping[str, Any]],
     task: Task,
     tested: tuple[np.ndarray, np.ndarray] | None,
+    rankings: Rankings,
 ) -> tuple[dict[str, bytes], dict[str, str], list[str]]:
     """A PNG for all there is data for and its caption, both by name, and a warning for each that could not be drawn.
 
@@ -121,12 +124,13 @@ def draw_plots(
         history: rows of history.jsonl.
         task: what was learned.
         tested: targets and values of the test split; None where there are none.
+        rankings: of these, as the task has them.
     """
     dataset, timing = run.get("dataset", {}), run.get("timing", {})
     drawings: dict[str, Callable[[], bytes]] = {}
     if history:
         drawings["curves"] = lambda: plots.curves(history, {name: task.titles[name] for name in task.drawn})
-    of_task = task.pictures(*tested) if tested else {}
+    of_task = task.pictures(*tested, rankings) if tested else {}
     if (occurrences := task.occurrences(dataset)) is not None:
         of_task["labels"] = occurrences
     for name, picture in of_task.items():
@@ -139,9 +143,9 @@ def draw_plots(
     return pictures, CAPTIONS | {name: picture.caption for name, picture in of_task.items()}, failed
 
 
-def further_figures(folder: RunFolder) -> dict[str, float]:
+def further_figures(folder: RunFolder, predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Figures of the test split that run.json does not have; none without predictions."""
-    tested = folder.tested()
+    tested = folder.tested(predictions)
     return folder.task.further(*tested) if tested else {}
 
 

@@ -126,7 +126,7 @@ class Recorder:
     def conclude(self) -> None:
         """The last lines: what came out, and where it is told."""
         test = self._folder.run["metrics"]["test"]
-        text = self._folder.task.told(test)
+        text = self._dataset.task.told(test)
         expected = self._recipe.expected
         wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1")}
         if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:

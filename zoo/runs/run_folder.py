@@ -20,7 +20,7 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -140,12 +140,12 @@ class RunFolder:
         with self._damage(PREDICTIONS):
             return task_of_run(run, () if "dataset" in run or "task" in run else self.predictions)
 
-    def tested(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Targets and values of the test split, as the task reads them from predictions.jsonl; None without rows.
+    def tested(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Targets and values of the test split, as the task reads them from `predictions`; None without rows.
 
         Raises OutputError where the rows are not those of the task.
         """
-        task, rows = self.task, self.predictions
+        task = self.task
         with self._damage(PREDICTIONS):
             return task.of_rows(rows) if rows else None
 

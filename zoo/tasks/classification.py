@@ -19,13 +19,10 @@ from zoo.recipe.showing import listed
 from zoo.score import calibration, metrics, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
 from zoo.tasks.labels import number_labels, numbers_of
-from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Stated, Task
+from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
+from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, in_cells
 
 __all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
-
-PICTURED = 40
-"""Classes of which a picture of the confusion shows all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +36,7 @@ class ClassPrediction(Prediction):
         return {"label": self.label, "probabilities": self.probabilities}
 
     def cells(self) -> list[tuple[str, str]]:
-        return [("label", self.label), *((name, f"{value:.6f}") for name, value in self.probabilities.items())]
+        return [("label", self.label), *in_cells(self.probabilities)]
 
     def told(self) -> tuple[str, str]:
         return self.label, f"{self.probabilities[self.label]:7.2%}"
@@ -229,11 +226,16 @@ class Classification(Task):
             "brier_score": calibration.brier_score(values, targets),
         }
 
-    def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
+    def rankings(self, targets: np.ndarray, values: Floats) -> Rankings:
+        return ranking.rank(values, targets, self.names)
+
+    def tables(
+        self, targets: np.ndarray, values: Floats, *, most: int, rankings: Rankings | None = None
+    ) -> list[Table]:
         predicted, names = self.decided(values), self.names
         rows = metrics.classification_table(targets, predicted, names)
-        found = [class_table(rows, ranking.rank(values, targets, names) if pictured else None, most)]
-        if len(names) > (PICTURED if pictured else most):
+        found = [class_table(rows, rankings, most)]
+        if len(names) > (most if rankings is None else MOST_CLASSES):
             pairs = metrics.confused_pairs(targets, predicted)[: min(most, 20)]
             titles = Column(title="true", kind="name"), Column(title="predicted", kind="name")
             found.append(
@@ -243,7 +245,7 @@ class Classification(Task):
                     rows=tuple((names[true], names[guess], count) for true, guess, count in pairs),
                 )
             )
-        elif not pictured:
+        elif rankings is None:
             counts = metrics.confusion(targets, predicted, range(len(names)))
             columns = (Column(title=name, kind="number") for name in names)
             found.append(
@@ -262,7 +264,7 @@ class Classification(Task):
             "confusion": metrics.confusion(targets, predicted, range(len(self.names))).tolist(),
         }
 
-    def pictures(self, targets: np.ndarray, values: Floats) -> dict[str, Picture]:
+    def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:
         found = {
             "confusion_matrix": Picture(
                 kind="confusion_matrix",
@@ -270,7 +272,7 @@ class Classification(Task):
                 caption="Test split: true class by row, predicted class by column",
             ),
             # Of two classes the curves of one say all that those of the other do.
-            **ranking_pictures(ranking.rank(values, targets, self.names)[len(self.names) == 2 :]),
+            **ranking_pictures(rankings[len(self.names) == 2 :]),
         }
         found["reliability"] = Picture(
             kind="reliability",

@@ -23,7 +23,7 @@ from zoo.score import metrics, multilabel, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Stated, Task, no_label
+from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, in_cells, no_label
 
 __all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
 
@@ -44,10 +44,7 @@ class LabelsPrediction(Prediction):
         return {"labels": list(self.labels), "probabilities": self.probabilities}
 
     def cells(self) -> list[tuple[str, str]]:
-        return [
-            ("labels", ";".join(self.labels)),
-            *((name, f"{value:.6f}") for name, value in self.probabilities.items()),
-        ]
+        return [("labels", ";".join(self.labels)), *in_cells(self.probabilities)]
 
     def told(self) -> tuple[str, str]:
         shares = (self.probabilities[name] for name in self.labels)
@@ -209,15 +206,20 @@ class Multilabel(Task):
     def averaged(self) -> bool:
         return True
 
-    def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
+    def rankings(self, targets: np.ndarray, values: Floats) -> Rankings:
+        return ranking.rank_each(values, targets, self.names)
+
+    def tables(
+        self, targets: np.ndarray, values: Floats, *, most: int, rankings: Rankings | None = None
+    ) -> list[Table]:
         rows = multilabel.class_table(targets, self.decided(values), self.names)
-        return [class_table(rows, ranking.rank_each(values, targets, self.names) if pictured else None, most)]
+        return [class_table(rows, rankings, most)]
 
     def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
         return {"classes": multilabel.class_table(targets, self.decided(values), self.names)}
 
-    def pictures(self, targets: np.ndarray, values: Floats) -> dict[str, Picture]:
-        return ranking_pictures(ranking.rank_each(values, targets, self.names))
+    def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:
+        return ranking_pictures(rankings)
 
     def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
         return class_occurrences(account, self.names)

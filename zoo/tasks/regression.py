@@ -22,7 +22,7 @@ from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.numbers import known_values, numbers_in
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Stated, Task
+from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, in_cells
 
 __all__ = ["NumbersPrediction", "Regression", "squared_error"]
 
@@ -50,7 +50,7 @@ class NumbersPrediction(Prediction):
 
     def cells(self) -> list[tuple[str, str]]:
         levels = [(f"{name}_level", str(level)) for name, level in (self.levels or {}).items()]
-        return [*levels, *((name, f"{value:.6f}") for name, value in self.values.items())]
+        return [*levels, *in_cells(self.values)]
 
     def told(self) -> tuple[str, str]:
         if self.levels is None:
@@ -291,7 +291,9 @@ class Regression(Task):
         scale = "" if self.levels is None else f", {self.levels[0]} to {self.levels[1]}"
         return f"numbers: {listed(self.names)}{scale}"
 
-    def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
+    def tables(
+        self, targets: np.ndarray, values: Floats, *, most: int, rankings: Rankings | None = None
+    ) -> list[Table]:
         keys = ("mean_absolute_error", "mean_squared_error", "r2", "spearman")
         columns = [Column(title=self.titles[key], kind="number") for key in keys]
         columns += [Column(title=title, kind="number") for title in ("mean", "deviation")]
@@ -308,7 +310,7 @@ class Regression(Task):
     def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
         return {"numbers": regression.error_table(values, targets, self.names)}
 
-    def pictures(self, targets: np.ndarray, values: Floats) -> dict[str, Picture]:
+    def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:
         found: dict[str, Picture] = {}
         if self.levels is not None:
             low, high = self.levels

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Column", "Mistake", "Mistakes", "Picture", "Table"]
+__all__ = ["MOST_CLASSES", "Column", "Mistake", "Mistakes", "Picture", "Table"]
 
+MOST_CLASSES = 40
+"""In one picture."""
 Kind = Literal["name", "share", "number"]
 
 

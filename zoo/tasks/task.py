@@ -9,11 +9,14 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.score.ranking import Ranking
 from zoo.tasks.shown import Mistakes, Picture, Table
 
-__all__ = ["Prediction", "Stated", "Task", "no_label"]
+__all__ = ["Prediction", "Rankings", "Stated", "Task", "in_cells", "no_label"]
 
 Floats = NDArray[np.float64]
+Rankings = Sequence[Ranking | None]
+"""One a class; None where no row or every row is of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,15 +279,21 @@ class Task:
         """Figures of the test split that stand in the report alone, by name."""
         return {}
 
-    def tables(self, targets: np.ndarray, values: Floats, *, most: int, pictured: bool = False) -> list[Table]:
-        """Tables of the test split, of at most so many rows; with `pictured` those that stand beside the pictures."""
+    def rankings(self, targets: np.ndarray, values: Floats) -> Rankings:
+        """How well each class is told from the others; none where there are no classes."""
+        return []
+
+    def tables(
+        self, targets: np.ndarray, values: Floats, *, most: int, rankings: Rankings | None = None
+    ) -> list[Table]:
+        """Tables of the test split, of at most so many rows; `rankings` where they stand beside the pictures."""
         raise NotImplementedError
 
     def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
         """All that the tables have, in plain values."""
         raise NotImplementedError
 
-    def pictures(self, targets: np.ndarray, values: Floats) -> dict[str, Picture]:
+    def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:
         """What to draw of the test split, by name."""
         raise NotImplementedError
 
@@ -314,6 +323,11 @@ class Task:
     def limits(self) -> tuple[str, ...]:
         """What to know before one uses it, a sentence each."""
         return ()
+
+
+def in_cells(values: Mapping[str, float]) -> list[tuple[str, str]]:
+    """Values as the cells of a CSV file, with six decimals."""
+    return [(name, f"{value:.6f}") for name, value in values.items()]
 
 
 def no_label(value: Any) -> bool:
