@@ -11,6 +11,7 @@ from typing import Any
 from zoo.backend import activate
 from zoo.data.backbones import bring
 from zoo.data.dataset import load_dataset, stated_task
+from zoo.data.parts import load_parts
 from zoo.data.sources import cache_folder
 from zoo.recipe import Recipe
 from zoo.training import prepare
@@ -34,4 +35,4 @@ def build(recipe: Recipe) -> Any:
     backend.keep_compiled(cache_folder() / "compiled")
     bring(recipe)
     task = stated_task(recipe) or load_dataset(recipe).task
-    return prepare.build(recipe, task, prepare.load_parts(recipe), backend).model
+    return prepare.build(recipe, task, load_parts(recipe), backend).model

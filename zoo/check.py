@@ -21,7 +21,7 @@ from rich.filesize import decimal
 
 from zoo import backend, cli
 from zoo.data.against_catalog import dimensions, disagreements, training_rows
-from zoo.data.backbones import locate_backbone, locate_vocabulary, missing
+from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
 from zoo.data.dataset import load_dataset, missing_data, stated_task
 from zoo.data.sources import cache_folder, locate_first
@@ -194,23 +194,21 @@ def _size(file: Path) -> int:
 
 def _check_backbone(recipe: Recipe, task: Task | None, report: Report) -> bool:
     """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
-    from zoo.data.tokens import load_tokenizer
+    from zoo.data.parts import load_parts
     from zoo.models.builder import plan
     from zoo.models.presets import read_config
 
-    backbone = recipe.model.backbone
     try:
-        preset = locate_backbone(backbone) if backbone.preset is not None else None
-        tokenizer = load_tokenizer(locate_vocabulary(backbone))
+        parts = load_parts(recipe)
         if task is not None:
-            plan(recipe, preset=preset, tokenizer=tokenizer, task=task)
-        elif preset is not None:  # the targets of rows that were not read are not known
-            read_config(preset)
+            plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=task)
+        elif parts.preset is not None:  # the targets of rows that were not read are not known
+            read_config(parts.preset)
     except (RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
         return False
-    if tokenizer.note:
-        report.notes.append(("warning", tokenizer.note))
+    if parts.tokenizer.note:
+        report.notes.append(("warning", parts.tokenizer.note))
     return True
 
 

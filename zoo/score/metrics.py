@@ -36,6 +36,7 @@ __all__ = [
     "most_confused",
     "predictions",
     "probabilities",
+    "refuse_not_finite",
     "tune_threshold",
     "wilson_interval",
     "worst_classes",
@@ -74,13 +75,18 @@ def finite(logits: ArrayLike, units: int) -> Floats:
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] != units:
         raise ZooError(f"logits have the shape {list(values.shape)}, expected [rows, {units}]")
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    refuse_not_finite(values, "logits")
+    return values
+
+
+def refuse_not_finite(values: Floats, what: str) -> None:
+    """TrainingError where values of the model, `[rows]` or `[rows, ...]`, are not finite; `what` they are called."""
+    bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if bad.size:
         raise TrainingError(
-            f"the model's logits are not finite for {bad.size} of {len(values)} rows (first: row {bad[0]}): "
+            f"the model's {what} are not finite for {bad.size} of {len(values)} rows (first: row {bad[0]}): "
             "lower training.optimizer.learning_rate or set training.precision: float32"
         )
-    return values
 
 
 def predictions(probabilities: Floats, threshold: float | None = None) -> Labels:

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error, mean_squared_error, r2_score
 
-from zoo.errors import DataError, TrainingError, ZooError
-from zoo.score.metrics import wilson_interval
+from zoo.errors import DataError, ZooError
+from zoo.score.metrics import refuse_not_finite, wilson_interval
 
 __all__ = ["error_table", "evaluate", "ordinal", "rounded"]
 
@@ -131,20 +131,11 @@ def _checked(values: ArrayLike, targets: ArrayLike, columns: tuple[int, ...]) ->
                 f"{what} have the shape {list(shape)}, expected {list(wanted)}: a row a text"
                 + (" and a column a name" if columns else "")
             )
-    bad = _not_finite(truth)
+    bad = np.flatnonzero(~np.isfinite(truth).reshape(len(truth), -1).all(axis=1))
     if bad.size:
         raise DataError(
             f"targets are not finite for {bad.size} of {len(truth)} rows (first: row {bad[0]}): "
             "correct the target column"
         )
-    bad = _not_finite(given)
-    if bad.size:
-        raise TrainingError(
-            f"the model's values are not finite for {bad.size} of {len(given)} rows (first: row {bad[0]}): "
-            "lower training.optimizer.learning_rate or set training.precision: float32"
-        )
+    refuse_not_finite(given, "values")
     return given, truth
-
-
-def _not_finite(array: Floats) -> NDArray[np.int64]:
-    return np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))

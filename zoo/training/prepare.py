@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.backend import Backend, activate
-from zoo.data.backbones import Preset, bring, locate_backbone, locate_vocabulary
+from zoo.data.backbones import bring
 from zoo.data.dataset import Dataset, load_dataset
-from zoo.data.tokens import Tokenizer, doubts, encode_splits, load_tokenizer
+from zoo.data.parts import Parts, load_parts
+from zoo.data.tokens import doubts, encode_splits
 from zoo.data.trials import Trial
 from zoo.models.builder import Blueprint, build_model, plan
 from zoo.recipe import Recipe
@@ -23,18 +24,10 @@ from zoo.tasks import Task
 from zoo.training.session import Session
 from zoo.training.trial import quicker_precision
 
-__all__ = ["Built", "Parts", "build", "load_parts", "prepare"]
+__all__ = ["Built", "build", "prepare"]
 
 Stage = Callable[[str], AbstractContextManager[Any]]
 """Entered with `tokenize` and with `build` around what these are; a stopwatch, for instance."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a backbone comes with: the preset, None for a fresh one, and what cuts texts."""
-
-    preset: Preset | None
-    tokenizer: Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +38,6 @@ class Built:
     model: Any
     precision: Precision
     trial: Trial | None
-
-
-def load_parts(recipe: Recipe) -> Parts:
-    """The parts of a recipe's backbone, from the cache; EnvironmentFault where they are not there or damaged."""
-    wanted = recipe.model.backbone
-    preset = locate_backbone(wanted) if wanted.preset is not None else None
-    return Parts(preset=preset, tokenizer=load_tokenizer(locate_vocabulary(wanted)))
 
 
 def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend) -> Built:
