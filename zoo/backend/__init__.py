@@ -26,7 +26,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
 from zoo.errors import EnvironmentFault
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Trainer",
     "activate",
     "choose",
+    "compiled_for",
     "installed",
     "keep_freed_memory",
     "kernels",
@@ -208,9 +209,14 @@ def without_tensorflow() -> Iterator[None]:
             del sys.modules[name]
 
 
-@functools.cache
 def kernels() -> Any:
-    """The `zoo.backend.transformer.Kernels` of the backend that this process has."""
+    """The `zoo.backend.transformer.Kernels` of the backend that this process has, on the platform of `compiled_for`."""
+    return _kernels(forced_platform())
+
+
+@functools.cache
+def _kernels(platform: str | None) -> Any:
+    """Made once a platform; the backend asks for it itself."""
     return activate().kernels()
 
 

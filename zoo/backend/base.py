@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +17,28 @@ Inputs = Mapping[str, Any]
 
 Loss = Callable[[Any, Any, Any], tuple[Any, Any]]
 """(outputs [batch, units] float32, targets [batch, ...], weights [batch] float32) -> sum of losses, sum of weights."""
+
+
+_forced: ContextVar[str | None] = ContextVar("forced_platform", default=None)
+
+
+def forced_platform() -> str | None:
+    """The platform that `compiled_for` names around this call; None where the devices that are here decide."""
+    return _forced.get()
+
+
+@contextlib.contextmanager
+def compiled_for(platform: str) -> Iterator[None]:
+    """What is built and traced within takes the way of this platform, whatever devices are here.
+
+    Args:
+        platform: as a device of the backend names it: `cpu`, `gpu` or `tpu`.
+    """
+    token = _forced.set(platform)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import platform
+import platform as machine
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from zoo.backend.base import Backend, Inputs, Loss, Trainer
+from zoo.backend.base import Backend, Inputs, Loss, Trainer, forced_platform
 
 
 class Jax(Backend):
     name = "jax"
 
+    def platform(self) -> str:
+        """`cpu`, `gpu` or `tpu`: what `compiled_for` names, else that of the first device."""
+        forced = forced_platform()
+        return jax.devices()[0].platform if forced is None else forced
+
     def device(self) -> str:
-        device = jax.devices()[0]
-        return "cpu" if device.platform == "cpu" else f"{device.platform}: {device.device_kind}"
+        if forced_platform() is not None or self.platform() == "cpu":
+            return self.platform()
+        return f"{self.platform()}: {jax.devices()[0].device_kind}"
 
     def steps(self) -> str:
         return "compiled by XLA"
@@ -29,7 +35,7 @@ class Jax(Backend):
     def keep_compiled(self, folder: Path) -> None:
         if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]  # else the user has their own
             # By machine: what was compiled for another processor may end in an illegal instruction.
-            own = folder / f"jax-{jax.__version__}-{platform.node()}"
+            own = folder / f"jax-{jax.__version__}-{machine.node()}"
             jax.config.update("jax_compilation_cache_dir", str(own))  # type: ignore[no-untyped-call]
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
 
