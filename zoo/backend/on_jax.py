@@ -28,6 +28,14 @@ class Jax(Backend):
     def steps(self) -> str:
         return "compiled by XLA"
 
+    def kernels(self) -> Any:
+        platform = self.platform()
+        if platform == "cpu":
+            return super().kernels()
+        from zoo.backend.transformer_jax import AcceleratorKernels  # it imports Pallas, half a second
+
+        return AcceleratorKernels("tpu" if platform == "tpu" else "gpu")
+
     def peak_device_bytes(self) -> int | None:
         stats = jax.devices()[0].memory_stats() or {}
         return stats.get("peak_bytes_in_use")

@@ -1,0 +1,130 @@
+"""Attention that writes nothing as large as its scores, with dropout, by Pallas: one function for TPUs and GPUs.
+
+The kernels are in `pallas_tpu` and `pallas_gpu`; what both have is here: sizes, the bits of a mask, and the gradient.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from zoo.backend.transformer import COLUMNS, ROWS, mix
+
+Platform = Literal["tpu", "gpu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Sizes of one attention, and how it drops.
+
+    least: see `zoo.backend.transformer.least_kept`; None where nothing is dropped. scale: what is kept is multiplied by
+    it. platform: whose kernels. interpret: whether a CPU computes them, operation by operation.
+    """
+
+    batch: int
+    length: int
+    heads: int
+    width: int
+    least: int | None
+    scale: float
+    platform: Platform
+    interpret: bool
+
+    @property
+    def hidden(self) -> int:
+        return self.heads * self.width
+
+
+def fits(platform: Platform, length: int, heads: int, width: int) -> bool:
+    """Whether the platform's kernels can do texts of this length, with heads of this width."""
+    return bool(_kernels(platform).fits(length, heads, width))
+
+
+def _kernels(platform: Platform) -> Any:
+    return importlib.import_module(f"zoo.backend.pallas_{platform}")
+
+
+def row_bits(drawn: Any, head: Any, rows: Any, shape: Shape) -> Any:
+    """What is mixed of the numbers of rows; see `Kernels.keep_mask`.
+
+    Args:
+        drawn: of a mask, int32 [3]: its seed, its counter, and the number of the first example.
+        head: number among all heads of this device's examples, from 0.
+        rows: numbers of queries.
+    """
+    first = (drawn[2] * shape.heads + head) * shape.length
+    return mix((first + rows) ^ mix(drawn[0] + drawn[1] * ROWS, _shifted), _shifted)
+
+
+def column_bits(drawn: Any, columns: Any) -> Any:
+    """What is mixed of the numbers of columns."""
+    key = mix(drawn[0] + drawn[1] * ROWS, _shifted)
+    return mix(columns ^ mix(key + COLUMNS, _shifted), _shifted)
+
+
+def bits_kept(row: Any, column: Any, least: int) -> Any:
+    """Which positions stay, from what was mixed of their rows and columns."""
+    return (row + column) * (2 * row + (2 * column + 1)) >= least
+
+
+def _shifted(x: Any, places: int) -> Any:
+    return jax.lax.shift_right_logical(x, jnp.full_like(x, places))
+
+
+def attention(qkv: Any, bias: Any, seen: Any, state: Any, shape: Shape) -> Any:
+    """Softmax of scaled scores, some of it dropped, times values.
+
+    Where the batch is shared out over the devices of a mesh (`jax.set_mesh`), each computes its own examples, under the
+    mask that one device would draw.
+
+    Args:
+        qkv: products of queries, keys and values side by side, [batch, length, 3 * hidden].
+        bias: what is added to them, float32 [1, 3 * hidden].
+        seen: which keys a query sees, 1 or 0, int8 [batch, 1 or length, length].
+        state: what the mask is drawn from, int32 [2], see `Kernels.keep_mask`.
+        shape: sizes, rate and platform.
+
+    Returns:
+        [batch, length, hidden].
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    devices = 1 if mesh.empty else mesh.size
+    axes = mesh.axis_names
+    own = replace(shape, batch=shape.batch // devices)
+
+    def share(qkv: Any, bias: Any, seen: Any, state: Any) -> Any:
+        first = jax.lax.axis_index(axes) * own.batch if devices > 1 else 0
+        drawn = jnp.concatenate([state, jnp.full(1, first, jnp.int32)])
+        return _attention(qkv, bias, seen, drawn, own)
+
+    if devices == 1:
+        return share(qkv, bias, seen, state)
+    data = jax.sharding.PartitionSpec(axes)
+    everywhere = jax.sharding.PartitionSpec()
+    # Pallas does not say how what it computes varies over a mesh, so that is not checked.
+    shared = jax.shard_map(share, in_specs=(data, everywhere, data, everywhere), out_specs=data, check_vma=False)
+    return shared(qkv, bias, seen, state)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _attention(qkv: Any, bias: Any, seen: Any, drawn: Any, shape: Shape) -> Any:
+    """`attention` on one device; drawn is state and, as third, the number of its first example in the whole batch."""
+    return _forward(qkv, bias, seen, drawn, shape)[0]
+
+
+def _forward(qkv: Any, bias: Any, seen: Any, drawn: Any, shape: Shape) -> tuple[Any, Any]:
+    found, kept = _kernels(shape.platform).forward(qkv, bias, seen, drawn, shape)
+    return found, (qkv, bias, seen, drawn, kept)
+
+
+def _backward(shape: Shape, saved: Any, gradient: Any) -> tuple[Any, Any, None, None]:
+    by_qkv, by_bias = _kernels(shape.platform).backward(*saved, gradient, shape)
+    return by_qkv, by_bias, None, None
+
+
+_attention.defvjp(_forward, _backward)

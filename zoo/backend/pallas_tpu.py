@@ -1,0 +1,199 @@
+"""Attention in Pallas for a TPU, forward and backward: scores stay in its vector memory and are never written.
+
+In come jax arrays; out come jax arrays. A program computes the heads of one example that fill 128 lanes, over the whole
+length at once: rows of 512 tokens have scores of 1 MiB a head. Heads are told apart by masks over lanes, since a matrix
+unit 128 wide would be filled up with zeros for a narrower head anyway. A mask of dropout is computed from row and
+column where it is used, with the bits of `Kernels.keep_mask`. Softmax is in float32.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
+
+from zoo.backend.pallas_attention import Shape, bits_kept, column_bits, row_bits
+from zoo.backend.transformer import MASKED
+
+LANES = 128
+LONGEST = 1024
+"""Tokens of a text: ten arrays of scores, of 4 MiB each at this length, are in vector memory together."""
+
+
+def fits(length: int, heads: int, width: int) -> bool:
+    """Whether scores of this length have room, and heads of this width fill registers."""
+    return length <= LONGEST and heads * width % _lanes(width) == 0
+
+
+def _lanes(width: int) -> int:
+    """Lanes of a program: those of whole heads and of whole registers."""
+    return math.lcm(width, LANES)
+
+
+def _grid(shape: Shape) -> tuple[int, int]:
+    """Examples, and the groups of heads that a program takes at a time."""
+    return shape.batch, shape.hidden // _lanes(shape.width)
+
+
+def _heads(shape: Shape) -> Iterator[tuple[Any, Any]]:
+    """Of each head of this program: its number among all of the batch, and which lanes are its own, [1, lanes]."""
+    lane = jax.lax.broadcasted_iota(jnp.int32, (1, _lanes(shape.width)), 1)
+    each = _lanes(shape.width) // shape.width
+    first = (pl.program_id(0) * _grid(shape)[1] + pl.program_id(1)) * each
+    for place in range(each):
+        yield first + place, (lane >= place * shape.width) & (lane < (place + 1) * shape.width)
+
+
+def _dropped(x: Any, drawn: Any, head: Any, shape: Shape) -> Any:
+    """What stays of a head's weights [length, length], scaled; which do is as `Kernels.keep_mask` says."""
+    if shape.least is None:
+        return x
+    row = row_bits(drawn, head, jax.lax.broadcasted_iota(jnp.int32, (shape.length, 1), 0), shape)
+    column = column_bits(drawn, jax.lax.broadcasted_iota(jnp.int32, (1, shape.length), 1))
+    return jnp.where(bits_kept(row, column, shape.least), x * shape.scale, 0.0)
+
+
+def _product(left: Any, right: Any, over: tuple[int, int]) -> Any:
+    """The product over these axes, in float32."""
+    exact = jax.lax.Precision.HIGHEST if left.dtype == jnp.float32 else None
+    dimensions = (((over[0],), (over[1],)), ((), ()))
+    return jax.lax.dot_general(left, right, dimensions, precision=exact, preferred_element_type=jnp.float32)
+
+
+def _weights(query: Any, key: Any, seen: Any, shape: Shape) -> tuple[Any, Any]:
+    """exp of the scores less the row's largest, [length, length], and their sums by row, both float32."""
+    scores = _product(query, key, (1, 1)) * shape.width**-0.5
+    scores = scores + jnp.where(seen != 0, 0.0, MASKED)
+    shares = jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
+    return shares, jnp.sum(shares, axis=1, keepdims=True)
+
+
+def _own(x: Any, lanes: Any) -> Any:
+    return jnp.where(lanes, x, jnp.zeros_like(x))
+
+
+def _with_bias(parts: list[Any]) -> list[Any]:
+    """Queries, keys and values of this program, [length, lanes], from references to these and to their biases."""
+    products, biases = parts[:3], parts[3:]
+    return [x[0] + bias[...].astype(x.dtype) for x, bias in zip(products, biases, strict=True)]
+
+
+def _forward(drawn: Any, seen: Any, *refs: Any, shape: Shape) -> None:
+    *parts, out = refs
+    queries, keys, values = _with_bias(parts)
+    shown = seen[0].astype(jnp.int32)
+    found = jnp.zeros((shape.length, _lanes(shape.width)), jnp.float32)
+    for head, lanes in _heads(shape):
+        shares, total = _weights(_own(queries, lanes), keys, shown, shape)
+        shares = _dropped(shares, drawn, head, shape)
+        found = jnp.where(lanes, _product(shares.astype(values.dtype), values, (1, 0)) / total, found)
+    out[0] = found.astype(out.dtype)
+
+
+def _backward(drawn: Any, seen: Any, *refs: Any, shape: Shape) -> None:
+    *parts, gradient, result, by_bias = refs
+    queries, keys, values = _with_bias(parts)
+    shown, given = seen[0].astype(jnp.int32), gradient[0]
+    zeros = jnp.zeros((shape.length, _lanes(shape.width)), jnp.float32)
+    by_query, by_key, by_value = zeros, zeros, zeros
+    for head, lanes in _heads(shape):
+        shares, total = _weights(_own(queries, lanes), keys, shown, shape)
+        weights = shares / total
+        dropped = _dropped(weights, drawn, head, shape).astype(given.dtype)
+        by_value = jnp.where(lanes, _product(dropped, given, (0, 0)), by_value)
+        by_weight = _dropped(_product(_own(given, lanes), values, (1, 1)), drawn, head, shape)
+        along = jnp.sum(weights * by_weight, axis=1, keepdims=True)
+        by_score = (weights * (by_weight - along) * shape.width**-0.5).astype(keys.dtype)
+        by_query = jnp.where(lanes, _product(by_score, keys, (1, 0)), by_query)
+        by_key = jnp.where(lanes, _product(by_score, queries, (0, 0)), by_key)
+    for part, found in enumerate((by_query, by_key, by_value)):
+        start = pl.multiple_of(part * shape.hidden + pl.program_id(1) * _lanes(shape.width), LANES)
+        result[0, :, pl.ds(start, _lanes(shape.width))] = found.astype(result.dtype)
+        by_bias[0, :, pl.ds(start, _lanes(shape.width))] = jnp.sum(found, axis=0, keepdims=True)
+
+
+def _specs(shape: Shape, seen: Any) -> list[pl.BlockSpec]:
+    """Of what is drawn, mask, queries, keys and values, which are parts of one array, and their biases likewise."""
+    products, biases = [], []
+    for part in range(3):
+        place = functools.partial(_place, part * _grid(shape)[1])
+        products.append(pl.BlockSpec((1, shape.length, _lanes(shape.width)), place))
+        biases.append(pl.BlockSpec((1, _lanes(shape.width)), lambda *program, place=place: place(*program)[1:]))
+    return [
+        pl.BlockSpec(memory_space=pltpu.SMEM),
+        pl.BlockSpec((1, *seen.shape[1:]), lambda example, group: (example, 0, 0)),
+        *products,
+        *biases,
+    ]
+
+
+def _place(first: int, example: Any, group: Any) -> tuple[Any, ...]:
+    """Where a program's block of [batch, length, lanes] is, in blocks, from the first group on."""
+    return example, 0, first + group
+
+
+def _cost(shape: Shape, products: int, arrays: list[Any]) -> pl.CostEstimate:
+    """What XLA cannot see: operations of the products, and each array read or written once."""
+    pairs = shape.batch * shape.heads * shape.length**2
+    return pl.CostEstimate(
+        flops=2 * products * pairs * shape.width,
+        transcendentals=pairs,
+        bytes_accessed=sum(array.size * array.dtype.itemsize for array in arrays),
+    )
+
+
+def _parameters(shape: Shape, itemsize: int) -> pltpu.CompilerParams:
+    """Room for the blocks, each twice, and for ten arrays of scores."""
+    blocks = 2 * itemsize * shape.length * (3 * shape.hidden + 4 * _lanes(shape.width))
+    needed = blocks + 10 * 4 * shape.length**2
+    return pltpu.CompilerParams(
+        dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=max(16 * 2**20, min(needed, 96 * 2**20))
+    )
+
+
+def forward(qkv: Any, bias: Any, seen: Any, drawn: Any, shape: Shape) -> tuple[Any, None]:
+    """See `zoo.backend.pallas_attention.attention`; nothing is kept for `backward`."""
+    out = jax.ShapeDtypeStruct((shape.batch, shape.length, shape.hidden), qkv.dtype)
+    found = pl.pallas_call(
+        functools.partial(_forward, shape=shape),
+        out_shape=out,
+        grid=_grid(shape),
+        in_specs=_specs(shape, seen),
+        out_specs=_by_group(shape),
+        compiler_params=_parameters(shape, qkv.dtype.itemsize),
+        cost_estimate=_cost(shape, 2, [qkv, seen, out]),
+        interpret=shape.interpret,
+        name="attention_forward",
+    )(drawn, seen, qkv, qkv, qkv, bias, bias, bias)
+    return found, None
+
+
+def backward(qkv: Any, bias: Any, seen: Any, drawn: Any, kept: None, gradient: Any, shape: Shape) -> tuple[Any, Any]:
+    """Gradients by qkv and by bias."""
+    # One block for all groups of an example: each writes its own lanes of it.
+    whole = [(1, shape.length, 3 * shape.hidden), (1, 1, 3 * shape.hidden)]
+    by_qkv, by_bias = pl.pallas_call(
+        functools.partial(_backward, shape=shape),
+        out_shape=[
+            jax.ShapeDtypeStruct(qkv.shape, qkv.dtype),
+            jax.ShapeDtypeStruct((shape.batch, 1, 3 * shape.hidden), jnp.float32),
+        ],
+        grid=_grid(shape),
+        in_specs=[*_specs(shape, seen), _by_group(shape)],
+        out_specs=[pl.BlockSpec(block, lambda example, group: (example, 0, 0)) for block in whole],
+        compiler_params=_parameters(shape, qkv.dtype.itemsize),
+        cost_estimate=_cost(shape, 5, [qkv, seen, gradient, qkv]),
+        interpret=shape.interpret,
+        name="attention_backward",
+    )(drawn, seen, qkv, qkv, qkv, bias, bias, bias, gradient)
+    return by_qkv, by_bias.sum(0)
+
+
+def _by_group(shape: Shape) -> pl.BlockSpec:
+    return pl.BlockSpec((1, shape.length, _lanes(shape.width)), functools.partial(_place, 0))
