@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import pallas as pl
 
 from zoo.backend.transformer import COLUMNS, ROWS, mix
 
@@ -47,6 +49,16 @@ def fits(platform: Platform, length: int, heads: int, width: int) -> bool:
 
 def _kernels(platform: Platform) -> Any:
     return importlib.import_module(f"zoo.backend.pallas_{platform}")
+
+
+def cost(shape: Shape, products: int, arrays: Sequence[Any]) -> pl.CostEstimate:
+    """What XLA cannot see of a kernel: the operations of so many products, and each array read or written once."""
+    pairs = shape.batch * shape.heads * shape.length**2
+    return pl.CostEstimate(
+        flops=2 * products * pairs * shape.width,
+        transcendentals=pairs,
+        bytes_accessed=sum(array.size * array.dtype.itemsize for array in arrays),
+    )
 
 
 def row_bits(drawn: Any, head: Any, rows: Any, shape: Shape) -> Any:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from zoo.backend.pallas_attention import Shape, bits_kept, column_bits, row_bits
+from zoo.backend.pallas_attention import Shape, bits_kept, column_bits, cost, row_bits
 from zoo.backend.transformer import MASKED
 
 QUERIES, KEYS = 64, 64
@@ -171,6 +171,7 @@ def forward(qkv: Any, bias: Any, seen: Any, drawn: Any, shape: Shape) -> tuple[A
         in_specs=_specs(shape, seen),
         out_specs=[_rows(shape), _numbers(shape)],
         compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=3),
+        cost_estimate=cost(shape, 2, [qkv, seen, jax.ShapeDtypeStruct((*split[:2], shape.hidden), qkv.dtype)]),
         interpret=shape.interpret,
         name="attention_forward",
     )(drawn, seen, qkv.reshape(split), bias.reshape(split[2:]))
@@ -192,6 +193,7 @@ def backward(
         in_specs=[*_specs(shape, seen), _rows(shape), _numbers(shape), _numbers(shape)],
         out_specs=pl.BlockSpec((None, shape.length, 3, None, shape.width), _place),
         compiler_params=plgpu.CompilerParams(num_warps=4, num_stages=2),
+        cost_estimate=cost(shape, 7, [qkv, seen, gradient, out, qkv]),
         interpret=shape.interpret,
         name="attention_backward",
     )(drawn, seen, qkv.reshape(split), bias.reshape(split[2:]), gradient, logs, dots)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from zoo.backend.pallas_attention import Shape, bits_kept, column_bits, row_bits
+from zoo.backend.pallas_attention import Shape, bits_kept, column_bits, cost, row_bits
 from zoo.backend.transformer import MASKED
 
 LANES = 128
@@ -138,16 +138,6 @@ def _place(first: int, example: Any, group: Any) -> tuple[Any, ...]:
     return example, 0, first + group
 
 
-def _cost(shape: Shape, products: int, arrays: list[Any]) -> pl.CostEstimate:
-    """What XLA cannot see: operations of the products, and each array read or written once."""
-    pairs = shape.batch * shape.heads * shape.length**2
-    return pl.CostEstimate(
-        flops=2 * products * pairs * shape.width,
-        transcendentals=pairs,
-        bytes_accessed=sum(array.size * array.dtype.itemsize for array in arrays),
-    )
-
-
 def _parameters(shape: Shape, itemsize: int) -> pltpu.CompilerParams:
     """Room for the blocks, each twice, and for ten arrays of scores."""
     blocks = 2 * itemsize * shape.length * (3 * shape.hidden + 4 * _lanes(shape.width))
@@ -167,7 +157,7 @@ def forward(qkv: Any, bias: Any, seen: Any, drawn: Any, shape: Shape) -> tuple[A
         in_specs=_specs(shape, seen),
         out_specs=_by_group(shape),
         compiler_params=_parameters(shape, qkv.dtype.itemsize),
-        cost_estimate=_cost(shape, 2, [qkv, seen, out]),
+        cost_estimate=cost(shape, 2, [qkv, seen, out]),
         interpret=shape.interpret,
         name="attention_forward",
     )(drawn, seen, qkv, qkv, qkv, bias, bias, bias)
@@ -188,7 +178,7 @@ def backward(qkv: Any, bias: Any, seen: Any, drawn: Any, kept: None, gradient: A
         in_specs=[*_specs(shape, seen), _by_group(shape)],
         out_specs=[pl.BlockSpec(block, lambda example, group: (example, 0, 0)) for block in whole],
         compiler_params=_parameters(shape, qkv.dtype.itemsize),
-        cost_estimate=_cost(shape, 5, [qkv, seen, gradient, qkv]),
+        cost_estimate=cost(shape, 5, [qkv, seen, gradient, qkv]),
         interpret=shape.interpret,
         name="attention_backward",
     )(drawn, seen, qkv, qkv, qkv, bias, bias, bias, gradient)
