@@ -43,6 +43,18 @@ def test_masks_of_dropout(rates: dict[str, float | None], per_width: int, per_pa
     assert kept(**rates) == per_width * SIZE.hidden_dim + per_pair * SIZE.num_heads * ROW
 
 
+def test_parts_of_a_batch_and_layers_computed_again() -> None:
+    def found(**changes: Any) -> Any:
+        given = {f"training.{key}": value for key, value in {"batch_size": 8, "packing": False, **changes}.items()}
+        return estimate(recipes.load("quickstart", overrides={"tokens.max_length": ROW, **given}), SIZE, rows=80)
+
+    whole, again, parts = found(), found(remat=True), found(accumulate=4)
+    assert parts.activations["float32"] * 4 == whole.activations["float32"]
+    given = 2 * 8 * ROW * SIZE.hidden_dim  # what a layer was given, 2 bytes a value
+    assert again.activations["bfloat16"] == whole.activations["bfloat16"] // SIZE.num_layers + SIZE.num_layers * given
+    assert (again.flops_per_token, parts.flops_per_token) == (whole.flops_per_token * 4 // 3, whole.flops_per_token)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [128, 256])
 @pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])

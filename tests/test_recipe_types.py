@@ -168,6 +168,9 @@ def test_unknown_key_has_a_near_one(key: str, near: str) -> None:
     ("changes", "fault"),
     [
         ({"training": {"epochs": 1, "steps": 9}}, "training.steps: got 9 beside epochs: 1"),
+        ({"training": {"accumulate": 3}}, "training.accumulate: got 3 beside batch_size: 32, expected a divisor"),
+        ({"training": {"accumulate": 2, "packing": True}}, "training.accumulate: got 2 beside packing: true"),
+        ({"training": {"remat": True, "dropout_masks": "native"}}, "training.remat: got true beside dropout_masks"),
         ({"data": {}}, "data.dataset: got nothing, expected `data.dataset` or `data.files`"),
         ({"data.files": {"train": "a"}}, "data.files: got files beside dataset: imdb"),
         ({"data.validation.fraction": 0.6, "data.test.fraction": 0.5}, "data.validation.fraction: got 1.1 together"),

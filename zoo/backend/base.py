@@ -91,7 +91,15 @@ class Backend:
     def keep_compiled(self, folder: Path) -> None:
         """Keep what is compiled from now on in a folder, and take it from there; nothing where nothing is compiled."""
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
+        """Steps on a model.
+
+        Args:
+            model: a keras.Model from inputs to outputs [batch, units].
+            optimizer: a Keras optimizer that is built on its trainable variables.
+            loss: see `Loss`.
+            accumulate: in how many parts, one after the other, a step computes its batch; it divides the rows.
+        """
         raise NotImplementedError
 
     def predictor(self, model: Any) -> Callable[[Inputs], Any]:
@@ -145,6 +153,15 @@ class Backend:
         return isinstance(error, MemoryError) or (
             not isinstance(error, ZooError) and any(sign in text for sign in signs)
         )
+
+
+def parts(arrays: Any, count: int) -> list[Any]:
+    """Each array of a batch (one, or a mapping of them) cut into so many parts by rows."""
+    if isinstance(arrays, Mapping):
+        cut = {name: parts(array, count) for name, array in arrays.items()}
+        return [{name: cut[name][place] for name in cut} for place in range(count)]
+    rows = len(arrays) // count
+    return [arrays[place * rows : (place + 1) * rows] for place in range(count)]
 
 
 class Trainer:

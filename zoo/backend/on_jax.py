@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from zoo.backend.base import Backend, Inputs, Loss, Trainer, forced_platform
 
@@ -47,8 +48,8 @@ class Jax(Backend):
             jax.config.update("jax_compilation_cache_dir", str(own))  # type: ignore[no-untyped-call]
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
-        return _JaxTrainer(model, optimizer, loss)
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
+        return _JaxTrainer(model, optimizer, loss, accumulate)
 
     def predictor(self, model: Any) -> Callable[[Inputs], Any]:
         @jax.jit
@@ -89,20 +90,40 @@ class Jax(Backend):
 class _JaxTrainer(Trainer):
     """Holds the state as arrays between steps: each step consumes the last one's (donated buffers)."""
 
-    def __init__(self, model: Any, optimizer: Any, loss: Loss) -> None:
+    def __init__(self, model: Any, optimizer: Any, loss: Loss, accumulate: int) -> None:
         self._groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
         self._state: tuple[list[Any], ...] | None = None
 
-        def objective(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, labels: Any, weights: Any) -> Any:
+        def sums(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, labels: Any, weights: Any) -> Any:
             logits, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
             total, count = loss(logits, labels, weights)
-            return total / count, (logits, non_trainable)
+            return total, (count, logits, non_trainable)
+
+        def mean(*given: Any) -> Any:
+            total, (count, *others) = sums(*given)
+            return total / count, others
+
+        def accumulated(trainable: list[Any], non_trainable: list[Any], *batch: Any) -> Any:
+            """What `mean` and its gradients are, computed part by part."""
+
+            def add(carried: Any, part: Any) -> Any:
+                non_trainable, *before = carried
+                (total, (count, logits, non_trainable)), found = jax.value_and_grad(sums, has_aux=True)(
+                    trainable, non_trainable, *part
+                )
+                return (non_trainable, *jax.tree.map(jnp.add, before, [total, count, found])), logits
+
+            cut = jax.tree.map(lambda array: array.reshape(accumulate, -1, *array.shape[1:]), batch)
+            zeros = [jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)]
+            (non_trainable, total, count, found), logits = jax.lax.scan(add, (non_trainable, *zeros), cut)
+            logits = logits.reshape(-1, *logits.shape[2:])
+            return (total / count, (logits, non_trainable)), jax.tree.map(lambda gradient: gradient / count, found)
+
+        computed = jax.value_and_grad(mean, has_aux=True) if accumulate == 1 else accumulated
 
         def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
             trainable, non_trainable, moments = state
-            (value, (logits, non_trainable)), gradients = jax.value_and_grad(objective, has_aux=True)(
-                trainable, non_trainable, inputs, labels, weights
-            )
+            (value, (logits, non_trainable)), gradients = computed(trainable, non_trainable, inputs, labels, weights)
             trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
             return (trainable, non_trainable, moments), value, logits
 

@@ -31,8 +31,8 @@ class TensorFlow(Backend):
             return None
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
-        return _TensorFlowTrainer(self, model, optimizer, loss)
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
+        return _TensorFlowTrainer(self, model, optimizer, loss, accumulate)
 
     def predictor(self, model: Any) -> Callable[[Inputs], Any]:
         @tf.function(input_signature=[_signature(model)], jit_compile=self.accelerated)
@@ -88,10 +88,12 @@ def _signature(model: Any) -> dict[str, Any]:
 
 
 class _TensorFlowTrainer(Trainer):
-    def __init__(self, backend: TensorFlow, model: Any, optimizer: Any, loss: Loss) -> None:
+    def __init__(self, backend: TensorFlow, model: Any, optimizer: Any, loss: Loss, accumulate: int) -> None:
         variables = model.trainable_variables
 
         def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
+            if accumulate > 1:
+                return in_parts(inputs, targets, weights)
             with tf.GradientTape() as tape:
                 outputs = model(inputs, training=True)
                 total, count = loss(outputs, targets, weights)
@@ -99,6 +101,27 @@ class _TensorFlowTrainer(Trainer):
             gradients = tape.gradient(value, [v.value for v in variables])
             optimizer.apply(gradients, variables)
             return value, outputs
+
+        def in_parts(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
+            rows = tf.shape(weights)[0] // accumulate
+
+            def add(place: Any, total: Any, count: Any, found: Any, outputs: Any) -> tuple[Any, ...]:
+                own = slice(place * rows, (place + 1) * rows)
+                with tf.GradientTape() as tape:
+                    given = {name: value[own] for name, value in inputs.items()}
+                    made = model(given, training=True)
+                    more, weight = loss(made, targets[own], weights[own])
+                gradients = tape.gradient(more, [v.value for v in variables])
+                found = [sum_ + dense(gradient) for sum_, gradient in zip(found, gradients, strict=True)]
+                return place + 1, total + more, count + weight, found, outputs.write(place, made)
+
+            begun = [tf.zeros_like(v.value) for v in variables]
+            outputs = tf.TensorArray(tf.float32, accumulate)
+            _, total, count, found, outputs = tf.while_loop(
+                lambda place, *_: place < accumulate, add, (0, 0.0, 0.0, begun, outputs), parallel_iterations=1
+            )
+            optimizer.apply([gradient / count for gradient in found], variables)
+            return total / count, outputs.concat()
 
         def traced(targets: Any) -> Any:
             """The step for targets of this type and these dimensions after the first."""

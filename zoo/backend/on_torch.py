@@ -12,7 +12,7 @@ import torch
 from keras import ops
 from torch.optim.adamw import adamw
 
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, parts
 from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows
 
 
@@ -31,8 +31,8 @@ class Torch(Backend):
     def peak_device_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if _device().type == "cuda" else None
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss) -> Trainer:
-        return _TorchTrainer(model, optimizer, loss)
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
+        return _TorchTrainer(model, optimizer, loss, accumulate)
 
     def predictor(self, model: Any) -> Callable[[Inputs], Any]:
         def forward(inputs: Inputs) -> Any:
@@ -79,21 +79,40 @@ def _device() -> Any:
 
 
 class _TorchTrainer(Trainer):
-    def __init__(self, model: Any, optimizer: Any, loss: Loss) -> None:
-        self._model, self._optimizer, self._loss = model, optimizer, loss
+    def __init__(self, model: Any, optimizer: Any, loss: Loss, accumulate: int) -> None:
+        self._model, self._optimizer, self._loss, self._accumulate = model, optimizer, loss, accumulate
         self._parameters = [variable.value for variable in model.trainable_variables]
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
-        with gradients_by_rows():
-            logits = self._model(_tensors(inputs), training=True)
-        total, count = self._loss(logits, _sent(labels), _sent(weights))
-        value = total / count
-        value.backward()
+        if self._accumulate == 1:
+            total, count, logits = self._computed(inputs, labels, weights)
+            value = total / count
+            value.backward()
+        else:
+            value, logits = self._accumulated(inputs, labels, weights)
         with torch.no_grad():
             self._optimizer.apply([p.grad for p in self._parameters], self._model.trainable_variables)
         for parameter in self._parameters:
             parameter.grad = None
         return value.detach(), logits.detach()
+
+    def _computed(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any, Any]:
+        with gradients_by_rows():
+            logits = self._model(_tensors(inputs), training=True)
+        return *self._loss(logits, _sent(labels), _sent(weights)), logits
+
+    def _accumulated(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
+        """Loss and logits of a batch that was computed in parts; gradients are those of its mean loss."""
+        found = []
+        for part in zip(*(parts(arrays, self._accumulate) for arrays in (inputs, labels, weights)), strict=True):
+            total, count, logits = self._computed(*part)
+            total.backward()
+            found.append((total.detach(), count, logits.detach()))
+        totals, counts, outputs = zip(*found, strict=True)
+        count = sum(counts)
+        for parameter in self._parameters:
+            parameter.grad = parameter.grad / count
+        return sum(totals) / count, torch.cat(outputs)
 
 
 class FusedAdamW:

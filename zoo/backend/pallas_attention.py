@@ -96,7 +96,7 @@ def attention(qkv: Any, bias: Any, seen: Any, state: Any, shape: Shape) -> Any:
 
     Args:
         qkv: products of queries, keys and values side by side, [batch, length, 3 * hidden].
-        bias: what is added to them, float32 [1, 3 * hidden].
+        bias: what is added to them, [1, 3 * hidden].
         seen: which keys a query sees, 1 or 0, int8 [batch, 1 or length, length].
         state: what the mask is drawn from, int32 [2], see `Kernels.keep_mask`.
         shape: sizes, rate and platform.

@@ -198,4 +198,4 @@ def backward(
         name="attention_backward",
     )(drawn, seen, qkv.reshape(split), bias.reshape(split[2:]), gradient, logs, dots)
     by_qkv = found.reshape(qkv.shape)
-    return by_qkv, by_qkv.sum((0, 1), dtype=jnp.float32).reshape(bias.shape)
+    return by_qkv, by_qkv.sum((0, 1), dtype=jnp.float32).reshape(bias.shape).astype(bias.dtype)

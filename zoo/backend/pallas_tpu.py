@@ -182,7 +182,7 @@ def backward(qkv: Any, bias: Any, seen: Any, drawn: Any, kept: None, gradient: A
         interpret=shape.interpret,
         name="attention_backward",
     )(drawn, seen, qkv, qkv, qkv, bias, bias, bias, gradient)
-    return by_qkv, by_bias.sum(0)
+    return by_qkv, by_bias.sum(0).astype(bias.dtype)
 
 
 def _by_group(shape: Shape) -> pl.BlockSpec:

@@ -7,9 +7,10 @@ compile; one that computes operation by operation has its own in its module. Imp
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import keras
 from keras import ops
 
 MASKED = -1e9
@@ -33,6 +34,13 @@ class Drop:
         return 1.0 / (1.0 - self.rate)
 
 
+WEIGHTS = ("query", "key", "value", "output", "inner", "outer", "attention_norm", "feedforward_norm")
+"""Fields of `LayerParts` that hold two variables each."""
+
+States = tuple[Any, Any, Any]
+"""What the masks of attention's weights and of both halves' outputs are drawn from; None where nothing is dropped."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayerParts:
     """A transformer layer's keras.Variables and numbers.
@@ -54,6 +62,22 @@ class LayerParts:
     weights_drop: Drop
     attention_drop: Drop
     feedforward_drop: Drop
+    remat: bool = False
+    """Whether the backward pass computes the layer again, from its input alone."""
+
+    @property
+    def drops(self) -> tuple[Drop, Drop, Drop]:
+        return self.weights_drop, self.attention_drop, self.feedforward_drop
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        """All variables, or the arrays that stand for them."""
+        return tuple(weight for name in WEIGHTS for weight in getattr(self, name))
+
+    def holding(self, weights: tuple[Any, ...]) -> LayerParts:
+        """The same with other weights, in the order of `weights`."""
+        pairs: Any = dict(zip(WEIGHTS, zip(weights[::2], weights[1::2], strict=True), strict=True))
+        return replace(self, **pairs)
 
     @property
     def attended(self) -> tuple[tuple[Any, Any], ...]:
@@ -83,6 +107,27 @@ class Kernels:
         Returns:
             Hidden states, [batch, length, hidden].
         """
+        # Drawn here: a layer that is computed again has to drop the same.
+        states: Any = tuple(self.state(drop, training) for drop in parts.drops)
+        if not (parts.remat and training):
+            return self.layer(parts, x, mask, states)
+
+        def layer(x: Any, *weights: Any) -> Any:
+            return self.layer(parts.holding(weights), x, mask, states)
+
+        return self.computed_again(layer)(x, *map(self.array, parts.weights))
+
+    def computed_again(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function of arrays, of which nothing but these is kept for the backward pass."""
+        again: Callable[..., Any] = keras.remat(function)
+        return again
+
+    def array(self, weight: Any) -> Any:
+        """A keras.Variable's array."""
+        return ops.convert_to_tensor(weight)
+
+    def layer(self, parts: LayerParts, x: Any, mask: Any, states: States) -> Any:
+        """`transformer_layer` with what its masks are drawn from."""
         batch, length = ops.shape(x)[:2]
         hidden, heads, width = parts.query[0].shape
         # Two dimensions, not three: XLA's products are a fifth quicker by it.
@@ -92,21 +137,20 @@ class Kernels:
             for kernel, bias in parts.attended
         ]
         query, key, value = (ops.reshape(part, (batch, length, heads, width)) for part in qkv)
-        context = self._attention(query, key, value, mask, parts.weights_drop, training)
+        context = self._attention(query, key, value, mask, parts.weights_drop, states[0])
         context = ops.reshape(context, (-1, heads * width))
         kernel, bias = parts.output
         found = ops.matmul(context, ops.reshape(kernel, (heads * width, hidden)))
         drop, norm = parts.attention_drop, parts.attention_norm
-        x = self.closed(x, found, bias, norm, parts.epsilon, drop, self.state(drop, training))
+        x = self.closed(x, found, bias, norm, parts.epsilon, drop, states[1])
         found = self.activated(ops.matmul(x, parts.inner[0]), parts.inner[1], parts.activation)
         found = ops.matmul(found, parts.outer[0])
         drop, norm = parts.feedforward_drop, parts.feedforward_norm
-        x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, self.state(drop, training))
+        x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, states[2])
         return ops.reshape(x, (batch, length, hidden))
 
-    def _attention(self, query: Any, key: Any, value: Any, mask: Any, drop: Drop, training: bool) -> Any:
+    def _attention(self, query: Any, key: Any, value: Any, mask: Any, drop: Drop, state: Any | None) -> Any:
         """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), all [batch, length, heads, width]."""
-        state = self.state(drop, training)
         if state is None:
             return ops.dot_product_attention(query, key, value, mask=mask)
         query, key, value = (ops.transpose(part, (0, 2, 1, 3)) for part in (query, key, value))

@@ -16,7 +16,7 @@ from keras import ops
 
 from zoo.backend import pallas_attention
 from zoo.backend.pallas_attention import Platform, Shape
-from zoo.backend.transformer import Drop, Kernels, LayerParts, least_kept
+from zoo.backend.transformer import Drop, Kernels, LayerParts, States, least_kept
 
 PLAIN = Kernels()
 
@@ -30,17 +30,17 @@ class AcceleratorKernels(Kernels):
     def __init__(self, platform: Platform, *, interpret: bool = False) -> None:
         self._platform, self._interpret = platform, interpret
 
-    def transformer_layer(self, parts: LayerParts, x: Any, mask: Any, training: bool) -> Any:
+    def layer(self, parts: LayerParts, x: Any, mask: Any, states: States) -> Any:
         batch, length, hidden = x.shape
         _, heads, width = parts.query[0].shape
         if not self._fuses(x, heads, width):
-            return super().transformer_layer(parts, x, mask, training)
+            return super().layer(parts, x, mask, states)
         x = x.reshape(batch * length, hidden)
         kernel = jnp.concatenate([_like(kernel, x).reshape(hidden, hidden) for kernel, _ in parts.attended], 1)
         bias = jnp.concatenate([_array(bias).reshape(1, hidden) for _, bias in parts.attended], 1)
         qkv = jnp.matmul(x, kernel).reshape(batch, length, 3 * hidden)
         drop = parts.weights_drop
-        state = self.state(drop, training)
+        state = states[0]
         shape = Shape(
             batch=batch,
             length=length,
@@ -56,11 +56,11 @@ class AcceleratorKernels(Kernels):
         kernel, bias = parts.output
         found = jnp.matmul(context.reshape(-1, hidden), _like(kernel, x).reshape(hidden, hidden))
         drop, norm = parts.attention_drop, parts.attention_norm
-        x = self.closed(x, found, bias, norm, parts.epsilon, drop, self.state(drop, training))
+        x = self.closed(x, found, bias, norm, parts.epsilon, drop, states[1])
         found = jnp.matmul(x, _like(parts.inner[0], x)) + _like(parts.inner[1], x)
         found = _activated_product(found, _like(parts.outer[0], x), parts.activation)
         drop, norm = parts.feedforward_drop, parts.feedforward_norm
-        x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, self.state(drop, training))
+        x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, states[2])
         return x.reshape(batch, length, hidden)
 
     def _fuses(self, x: Any, heads: int, width: int) -> bool:

@@ -7,14 +7,16 @@ matrix products, and Keras's own layers are passed by, whose bookkeeping takes a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
-from zoo.backend.transformer import COLUMNS, MASKED, ROWS, Drop, Kernels, LayerParts, least_kept, mix
+from zoo.backend.transformer import COLUMNS, MASKED, ROWS, Drop, Kernels, LayerParts, States, least_kept, mix
 
 ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 """torch's own by the name of Keras's function; any other is called as Keras has it."""
@@ -55,30 +57,37 @@ class TorchKernels(Kernels):
         state[1] += 1
         return now
 
-    def transformer_layer(self, parts: LayerParts, x: Any, mask: Any, training: bool) -> Any:
+    def computed_again(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        # What is random comes with the arguments, so torch's generators need not be set back.
+        return functools.partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
+
+    def array(self, weight: Any) -> Any:
+        return _tensor(weight)
+
+    def layer(self, parts: LayerParts, x: Any, mask: Any, states: States) -> Any:
         batch, length, hidden = x.shape
         _, heads, width = parts.query[0].shape
         kernel = torch.cat([_tensor(kernel).view(hidden, -1) for kernel, _ in parts.attended], 1)
         bias = torch.cat([_tensor(bias).view(-1) for _, bias in parts.attended])
         x = x.reshape(-1, hidden)
         qkv = self._linear(x, kernel, bias).view(batch, length, 3, heads, width)
-        context = self._attend(qkv, mask, parts.weights_drop, training).view(-1, heads * width)
+        context = self._attend(qkv, mask, parts.weights_drop, states[0]).view(-1, heads * width)
         kernel, bias = map(_tensor, parts.output)
         found = self._linear(context, kernel.view(-1, hidden), bias)
-        x = self._closed(x, found, parts.attention_norm, parts.epsilon, parts.attention_drop, training)
+        x = self._closed(x, found, parts.attention_norm, parts.epsilon, parts.attention_drop, states[1])
         activation = ACTIVATIONS.get(parts.activation.__name__, parts.activation)
         found = activation(self._linear(x, *map(_tensor, parts.inner)))
         found = self._linear(found, *map(_tensor, parts.outer))
-        x = self._closed(x, found, parts.feedforward_norm, parts.epsilon, parts.feedforward_drop, training)
+        x = self._closed(x, found, parts.feedforward_norm, parts.epsilon, parts.feedforward_drop, states[2])
         return x.view(batch, length, hidden)
 
     def _linear(self, x: Any, kernel: Any, bias: Any) -> Any:
         """x [rows, inner] times kernel [inner, outer] plus bias [outer], the weights float32, in x's type."""
         return _Linear.apply(x, kernel, bias, self._on_cpu)  # type: ignore[no-untyped-call]
 
-    def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, training: bool) -> Any:
+    def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, state: Any) -> Any:
         """See `Kernels.closed`; x has its bias."""
-        return self._norm(self._plus_dropped(residual, x, drop, training), norm, epsilon)
+        return self._norm(self._plus_dropped(residual, x, drop, state), norm, epsilon)
 
     def _norm(self, x: Any, norm: tuple[Any, Any], epsilon: float) -> Any:
         """Layer norm over the last axis, computed in float32 whatever x's type."""
@@ -88,19 +97,17 @@ class TorchKernels(Kernels):
         # CUDA's kernel wants weights of x's type (pytorch/pytorch issues 138128 and 185693).
         return functional.layer_norm(x.to(gamma.dtype), x.shape[-1:], gamma, beta, epsilon).to(x.dtype)
 
-    def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
+    def _attend(self, qkv: Any, mask: Any, drop: Drop, state: Any | None) -> Any:
         batch, length, _, heads, _ = qkv.shape
         bias = torch.where(mask, 0.0, MASKED).to(qkv.dtype)
-        state = self.state(drop, training)
         kept = None if state is None else self._kept(state, (batch, heads, length, length), drop, qkv)
         # On a CPU the fused kernel's backward is three times as slow as plain products (docs/decisions/0007).
-        if kept is not None or (training and self._on_cpu):
+        if kept is not None or (torch.is_grad_enabled() and self._on_cpu):
             return _Attention.apply(qkv, bias, kept, 1.0 if kept is None else drop.scale)  # type: ignore[no-untyped-call]
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2).contiguous()
 
-    def _plus_dropped(self, residual: Any, x: Any, drop: Drop, training: bool) -> Any:
-        state = self.state(drop, training)
+    def _plus_dropped(self, residual: Any, x: Any, drop: Drop, state: Any | None) -> Any:
         if state is None:
             return residual + x
         return _PlusDropped.apply(residual, x, self._kept(state, x.shape, drop, x), drop.scale)  # type: ignore[no-untyped-call]
@@ -138,17 +145,17 @@ class CudaKernels(TorchKernels):
         super().__init__(on_cpu=False)
         self._triton = triton_kernels
 
-    def _attend(self, qkv: Any, mask: Any, drop: Drop, training: bool) -> Any:
+    def _attend(self, qkv: Any, mask: Any, drop: Drop, state: Any | None) -> Any:
         # In 4 bytes plain products are quicker: 6.7 ms against 10.8 for 32 texts of 512 tokens on an H100.
-        if qkv.element_size() == 4 or not (training and drop.rate):
-            return super()._attend(qkv, mask, drop, training)
-        drawn = (self.state(drop, training), least_kept(drop.rate), drop.scale)
+        if qkv.element_size() == 4 or state is None:
+            return super()._attend(qkv, mask, drop, state)
+        drawn = (state, least_kept(drop.rate), drop.scale)
         return self._triton.Attention.apply(qkv, mask, *drawn)  # type: ignore[no-untyped-call]
 
-    def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, training: bool) -> Any:
-        if not (training and drop.rate):
-            return super()._closed(residual, x, norm, epsilon, drop, training)
-        drawn = (self.state(drop, training), least_kept(drop.rate), drop.scale)
+    def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, state: Any) -> Any:
+        if state is None:
+            return super()._closed(residual, x, norm, epsilon, drop, state)
+        drawn = (state, least_kept(drop.rate), drop.scale)
         return self._triton.Closed.apply(residual, x, *map(_tensor, norm), epsilon, *drawn)  # type: ignore[no-untyped-call]
 
 

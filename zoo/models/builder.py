@@ -121,12 +121,14 @@ def build_model(
     seed: int,
     precision: str,
     dropout_masks: Literal["portable", "native"] = "portable",
+    remat: bool = False,
 ) -> Any:
     """The keras.Model of a blueprint, filled: with the preset's weights, and from the seed where it has none.
 
     Args:
         seed: draws fresh weights, and dropout in training.
         precision, dropout_masks: see `assemble_model`.
+        remat: whether training computes each transformer layer again in the backward pass.
 
     Raises:
         EnvironmentFault: the preset's weights do not fit.
@@ -151,4 +153,6 @@ def build_model(
             "model.head.init: got preset, but this backbone comes without a classification head: use init: seed"
         )
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
+    for layer in model.get_layer("backbone").transformer_layers:
+        layer.remat = remat
     return model

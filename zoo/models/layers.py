@@ -168,6 +168,8 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         self.dropout_masks, self.seed = dropout_masks, seed
         self.initializer = keras.initializers.get(initializer)
         self.supports_masking = True
+        self.remat = False
+        """Whether training computes this layer again in the backward pass; of a process, so not in the config."""
 
     def build(self, inputs_shape: tuple[int | None, ...]) -> None:
         dtype = self.dtype_policy
@@ -251,6 +253,7 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
             weights_drop=drop_of(attention.dropout),
             attention_drop=drop_of(self.self_attention_output_dropout),
             feedforward_drop=drop_of(self.feedforward_output_dropout),
+            remat=self.remat,
         )
 
     def compute_output_spec(

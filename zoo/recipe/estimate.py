@@ -133,6 +133,8 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     batch, length = recipe.training.batch_size, recipe.tokens.max_length
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
     per_token = size.flops_per_token(length)
+    if recipe.training.remat:  # forward twice: 8 in place of 6
+        per_token = per_token * 4 // 3
     # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
     # Hidden dropout keeps two masks; that of attention a mask and what it puts out. A rate that the recipe leaves to
     # the preset counts as above zero.
@@ -141,7 +143,10 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     per_width = 32 if rates.dropout == 0.0 else 34
     per_pair = 2 if attention_rate == 0.0 else 5
     per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
+    per_layer //= recipe.training.accumulate
     kept = size.num_layers * per_layer
+    if recipe.training.remat:  # one layer at a time, and what each was given, 2 bytes a value
+        kept = per_layer + size.num_layers * 2 * batch * length * size.hidden_dim // recipe.training.accumulate
     return Estimate(
         parts=size.parts,
         activations={"float32": 2 * kept, "bfloat16": kept},

@@ -191,6 +191,13 @@ class Training(Config):
     """Optimizer steps in all; or give `epochs`."""
     batch_size: Width = 32
     """Rows a step."""
+    accumulate: Count = 1
+    """Parts in which a step computes its batch, one after the other: the gradient is that of the whole batch, of sums
+    and counts, and activations take a part's memory. It has to divide `batch_size`."""
+    remat: bool = False
+    """Whether the backward pass computes each transformer layer again from what it was given, in place of keeping what
+    lies between: a third more arithmetic, and a small share of the memory of activations (Chen et al. 2016). jax on a
+    CPU gains nothing: its compiler keeps what lies between."""
     packing: bool = False
     """Whether short texts share a row of the longest one's length in training, each seen by itself: hardly any padding
     and few shapes, where the texts are of many lengths. A batch then has texts of all lengths."""
@@ -220,6 +227,15 @@ class Training(Config):
         if self.epochs is not None and self.steps is not None:
             message = f"got {self.steps} beside epochs: {self.epochs}, expected one of the two: make the other null"
             yield Clash(("steps", "epochs"), message)
+        if self.batch_size % self.accumulate:
+            message = f"got {self.accumulate} beside batch_size: {self.batch_size}, expected a divisor of it"
+            yield Clash(("accumulate",), message)
+        if self.accumulate > 1 and self.packing:
+            message = f"got {self.accumulate} beside packing: true, expected 1: packed rows do not part"
+            yield Clash(("accumulate",), message)
+        if self.remat and self.dropout_masks == "native":
+            message = "got true beside dropout_masks: native, expected false: what is computed again would drop others"
+            yield Clash(("remat",), message)
 
 
 class Expected(Config):

@@ -79,7 +79,7 @@ def fit(
     """
     progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
-    trainer = backend.trainer(model, optimizer, task.loss)
+    trainer = backend.trainer(model, optimizer, task.loss, accumulate=config.accumulate)
     clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
     remedy = halved("--set training.batch_size=", config.batch_size, "lower tokens.max_length")

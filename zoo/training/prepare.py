@@ -50,6 +50,7 @@ def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend) -> Built:
         seed=recipe.seed,
         precision=precision,
         dropout_masks=recipe.training.dropout_masks,
+        remat=recipe.training.remat,
     )
     return Built(blueprint=blueprint, model=model, precision=precision, trial=trial)
 
