@@ -82,7 +82,7 @@ def fit(
     trainer = backend.trainer(model, optimizer, task.loss, accumulate=config.accumulate)
     clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
-    remedy = halved("--set training.batch_size=", config.batch_size, "lower tokens.max_length")
+    remedy = _remedy(config)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
             break
@@ -224,6 +224,14 @@ class _EpochLog:
         self._waiting.clear()
         self._loss_sum, self._rows = self._loss_sum + sum(losses), self._rows + rows
         self._hits.update(hits)
+
+
+def _remedy(config: Training) -> str:
+    """What to do about a step that does not fit in memory: first what leaves it the same step."""
+    otherwise, parts = "lower tokens.max_length", 2 * config.accumulate
+    if config.packing or config.batch_size % parts:
+        return halved("--set training.batch_size=", config.batch_size, otherwise)
+    return f"pass --set training.accumulate={parts}, which computes the same step in parts, or {otherwise}"
 
 
 def _named(batch: Batch) -> str:
