@@ -193,7 +193,7 @@ def looped(
     class Scripted(Backend):
         name = "scripted"
 
-        def trainer(self, model: Any, optimizer: Any, loss: Any) -> Trainer:
+        def trainer(self, model: Any, optimizer: Any, loss: Any, *, accumulate: int = 1) -> Trainer:
             return Steps(variable, iter(losses))
 
     batch = Batch(
