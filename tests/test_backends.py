@@ -74,7 +74,7 @@ PARTS = {
     "recipes": ("recipes", "keras"),
 }
 """What one process checks: each costs an import of Keras."""
-OF_ONE = {"torch": {"model": ("cuda",)}, "jax": {"model": ("compiled", "pallas")}}
+OF_ONE = {"torch": {"model": ("cuda",)}, "jax": {"model": ("compiled", "pallas")}, "tensorflow": {"model": ("xla",)}}
 """What only one backend has to keep, by backend and part."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer
+from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, forced_platform, parts
 
 
 class TensorFlow(Backend):
@@ -21,6 +21,9 @@ class TensorFlow(Backend):
         return str(tf.__version__)
 
     def device(self) -> str:
+        forced = forced_platform()
+        if forced is not None:
+            return forced
         gpus = tf.config.list_physical_devices("GPU")
         if not gpus:
             return "cpu"
@@ -92,8 +95,6 @@ class _TensorFlowTrainer(Trainer):
         variables = model.trainable_variables
 
         def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
-            if accumulate > 1:
-                return in_parts(inputs, targets, weights)
             with tf.GradientTape() as tape:
                 outputs = model(inputs, training=True)
                 total, count = loss(outputs, targets, weights)
@@ -102,40 +103,48 @@ class _TensorFlowTrainer(Trainer):
             optimizer.apply(gradients, variables)
             return value, outputs
 
-        def in_parts(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
-            rows = tf.shape(weights)[0] // accumulate
+        def add(inputs: Inputs, targets: Any, weights: Any) -> Any:
+            """A part's outputs; its sums are added to those of the parts before."""
+            with tf.GradientTape() as tape:
+                outputs = model(inputs, training=True)
+                total, count = loss(outputs, targets, weights)
+            gradients = tape.gradient(total, [v.value for v in variables])
+            for kept, found in zip(sums, [total, count, *map(dense, gradients)], strict=True):
+                kept.assign_add(found)
+            return outputs
 
-            def add(place: Any, total: Any, count: Any, found: Any, outputs: Any) -> tuple[Any, ...]:
-                own = slice(place * rows, (place + 1) * rows)
-                with tf.GradientTape() as tape:
-                    given = {name: value[own] for name, value in inputs.items()}
-                    made = model(given, training=True)
-                    more, weight = loss(made, targets[own], weights[own])
-                gradients = tape.gradient(more, [v.value for v in variables])
-                found = [sum_ + dense(gradient) for sum_, gradient in zip(found, gradients, strict=True)]
-                return place + 1, total + more, count + weight, found, outputs.write(place, made)
+        def apply() -> Any:
+            """The mean loss of all parts that were added; a step is done by it."""
+            total, count, *gradients = [kept.value() for kept in sums]
+            optimizer.apply([gradient / count for gradient in gradients], variables)
+            for kept in sums:
+                kept.assign(tf.zeros_like(kept))
+            return total / count
 
-            begun = [tf.zeros_like(v.value) for v in variables]
-            outputs = tf.TensorArray(tf.float32, accumulate)
-            _, total, count, found, outputs = tf.while_loop(
-                lambda place, *_: place < accumulate, add, (0, 0.0, 0.0, begun, outputs), parallel_iterations=1
-            )
-            optimizer.apply([gradient / count for gradient in found], variables)
-            return total / count, outputs.concat()
+        self._accumulate = accumulate
+        if accumulate > 1:
+            zeros = [0.0, 0.0, *(tf.zeros_like(v.value) for v in variables)]
+            sums = [tf.Variable(zero, dtype=tf.float32, trainable=False) for zero in zeros]
+            self._apply = tf.function(apply, jit_compile=backend.accelerated)
 
         def traced(targets: Any) -> Any:
-            """The step for targets of this type and these dimensions after the first."""
+            """The step, or what adds a part of it, for targets of this type and these dimensions after the first."""
             kinds = [tf.TensorSpec([None, *targets.shape[1:]], targets.dtype), tf.TensorSpec([None], tf.float32)]
             # XLA:CPU gives up oneDNN's matrix products; on a GPU it fuses.
-            return tf.function(step, input_signature=[_signature(model), *kinds], jit_compile=backend.accelerated)
+            options = {"input_signature": [_signature(model), *kinds], "jit_compile": backend.accelerated}
+            return tf.function(step if accumulate == 1 else add, **options)
 
         self._traced = traced
         self._step: Any = None
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         self._step = self._step or self._traced(labels)
-        value, outputs = self._step(dict(inputs), labels, weights)
-        return value, outputs
+        if self._accumulate == 1:
+            value, outputs = self._step(dict(inputs), labels, weights)
+            return value, outputs
+        given = (parts(arrays, self._accumulate) for arrays in (dict(inputs), labels, weights))
+        outputs = tf.concat([self._step(*part) for part in zip(*given, strict=True)], 0)
+        return self._apply(), outputs
 
 
 def _fused_adamw(step: AdamWStep) -> None:
