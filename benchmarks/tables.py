@@ -59,7 +59,7 @@ def expected_results(document: Mapping[str, Any]) -> Table:
             duration(3600.0 * row["figures"]["hours"]["mean"] if row["figures"] else None),
             number(row["collapsed"], "{}"),
             ", ".join(dict.fromkeys(BOUNDS[each["by"]] for each in row["figures"].values() if each["by"])) or NOTHING,
-            ": ".join((row["verdict"], *unmet(row["figures"]))),
+            verdict(row),
         )
         for row in document.get("verdicts", ())  # documents of before have none
     ]
@@ -259,10 +259,10 @@ def expected(figures: Mapping[str, Any]) -> str:
     return ", ".join(form.format(figures[name]) for name, form in words if figures.get(name) is not None) or NOTHING
 
 
-def unmet(figures: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    """The names of the figures that were not met, as one text; empty where there are none."""
-    names = [name for name, figure in figures.items() if figure["verdict"] not in (None, "met")]
-    return (", ".join(names),) if names else ()
+def verdict(row: Mapping[str, Any]) -> str:
+    """A verdict, and the figures that made it so where not all were met."""
+    names = [name for name, figure in row["figures"].items() if figure["verdict"] == row["verdict"] != "met"]
+    return f"{row['verdict']}: {', '.join(names)}" if names else str(row["verdict"])
 
 
 def spread(values: Mapping[str, float] | None, form: str) -> str:
