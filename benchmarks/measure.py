@@ -140,10 +140,12 @@ def whole_run(recipe: Recipe, out: str | None) -> Answer:
         run = zoo.train(recipe, out or Path(scratch) / "run")
         told = run.folder.run
         epochs = [row for row in run.history if row["kind"] == "epoch"]
+        counts = protocol.tallied(told["metrics"]["test"], run.folder.predictions, run.task.names)
     kept = ("backend", "device", "precision", "seed", "fingerprint", "versions", "timing", "padding_fraction", "memory")
     return {
         **{key: told[key] for key in kept},
         "test": told["metrics"]["test"],
+        "tally": counts,
         "time_to_target_seconds": protocol.seconds_to_target(recipe, epochs),
     }
 

@@ -22,6 +22,7 @@ from zoo import cli
 from zoo.errors import ZooError
 from zoo.models.backbone import BackboneConfig
 from zoo.recipe import Recipe, load_recipe
+from zoo.score.seeds import tally
 
 BLOCK_SECONDS = 5.0
 """What a block of training steps is meant to last."""
@@ -287,3 +288,18 @@ def seconds_to_target(recipe: Recipe, epochs: Sequence[Mapping[str, Any]]) -> fl
         if row["validation"].get("accuracy", 0.0) >= target:
             return passed
     return None
+
+
+def tallied(test: Mapping[str, float], rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Answer | None:
+    """A whole run's test rows as counts (`zoo.score.seeds.Tally`); None where predictions are not right or wrong.
+
+    Args:
+        test: figures of the test split.
+        rows: as in predictions.jsonl.
+        names: of the classes, or of what else is learned.
+    """
+    if "accuracy" not in test:
+        return None
+    # F1 is of class 1 where a text has one of two classes, else a mean over the classes.
+    one_of_two = len(names) == 2 and isinstance(rows[0]["label"], str)
+    return tally(rows, names[1] if one_of_two else None)._asdict()

@@ -24,6 +24,8 @@ PANELS = (
     ("predict_examples_per_second", "Prediction, texts a second"),
     ("model_flop_utilisation", "Training, share of the matmul ceiling"),
 )
+BOUNDS = {"seeds": "Student's t, seeds", "rows": "Wilson, test rows"}
+"""What the bounds of a verdict are made from, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,33 +39,54 @@ class Table:
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
     """The tables of a document that hold any row."""
-    found = [expected_results(document), speed(document), ratios(document), whole_runs(document)]
+    found = [expected_results(document), seeds(document), speed(document), ratios(document), whole_runs(document)]
     return [table for table in found if table.rows]
 
 
 def expected_results(document: Mapping[str, Any]) -> Table:
-    """What each recipe should reach, and what each contender reached."""
-    columns = ("Model", "Dataset", "Expected accuracy", "F1", "Hours", "Recipe", "By", "Seed", "Accuracy (95%)")
-    rows = []
-    for row in document["results"]:
-        expected, test = row["expected"] or {}, row.get("test")
-        rows.append(
-            (
-                row["model"],
-                row["dataset"],
-                number(expected.get("accuracy"), "{:.3f}"),
-                number(expected.get("f1"), "{:.3f}"),
-                number(expected.get("hours"), "{:g}"),
-                _name(row),
-                row["contender"],
-                number(row.get("seed"), "{}"),
-                interval(test),
-                number(test and test.get("f1"), "{:.4f}"),
-                duration(row.get("timing", {}).get("train_seconds")),
-                row["verdict"],
-            )
+    """What each recipe should reach, and what each contender reached over its seeds."""
+    columns = ("Recipe", "Model", "Dataset", "Expected", "By", "Seeds", "Accuracy", "F1", "Training", "Collapsed")
+    rows = [
+        (
+            _name(row),
+            row["model"],
+            row["dataset"],
+            expected(row["expected"] or {}),
+            row["contender"],
+            str(found) if (found := len(row["seeds"])) >= row["wanted"] else f"{found} of {row['wanted']}",
+            mean(row["figures"].get("accuracy")),
+            mean(row["figures"].get("f1")),
+            duration(3600.0 * row["figures"]["hours"]["mean"] if row["figures"] else None),
+            number(row["collapsed"], "{}"),
+            ", ".join(dict.fromkeys(BOUNDS[each["by"]] for each in row["figures"].values() if each["by"])) or NOTHING,
+            verdict(row),
         )
-    return Table(title="Expected results", columns=(*columns, "F1", "Training", "Result"), rows=rows)
+        for row in document.get("verdicts", ())  # documents of before have none
+    ]
+    return Table(
+        title="Expected results: mean and standard deviation over seeds (one-sided 95% bounds)",
+        columns=(*columns, "Bounds by", "Verdict"),
+        rows=rows,
+    )
+
+
+def seeds(document: Mapping[str, Any]) -> Table:
+    """What each whole run reached."""
+    rows = [
+        (
+            _name(row),
+            row["contender"],
+            str(row["seed"]),
+            interval(row.get("test")),
+            number(row.get("test", {}).get("f1"), "{:.4f}"),
+            duration(row.get("timing", {}).get("train_seconds")),
+            row["outcome"],
+        )
+        for row in document["results"]
+        if "test" in row or "failed" in row
+    ]
+    columns = ("Recipe", "By", "Seed", "Accuracy (95%)", "F1", "Training", "Outcome")
+    return Table(title="Runs by seed", columns=columns, rows=rows)
 
 
 def whole_runs(document: Mapping[str, Any]) -> Table:
@@ -216,6 +239,30 @@ def interval(test: Mapping[str, float] | None) -> str:
     if test is None or "accuracy" not in test:
         return NOTHING
     return f"{test['accuracy']:.4f} ({test['accuracy_low']:.4f} to {test['accuracy_high']:.4f})"
+
+
+def mean(figure: Mapping[str, Any] | None) -> str:
+    """A figure of a verdict: mean, standard deviation and bounds, of these what there is."""
+    if figure is None or figure["mean"] is None:
+        return NOTHING
+    parts = [f"{figure['mean']:.4f}"]
+    if figure["deviation"] is not None:
+        parts.append(f"± {figure['deviation']:.4f}")
+    if figure["by"] is not None:
+        parts.append(f"({figure['low']:.4f} to {figure['high']:.4f})")
+    return " ".join(parts)
+
+
+def expected(figures: Mapping[str, Any]) -> str:
+    """What a recipe expects, in a line."""
+    words = (("accuracy", "accuracy {:g}"), ("f1", "F1 {:g}"), ("hours", "{:g} h"))
+    return ", ".join(form.format(figures[name]) for name, form in words if figures.get(name) is not None) or NOTHING
+
+
+def verdict(row: Mapping[str, Any]) -> str:
+    """A verdict, and the figures that made it so where not all were met."""
+    names = [name for name, figure in row["figures"].items() if figure["verdict"] == row["verdict"] != "met"]
+    return f"{row['verdict']}: {', '.join(names)}" if names else str(row["verdict"])
 
 
 def spread(values: Mapping[str, float] | None, form: str) -> str:

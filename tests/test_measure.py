@@ -115,6 +115,19 @@ class TestProtocol:
         assert protocol.seconds_to_target(recipe, rows[:1]) is None
         assert protocol.seconds_to_target(recipe.override({"expected": None}), rows) is None
 
+    def test_a_tally_has_counts_for_f1_where_a_text_has_one_of_two_classes(self) -> None:
+        rows = [{"label": label, "prediction": "good"} for label in ("bad", "good", "good")]
+        assert protocol.tallied({"accuracy": 2 / 3}, rows, ("bad", "good")) == {
+            "rows": 3,
+            "correct": 2,
+            "most_frequent": 2,
+            "found": 2,
+            "relevant": 3,
+        }
+        three = protocol.tallied({"accuracy": 2 / 3}, rows, ("bad", "fair", "good"))
+        assert three == {"rows": 3, "correct": 2, "most_frequent": 2, "found": None, "relevant": None}
+        assert protocol.tallied({"r2": 0.5}, [{"label": {"x": 1.0}, "prediction": {"x": 1.5}}], ("x",)) is None
+
 
 # --- the peer -----------------------------------------------------------------------------------
 
@@ -188,6 +201,9 @@ class TestPeer:
         assert found["test"]["accuracy_low"] < found["test"]["accuracy"] < found["test"]["accuracy_high"]
         assert found["timing"]["train_seconds"] > 0
         assert found["loop"] == "transformers.Trainer"
+        counts = found["tally"]
+        assert counts["correct"] / counts["rows"] == found["test"]["accuracy"]
+        assert 2 * counts["found"] / (counts["found"] + counts["relevant"]) == pytest.approx(found["test"]["f1"])
 
     def test_blocks(self, real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from benchmarks.peers import hf_speed

@@ -1,5 +1,6 @@
 """Every recipe that we ship, and each of its profiles, without running it."""
 
+import math
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import recipes
 from zoo.data.against_catalog import disagreements, training_rows
 from zoo.data.catalog import backbone_card, dataset_card
 from zoo.recipe.reading import profile_names, read_document
+from zoo.score.seeds import share_bounds
 
 NAMES = (
     "amazon_bert",
@@ -64,15 +66,28 @@ def test_expected_has_a_source(name: str) -> None:
 
 def test_required_figures() -> None:
     figures = {
-        name: (e.accuracy, e.f1, e.hours)
+        name: (e.accuracy, e.f1, e.hours, e.seeds)
         for name in NAMES
         if (e := recipes.load(name).expected) and e.hours is not None
     }
     assert figures == {
-        "imdb_bert": (0.94, 0.94, 2.0),
-        "imdb_distilbert": (0.92, 0.92, 1.0),
-        "sst2_roberta": (0.96, 0.96, 3.0),
+        "imdb_bert": (0.94, 0.94, 2.0, 3),
+        "imdb_distilbert": (0.92, 0.92, 1.0, 3),
+        "sst2_roberta": (0.96, 0.96, 3.0, 5),
     }
+
+
+def test_the_docs_count_the_rows_of_a_target() -> None:
+    """How many of SST-2's test rows 96% is, what one is worth, and from how many on a single run shows it."""
+    expected, rows = recipes.load("sst2_roberta").expected, dataset_card("sst2").rows["test"]
+    assert expected is not None
+    assert expected.accuracy is not None
+    least = math.ceil(expected.accuracy * rows)
+    sure = next(correct for correct in range(rows) if share_bounds(correct, rows).low >= expected.accuracy)
+    page = " ".join((recipes.path("sst2_roberta").parents[1] / "docs/trust.md").read_text(encoding="utf-8").split())
+    assert f"a row is worth {100 / rows:.3f} points: 96% is {least} of {rows} ({100 * least / rows:.2f}%)" in page
+    assert f"and {least - 1} are {100 * (least - 1) / rows:.2f}%" in page
+    assert f"one run shows 96% from {sure} rows ({100 * sure / rows:.1f}%) on" in page
 
 
 @pytest.mark.parametrize("name", NAMES)

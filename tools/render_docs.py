@@ -70,10 +70,11 @@ def expected_table() -> str:
                 _share(expected.accuracy, bound),
                 _share(expected.f1, bound),
                 "" if expected.hours is None else f"{expected.hours:g} h",
+                str(expected.seeds),
                 expected.source,
             )
         )
-    columns = ("recipe", "backbone", "data", "accuracy", "F1", "training time", "source")
+    columns = ("recipe", "backbone", "data", "accuracy", "F1", "training time", "seeds", "source")
     return table(columns, lines) + f"\nNo figure is published for the settings of {', '.join(without)}.\n"
 
 

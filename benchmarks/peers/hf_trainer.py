@@ -80,13 +80,18 @@ def whole_run(recipe: Recipe, setting: Setting, watch: Stopwatch) -> Answer:
     watch.seconds["train"] = sum(epoch["seconds"] for epoch in keeper.epochs)
     config, lengths = recipe.training, material.rows["train"].lengths
     length = run_length(config, rows=len(lengths))
+    task = material.dataset.task
+    labels: Any = found.label_ids
+    test = _figures(material, found.predictions, labels)
+    tested = list(task.rows(material.dataset.test.ids, labels, task.values(found.predictions)))
     examples = min(length.steps * config.batch_size, length.epochs * len(lengths))
     return {
         "precision": precision,
         "seed": recipe.seed,
         "loop": "transformers.Trainer",
         **hf_speed.environment(),
-        "test": _figures(material, found.predictions, found.label_ids),
+        "test": test,
+        "tally": protocol.tallied(test, tested, task.names),
         "timing": {
             "total_seconds": watch.total(),
             **{f"{name}_seconds": value for name, value in watch.seconds.items()},

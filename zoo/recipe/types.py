@@ -247,6 +247,8 @@ class Expected(Config):
     """Test F1, 0 to 1: of class 1 with two classes, the macro average with more."""
     hours: Positive | None = None
     """Wall-clock training time in hours."""
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """Seeds over which accuracy, F1 and hours are judged: as many whole runs, each from a seed of its own."""
     source: Text
     """Who published or measured these figures, and with what settings."""
 

@@ -57,6 +57,7 @@ class Expected(TypedDict, total=False):
     accuracy: Number | None
     f1: Number | None
     hours: Number | None
+    seeds: Count
     source: str | None
 
 

@@ -237,8 +237,8 @@ def tune_threshold(probabilities: Floats, labels: ArrayLike) -> float:
     return float(best[np.argmin(np.abs(best - 0.5))])
 
 
-def wilson_interval(correct: int, rows: int) -> tuple[float, float]:
-    """Bounds, 0 to 1, of the 95% score interval of `correct` out of `rows` (Wilson 1927).
+def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Bounds, 0 to 1, of the score interval of `correct` out of `rows` (Wilson 1927), by default of 95%.
 
     Unlike the normal interval it stays inside 0 to 1 and is not empty at 0% or 100%.
     Raises DataError when there is no row.
@@ -247,7 +247,7 @@ def wilson_interval(correct: int, rows: int) -> tuple[float, float]:
         raise DataError(
             f"{correct} correct of {rows} rows: expected at least one row; check that the split is not empty"
         )
-    low, high = binomtest(correct, rows).proportion_ci(confidence_level=0.95, method="wilson")
+    low, high = binomtest(correct, rows).proportion_ci(confidence_level=confidence, method="wilson")
     return float(low), float(high)
 
 
