@@ -4,9 +4,10 @@
     python benchmarks/accelerator.py --out DIR --small   # the same at a hundredth of the size, on any machine
 
 Nothing is fetched: checkpoints of full size are drawn from a seed, and texts are made of words of a vocabulary of their
-own, as long as reviews are. First the losses of 20 steps of each family, in float32 and bfloat16, beside those that a
-CPU computed (tests/golden). Then `compare.py --speed-only` for BERT-Base and DistilBERT at 512 tokens and RoBERTa-large
-at 128. Into DIR go correctness.json and a folder of results a model. Exit code 0; 1 where a process failed.
+own, as long as reviews are. First the losses of 20 steps of each family, in each precision that the device has, beside
+those that a CPU computed (tests/golden). Then `compare.py --speed-only` for BERT-Base and DistilBERT at 512 tokens and
+RoBERTa-large at 128. Into DIR go correctness.json and a folder of results a model. Exit code 0; 1 where a process
+failed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import numpy as np  # noqa: E402
 import yaml  # noqa: E402
 
 from tools import golden_losses  # noqa: E402
-from zoo.backend import installed, own_process  # noqa: E402
+from zoo.backend import Precision, activate, installed, own_process  # noqa: E402
 
 MINUTES = 9.0
 """No part begins later than this."""
@@ -44,7 +45,7 @@ REVIEW_MEDIAN, REVIEW_SPREAD = 230.0, 0.66
 LENGTHS = 128
 """Texts are of multiples of this many tokens, so that a compiler traces few shapes."""
 SPECIAL = 2
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
 PEERS = ("hf_tuned", "hf_pipeline")
 """All processes hold the one device together: a peer that is not at its best would only take memory."""
 
@@ -81,9 +82,11 @@ def smaller(subject: Subject) -> Subject:
 # --- is it right? -------------------------------------------------------------------------------
 
 
-def losses_of_this_process(precision: str) -> dict[str, list[float]]:
-    """The losses of the golden cases, on the active backend and this device."""
+def losses_of_this_process(precision: Precision) -> dict[str, list[float]] | None:
+    """The losses of the golden cases, on the active backend and this device; None where it does not multiply so."""
     own_process()
+    if precision not in activate().precisions():
+        return None
     changes = {"training.precision": precision}
     return {
         case: list(golden_losses.losses(name, {**given, **changes}))
@@ -92,7 +95,10 @@ def losses_of_this_process(precision: str) -> dict[str, list[float]]:
 
 
 def correctness(backend: str) -> dict[str, Any]:
-    """How far losses here are from those that a CPU computed in float32, by precision and case; or why none."""
+    """How far losses here are from those that a CPU computed in float32, by precision and case; or why none.
+
+    Of a precision that the device has not there is nothing.
+    """
     kept = golden_losses.kept(backend)
     found: dict[str, Any] = {}
     for precision in PRECISIONS:
@@ -103,7 +109,9 @@ def correctness(backend: str) -> dict[str, Any]:
         if done.returncode:
             found[precision] = {"failed": done.stderr.strip().splitlines()[-12:]}
             continue
-        here: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+        here: dict[str, list[float]] | None = json.loads(done.stdout.splitlines()[-1])
+        if here is None:
+            continue
         found[precision] = {case: float(np.abs(np.subtract(here[case], kept[case])).max()) for case in kept}
     return found
 

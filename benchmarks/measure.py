@@ -25,7 +25,7 @@ import numpy as np
 import zoo
 from benchmarks import protocol
 from benchmarks.protocol import Answer
-from zoo.backend import activate, own_process
+from zoo.backend import own_process
 from zoo.data.backbones import bring
 from zoo.data.batches import Batch
 from zoo.data.dataset import load_dataset
@@ -34,7 +34,7 @@ from zoo.models.inference import to_host
 from zoo.recipe import Recipe
 from zoo.runs import account
 from zoo.runs.run import BATCH
-from zoo.training.prepare import prepare
+from zoo.training.prepare import activated, prepare
 
 
 class ZooSubject:
@@ -46,15 +46,15 @@ class ZooSubject:
         with watch.measure("data"):
             dataset = load_dataset(recipe)
         with watch.measure("import"):
-            backend = activate(recipe.backend)
+            backend = activated(recipe)
         self._session = prepare(recipe, dataset, backend=backend, stage=watch.measure)
-        self._predictor = backend.predictor(self._session.model)
+        self._predictor = backend.predictor(self._session.model, precision=self._session.precision)
         self._texts = dataset.test.texts[: protocol.PREDICT_ROWS]
         self._pairs = None if dataset.test.pairs is None else dataset.test.pairs[: protocol.PREDICT_ROWS]
         labels = self._labels()  # under the weights that the peer begins with, too
         session = self._session
         optimizer = session.optimizer(session.rates())
-        self._trainer = backend.trainer(session.trained, optimizer, session.task.loss)
+        self._trainer = backend.trainer(session.trained, optimizer, session.task.loss, precision=session.precision)
         self._blocks = 0
         begun = time.perf_counter()
         self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))
@@ -103,14 +103,16 @@ class ZooSubject:
     def _ceiling(self) -> Answer:
         from keras import ops
 
-        dtype = self._session.precision
+        precision = self._session.precision
+        dtype = "bfloat16" if precision == "bfloat16" else "float32"
         rows = self._session.recipe.training.batch_size * self._session.lengths[-1]
-        return protocol.best_product(
-            protocol.product_shapes(self._session.blueprint.backbone, rows),
-            draw=lambda matrix: ops.convert_to_tensor(matrix, dtype=dtype),
-            multiply=ops.matmul,
-            wait=lambda product: to_host(product[:1, :1]),
-        )
+        with self._session.backend.multiplying(precision):
+            return protocol.best_product(
+                protocol.product_shapes(self._session.blueprint.backbone, rows),
+                draw=lambda matrix: ops.convert_to_tensor(matrix, dtype=dtype),
+                multiply=ops.matmul,
+                wait=lambda product: to_host(product[:1, :1]),
+            )
 
     def _labels(self) -> list[int]:
         """Class numbers of the texts, the way from text to class that a finished run takes."""

@@ -74,7 +74,11 @@ PARTS = {
     "recipes": ("recipes", "keras"),
 }
 """What one process checks: each costs an import of Keras."""
-OF_ONE = {"torch": {"model": ("cuda",)}, "jax": {"model": ("compiled", "pallas")}, "tensorflow": {"model": ("xla",)}}
+OF_ONE = {
+    "jax": {"model": ("compiled", "pallas", "stablehlo")},
+    "tensorflow": {"model": ("hlo", "xla")},
+    "torch": {"model": ("cuda",)},
+}
 """What only one backend has to keep, by backend and part."""
 
 

@@ -225,10 +225,34 @@ class TestPeer:
             "bfloat16",
         )
 
+        self._refuses_and_tries_tf32(training._model, material, monkeypatch)
+
         pipeline = hf_speed.Pipeline(material, setting, Stopwatch())
         assert pipeline.ready["tried"].keys() == {"float32 8"}
         assert len(pipeline.ready["labels"]) == pipeline.actions["predict"]()["examples"] == 8
         assert pipeline.actions["memory"]()["peak_bytes"] > 1e8
+
+    def _refuses_and_tries_tf32(self, model: Any, material: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a CPU, and on one that says that it has it: forward, backward and the ceiling are multiplied so."""
+        import torch
+
+        from benchmarks.peers import hf_speed
+
+        with pytest.raises(EnvironmentFault, match="--precision: got tf32, expected float32 or bfloat16"):
+            hf_model.precisions(replace(hf_model.SETTINGS["tuned"], precision="tf32"))
+        said: list[str] = []
+        backward = torch.Tensor.backward
+
+        def noted(tensor: Any) -> None:
+            said.append(torch.backends.cuda.matmul.fp32_precision)
+            backward(tensor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(hf_model, "precisions", lambda setting: ("float32", "tf32", "bfloat16"))
+            patch.setattr(torch.Tensor, "backward", noted)
+            assert hf_speed.choose_precision(model, material, hf_model.SETTINGS["tuned"]) in hf_model.precisions(None)
+        assert said[:3] == ["ieee", "tf32", "ieee"]
+        assert hf_speed.torch_ceiling(material, 8, "tf32")["flops_per_second"] > 0
 
     def test_a_pipeline_does_not_train(self) -> None:
         done = subprocess.run(

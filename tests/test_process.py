@@ -12,24 +12,32 @@ import pytest
 
 BACKENDS = ("jax", "tensorflow", "torch")
 PROGRAM = """
-import json, os, random, sys
+import importlib, json, os, random, sys
 import numpy, zoo.backend
 
 zoo.backend.keep_freed_memory = lambda: sys.exit("the allocator is set")
 os.dup2 = lambda *numbers: sys.exit("a descriptor is turned away")
 zoo.backend.activate()  # Keras draws numbers while it is imported
-if sys.argv[1] == "torch":
-    import torch
+framework = importlib.import_module(sys.argv[1])
+products = {  # what float32 numbers are multiplied in
+    "jax": lambda: framework.config.jax_default_matmul_precision,
+    "tensorflow": lambda: framework.config.experimental.tensor_float_32_execution_enabled(),
+    "torch": lambda: [
+        each.fp32_precision
+        for each in (framework.backends, framework.backends.cuda.matmul, framework.backends.mkldnn.matmul)
+    ],
+}
 
 def state():
     found = {
         "python": hash(random.getstate()),
         "numpy": hash(str(numpy.random.get_state())),
         "environment": os.environ["KERAS_BACKEND"],
+        "products": products[sys.argv[1]](),
         "stdout and stderr": [os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)],
     }
     if sys.argv[1] == "torch":
-        found["torch"] = hash(torch.get_rng_state().numpy().tobytes())
+        found["torch"] = hash(framework.get_rng_state().numpy().tobytes())
     return found
 
 before = state()
@@ -44,7 +52,7 @@ with open(sys.argv[2] + ".json", "w") as file:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_library_leaves_the_process_alone(backend: str, tmp_path: Path) -> None:
-    """Global generators, the allocator, descriptors and the environment are what they were."""
+    """Global generators, the allocator, descriptors, the environment and how matrices are multiplied stay."""
     given = os.environ | {"KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", PROGRAM, backend, str(tmp_path / "run")]
     done = subprocess.run(command, env=given, capture_output=True, text=True, check=False)

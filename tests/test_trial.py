@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zoo.backend import Backend
+from zoo.backend import ON_CPU, Backend, Precision, precisions_of_nvidia
 from zoo.data import trials
 from zoo.data.trials import Trial, Tried
 from zoo.models.backbone import DEFAULTS, BackboneConfig
@@ -31,11 +31,14 @@ TRIED = Tried(work="train", backend="torch", rows=32, length=128, hidden_dim=768
 class Device(Backend):
     name = "torch"
 
-    def __init__(self, told: str = "cpu") -> None:
-        self._told = told
+    def __init__(self, told: str = "cpu", precisions: tuple[Precision, ...] = ON_CPU) -> None:
+        self._told, self._precisions = told, precisions
 
     def device(self) -> str:
         return self._told
+
+    def precisions(self) -> tuple[Precision, ...]:
+        return self._precisions
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +50,8 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 class Steps:
     """In place of real steps: seconds by precision, and what was asked for."""
 
-    def __init__(self, float32: float, bfloat16: float) -> None:
-        self.seconds = {"float32": float32, "bfloat16": bfloat16}
+    def __init__(self, float32: float, bfloat16: float, tf32: float = 0.0) -> None:
+        self.seconds = {"float32": float32, "tf32": tf32, "bfloat16": bfloat16}
         self.made: list[tuple[str, int, int]] = []
 
     def __call__(self, config: Any, backend: Any, precision: str, tried: Tried, rows: int) -> Any:
@@ -57,7 +60,9 @@ class Steps:
 
 
 def choose(backend: Backend | None = None) -> Trial:
-    return quicker_precision(CONFIG, backend or Device(), rows=32, length=128, work="train")
+    found = quicker_precision(CONFIG, backend or Device(), rows=32, length=128, work="train")
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -71,14 +76,70 @@ def test_the_quicker_one(seconds: tuple[float, float], chosen: str, monkeypatch:
     assert chosen not in str(found)  # which names the other one
 
 
+@pytest.mark.parametrize(
+    ("capability", "precisions"),
+    [
+        ((7, 0), ("float32",)),
+        ((7, 5), ("float32",)),
+        ((8, 0), ("float32", "tf32", "bfloat16")),
+        ((12, 0), ("float32", "tf32", "bfloat16")),
+    ],
+)
+def test_what_nvidias_gpus_multiply(capability: tuple[int, int], precisions: tuple[str, ...]) -> None:
+    """V100, T4, A100, and one of two digits."""
+    assert precisions_of_nvidia(capability) == precisions
+
+
+def test_tf32_is_tried_where_a_device_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what an earlier version measured without it is measured again."""
+    steps = Steps(0.02, 0.004, tf32=0.008)
+    monkeypatch.setattr(trial, "_step", steps)
+    device = Device("gpu: NVIDIA A100", precisions_of_nvidia((8, 0)))
+    trials.keep(TRIED, Trial(device="gpu: NVIDIA A100", seconds={"float32": 0.001, "bfloat16": 0.001}))
+    found = choose(device)
+    assert tuple(found.seconds) == ("float32", "tf32", "bfloat16")
+    assert found.chosen == "bfloat16"
+    assert choose(device) == found
+    assert len(steps.made) == 3
+
+
+def test_nothing_is_tried_where_there_is_nothing_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(0.02, 0.005)
+    monkeypatch.setattr(trial, "_step", steps)
+    device = Device("gpu: Tesla T4", precisions_of_nvidia((7, 5)))
+    assert quicker_precision(CONFIG, device, rows=32, length=128, work="train") is None
+    assert steps.made == []
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "chosen", "told"),
+    [
+        ((20, 10, 5), "bfloat16", "5 ms against 20 in float32 and 10 in tf32, for"),
+        ((20, 10, 9.8), "tf32", "10 ms against 20 in float32 and 9.8 in bfloat16, which is less exact"),
+        (
+            (20, 19.5, 19.4),
+            "float32",
+            "20 ms against 19.5 in tf32, which is less exact and would have to be 5% quicker",
+        ),
+        ((20, 21, 5), "bfloat16", "5 ms against 20 in float32 and 21 in tf32, for"),
+    ],
+)
+def test_the_quickest_of_three(milliseconds: tuple[float, ...], chosen: str, told: str) -> None:
+    """A less exact one is taken where it is clearly quicker than the more exact ones."""
+    seconds = dict(zip(("float32", "tf32", "bfloat16"), (value / 1000 for value in milliseconds), strict=True))
+    found = Trial(device="gpu: NVIDIA A100", seconds=seconds)  # type: ignore[arg-type]
+    assert found.chosen == chosen
+    assert told in str(found)
+
+
 def test_measured_once_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = Steps(0.002, 0.001)
     monkeypatch.setattr(trial, "_step", steps)
     first = choose()
     assert choose() == first
     assert len(steps.made) == 2
-    other = choose(Device("gpu: NVIDIA T4"))
-    assert other.device == "gpu: NVIDIA T4"
+    other = choose(Device("gpu: Apple Metal"))
+    assert other.device == "gpu: Apple Metal"
     assert len(steps.made) == 4
     assert choose() == first
 
@@ -96,7 +157,7 @@ def test_one_layer_and_on_a_cpu_few_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     steps = Steps(0.0, 0.0)
     monkeypatch.setattr(trial, "_step", steps)
     choose()
-    choose(Device("gpu: NVIDIA A100"))
+    choose(Device("gpu: Apple Metal"))
     on_cpu, _, on_gpu, _ = steps.made
     assert (on_cpu[2], on_gpu[2]) == (1, 1)
     assert 1 <= on_cpu[1] < 32
@@ -108,11 +169,11 @@ def test_a_damaged_file_counts_as_none(content: bytes, cache: Path) -> None:
     made = Trial(device="cpu", seconds={"float32": 0.2, "bfloat16": 0.1})
     trials.keep(TRIED, made)
     (file,) = (cache / "trials").iterdir()
-    assert trials.kept(TRIED, "cpu") == made
+    assert trials.kept(TRIED, "cpu", ON_CPU) == made
     file.write_bytes(content)
-    assert trials.kept(TRIED, "cpu") is None
+    assert trials.kept(TRIED, "cpu", ON_CPU) is None
     trials.keep(TRIED, made)
-    assert trials.kept(TRIED, "cpu") == made
+    assert trials.kept(TRIED, "cpu", ON_CPU) == made
 
 
 def test_a_cache_that_cannot_be_written_costs_no_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

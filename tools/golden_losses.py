@@ -65,7 +65,7 @@ def losses(name: str, changes: Mapping[str, Any]) -> Iterator[float]:
     """The loss of each step of a recipe's run."""
     session = prepare(recipes.load(name, profile="smoke", overrides=EVERYWHERE | dict(changes)))
     optimizer = session.optimizer(session.rates())
-    trainer = session.backend.trainer(session.trained, optimizer, session.task.loss)
+    trainer = session.backend.trainer(session.trained, optimizer, session.task.loss, precision=session.precision)
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
     for batch in itertools.islice(batches, STEPS):
         loss, _ = trainer.step(batch.inputs, batch.labels, batch.weights)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.backend import activate
 from zoo.data.backbones import bring
 from zoo.data.dataset import load_dataset, stated_task
 from zoo.data.parts import load_parts
@@ -26,12 +25,13 @@ def build(recipe: Recipe) -> Any:
     Returns:
         A keras.Model from a dict of token_ids, padding_mask (and segment_ids where the family has them), each
         [batch, length] int32, to float32 outputs: logits [batch, classes], [batch, 1] for a binary head, or what the
-        task has.
+        task has. Called by itself it multiplies float32 numbers as its backend is set to; by `zoo.train` and
+        `zoo.load_run` as their precision says.
 
     Raises:
         ZooError: data or weights are missing, or do not fit the recipe.
     """
-    backend = activate(recipe.backend)
+    backend = prepare.activated(recipe)
     backend.keep_compiled(cache_folder() / "compiled")
     bring(recipe)
     task = stated_task(recipe) or load_dataset(recipe).task

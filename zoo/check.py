@@ -258,6 +258,13 @@ def _check_backend(recipe: Recipe | None, report: Report) -> None:
         report.faults.append(error)
         return
     report.notes.append(("backend", f"{choice.name} ({choice.reason})"))
+    report.notes += backend.device_notes(choice.name)
+    if recipe is None:
+        return
+    asked, multiplied = recipe.training.precision, backend.precisions_here(choice.name)
+    if asked != "auto" and multiplied is not None and asked not in multiplied:
+        told = backend.refusal("training.precision", asked, multiplied, f"{choice.name} on this machine")
+        report.faults.append(EnvironmentFault(told))
 
 
 def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
@@ -267,14 +274,15 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
         return
     found = estimate(recipe, size, rows)
     asked = recipe.training.precision
-    precisions: tuple[Precision, ...] = ("float32", "bfloat16") if asked == "auto" else (asked,)
+    precisions: tuple[Precision, ...] = ("float32", "tf32", "bfloat16") if asked == "auto" else (asked,)
+    on_cpu = [p for p in precisions if p in backend.ON_CPU]
     trial = _trial(recipe, size)
     machines = (this_machine(trial and trial.seconds["float32"] / trial.seconds["bfloat16"]), *MACHINES)
     seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
     data = sum(map(_size, _files(recipe)))
     packing = recipe.training.packing
     process = {
-        name: {p: process_bytes(found, p, name, data, packing=packing) for p in precisions} for name in backend.NAMES
+        name: {p: process_bytes(found, p, name, data, packing=packing) for p in on_cpu} for name in backend.NAMES
     }
     report.estimate = asdict(found) | {
         "parameters": found.parameters,
@@ -290,9 +298,8 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
         + ")",
         f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {decimal(weights)}, "
         f"gradients {decimal(weights)}, AdamW's moments {decimal(2 * weights)}; activations "
-        + " or ".join(f"{decimal(found.activations[p])} in {p}" for p in precisions),
-        "memory of a process on this CPU (jax: more while it compiles, in a first run): "
-        + ", ".join(f"{name} {' or '.join(map(decimal, by.values()))}" for name, by in process.items()),
+        + " or ".join(f"{decimal(found.activations[p])} in {p}" for p in on_cpu or precisions),  # tf32's are float32's
+        *_process_lines(process),
         f"work: {found.flops_per_token / 1e6:,.0f} MFLOP a token, forward and backward",
     ]
     if found.steps is None:
@@ -303,9 +310,18 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
             + "; ".join(f"{name} {_times(by)}" for name, by in seconds.items())
         )
     if asked == "auto":
-        known = f"{trial.chosen} ({trial})" if trial else "the quicker one, which the run measures when it begins"
+        known = f"{trial.chosen} ({trial})" if trial else "the quickest one, which the run measures when it begins"
         told.append(f"precision: auto is {known}")
     report.notes += [("estimate", text) for text in told]
+
+
+def _process_lines(process: Mapping[str, Mapping[Precision, int]]) -> list[str]:
+    """What a process takes on a CPU, by backend and precision; nothing of a precision that no CPU has."""
+    known = {name: " or ".join(map(decimal, by.values())) for name, by in process.items() if by}
+    if not known:
+        return []
+    listed = ", ".join(f"{name} {sizes}" for name, sizes in known.items())
+    return [f"memory of a process on this CPU (jax: more while it compiles, in a first run): {listed}"]
 
 
 def _trial(recipe: Recipe, size: Dimensions) -> Trial | None:
@@ -323,7 +339,7 @@ def _trial(recipe: Recipe, size: Dimensions) -> Trial | None:
         num_heads=size.num_heads,
         intermediate_dim=size.intermediate_dim,
     )
-    return kept(tried, processor())
+    return kept(tried, processor(), backend.ON_CPU)
 
 
 def _times(by_precision: Mapping[Precision, float | None]) -> str:

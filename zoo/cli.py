@@ -60,10 +60,10 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Replace one value, as training.epochs=1; may be repeated."),
 ]
 PrecisionOption = Annotated[
-    Literal["auto", "float32", "bfloat16"],
+    Literal["auto", "float32", "tf32", "bfloat16"],
     typer.Option(
         "--precision",
-        help="Of matrix products; bfloat16 is quicker on some devices, and less exact; auto tries which.",
+        help="Of matrix products; tf32 and bfloat16 are quicker on some devices, and less exact; auto tries which.",
     ),
 ]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
@@ -93,7 +93,7 @@ def run_command(command: Callable[..., int | None], argv: Sequence[str] | None =
     debug = "--debug" in arguments
     from zoo.backend import own_process
 
-    own_process()
+    own_process(warn)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is shown so, as on stderr
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -41,9 +41,10 @@ def load_run(path: str | Path, *, precision: Precision | Literal["auto"] = "floa
 
     Args:
         path: the folder.
-        precision: of matrix products in prediction. bfloat16 is up to three times as quick where a device has
-            instructions for it, and moves probabilities in their third digit: a text on the edge may change its label.
-            "auto" is the quicker one by a trial of a prediction on this device, kept in the cache: see `Run.trial`.
+        precision: of matrix products in prediction. float32 is IEEE's on every device. bfloat16 is up to three times
+            as quick where a device has instructions for it, and moves probabilities in their third digit: a text on the
+            edge may change its label. tf32, of newer NVIDIA GPUs, lies between them. "auto" is the quickest one by a
+            trial of a prediction on this device, kept in the cache: see `Run.trial`.
 
     Raises:
         OutputError: there is no run.

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from zoo import cli
-from zoo.backend import activate, choose
+from zoo.backend import choose
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
@@ -31,7 +31,7 @@ from zoo.runs.run_folder import create_run, default_folder, finished_run
 from zoo.runs.screen import Screen
 from zoo.runs.tracking import logging_to, refuse_loggers
 from zoo.training.memory import within_memory
-from zoo.training.prepare import prepare
+from zoo.training.prepare import activated, prepare
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
         dataset = load_dataset(recipe)
     _tell(dataset, screen)
     with watch.measure("import"):
-        backend = activate(recipe.backend)
+        backend = activated(recipe)
         backend.keep_compiled(cache_folder() / "compiled")
     out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
     with (

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.backend import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.data.backbones import Preset, bring, locate_backbone, locate_vocabulary
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.tokens import Tokenizer, encode_splits, load_tokenizer
@@ -38,13 +39,13 @@ class Setting:
     pad_to: least length that every row is padded to; None pads each batch to its longest row.
     grouped: whether batches hold rows of like length.
     attention: what transformers calls the implementation.
-    precision: `auto` is the faster of the two on this device, by trial.
+    precision: `auto` is the fastest that this device has, by trial.
     """
 
     pad_to: int | None
     grouped: bool
     attention: Literal["eager", "sdpa"]
-    precision: Literal["auto", "float32", "bfloat16"]
+    precision: Literal["auto", "float32", "tf32", "bfloat16"]
 
 
 SETTINGS: dict[SettingName, Setting] = {
@@ -226,6 +227,19 @@ def device() -> Any:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def precisions(setting: Setting) -> tuple[Precision, ...]:
+    """In what the setting lets the device multiply; EnvironmentFault where it asks for what the device has not."""
+    import torch
+
+    cuda = device().type == "cuda" and torch.version.cuda is not None
+    here = precisions_of_nvidia(torch.cuda.get_device_capability(0)) if cuda else ON_CPU
+    if setting.precision == "auto":
+        return here
+    if setting.precision not in here:
+        raise EnvironmentFault(refusal("--precision", setting.precision, here, f"torch on {device()}"))
+    return (setting.precision,)
 
 
 # --- the update rule ----------------------------------------------------------------------------

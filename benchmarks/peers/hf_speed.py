@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from benchmarks import protocol
 from benchmarks.peers import hf_model
 from benchmarks.peers.hf_model import Material, Setting
 from benchmarks.protocol import Answer
-from zoo.backend import versions
+from zoo.backend import Precision, versions
 from zoo.runs.account import Stopwatch, process_memory
 
 PIPELINE_BATCHES = (8, 32, 64, 128)
@@ -30,9 +30,7 @@ PIPELINE_BATCHES = (8, 32, 64, 128)
 PIPELINE_PASSES = 2
 """Blocks of each trial: the first one also chooses kernels."""
 TRIALS = 5
-"""Steps of each precision from which the faster one is told."""
-
-Precision = Literal["float32", "bfloat16"]
+"""Steps of each precision from which the fastest one is told."""
 
 
 class Training:
@@ -146,17 +144,14 @@ class Pipeline:
 
     def _classify(self, batch_size: int, precision: Precision) -> Iterable[Any]:
         length = self._material.recipe.tokens.max_length
-        with autocast(precision):
+        with multiplying(precision), autocast(precision):
             found: list[Any] = self._pipeline(self._inputs, batch_size=batch_size, truncation=True, max_length=length)
         return found
 
     def _trials(self, setting: Setting) -> dict[tuple[int, Precision], float]:
         """Seconds of one block by batch size and precision."""
-        precisions: tuple[Precision, ...] = (
-            ("float32", "bfloat16") if setting.precision == "auto" else (setting.precision,)
-        )
-        tried = {}
-        for precision in precisions:
+        tried: dict[tuple[int, Precision], float] = {}
+        for precision in hf_model.precisions(setting):
             for size in PIPELINE_BATCHES:
                 seconds = []
                 for _ in range(PIPELINE_PASSES):
@@ -171,23 +166,25 @@ def forward_backward(model: Any, material: Material, setting: Setting, rows: lis
     """The loss on these rows of train, still on the device; the gradients are in the model."""
     batch = hf_model.padded(material.rows["train"], rows, setting, material.tokenizer.pad_token_id)
     inputs = {name: torch.from_numpy(value).to(hf_model.device()) for name, value in batch.items()}
-    with autocast(precision):
-        loss = model(**inputs).loss
-    loss.backward()
+    with multiplying(precision):
+        with autocast(precision):
+            loss = model(**inputs).loss
+        loss.backward()
     return loss.detach()
 
 
 def choose_precision(model: Any, material: Material, setting: Setting) -> Precision:
-    """What the setting says; with `auto` the one in which forward and backward of a middling batch are faster.
+    """What the setting says; with `auto` the one in which forward and backward of a middling batch are fastest.
 
-    No weight is changed, and no gradient is left in the model.
+    No weight is changed, and no gradient is left in the model. Raises as `hf_model.precisions`.
     """
-    if setting.precision != "auto":
-        return setting.precision
+    candidates = hf_model.precisions(setting)
+    if len(candidates) == 1:
+        return candidates[0]
     size = material.recipe.training.batch_size
     middle = len(material.rows["train"].ids) // 2
     rows = np.argsort(material.rows["train"].lengths, kind="stable")[max(0, middle - size // 2) :][:size].tolist()
-    best: dict[Precision, float] = {"float32": np.inf, "bfloat16": np.inf}
+    best: dict[Precision, float] = dict.fromkeys(candidates, np.inf)
     for trial in range(1 + TRIALS):
         for precision in best:
             begun = time.perf_counter()
@@ -196,12 +193,23 @@ def choose_precision(model: Any, material: Material, setting: Setting) -> Precis
             if trial:  # the first one chooses kernels
                 best[precision] = min(best[precision], time.perf_counter() - begun)
     model.zero_grad(set_to_none=True)
-    return "bfloat16" if best["bfloat16"] < best["float32"] else "float32"
+    return min(best, key=lambda precision: best[precision])
+
+
+@contextlib.contextmanager
+def multiplying(precision: Precision) -> Iterator[None]:
+    """The context in which float32 numbers are multiplied so: as TF32 if it is asked for, else as IEEE float32."""
+    switch: Any = torch.backends.cuda.matmul
+    before, switch.fp32_precision = switch.fp32_precision, "tf32" if precision == "tf32" else "ieee"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
 
 
 def autocast(precision: Precision) -> contextlib.AbstractContextManager[Any]:
-    """The context in which a model computes in this precision; its weights are float32 in both."""
-    if precision == "float32":
+    """The context in which a model computes in bfloat16, or does not; its weights are float32 in each precision."""
+    if precision != "bfloat16":
         return contextlib.nullcontext()
     context: contextlib.AbstractContextManager[Any] = torch.autocast(hf_model.device().type, torch.bfloat16)
     return context
@@ -215,12 +223,12 @@ def wait() -> None:
 
 def torch_ceiling(material: Material, rows: int, precision: Precision) -> Answer:
     """See `Subject.ceiling`."""
-    kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+    kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
 
     def finished(product: Any) -> None:
         wait()
 
-    with torch.no_grad():
+    with torch.no_grad(), multiplying(precision):
         return protocol.best_product(
             protocol.product_shapes(material.blueprint.backbone, rows),
             draw=lambda matrix: torch.from_numpy(matrix).to(hf_model.device(), kind),

@@ -5,8 +5,9 @@
 
 Weights, rows, splits, label numbers, batch size, schedule, groups of weight decay, clipping, epochs and seed are the
 recipe's. `--setting notebook` is what the tutorials do: rows padded to 128 tokens, float32, eager attention. `tuned` is
-the fastest that we could make it: dynamic padding, batches of like length, fused attention and optimizer, bfloat16
-where a trial shows it faster. `pipeline` predicts only. Out comes a line of JSON, as from benchmarks/measure.py.
+the fastest that we could make it: dynamic padding, batches of like length, fused attention and optimizer, TF32 or
+bfloat16 where a trial shows it faster. `pipeline` predicts only. Out comes a line of JSON, as from
+benchmarks/measure.py.
 """
 
 from __future__ import annotations
@@ -72,10 +73,11 @@ def whole_run(recipe: Recipe, setting: Setting, watch: Stopwatch) -> Answer:
             compute_metrics=lambda found: _figures(material, found.predictions, found.label_ids),
             callbacks=[keeper],
         )
-        trainer.train()
-        keeper.restore(model)
-        with watch.measure("evaluate"):
-            found = trainer.predict(rows["test"])
+        with hf_speed.multiplying(precision):
+            trainer.train()
+            keeper.restore(model)
+            with watch.measure("evaluate"):
+                found = trainer.predict(rows["test"])
     # As the zoo's own clock: the steps, and not the validation between the epochs.
     watch.seconds["train"] = sum(epoch["seconds"] for epoch in keeper.epochs)
     config, lengths = recipe.training, material.rows["train"].lengths
@@ -195,7 +197,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = protocol.arguments("Measure transformers on a recipe.")
     parser.add_argument("--setting", choices=sorted(SETTINGS), default="tuned", help="how transformers is used")
     parser.add_argument(
-        "--precision", choices=("auto", "float32", "bfloat16"), help="of matrix products; default: the setting's"
+        "--precision",
+        choices=("auto", "float32", "tf32", "bfloat16"),
+        help="of matrix products; default: the setting's",
     )
     options = parser.parse_args(argv)
     setting = SETTINGS[options.setting]

@@ -56,12 +56,12 @@ def step(backend: Backend, *, on_cpu: bool, monkeypatch: pytest.MonkeyPatch) -> 
     kernels = TorchKernels(on_cpu=on_cpu)
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "bfloat16"}))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="bfloat16")
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
     with CudaRules():
         for _ in range(2):
             loss, _ = trainer.step(inputs, np.array([0, 1, 0, 1], np.int32), np.ones(4, np.float32))
-        backend.predictor(model)(inputs)
+        backend.predictor(model, precision="bfloat16")(inputs)
     return float(loss)
 
 
@@ -135,7 +135,7 @@ def test_a_step_reads_nothing_back(backend: Backend, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(backend, "fused_adamw", lambda: on_torch.FusedAdamW(on_cpu=on_cpu))
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "bfloat16"}))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="bfloat16")
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
     given = inputs, np.array([0, 1, 0, 1], np.int32), np.ones(4, np.float32)
     trainer.step(*given)

@@ -267,7 +267,7 @@ class TestChanged:
             compiled(model, keras.optimizers.Adam(1e-2)).fit(inputs_of(model), LABELS, epochs=1, verbose=0)
         else:
             optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-2])
-            trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
+            trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32")
             trainer.step(inputs_of(model), LABELS, np.ones(ROWS, np.float32))
             trainer.commit()
         after = values(model)

@@ -29,7 +29,7 @@ def steps(backend: Backend, changes: Mapping[str, Any], *, accumulate: int = 1, 
     overrides = {"training.precision": "float32", **changes}
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=overrides))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * STEPS)
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, accumulate=accumulate)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32", accumulate=accumulate)
     random = np.random.default_rng(0)
     inputs = {name: np.ones((ROWS, LENGTH), np.int32) for name in inference.input_names(model)}
     counted = np.ones(ROWS, np.float32)
@@ -98,7 +98,7 @@ def prepared(backend: Backend, changes: Mapping[str, Any], accumulate: int) -> t
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=4, rates=[1e-3])
     inputs = {name: np.ones((32, 32), np.int32) for name in inference.input_names(model)}
     batch = inputs, np.zeros(32, np.int32), np.ones(32, np.float32)
-    return backend.trainer(model, optimizer, softmax_cross_entropy, accumulate=accumulate), batch
+    return backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32", accumulate=accumulate), batch
 
 
 def kept_by_torch(backend: Backend, changes: Mapping[str, Any], accumulate: int) -> int:

@@ -120,7 +120,7 @@ class TestAgainstTransformers:
         folder = references / "bert-gelu"
         reference = np.load(folder / "reference.npz")
         model = classifier_of(preset(folder, "bert"), ClassifierHead(init="preset"))
-        ours = inference.to_host(backend.predictor(model)(inputs_of(reference)))
+        ours = inference.to_host(backend.predictor(model, precision="float32")(inputs_of(reference)))
         np.testing.assert_allclose(ours, reference["logits"], rtol=0, atol=TOLERANCE)
 
 

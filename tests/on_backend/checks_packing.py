@@ -66,14 +66,16 @@ class TestPacked:
     def test_the_same_logits(self, backend: Any, family: str) -> None:
         model, other = pair_of(family)
         apart, together = both(model, other)
-        expected = inference.to_host(backend.predictor(model)(apart.inputs))
-        found = inference.to_host(backend.predictor(other)(together.inputs))
+        expected = inference.to_host(backend.predictor(model, precision="float32")(apart.inputs))
+        found = inference.to_host(backend.predictor(other, precision="float32")(together.inputs))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
         assert np.ptp(expected, axis=0).min() > 0.05  # texts differ
         # Texts that see each other are not the same, nor are those that do not begin at position 0.
         for name, value in (("padding_mask", 1), ("positions", 3)):
             wrong = {**together.inputs, name: np.full_like(together.inputs[name], value)}
-            assert np.abs(inference.to_host(backend.predictor(other)(wrong)) - expected).max() > 1e-2
+            assert (
+                np.abs(inference.to_host(backend.predictor(other, precision="float32")(wrong)) - expected).max() > 1e-2
+            )
 
     def test_the_same_step(self, backend: Any, family: str) -> None:
         losses, values = [], []
@@ -83,7 +85,7 @@ class TestPacked:
             trained = models[number]
             # A large epsilon: a key's bias has no gradient but rounding, and AdamW would make steps of that.
             optimizer = build_optimizer(AdamW(epsilon=1e-3), trained.trainable_variables, num_layers=2, rates=[1e-3])
-            trainer = backend.trainer(trained, optimizer, softmax_cross_entropy)
+            trainer = backend.trainer(trained, optimizer, softmax_cross_entropy, precision="float32")
             losses.append(float(inference.to_host(trainer.step(batch.inputs, batch.labels, batch.weights)[0])))
             trainer.commit()
             values.append({v.path: weights.to_numpy(v) for v in models[0].trainable_variables})

@@ -108,7 +108,13 @@ def trained(backend: Backend, changes: dict[str, object]) -> tuple[Any, tuple[st
     """A trainer of a nano model, and the names of its inputs."""
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=1, rates=[1e-3] * 20)
-    return backend.trainer(model, optimizer, softmax_cross_entropy), inference.input_names(model)
+    trainer = backend.trainer(
+        model,
+        optimizer,
+        softmax_cross_entropy,
+        precision=changes["training.precision"],  # type: ignore[arg-type]
+    )
+    return trainer, inference.input_names(model)
 
 
 def test_twenty_steps_are_those_of_plain_products(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def small_model(reference: Any) -> Any:
 
 def five_steps(backend: Backend, model: Any, optimizer: Any, reference: Any) -> list[dict[str, np.ndarray]]:
     """The weights after each step."""
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32")
     found = []
     for token_ids, labels in zip(reference["token_ids"], reference["labels"], strict=True):
         trainer.step({"token_ids": token_ids}, labels, np.ones(len(labels), np.float32))
@@ -97,7 +97,7 @@ class TestAdamW:
         config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, epsilon=1e-12)
         optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e-3])
         before = {v.path: weights.to_numpy(v).copy() for v in model.trainable_variables}
-        trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
+        trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32")
         random = np.random.default_rng(0)
         inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
         inputs["token_ids"] = random.integers(5, 400, (4, 8)).astype(np.int32)
@@ -193,7 +193,8 @@ def looped(
     class Scripted(Backend):
         name = "scripted"
 
-        def trainer(self, model: Any, optimizer: Any, loss: Any, *, accumulate: int = 1) -> Trainer:
+        def trainer(self, model: Any, optimizer: Any, loss: Any, *, precision: str, accumulate: int = 1) -> Trainer:
+            assert precision == "tf32"
             return Steps(variable, iter(losses))
 
     batch = Batch(
@@ -209,6 +210,7 @@ def looped(
         SimpleNamespace(variables=[variable], trainable_variables=[variable]),
         SimpleNamespace(variables=[]),
         backend=Scripted(),
+        precision="tf32",
         task=Classification(names=("no", "yes"), head="classifier"),
         config=config,
         monitor=config.monitor or "accuracy",

@@ -23,7 +23,7 @@ def losses(backend: Backend, accumulate: int = 1) -> list[float]:
     """Of a few steps, dropout on, then the first logit of a prediction."""
     model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "float32"}))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * STEPS)
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, accumulate=accumulate)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32", accumulate=accumulate)
     random = np.random.default_rng(0)
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
     found = []
@@ -31,7 +31,7 @@ def losses(backend: Backend, accumulate: int = 1) -> list[float]:
         inputs["token_ids"] = random.integers(5, 400, (4, 8)).astype(np.int32)
         labels = (inputs["token_ids"][:, 0] % 2).astype(np.int32)
         found.append(float(inference.to_host(trainer.step(inputs, labels, np.ones(4, np.float32))[0])))
-    return [*found, float(inference.to_host(backend.predictor(model)(inputs))[0, 0])]
+    return [*found, float(inference.to_host(backend.predictor(model, precision="float32")(inputs))[0, 0])]
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
@@ -67,6 +67,6 @@ def test_what_xla_refuses_is_seen(backend: Backend) -> None:
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
     given = inputs, np.zeros(4, np.int32), np.ones(4, np.float32)
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3])
-    backend.trainer(model, optimizer, loss).step(*given)
+    backend.trainer(model, optimizer, loss, precision="float32").step(*given)
     with compiled_for("gpu"), pytest.raises(tf.errors.InvalidArgumentError, match="PyFunc"):
-        backend.trainer(model, optimizer, loss).step(*given)
+        backend.trainer(model, optimizer, loss, precision="float32").step(*given)

@@ -69,7 +69,8 @@ def forward(folder: Path, family: str, *, perturb: bool) -> dict[str, float]:
 
     model = zoo.build(recipe_of(folder, family))
     last = model.get_layer("backbone").transformer_layers[-1]
-    both = activate().predictor(keras.Model(model.inputs, {"hidden": last.output, "logits": model.output}))
+    opened = keras.Model(model.inputs, {"hidden": last.output, "logits": model.output})
+    both = activate().predictor(opened, precision="float32")
     reference = np.load(folder / "forward.npz")
     inputs = {name: reference[name] for name in inference.input_names(model)}
     mask = reference["padding_mask"].astype(bool)
@@ -102,7 +103,7 @@ def steps(folder: Path, family: str, *, perturb: bool) -> dict[str, float]:
     rates = learning_rates(recipe.training.schedule, peak=recipe.training.optimizer.learning_rate, steps=len(losses))
     layers = model.get_layer("backbone").num_layers
     optimizer = build_optimizer(recipe.training.optimizer, model.trainable_variables, num_layers=layers, rates=rates)
-    trainer = activate().trainer(model, optimizer, softmax_cross_entropy)
+    trainer = activate().trainer(model, optimizer, softmax_cross_entropy, precision="float32")
     found = {"weights": 0.0, "losses": 0.0}
     for step, expected in enumerate(losses):
         inputs = {name: reference[f"{name}/{step}"] for name in inference.input_names(model)}

@@ -18,7 +18,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any
@@ -27,23 +27,31 @@ from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
+from zoo.backend.devices import device_notes, precisions_here, tensorflow_notes, unused
+from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.errors import EnvironmentFault
 
 __all__ = [
+    "ON_CPU",
     "AdamWStep",
     "Backend",
     "Choice",
     "Inputs",
     "Loss",
+    "Precision",
     "Trainer",
     "activate",
     "choose",
     "compiled_for",
+    "device_notes",
     "installed",
     "keep_freed_memory",
     "kernels",
     "outdated",
     "own_process",
+    "precisions_here",
+    "precisions_of_nvidia",
+    "refusal",
     "versions",
     "without_tensorflow",
 ]
@@ -117,6 +125,8 @@ def outdated(backend: str) -> list[str]:
 def activate(recipe_backend: str | None = None) -> Backend:
     """Import Keras on the chosen backend. A process has one: a second call returns the same.
 
+    In a process of the zoo's own the first call warns of an accelerator that is here and not used.
+
     Raises:
         EnvironmentFault: see `choose`; or Keras was imported before on another backend.
     """
@@ -137,20 +147,36 @@ def activate(recipe_backend: str | None = None) -> Backend:
                 f"start a new process with KERAS_BACKEND={recipe_backend}"
             )
     backend: Backend = importlib.import_module(f"zoo.backend.on_{name}").BACKEND
+    if loaded is None and _OWN:
+        _warn_of_unused(backend)
     return backend
 
 
-_OWN: list[bool] = []
+def _warn_of_unused(backend: Backend) -> None:
+    warnings = unused(backend.name)
+    if not warnings or backend.accelerated:  # most machines have none, and a backend takes its time to tell
+        return
+    if backend.name == "tensorflow":
+        warnings.append("TensorFlow says:\n" + (tensorflow_notes() or "nothing of it"))
+    for text in warnings:
+        for warn in _OWN:
+            warn(text)
 
 
-def own_process() -> None:
+_OWN: list[Callable[[str], None]] = []
+
+
+def own_process(warn: Callable[[str], None] = lambda text: None) -> None:
     """Say that this process is the zoo's own, as that of a command is, before it imports a backend.
 
     What is freed is then kept for the next step (`keep_freed_memory`), and TensorFlow's notes at its start are not
     shown. A process in which the zoo is a library is left as it is.
+
+    Args:
+        warn: called with a sentence where an accelerator is here and the backend computes on the CPU.
     """
     keep_freed_memory()
-    _OWN.append(True)
+    _OWN.append(warn)
 
 
 @contextlib.contextmanager
@@ -169,7 +195,7 @@ def _environment(name: str, value: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep TensorFlow's start-up notes off stderr; they are shown where the import fails.
+    """Keep TensorFlow's start-up notes off stderr; they are shown where the import fails, and by `_warn_of_unused`.
 
     They are written by C++ before any logging can be set up, so the file descriptor is what has to be turned away.
     """

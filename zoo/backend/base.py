@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zoo.backend.precision import ON_CPU, Precision, refusal
 from zoo.errors import EnvironmentFault, ZooError
 
 Inputs = Mapping[str, Any]
@@ -17,7 +18,6 @@ Inputs = Mapping[str, Any]
 
 Loss = Callable[[Any, Any, Any], tuple[Any, Any]]
 """(outputs [batch, units] float32, targets [batch, ...], weights [batch] float32) -> sum of losses, sum of weights."""
-
 
 _forced: ContextVar[str | None] = ContextVar("forced_platform", default=None)
 
@@ -80,6 +80,27 @@ class Backend:
         """How a step is computed, for the user to read; chosen by measurement (docs/decisions/0007)."""
         raise NotImplementedError
 
+    def precisions(self) -> tuple[Precision, ...]:
+        """How this device multiplies matrices, the most exact first."""
+        return ON_CPU
+
+    def refuse(self, key: str, asked: str) -> None:
+        """Raise EnvironmentFault where this device does not multiply so.
+
+        Args:
+            key: by what it was asked for, as `training.precision`.
+            asked: a precision, or `auto`, which is never refused.
+        """
+        if asked != "auto" and asked not in self.precisions():
+            raise EnvironmentFault(refusal(key, asked, self.precisions(), f"this device ({self.device()})"))
+
+    def multiplying(self, precision: Precision) -> contextlib.AbstractContextManager[None]:
+        """A context in which matrices of float32 numbers are multiplied so; those of another type in their own.
+
+        For `bfloat16` it says nothing of float32 numbers, of which a model in bfloat16 multiplies its last layer's.
+        """
+        raise NotImplementedError
+
     @property
     def accelerated(self) -> bool:
         return not self.device().startswith("cpu")
@@ -91,23 +112,24 @@ class Backend:
     def keep_compiled(self, folder: Path) -> None:
         """Keep what is compiled from now on in a folder, and take it from there; nothing where nothing is compiled."""
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
         """Steps on a model.
 
         Args:
             model: a keras.Model from inputs to outputs [batch, units].
             optimizer: a Keras optimizer that is built on its trainable variables.
             loss: see `Loss`.
+            precision: of matrix products, for which the model was assembled.
             accumulate: in how many parts, one after the other, a step computes its batch; it divides the rows.
         """
         raise NotImplementedError
 
-    def predictor(self, model: Any) -> Callable[[Inputs], Any]:
-        """A function from inputs to logits [batch, units] on the device, dropout off."""
+    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
+        """A function from inputs to logits [batch, units] on the device, dropout off; precision: the model's."""
         raise NotImplementedError
 
     def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
-        """A function from inputs and weights to a gradient, dropout off.
+        """A function from inputs and weights to a gradient, dropout off, in float32.
 
         Args:
             model: a keras.Model to outputs [batch, units].

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform as machine
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from zoo.backend.base import Backend, Inputs, Loss, Trainer, forced_platform
+from zoo.backend.precision import Precision, precisions_of_nvidia
 
 
 class Jax(Backend):
@@ -25,6 +28,25 @@ class Jax(Backend):
         if forced_platform() is not None or self.platform() == "cpu":
             return self.platform()
         return f"{self.platform()}: {jax.devices()[0].device_kind}"
+
+    def precisions(self) -> tuple[Precision, ...]:
+        if forced_platform() is not None:  # a GPU that is not here may be any
+            return ("float32", "tf32", "bfloat16") if self.platform() == "gpu" else super().precisions()
+        # Of an AMD GPU it is a name, as gfx942.
+        capability = re.fullmatch(r"(\d+)\.(\d+)", str(getattr(jax.devices()[0], "compute_capability", "")))
+        if capability is None:
+            return super().precisions()
+        return precisions_of_nvidia((int(capability[1]), int(capability[2])))
+
+    @contextlib.contextmanager
+    def multiplying(self, precision: Precision) -> Iterator[None]:
+        """See `Backend.multiplying`; what is traced within is compiled so, whenever it is called.
+
+        By default float32 numbers are multiplied as TF32 on a GPU and as bfloat16 on a TPU. In bfloat16 that is left as
+        it is: Mosaic refuses to multiply bfloat16 numbers at the highest precision (jax-ml/jax issue 21408).
+        """
+        with jax.default_matmul_precision("highest" if precision == "float32" else "default"):
+            yield
 
     def steps(self) -> str:
         return "compiled by XLA"
@@ -48,11 +70,12 @@ class Jax(Backend):
             jax.config.update("jax_compilation_cache_dir", str(own))  # type: ignore[no-untyped-call]
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
-        return _JaxTrainer(model, optimizer, loss, accumulate)
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
+        return _JaxTrainer(model, optimizer, loss, precision, accumulate)
 
-    def predictor(self, model: Any) -> Callable[[Inputs], Any]:
+    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
         @jax.jit
+        @self.multiplying(precision)
         def forward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs) -> Any:
             logits, _ = model.stateless_call(trainable, non_trainable, inputs, training=False)
             return logits
@@ -68,6 +91,7 @@ class Jax(Backend):
 
     def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
         @jax.jit
+        @self.multiplying("float32")
         def backward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, weights: Any) -> Any:
             def total(value: Any) -> Any:
                 given = {**inputs, by: value}
@@ -90,7 +114,7 @@ class Jax(Backend):
 class _JaxTrainer(Trainer):
     """Holds the state as arrays between steps: each step consumes the last one's (donated buffers)."""
 
-    def __init__(self, model: Any, optimizer: Any, loss: Loss, accumulate: int) -> None:
+    def __init__(self, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int) -> None:
         self._groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
         self._state: tuple[list[Any], ...] | None = None
 
@@ -121,6 +145,7 @@ class _JaxTrainer(Trainer):
 
         computed = jax.value_and_grad(mean, has_aux=True) if accumulate == 1 else accumulated
 
+        @BACKEND.multiplying(precision)
         def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
             trainable, non_trainable, moments = state
             (value, (logits, non_trainable)), gradients = computed(trainable, non_trainable, inputs, labels, weights)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, forced_platform, parts
+from zoo.backend.precision import Precision, precisions_of_nvidia
 
 
 class TensorFlow(Backend):
@@ -24,25 +26,42 @@ class TensorFlow(Backend):
         forced = forced_platform()
         if forced is not None:
             return forced
-        gpus = tf.config.list_physical_devices("GPU")
-        if not gpus:
-            return "cpu"
-        return f"gpu: {tf.config.experimental.get_device_details(gpus[0]).get('device_name', 'unnamed')}"
+        details = _gpu()
+        return "cpu" if details is None else f"gpu: {details.get('device_name', 'unnamed')}"
+
+    def precisions(self) -> tuple[Precision, ...]:
+        capability = (_gpu() or {}).get("compute_capability")  # of other makers' GPUs there is none
+        return super().precisions() if capability is None else precisions_of_nvidia(capability)
+
+    @contextlib.contextmanager
+    def multiplying(self, precision: Precision) -> Iterator[None]:
+        """See `Backend.multiplying`; the switch is the process's own, and is what it was afterwards.
+
+        TensorFlow reads it where it starts a product, and XLA where it compiles one: so it has to be set around each
+        call, and a function that was compiled keeps what it was compiled with. Two threads that compute in two
+        precisions at once disturb each other.
+        """
+        before = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+        try:
+            yield
+        finally:
+            tf.config.experimental.enable_tensor_float_32_execution(before)
 
     def peak_device_bytes(self) -> int | None:
         if not self.accelerated:
             return None
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
-        return _TensorFlowTrainer(self, model, optimizer, loss, accumulate)
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
+        return _TensorFlowTrainer(self, model, optimizer, loss, precision, accumulate)
 
-    def predictor(self, model: Any) -> Callable[[Inputs], Any]:
+    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
         @tf.function(input_signature=[_signature(model)], jit_compile=self.accelerated)
         def forward(inputs: Inputs) -> Any:
             return model(inputs, training=False)
 
-        return lambda inputs: forward(dict(inputs))
+        return self.multiplying(precision)(lambda inputs: forward(dict(inputs)))
 
     def save_graph(self, model: Any, folder: Path) -> None:
         names = [tensor.name for tensor in model.inputs]
@@ -59,6 +78,7 @@ class TensorFlow(Backend):
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures["serving_default"]
 
+        @self.multiplying("float32")
         def serve(inputs: Inputs, _: Any = loaded) -> Any:  # its variables go when it goes
             return signature(**{name: tf.constant(value) for name, value in inputs.items()})["logits"]
 
@@ -74,7 +94,7 @@ class TensorFlow(Backend):
                 total = tf.reduce_sum(model(inputs, training=False) * weights)
             return tape.gradient(total, inputs[by])
 
-        return lambda inputs, weights: backward(dict(inputs), weights)
+        return self.multiplying("float32")(lambda inputs, weights: backward(dict(inputs), weights))
 
     def kernels(self) -> Any:
         from zoo.backend.transformer_tensorflow import TensorFlowKernels
@@ -85,13 +105,25 @@ class TensorFlow(Backend):
         return _fused_adamw
 
 
+def _gpu() -> dict[str, Any] | None:
+    """What TensorFlow tells of the first GPU; None where it sees none."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return None
+    details: dict[str, Any] = tf.config.experimental.get_device_details(gpus[0])
+    return details
+
+
 def _signature(model: Any) -> dict[str, Any]:
     """One trace for all batch sizes and lengths."""
     return {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in model.inputs}
 
 
 class _TensorFlowTrainer(Trainer):
-    def __init__(self, backend: TensorFlow, model: Any, optimizer: Any, loss: Loss, accumulate: int) -> None:
+    def __init__(
+        self, backend: TensorFlow, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int
+    ) -> None:
+        self._backend, self._precision = backend, precision
         variables = model.trainable_variables
 
         def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
@@ -139,12 +171,13 @@ class _TensorFlowTrainer(Trainer):
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         self._step = self._step or self._traced(labels)
-        if self._accumulate == 1:
-            value, outputs = self._step(dict(inputs), labels, weights)
-            return value, outputs
-        given = (parts(arrays, self._accumulate) for arrays in (dict(inputs), labels, weights))
-        outputs = tf.concat([self._step(*part) for part in zip(*given, strict=True)], 0)
-        return self._apply(), outputs
+        with self._backend.multiplying(self._precision):
+            if self._accumulate == 1:
+                value, outputs = self._step(dict(inputs), labels, weights)
+                return value, outputs
+            given = (parts(arrays, self._accumulate) for arrays in (dict(inputs), labels, weights))
+            outputs = tf.concat([self._step(*part) for part in zip(*given, strict=True)], 0)
+            return self._apply(), outputs
 
 
 def _fused_adamw(step: AdamWStep) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from keras import ops
 from torch.optim.adamw import adamw
 
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, parts
+from zoo.backend.precision import Precision, precisions_of_nvidia
 from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows
 
 
@@ -25,16 +27,39 @@ class Torch(Backend):
             return "gpu: " + torch.cuda.get_device_name(0)
         return "gpu: Apple Metal" if kind == "mps" else "cpu"
 
+    def precisions(self) -> tuple[Precision, ...]:
+        if _device().type != "cuda" or torch.version.cuda is None:  # AMD's GPUs go by the name of CUDA too
+            return super().precisions()
+        return precisions_of_nvidia(torch.cuda.get_device_capability(0))
+
+    @contextlib.contextmanager
+    def multiplying(self, precision: Precision) -> Iterator[None]:
+        """See `Backend.multiplying`; the switches are the process's own, and say afterwards what they said.
+
+        They are read where a product is started. Two threads that compute in two precisions at once disturb each other.
+        """
+        # The other one is of CPUs, where oneDNN may take bfloat16 or TF32 for float32.
+        switches = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
+        before = [_own(switch) for switch in switches]
+        try:
+            for switch, wanted in zip(switches, ("tf32" if precision == "tf32" else "ieee", "ieee"), strict=True):
+                switch.fp32_precision = wanted
+            yield
+        finally:
+            for switch, own in zip(switches, before, strict=True):
+                switch.fp32_precision = own
+
     def steps(self) -> str:
         return "eager"
 
     def peak_device_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if _device().type == "cuda" else None
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, accumulate: int = 1) -> Trainer:
-        return _TorchTrainer(model, optimizer, loss, accumulate)
+    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
+        return _TorchTrainer(model, optimizer, loss, precision, accumulate)
 
-    def predictor(self, model: Any) -> Callable[[Inputs], Any]:
+    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
+        @self.multiplying(precision)
         def forward(inputs: Inputs) -> Any:
             with torch.no_grad():
                 return model(_tensors(inputs), training=False)
@@ -42,6 +67,7 @@ class Torch(Backend):
         return forward
 
     def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
+        @self.multiplying("float32")
         def backward(inputs: Inputs, weights: Any) -> Any:
             given = _tensors(inputs)
             value = given[by] = given[by].detach().requires_grad_()
@@ -58,6 +84,13 @@ class Torch(Backend):
 
     def fused_adamw(self) -> Callable[[AdamWStep], None]:
         return FusedAdamW(on_cpu=not self.accelerated)
+
+
+def _own(switch: Any) -> str:
+    """What a switch of torch's says itself; `none` where it only passes on what a more general one says."""
+    said: str = switch.fp32_precision
+    switch.fp32_precision = "none"
+    return "none" if switch.fp32_precision == said else said
 
 
 def _tensors(inputs: Inputs) -> dict[str, Any]:
@@ -79,17 +112,19 @@ def _device() -> Any:
 
 
 class _TorchTrainer(Trainer):
-    def __init__(self, model: Any, optimizer: Any, loss: Loss, accumulate: int) -> None:
-        self._model, self._optimizer, self._loss, self._accumulate = model, optimizer, loss, accumulate
+    def __init__(self, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int) -> None:
+        self._model, self._optimizer, self._loss = model, optimizer, loss
+        self._precision, self._accumulate = precision, accumulate
         self._parameters = [variable.value for variable in model.trainable_variables]
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
-        if self._accumulate == 1:
-            total, count, logits = self._computed(inputs, labels, weights)
-            value = total / count
-            value.backward()
-        else:
-            value, logits = self._accumulated(inputs, labels, weights)
+        with BACKEND.multiplying(self._precision):
+            if self._accumulate == 1:
+                total, count, logits = self._computed(inputs, labels, weights)
+                value = total / count
+                value.backward()
+            else:
+                value, logits = self._accumulated(inputs, labels, weights)
         with torch.no_grad():
             self._optimizer.apply([p.grad for p in self._parameters], self._model.trainable_variables)
         for parameter in self._parameters:

@@ -1,4 +1,4 @@
-"""Which number type is the quicker one on a device, as it was measured there, kept in the cache.
+"""Which number type is the quickest one on a device, as it was measured there, kept in the cache.
 
 In come the step that was tried and the seconds that it took by precision; out come these figures again, for the next
 run on the same device, and for `zoo.check`, which imports no backend. Nothing is chosen by what a processor says of
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ from zoo.data.writing import write_atomically
 from zoo.recipe.estimate import Precision
 
 GAIN = 1.05
-"""How many times as quick bfloat16 has to be before it is chosen: it is the less exact one."""
+"""How many times as quick a precision has to be before it is chosen over a more exact one."""
 
 Seconds = Mapping[Precision, float]
 
@@ -45,31 +45,39 @@ class Tried:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Seconds of such a step on a device, by precision."""
+    """Seconds of such a step on a device, by precision, the most exact first."""
 
     device: str
     seconds: Seconds
 
     @property
     def chosen(self) -> Precision:
-        """The quicker one."""
-        return "bfloat16" if GAIN * self.seconds["bfloat16"] < self.seconds["float32"] else "float32"
+        """The quickest one, and of those that are about as quick the most exact."""
+        found = next(iter(self.seconds))
+        for name, seconds in self.seconds.items():
+            if GAIN * seconds < self.seconds[found]:
+                found = name
+        return found
 
     def __str__(self) -> str:
-        other: Precision = "float32" if self.chosen == "bfloat16" else "bfloat16"
-        mine, others = (1000 * self.seconds[name] for name in (self.chosen, other))
-        why = f", which is less exact and would have to be {GAIN - 1:.0%} quicker" if others < mine else ""
-        return f"{mine:.3g} ms against {others:.3g} in {other}{why}, for a step of one layer on this device"
+        mine = self.seconds[self.chosen]
+        others = []
+        for name, seconds in self.seconds.items():
+            why = f", which is less exact and would have to be {GAIN - 1:.0%} quicker" if seconds < mine else ""
+            if name != self.chosen:
+                others.append(f"{1000 * seconds:.3g} in {name}{why}")
+        return f"{1000 * mine:.3g} ms against {' and '.join(others)}, for a step of one layer on this device"
 
 
-_KEPT = TypeAdapter(dict[str, dict[Literal["float32", "bfloat16"], float]])
+_KEPT = TypeAdapter(dict[str, dict[Precision, float]])
 
 
-def kept(tried: Tried, device: str) -> Trial | None:
-    """What was measured of this step on this device; None where nothing was."""
-    seconds = _read(tried).get(device, {})
-    whole = len(seconds) == 2 and all(0.0 < value < float("inf") for value in seconds.values())
-    return Trial(device=device, seconds=seconds) if whole else None
+def kept(tried: Tried, device: str, precisions: Sequence[Precision]) -> Trial | None:
+    """What was measured of this step on this device; None where not each of these precisions was."""
+    found = _read(tried).get(device, {})
+    if not all(0.0 < found.get(name, 0.0) < float("inf") for name in precisions):
+        return None
+    return Trial(device=device, seconds={name: found[name] for name in precisions})
 
 
 def keep(tried: Tried, trial: Trial) -> None:
@@ -79,7 +87,7 @@ def keep(tried: Tried, trial: Trial) -> None:
         stream.write(json.dumps(found, indent=1).encode())
 
 
-def _read(tried: Tried) -> dict[str, dict[Literal["float32", "bfloat16"], float]]:
+def _read(tried: Tried) -> dict[str, dict[Precision, float]]:
     try:
         return _KEPT.validate_json(_path(tried).read_bytes())
     except (OSError, ValidationError):

@@ -37,7 +37,9 @@ def _filled(source: Source) -> Any:
 
 def _values(source: Source, model: Any, chosen: Rows) -> np.ndarray:
     """Of a Keras model, in batches of a single length: a backend that compiles does so once."""
-    return source.values(activate().predictor(model), chosen, lengths=[int(chosen.table.lengths.max())])
+    return source.values(
+        activate().predictor(model, precision="float32"), chosen, lengths=[int(chosen.table.lengths.max())]
+    )
 
 
 def _beside(source: Source, folder: Path) -> None:

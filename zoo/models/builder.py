@@ -24,8 +24,8 @@ from zoo.recipe.heads import Head
 from zoo.recipe.types import Backbone
 from zoo.tasks import Task
 
-POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
-"""Keras dtype policies by the recipe's name for them."""
+POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16"}
+"""Keras dtype policies by precision: in tf32 the numbers are float32, and only their products are not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def assemble_model(
     """The keras.Model of a blueprint; its weights are still to be filled in.
 
     Args:
-        precision: float32 or bfloat16, of the matrix products; weights are float32 in both.
+        precision: float32, tf32 or bfloat16, of the matrix products; weights are float32 in all.
         masks: how dropout is drawn: the same on every backend, or by the backend itself.
         seed: what dropout is drawn from.
     """

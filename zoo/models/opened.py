@@ -31,7 +31,7 @@ class Opened:
     @cached_property
     def predict(self) -> Callable[[Any], Any]:
         """A function from inputs, each [batch, length] int32, to logits [batch, units] on the device."""
-        return activate().predictor(self.model)
+        return activate().predictor(self.model, precision="float32")
 
     def embeddings(self, token_ids: np.ndarray) -> np.ndarray:
         """What the token embedding gives for ids, [batch, length] to [batch, length, hidden_dim] float32.
@@ -69,7 +69,7 @@ class Opened:
 
     @cached_property
     def _attend(self) -> Callable[[Any], Any]:
-        return activate().predictor(self._attending)
+        return activate().predictor(self._attending, precision="float32")
 
     @cached_property
     def _from_embeddings(self) -> Any:

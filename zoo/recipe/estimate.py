@@ -13,7 +13,7 @@ from typing import Literal
 from zoo.recipe.length import run_length
 from zoo.recipe.types import Keys
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 
 SHARE_OF_PEAK = 0.4
 """Assumed of every machine: the share of its peak that a training step reaches."""
@@ -77,12 +77,12 @@ class Machine:
 
 MACHINES = (
     Machine(name="T4", flops={"float32": 8.1e12}, bandwidth=0.32e12, memory=16e9),
-    Machine(name="L4", flops={"float32": 30e12, "bfloat16": 121e12}, bandwidth=0.3e12, memory=24e9),
-    Machine(name="A100", flops={"float32": 19.5e12, "bfloat16": 312e12}, bandwidth=2.0e12, memory=80e9),
-    Machine(name="H100", flops={"float32": 67e12, "bfloat16": 989e12}, bandwidth=3.35e12, memory=80e9),
+    Machine(name="L4", flops={"float32": 30e12, "tf32": 60e12, "bfloat16": 121e12}, bandwidth=0.3e12, memory=24e9),
+    Machine(name="A100", flops={"float32": 19.5e12, "tf32": 156e12, "bfloat16": 312e12}, bandwidth=2e12, memory=80e9),
+    Machine(name="H100", flops={"float32": 67e12, "tf32": 494e12, "bfloat16": 989e12}, bandwidth=3.35e12, memory=80e9),
     Machine(name="TPU v5e", flops={"bfloat16": 197e12}, bandwidth=0.82e12, memory=16e9),
 )
-"""From the makers' data sheets: SXM modules of 80 GB, no sparsity, float32 without TF32. A T4 has no bfloat16."""
+"""From the makers' data sheets: SXM modules of 80 GB, no sparsity. A T4 has neither TF32 nor bfloat16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ class Estimate:
 
     @property
     def state_bytes(self) -> int:
-        """Weights, gradients and AdamW's two moments, each float32 in either precision."""
+        """Weights, gradients and AdamW's two moments, each float32 in every precision."""
         return 16 * self.parameters
 
     def memory_bytes(self, precision: Precision) -> int:
@@ -149,7 +149,7 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
         kept = per_layer + size.num_layers * 2 * batch * length * size.hidden_dim // recipe.training.accumulate
     return Estimate(
         parts=size.parts,
-        activations={"float32": 2 * kept, "bfloat16": kept},
+        activations={"float32": 2 * kept, "tf32": 2 * kept, "bfloat16": kept},
         flops_per_token=per_token,
         rows=rows,
         steps=steps,

@@ -203,9 +203,10 @@ class Training(Config):
     and few shapes, where the texts are of many lengths. A batch then has texts of all lengths."""
     eval_batch_size: Width | None = None
     """Rows a batch in evaluation and prediction; None means twice `batch_size`."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number type of matrix products in training; auto is the quicker one by a trial of a step on the device at hand,
-    kept in the cache. Weights and the finished model are float32."""
+    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
+    """Number type of matrix products in training. float32 is IEEE's on every device; tf32 is float32 whose
+    factors are cut to ten bits, on NVIDIA GPUs of compute capability 8.0 and above; auto is the quickest one by a trial
+    of a step on the device at hand, kept in the cache. Weights and the finished model are float32."""
     dropout_masks: Literal["portable", "native"] = "portable"
     """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
     optimizer: AdamW = AdamW()

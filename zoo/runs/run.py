@@ -20,6 +20,7 @@ from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
 from zoo.errors import DataError, ZooError
 from zoo.models import inference
+from zoo.models.builder import POLICIES
 from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard, load_card, load_model
 from zoo.recipe.estimate import Precision
@@ -82,7 +83,7 @@ class Run:
 
     @cached_property
     def trial(self) -> Trial | None:
-        """What was measured on this device to choose the precision; None where it was not to be chosen."""
+        """What was measured on this device to choose the precision; None where there was nothing to choose."""
         if self._asked != "auto":
             return None
         config, length = self.card.blueprint.backbone, self.card.tokens.max_length
@@ -93,13 +94,14 @@ class Run:
         """Of matrix products in prediction."""
         if self._asked != "auto":
             return self._asked
-        assert self.trial is not None
-        return self.trial.chosen
+        return "float32" if self.trial is None else self.trial.chosen
 
     @cached_property
     def model(self) -> Any:
-        """The keras.Model with its trained weights, on the active backend."""
+        """The keras.Model with its trained weights, on the active backend; EnvironmentFault where its device does not
+        multiply in this precision."""
         backend = activate()
+        backend.refuse("precision", self._asked)
         backend.keep_compiled(cache_folder() / "compiled")
         with within_memory(backend, "the model", "free some, or take a machine with more"):
             return load_model(self.path / "model", self.card, precision=self.precision)
@@ -107,12 +109,13 @@ class Run:
     @cached_property
     def opened(self) -> Opened:
         """The model as explanations look into it, in float32 whatever the precision."""
-        model = self.model if self.precision == "float32" else load_model(self.path / "model", self.card)
+        exact = POLICIES[self.precision] == POLICIES["float32"]
+        model = self.model if exact else load_model(self.path / "model", self.card)
         return Opened(model)
 
     @cached_property
     def _predictor(self) -> Callable[[Any], Any]:
-        return activate().predictor(self.model)
+        return activate().predictor(self.model, precision=self.precision)
 
     def values(
         self,
@@ -144,11 +147,12 @@ class Run:
         if not texts:
             raise DataError("there are no texts: give at least one")
         card, tokenizer = self._saved
+        predict = self._predictor  # what this device refuses is said before the texts are cut
         table = tokenizer.encode(texts, pairs, card.tokens)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
-        predict, size = self._predictor, min(batch_size, len(texts))
+        size = min(batch_size, len(texts))
         what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
         with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):
             logits = inference.logits(

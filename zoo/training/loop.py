@@ -23,6 +23,7 @@ from zoo.backend import Backend
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.models.inference import to_host
+from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
 from zoo.recipe.types import Training
 from zoo.tasks import Task
@@ -51,6 +52,7 @@ def fit(
     optimizer: Any,
     *,
     backend: Backend,
+    precision: Precision,
     task: Task,
     config: Training,
     monitor: str,
@@ -67,6 +69,7 @@ def fit(
     Args:
         model: keras.Model from a dict of inputs to outputs [batch, units].
         optimizer: a Keras optimizer built on the model's variables.
+        precision: of matrix products, for which the model was assembled.
         task: what is learned.
         monitor: the validation figure that picks the best epoch.
         rates: learning rate of each step, [steps], for the history.
@@ -79,7 +82,7 @@ def fit(
     """
     progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
-    trainer = backend.trainer(model, optimizer, task.loss, accumulate=config.accumulate)
+    trainer = backend.trainer(model, optimizer, task.loss, precision=precision, accumulate=config.accumulate)
     clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
     remedy = _remedy(config)

@@ -24,7 +24,7 @@ from zoo.tasks import Task
 from zoo.training.session import Session
 from zoo.training.trial import quicker_precision
 
-__all__ = ["Built", "build", "prepare"]
+__all__ = ["Built", "activated", "build", "prepare"]
 
 Stage = Callable[[str], AbstractContextManager[Any]]
 """Entered with `tokenize` and with `build` around what these are; a stopwatch, for instance."""
@@ -38,6 +38,13 @@ class Built:
     model: Any
     precision: Precision
     trial: Trial | None
+
+
+def activated(recipe: Recipe) -> Backend:
+    """The recipe's backend; EnvironmentFault where its device does not multiply in the recipe's precision."""
+    backend = activate(recipe.backend)
+    backend.refuse("training.precision", recipe.training.precision)
+    return backend
 
 
 def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend) -> Built:
@@ -69,7 +76,7 @@ def prepare(
     Args:
         recipe: what to train.
         dataset: its rows; None fetches what is missing and reads them.
-        backend: the active one; None activates the recipe's.
+        backend: the active one, see `activated`; None activates the recipe's.
         stage: see `Stage`.
         progress: called with the number of rows that were tokenized since the last call.
         tell: called with what there is to say of the tokens.
@@ -77,7 +84,7 @@ def prepare(
     if dataset is None:
         bring(recipe)
         dataset = load_dataset(recipe)
-    backend = backend or activate(recipe.backend)
+    backend = backend or activated(recipe)
     parts = load_parts(recipe)
     with stage("tokenize"):
         tables = encode_splits(parts.tokenizer, dataset, recipe.tokens, progress=progress, tell=tell)
@@ -101,10 +108,10 @@ def prepare(
 
 
 def _precision(recipe: Recipe, blueprint: Blueprint, backend: Backend) -> tuple[Precision, Trial | None]:
-    """What the recipe asks for; for `auto` the quicker one in training here, and what was measured of it."""
+    """What the recipe asks for; for `auto` the quickest one in training here, and what was measured, if anything."""
     asked = recipe.training.precision
     if asked != "auto":
         return asked, None
     rows, length = recipe.training.batch_size, recipe.tokens.max_length
     trial = quicker_precision(blueprint.backbone, backend, rows=rows, length=length, work="train")
-    return trial.chosen, trial
+    return ("float32" if trial is None else trial.chosen), trial

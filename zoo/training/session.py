@@ -18,7 +18,7 @@ from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
 from zoo.models import heads, inference, weights
-from zoo.models.builder import Blueprint, assemble_model
+from zoo.models.builder import POLICIES, Blueprint, assemble_model
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
@@ -60,7 +60,7 @@ class Session:
         self.names = inference.input_names(self.model)
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._targets = self.task.scaled(self.labels["train"])
-        self._predict = self.backend.predictor(self.model)
+        self._predict = self.backend.predictor(self.model, precision=self.precision)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
@@ -74,6 +74,7 @@ class Session:
             self.trained,
             optimizer,
             backend=self.backend,
+            precision=self.precision,
             task=self.task,
             config=config,
             monitor=self.recipe.monitor,
@@ -124,7 +125,7 @@ class Session:
 
         It computes in float32 as that does, and its outputs are in the unit of the data.
         """
-        if self.precision != "float32":
+        if POLICIES[self.precision] != POLICIES["float32"]:
             trained = {variable.path: variable for variable in weights.parameters(self.model)}
             self.model = assemble_model(self.blueprint, precision="float32")
             for variable in weights.parameters(self.model):
@@ -132,7 +133,7 @@ class Session:
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
-        self._predict = self.backend.predictor(self.model)
+        self._predict = self.backend.predictor(self.model, precision="float32")
 
     def logits(self, split: str) -> np.ndarray:
         """Logits [rows, units] of a split under the model's present weights."""

@@ -1,4 +1,4 @@
-"""The quicker number type of matrix products, by trial on the device at hand.
+"""The quickest number type of matrix products, by trial on the device at hand.
 
 In come a model's blueprint, a batch's shape and the active backend; out comes a `Trial`. The step that is tried is the
 backend's own, of a model with one of the transformer layers; a few seconds at most, and kept in the cache.
@@ -27,20 +27,19 @@ from zoo.recipe.types import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 SECONDS = 1.5
 """How long steps are timed, all together, after the first of each precision."""
 MOST_ROUNDS = 8
 VOCABULARY = 1024
-"""Token ids of the tried model: the table of embeddings is float32 in both."""
+"""Token ids of the tried model: the table of embeddings is float32 in all."""
 MOST_FLOPS = 2e10
 """Floating point operations of a tried step on a CPU: of a larger batch some rows are tried."""
 
 
 def quicker_precision(
     config: BackboneConfig, backend: Backend, *, rows: int, length: int, work: Literal["train", "predict"]
-) -> Trial:
-    """What was measured here of such a step, now or before.
+) -> Trial | None:
+    """What was measured here of such a step, now or before; None where the device multiplies float32 alone.
 
     Args:
         config: of the encoder.
@@ -57,8 +56,10 @@ def quicker_precision(
         num_heads=config.num_heads,
         intermediate_dim=config.intermediate_dim,
     )
+    if len(backend.precisions()) == 1:
+        return None
     device = backend.device() if backend.accelerated else processor()
-    found = trials.kept(tried, device)
+    found = trials.kept(tried, device, backend.precisions())
     if found is None:
         found = Trial(device=device, seconds=_measured(tried, config, backend))
         with contextlib.suppress(OSError):  # in a cache that cannot be written it is not kept, and measured again
@@ -69,16 +70,16 @@ def quicker_precision(
 def _measured(tried: Tried, config: BackboneConfig, backend: Backend) -> dict[Precision, float]:
     small = replace(config, num_layers=1, vocabulary_size=VOCABULARY)
     rows = tried.rows if backend.accelerated else min(tried.rows, _rows_within(small, tried))
-    steps = {precision: _step(small, backend, precision, tried, rows) for precision in PRECISIONS}
+    steps = {precision: _step(small, backend, precision, tried, rows) for precision in backend.precisions()}
     for step in steps.values():  # compiles, and brings memory up
         step()
         step()
-    seconds: dict[Precision, float] = dict.fromkeys(PRECISIONS, float("inf"))
+    seconds: dict[Precision, float] = dict.fromkeys(steps, float("inf"))
     begun = time.perf_counter()
     for round_number in range(MOST_ROUNDS):
         if round_number and time.perf_counter() - begun > SECONDS:
             break
-        for precision, step in steps.items():  # in turns, so that a busy machine is as busy for both
+        for precision, step in steps.items():  # in turns, so that a busy machine is as busy for all
             started = time.perf_counter()
             step()
             seconds[precision] = min(seconds[precision], time.perf_counter() - started)
@@ -107,9 +108,9 @@ def _step(
     }
     inputs = {name: full[name] for name in inference.input_names(model)}
     if tried.work == "predict":
-        predict = backend.predictor(model)
+        predict = backend.predictor(model, precision=precision)
         return lambda: inference.to_host(predict(inputs))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=1, rates=[1e-5])
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision=precision)
     labels, weights = np.zeros(rows, np.int32), np.ones(rows, np.float32)
     return lambda: inference.to_host(trainer.step(inputs, labels, weights)[0])
