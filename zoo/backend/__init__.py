@@ -27,12 +27,14 @@ from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
+from zoo.backend.compiled_program import CompiledProgram
 from zoo.errors import EnvironmentFault
 
 __all__ = [
     "AdamWStep",
     "Backend",
     "Choice",
+    "CompiledProgram",
     "Inputs",
     "Loss",
     "Trainer",

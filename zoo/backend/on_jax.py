@@ -51,17 +51,10 @@ class Jax(Backend):
         return _JaxTrainer(model, optimizer, loss)
 
     def predictor(self, model: Any) -> Callable[[Inputs], Any]:
-        @jax.jit
-        def forward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs) -> Any:
-            logits, _ = model.stateless_call(trainable, non_trainable, inputs, training=False)
-            return logits
+        forward = prediction_step(model)
 
         def predict(inputs: Inputs) -> Any:
-            return forward(
-                [v.value for v in model.trainable_variables],
-                [v.value for v in model.non_trainable_variables],
-                dict(inputs),
-            )
+            return forward(*([v.value for v in group] for group in weight_groups(model)), dict(inputs))
 
         return predict
 
@@ -76,37 +69,68 @@ class Jax(Backend):
             return jax.grad(total)(inputs[by])
 
         def gradient(inputs: Inputs, weights: Any) -> Any:
-            return backward(
-                [v.value for v in model.trainable_variables],
-                [v.value for v in model.non_trainable_variables],
-                dict(inputs),
-                weights,
-            )
+            return backward(*([v.value for v in group] for group in weight_groups(model)), dict(inputs), weights)
 
         return gradient
+
+
+def weight_groups(model: Any) -> tuple[list[Any], list[Any]]:
+    """The keras.Variables of a model in the order in which the steps below take their values."""
+    return model.trainable_variables, model.non_trainable_variables
+
+
+def prediction_step(model: Any) -> Any:
+    """The jitted function that `Jax.predictor` calls.
+
+    Args:
+        model: a keras.Model; its variables need a shape and no value.
+
+    Returns:
+        (trainable, non_trainable, inputs) -> logits [batch, units].
+    """
+
+    def forward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs) -> Any:
+        logits, _ = model.stateless_call(trainable, non_trainable, inputs, training=False)
+        return logits
+
+    return jax.jit(forward)
+
+
+def training_step(model: Any, optimizer: Any, loss: Loss) -> Any:
+    """The jitted function that `Jax.trainer` calls.
+
+    Args:
+        model, optimizer: a keras.Model and the optimizer built on it; their variables need a shape and no value.
+        loss: see `Loss`.
+
+    Returns:
+        (state, inputs, labels, weights) -> state, loss, logits [batch, units]; a state is (trainable, non_trainable,
+        optimizer's variables), and the one that comes in is consumed.
+    """
+
+    def objective(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, labels: Any, weights: Any) -> Any:
+        logits, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
+        total, count = loss(logits, labels, weights)
+        return total / count, (logits, non_trainable)
+
+    def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
+        trainable, non_trainable, moments = state
+        (value, (logits, non_trainable)), gradients = jax.value_and_grad(objective, has_aux=True)(
+            trainable, non_trainable, inputs, labels, weights
+        )
+        trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
+        return (trainable, non_trainable, moments), value, logits
+
+    return jax.jit(step, donate_argnums=0)
 
 
 class _JaxTrainer(Trainer):
     """Holds the state as arrays between steps: each step consumes the last one's (donated buffers)."""
 
     def __init__(self, model: Any, optimizer: Any, loss: Loss) -> None:
-        self._groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
+        self._groups = (*weight_groups(model), optimizer.variables)
         self._state: tuple[list[Any], ...] | None = None
-
-        def objective(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, labels: Any, weights: Any) -> Any:
-            logits, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
-            total, count = loss(logits, labels, weights)
-            return total / count, (logits, non_trainable)
-
-        def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
-            trainable, non_trainable, moments = state
-            (value, (logits, non_trainable)), gradients = jax.value_and_grad(objective, has_aux=True)(
-                trainable, non_trainable, inputs, labels, weights
-            )
-            trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
-            return (trainable, non_trainable, moments), value, logits
-
-        self._step = jax.jit(step, donate_argnums=0)
+        self._step = training_step(model, optimizer, loss)
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         if self._state is None:

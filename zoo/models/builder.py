@@ -8,18 +8,20 @@ be those of the data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from zoo.data.backbones import Preset
+from zoo.data.catalog import backbone_card, backbone_names
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
-from zoo.models.presets import HEAD_DROPOUT, head_rows, read_config
+from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
+from zoo.recipe.estimate import Dimensions
 from zoo.recipe.heads import Head
 from zoo.recipe.types import Backbone
 from zoo.tasks import Task
@@ -86,6 +88,25 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     if head.init == "preset" and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
     return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units, head_rows=rows)
+
+
+def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
+    """The blueprint of a recipe of whose backbone nothing is here but its sizes: what decides the work, not the values.
+
+    Args:
+        size: of the backbone, as the catalog's card or the recipe has it.
+        task: what is learned, with its names.
+    """
+    wanted, head = recipe.model.backbone, recipe.model.head
+    own = dict(DEFAULTS[wanted.family])
+    if wanted.preset in backbone_names():
+        card = backbone_card(str(wanted.preset))
+        of_layout = keras_activation(wanted.family) if card.layout == "keras" else own["activation"]
+        own["activation"] = card.activation or of_layout
+    config = checked_config(family=wanted.family, **asdict(size), **own)
+    if head.dropout is None:
+        head = head.model_copy(update={"dropout": HEAD_DROPOUT})
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units)
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
