@@ -41,6 +41,9 @@ STOCK = "keras-hub's "
 """Before the name of a step that is not the recipe's own."""
 
 
+_UNITS = {"T": 1e12, "G": 1e9, "M": 1e6, "": 1}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figures:
     """What a compiled step comes to on a device.
@@ -218,7 +221,7 @@ def notes(machine: Machine, columns: Sequence[Figures], *, devices: int, packing
     silent = sum(each.program.kernels.count - each.program.kernels.estimated for each in columns)
     large = sum(each.program.memory > (machine.memory or math.inf) for each in columns)
     told = {
-        "The compiler tells neither operations nor bytes: the operations are those of the model's matrix products, counted "
+        "The compiler tells neither operations nor bytes: operations are those of the model's matrix products, counted "
         "from its sizes, and a step takes longer.": any(each.counted for each in columns),
         f"{silent} kernels of our own do not say what they cost: the bytes are more than that.": silent,
         f"Figures are of one of {devices} devices; what these send each other takes time beside them.": devices > 1,
@@ -238,12 +241,12 @@ def _bytes(number: float) -> str:
 
 
 def _operations(number: float) -> str:
-    return f"{number / 1e12:.4g} T"
+    return next(f"{number / unit:.4g} {name}" for name, unit in _UNITS.items() if number >= unit or unit == 1)
 
 
 def _seconds(number: float) -> str:
     if number < 1:
-        return f"{1e3 * number:.3g} ms"
+        return f"{1e3 * number:.3g} ms" if number >= 1e-3 else f"{1e6 * number:.3g} µs"
     return f"{number:.3g} s" if number < 300 else f"{number / 60:.3g} min"
 
 
