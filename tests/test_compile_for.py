@@ -212,14 +212,11 @@ def test_a_compiler_that_is_missing_is_named(
 
 def test_where_compilers_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder of pip's, by its packages; what they need of the environment is made from it."""
-    for name in (
-        "libtpu",
-        "jax_plugins/xla_cuda13",
-        "nvidia/cu13/nvvm/libdevice",
-        "nvidia/cu13/bin",
-        "nvidia/cu13/lib",
-    ):
-        (tmp_path / name).mkdir(parents=True)
+    toolkit = tmp_path / "nvidia/cu13"
+    for folder in (tmp_path / "libtpu", tmp_path / "jax_plugins/xla_cuda13", toolkit / "nvvm/libdevice"):
+        folder.mkdir(parents=True)
+    for folder in (toolkit / "bin", toolkit / "lib"):
+        folder.mkdir()
     with pytest.raises(EnvironmentFault):
         environment(TARGETS["v5e"], tmp_path)  # a folder without the library
     for file in (tmp_path / "libtpu/libtpu.so", toolkit / "bin/ptxas"):
