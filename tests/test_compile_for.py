@@ -22,7 +22,7 @@ from zoo.backend.compilers import COMPILERS, TARGETS, environment
 from zoo.data import compilations
 from zoo.data.against_catalog import dimensions
 from zoo.data.batches import filled_up
-from zoo.data.dataset import load_dataset
+from zoo.data.dataset import load_dataset, stated_task
 from zoo.data.parts import load_parts
 from zoo.data.tokens import encode_splits
 from zoo.errors import DataError, EnvironmentFault
@@ -112,11 +112,11 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     assert rows["results that replace no argument"] == ["0 bytes", "0 bytes", "0 bytes"]
     assert rows["operations"] == ["1.97 T", "1.97 T", "1.00", "394 G"]
     assert rows["bytes accessed"] == ["81.9 GB", "163.8 GB", "0.50", "819.0 MB"]
-    assert rows["of these by own kernels"] == ["40.0 GB"]
+    assert rows["of these by kernels of our own"] == ["40.0 GB"]
     assert rows["operations at 197 TFLOP/s in bfloat16"] == ["10 ms", "10 ms", "1.00", "2 ms"]
     assert rows["bytes at 819 GB/s"] == ["100 ms", "200 ms", "0.50", "1 ms"]
-    assert rows["a step by roofline"] == ["100 ms", "200 ms", "0.50", "2 ms"]
-    assert rows["the model's products alone"] == ["5 ms", "5 ms", "1.00", "2 ms"]
+    assert rows["a step by roofline, the longer of the two"] == ["100 ms", "200 ms", "0.50", "2 ms"]
+    assert rows["the model's products alone, at that peak"] == ["5 ms", "5 ms", "1.00", "2 ms"]
     assert rows["1,000 training steps"] == ["100 s", "200 s", "0.50"]
     assert rows["compiled in"] == ["6.67 min", "6.67 min", "1.00", "6.67 min"]
     assert "1 kernels of our own do not say what they cost" in out
@@ -129,7 +129,7 @@ def test_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     assert (code, found["device"], found["steps"]) == (0, "TPU v5e", 1000)
     assert list(found["programs"]) == ["training", "keras-hub's training", "prediction"]
     training = found["programs"]["training"]
-    assert (training["memory"], training["bound"], training["counted"]) == (5_000_000_000, "bytes", False)
+    assert (training["memory"], training["bound"]) == (5_000_000_000, "bytes")
     assert (training["seconds"], training["recipe"]) == pytest.approx((0.1, 100.0))
     assert found["programs"]["prediction"]["bound"] == "operations"
     assert found["programs"]["prediction"]["recipe"] is None
@@ -137,14 +137,16 @@ def test_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
 
 def test_where_the_compiler_tells_no_work(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a GPU: the model's own products are counted, and it is said."""
-    training = replace(ANSWER.training, own=program(None, None), stock=None)
-    monkeypatch.setattr(compile_for, "ask", Compilers(replace(ANSWER, training=training)))
+    training = replace(ANSWER.training, own=program(None, None, kernels=Kernels(count=4)), stock=None)
+    prediction = replace(ANSWER.prediction, own=program(None, None))
+    monkeypatch.setattr(compile_for, "ask", Compilers(replace(ANSWER, training=training, prediction=prediction)))
     _, out, _ = run("imdb_bert", "--device", "h100", capsys=capsys)
     rows = rows_of(out)
-    assert rows["operations, the products alone"] == ["985 G", "394 G"]
-    assert rows["a step by roofline"] == rows["the model's products alone"]
+    assert rows["the model's products alone, at that peak"] == ["996 µs", "398 µs"]
+    assert rows["1,000 training steps, the products alone"] == ["996 ms"]
     assert "The compiler tells neither operations nor bytes" in out
-    assert "bytes accessed" not in out or rows["bytes accessed"] == ["819.0 MB"]
+    assert not {"operations", "bytes accessed", "a step by roofline, the longer of the two"} & set(rows)
+    assert "do not say what they cost" not in out
 
 
 def test_several_devices_share_the_products(
@@ -156,7 +158,7 @@ def test_several_devices_share_the_products(
     _, out, _ = run("imdb_bert", "--device", "v5e", "--devices", "4", capsys=capsys)
     rows = rows_of(out)
     assert rows["sent by all-reduce"] == ["440.0 MB"]
-    assert rows["the model's products alone"][0] == "1.25 ms"
+    assert rows["the model's products alone, at that peak"][0] == "1.25 ms"
     assert "one of 4 devices" in out
 
 
@@ -309,6 +311,17 @@ def test_sizes_alone_outline_the_same_model(
     found = outline(recipe, size, task)
     epsilon = whole.backbone.layer_norm_epsilon
     assert replace(found, backbone=replace(found.backbone, layer_norm_epsilon=epsilon)) == whole
+
+
+def test_the_activation_is_that_of_the_preset() -> None:
+    """keras-hub's own BERT presets have Google's, those of Hugging Face the exact one."""
+    for name, expected in (("imdb_bert", "gelu_tanh"), ("quickstart", "gelu"), ("sst2_roberta", "gelu")):
+        recipe = recipes.load(name)
+        size = dimensions(recipe.model.backbone)
+        task = stated_task(recipe)
+        assert size is not None
+        assert task is not None
+        assert outline(recipe, size, task).backbone.activation == expected
 
 
 # --- a real compiler ----------------------------------------------------------------------------

@@ -41,22 +41,19 @@ STOCK = "keras-hub's "
 """Before the name of a step that is not the recipe's own."""
 
 
-_UNITS = {"T": 1e12, "G": 1e9, "M": 1e6, "": 1}
+_UNITS = {"T": 1e12, "G": 1e9, "M": 1e6}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What a compiled step comes to on a device.
+    """What a compiled step comes to on a device, in seconds.
 
-    operations are the compiler's, or where it tells none the model's products, and then `counted` is True and there are
-    no bytes. products: seconds of the model's matrix products alone. recipe: seconds of all training steps, None of a
-    prediction.
+    roofline is None where the compiler does not tell operations and bytes. products: of the model's matrix products
+    alone. recipe: of all training steps by the roofline, or by the products where there is none; None of a prediction.
     """
 
     program: CompiledProgram
-    operations: float
-    counted: bool
-    roofline: Roofline
+    roofline: Roofline | None
     products: float
     recipe: float | None
 
@@ -111,16 +108,12 @@ def figures(
         devices: how many share it.
         steps: of the whole recipe; None for a prediction.
     """
-    products = step.products / devices
-    operations = products if program.operations is None else program.operations
-    roofline = machine.roofline(operations, program.bytes_accessed or 0.0, precision)
+    work = program.work
+    roofline = None if work is None else machine.roofline(*work, precision)
+    products = machine.roofline(step.products / devices, 0.0, precision).seconds
+    a_step = products if roofline is None else roofline.seconds
     return Figures(
-        program=program,
-        operations=operations,
-        counted=program.operations is None,
-        roofline=roofline,
-        products=machine.roofline(products, 0.0, precision).seconds,
-        recipe=None if steps is None else steps * roofline.seconds,
+        program=program, roofline=roofline, products=products, recipe=None if steps is None else steps * a_step
     )
 
 
@@ -152,7 +145,11 @@ def as_json(answer: Answer, target: Target, devices: int) -> dict[str, Any]:
             name: {"refused": each}
             if isinstance(each, str)
             else asdict(each)
-            | {"memory": each.program.memory, "seconds": each.roofline.seconds, "bound": each.roofline.bound}
+            | {
+                "memory": each.program.memory,
+                "seconds": each.roofline and each.roofline.seconds,
+                "bound": each.roofline and each.roofline.bound,
+            }
             for name, each in of_answer(answer, target, devices).items()
         },
     }
@@ -196,39 +193,55 @@ def lines(machine: Machine, answer: Answer, columns: Sequence[Figures]) -> list[
     """What is shown of a step: a label, the number of a column, None where it has none, and how that is written."""
     multiplied, peak = machine.peak(answer.precision)
     kinds = sorted({kind for each in columns for kind in each.program.collectives})
-    counted = any(each.counted for each in columns)
+    whole = f"{answer.steps:,} training steps" + (", the products alone" if any(map(_silent, columns)) else "")
     return [
         ("arguments", lambda f: f.program.arguments, _bytes),
         ("results that replace no argument", lambda f: f.program.results - f.program.aliased, _bytes),
         ("temporaries", lambda f: f.program.temporaries, _bytes),
         ("code", lambda f: f.program.code or None, _bytes),
         (f"memory, of {decimal(round(machine.memory or 0))}", lambda f: f.program.memory, _bytes),
-        ("operations, the products alone" if counted else "operations", lambda f: f.operations, _operations),
+        ("operations", lambda f: f.program.operations, _operations),
         ("bytes accessed", lambda f: f.program.bytes_accessed, _bytes),
-        ("  of these by own kernels", lambda f: f.program.kernels.bytes or None, _bytes),
+        ("of these by kernels of our own", lambda f: f.program.kernels.bytes or None, _bytes),
         *((f"sent by {kind}", partial(_sent, kind), _bytes) for kind in kinds),
-        (f"operations at {peak / 1e12:,.0f} TFLOP/s in {multiplied}", lambda f: f.roofline.arithmetic, _seconds),
-        (f"bytes at {machine.bandwidth / 1e9:,.0f} GB/s", lambda f: f.roofline.traffic or None, _seconds),
-        ("a step by roofline", lambda f: f.roofline.seconds, _seconds),
-        ("the model's products alone", lambda f: f.products, _seconds),
-        (f"{answer.steps:,} training steps", lambda f: f.recipe, _seconds),
+        (
+            f"operations at {peak / 1e12:,.0f} TFLOP/s in {multiplied}",
+            lambda f: None if f.roofline is None else f.roofline.arithmetic,
+            _seconds,
+        ),
+        (
+            f"bytes at {machine.bandwidth / 1e9:,.0f} GB/s",
+            lambda f: None if f.roofline is None else f.roofline.traffic,
+            _seconds,
+        ),
+        (
+            "a step by roofline, the longer of the two",
+            lambda f: None if f.roofline is None else f.roofline.seconds,
+            _seconds,
+        ),
+        ("the model's products alone, at that peak", lambda f: f.products, _seconds),
+        (whole, lambda f: f.recipe, _seconds),
         ("compiled in", lambda f: f.program.compile_seconds, _seconds),
     ]
 
 
 def notes(machine: Machine, columns: Sequence[Figures], *, devices: int, packing: bool) -> list[str]:
     """What the table needs to be understood."""
-    silent = sum(each.program.kernels.count - each.program.kernels.estimated for each in columns)
+    silent = sum(each.program.kernels.count - each.program.kernels.estimated for each in columns if each.roofline)
     large = sum(each.program.memory > (machine.memory or math.inf) for each in columns)
     told = {
-        "The compiler tells neither operations nor bytes: operations are those of the model's matrix products, counted "
-        "from its sizes, and a step takes longer.": any(each.counted for each in columns),
+        "The compiler tells neither operations nor bytes: a step takes longer than the model's matrix products, which "
+        "are counted from its sizes.": any(map(_silent, columns)),
         f"{silent} kernels of our own do not say what they cost: the bytes are more than that.": silent,
         f"Figures are of one of {devices} devices; what these send each other takes time beside them.": devices > 1,
         "Training packs texts: the step is that of rows which one text fills each.": packing,
         f"{large} of {len(columns)} steps take more memory than the device has.": large,
     }
     return [text for text, holds in told.items() if holds]
+
+
+def _silent(each: Figures) -> bool:
+    return each.roofline is None
 
 
 def _sent(kind: str, each: Figures) -> float | None:
@@ -241,7 +254,7 @@ def _bytes(number: float) -> str:
 
 
 def _operations(number: float) -> str:
-    return next(f"{number / unit:.4g} {name}" for name, unit in _UNITS.items() if number >= unit or unit == 1)
+    return next(f"{number / unit:.4g} {name}" for name, unit in _UNITS.items() if number >= unit or name == "M")
 
 
 def _seconds(number: float) -> str:

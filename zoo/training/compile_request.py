@@ -16,7 +16,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-import zoo
 from zoo.backend import CompiledProgram
 from zoo.backend.compilers import MOST_DEVICES, Target, environment
 from zoo.errors import DataError, EnvironmentFault, RecipeError, TrainingError, ZooError
@@ -99,7 +98,7 @@ def ask(recipe: Recipe, target: Target, *, devices: int, stock: bool, folder: Pa
         stock=stock,
         folder=None if folder is None else str(folder.absolute()),
     )
-    root = str(Path(zoo.__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "zoo.training.compile_steps"],
