@@ -69,6 +69,10 @@ LONG = (
     "python tools/parity.py",
     "python tools/parity.py --perturb",
     "python tools/parity.py --small",
+    "pip install --target compilers 'libtpu==0.0.42.*'",
+    "pip install --target compilers 'jax-cuda13-plugin[with-cuda]==0.10.2'",
+    "python tools/compile_for.py imdb_bert --device v5e --compilers compilers",
+    "python tools/compile_for.py imdb_bert --device h100 --stock --compilers compilers",
 )
 
 

@@ -9,6 +9,7 @@ Rows are read where the files are here and small (MAX_READ); what is larger, `zo
 from __future__ import annotations
 
 import json
+import math
 import os.path
 import shlex
 import shutil
@@ -20,6 +21,8 @@ from typing import Any
 from rich.filesize import decimal
 
 from zoo import backend, cli
+from zoo.backend import CompiledProgram
+from zoo.data import compilations
 from zoo.data.against_catalog import dimensions, disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
@@ -29,7 +32,16 @@ from zoo.data.this_machine import process_bytes, processor, this_machine
 from zoo.data.trials import Trial, Tried, kept
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Dimensions, Precision, estimate
+from zoo.recipe.estimate import (
+    MACHINES,
+    SHARE_OF_PEAK,
+    Dimensions,
+    Estimate,
+    Machine,
+    Precision,
+    estimate,
+    machine_named,
+)
 from zoo.recipe.faults import find_faults
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
@@ -278,7 +290,8 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
     on_cpu = [p for p in precisions if p in backend.ON_CPU]
     trial = _trial(recipe, size)
     machines = (this_machine(trial and trial.seconds["float32"] / trial.seconds["bfloat16"]), *MACHINES)
-    seconds = {m.name: {p: found.seconds(m, p) for p in precisions if found.fits(m, p)} for m in machines}
+    compiled = _compiled(recipe, size, precisions)
+    seconds = {machine.name: _seconds(found, machine, precisions, compiled) for machine in machines}
     data = sum(map(_size, _files(recipe)))
     packing = recipe.training.packing
     process = {
@@ -290,6 +303,10 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
         "memory_bytes": {p: found.memory_bytes(p) for p in precisions},
         "process_bytes": process,
         "seconds": seconds,
+        "compiled": [
+            {"machine": name, "precision": precision, "memory_bytes": program.memory} | asdict(program)
+            for (name, precision), program in compiled.items()
+        ],
     }
     weights = 4 * found.parameters
     told = [
@@ -309,6 +326,7 @@ def _estimate(recipe: Recipe, rows: int | None, report: Report) -> None:
             f"time of {found.steps:,} steps at full length, by roofline at {SHARE_OF_PEAK:.0%} of each peak: "
             + "; ".join(f"{name} {_times(by)}" for name, by in seconds.items())
         )
+    told += [_told(machine_named(name), precision, program) for (name, precision), program in compiled.items()]
     if asked == "auto":
         known = f"{trial.chosen} ({trial})" if trial else "the quickest one, which the run measures when it begins"
         told.append(f"precision: auto is {known}")
@@ -322,6 +340,40 @@ def _process_lines(process: Mapping[str, Mapping[Precision, int]]) -> list[str]:
         return []
     listed = ", ".join(f"{name} {sizes}" for name, sizes in known.items())
     return [f"memory of a process on this CPU (jax: more while it compiles, in a first run): {listed}"]
+
+
+Compiled = Mapping[tuple[str, Precision], CompiledProgram]
+"""What compilers said of the training step, by machine and precision."""
+
+
+def _compiled(recipe: Recipe, size: Dimensions, precisions: Sequence[Precision]) -> Compiled:
+    """What tools/compile_for.py kept of this recipe's step."""
+    steps = {(m.name, p): compilations.step_of(recipe, size, m.name, p) for m in MACHINES for p in precisions}
+    programs = {key: compilations.kept(step) for key, step in steps.items()}
+    return {key: program for key, program in programs.items() if program is not None}
+
+
+def _seconds(
+    found: Estimate, machine: Machine, precisions: Sequence[Precision], compiled: Compiled
+) -> dict[Precision, float | None]:
+    """Training time in each precision in which it fits: of what was compiled for the machine, else by formula."""
+    seconds: dict[Precision, float | None] = {}
+    for precision in precisions:
+        program = compiled.get((machine.name, precision))
+        if found.fits(machine, precision) if program is None else program.memory <= (machine.memory or math.inf):
+            seconds[precision] = found.seconds(machine, precision)
+            if program is not None and program.work is not None and found.steps is not None:
+                seconds[precision] = found.steps * machine.roofline(*program.work, precision).seconds
+    return seconds
+
+
+def _told(machine: Machine, precision: Precision, program: CompiledProgram) -> str:
+    said = f"compiled for {machine.name} in {precision} (tools/compile_for.py): {decimal(program.memory)}"
+    if program.work is None:
+        return f"{said}, which stands in place of the formula's memory there"
+    (operations, moved), line = program.work, machine.roofline(*program.work, precision)
+    work = f"{operations / 1e12:.3g} TFLOP and {decimal(round(moved))} from and to memory"
+    return f"{said}, {work} a step, {1e3 * line.seconds:.3g} ms at the peak of {line.bound}: in place of the formula"
 
 
 def _trial(recipe: Recipe, size: Dimensions) -> Trial | None:

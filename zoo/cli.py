@@ -81,13 +81,16 @@ def output(**options: Any) -> Any:
     return Output(highlight=False, **options)
 
 
-def run_command(command: Callable[..., int | None], argv: Sequence[str] | None = None, *, name: str) -> int:
+def run_command(
+    command: Callable[..., int | None], argv: Sequence[str] | None = None, *, name: str, program: str | None = None
+) -> int:
     """Parse the arguments for a command function, call it, and give the exit code; raises nothing.
 
     Args:
         command: a function with typer annotations; its docstring is the help, what it returns the exit code.
         argv: arguments without the program's name; None takes sys.argv.
         name: the verb, for the usage line.
+        program: what stands there in place of `zoo` and the verb.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -99,7 +102,7 @@ def run_command(command: Callable[..., int | None], argv: Sequence[str] | None =
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(_guarded(command, debug))
     try:
-        app(arguments, prog_name=f"zoo {name}")
+        app(arguments, prog_name=program or f"zoo {name}")
     except SystemExit as done:  # typer ends so, also on --help and on wrong usage
         return done.code if isinstance(done.code, int) else EXIT_DONE
     return EXIT_DONE

@@ -1,7 +1,8 @@
 """XLA, where TensorFlow compiles with it, is told by TensorFlow's switch in what precision to multiply.
 
 With `default` XLA's products of float32 numbers on a GPU are TF32's, with `highest` they are not
-(GetBlasComputationType in xla/stream_executor/gpu/gpu_blas_lt.cc). The program is the same on a CPU, where it is read here.
+(GetBlasComputationType in xla/stream_executor/gpu/gpu_blas_lt.cc). The program is the same on a CPU, where it is read
+here.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
+from zoo.backend.compiled_program import CompiledProgram
 from zoo.backend.devices import device_notes, precisions_here, tensorflow_notes, unused
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.errors import EnvironmentFault
@@ -36,6 +37,7 @@ __all__ = [
     "AdamWStep",
     "Backend",
     "Choice",
+    "CompiledProgram",
     "Inputs",
     "Loss",
     "Precision",

@@ -74,18 +74,10 @@ class Jax(Backend):
         return _JaxTrainer(model, optimizer, loss, precision, accumulate)
 
     def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
-        @jax.jit
-        @self.multiplying(precision)
-        def forward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs) -> Any:
-            logits, _ = model.stateless_call(trainable, non_trainable, inputs, training=False)
-            return logits
+        forward = prediction_step(model, precision)
 
         def predict(inputs: Inputs) -> Any:
-            return forward(
-                [v.value for v in model.trainable_variables],
-                [v.value for v in model.non_trainable_variables],
-                dict(inputs),
-            )
+            return forward(*([v.value for v in group] for group in weight_groups(model)), dict(inputs))
 
         return predict
 
@@ -101,58 +93,91 @@ class Jax(Backend):
             return jax.grad(total)(inputs[by])
 
         def gradient(inputs: Inputs, weights: Any) -> Any:
-            return backward(
-                [v.value for v in model.trainable_variables],
-                [v.value for v in model.non_trainable_variables],
-                dict(inputs),
-                weights,
-            )
+            return backward(*([v.value for v in group] for group in weight_groups(model)), dict(inputs), weights)
 
         return gradient
+
+
+def weight_groups(model: Any) -> tuple[list[Any], list[Any]]:
+    """The keras.Variables of a model in the order in which the steps below take their values."""
+    return model.trainable_variables, model.non_trainable_variables
+
+
+def prediction_step(model: Any, precision: Precision) -> Any:
+    """The jitted function that `Jax.predictor` calls.
+
+    Args:
+        model: a keras.Model; its variables need a shape and no value.
+        precision: of matrix products, for which it was assembled.
+
+    Returns:
+        (trainable, non_trainable, inputs) -> logits [batch, units].
+    """
+
+    @BACKEND.multiplying(precision)
+    def forward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs) -> Any:
+        logits, _ = model.stateless_call(trainable, non_trainable, inputs, training=False)
+        return logits
+
+    return jax.jit(forward)
+
+
+def training_step(model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Any:
+    """The jitted function that `Jax.trainer` calls.
+
+    Args:
+        model, optimizer: a keras.Model and the optimizer built on it; their variables need a shape and no value.
+        loss, precision, accumulate: see `Backend.trainer`.
+
+    Returns:
+        (state, inputs, labels, weights) -> state, loss, logits [batch, units]; a state is (trainable, non_trainable,
+        optimizer's variables), and the one that comes in is consumed.
+    """
+
+    def sums(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, labels: Any, weights: Any) -> Any:
+        logits, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
+        total, count = loss(logits, labels, weights)
+        return total, (count, logits, non_trainable)
+
+    def mean(*given: Any) -> Any:
+        total, (count, *others) = sums(*given)
+        return total / count, others
+
+    def accumulated(trainable: list[Any], non_trainable: list[Any], *batch: Any) -> Any:
+        """What `mean` and its gradients are, computed part by part."""
+
+        def add(carried: Any, part: Any) -> Any:
+            non_trainable, *before = carried
+            (total, (count, logits, non_trainable)), found = jax.value_and_grad(sums, has_aux=True)(
+                trainable, non_trainable, *part
+            )
+            return (non_trainable, *jax.tree.map(jnp.add, before, [total, count, found])), logits
+
+        cut = jax.tree.map(lambda array: array.reshape(accumulate, -1, *array.shape[1:]), batch)
+        zeros = [jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)]
+        (non_trainable, total, count, found), logits = jax.lax.scan(add, (non_trainable, *zeros), cut)
+        logits = logits.reshape(-1, *logits.shape[2:])
+        return (total / count, (logits, non_trainable)), jax.tree.map(lambda gradient: gradient / count, found)
+
+    computed = jax.value_and_grad(mean, has_aux=True) if accumulate == 1 else accumulated
+
+    @BACKEND.multiplying(precision)
+    def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
+        trainable, non_trainable, moments = state
+        (value, (logits, non_trainable)), gradients = computed(trainable, non_trainable, inputs, labels, weights)
+        trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
+        return (trainable, non_trainable, moments), value, logits
+
+    return jax.jit(step, donate_argnums=0)
 
 
 class _JaxTrainer(Trainer):
     """Holds the state as arrays between steps: each step consumes the last one's (donated buffers)."""
 
     def __init__(self, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int) -> None:
-        self._groups = (model.trainable_variables, model.non_trainable_variables, optimizer.variables)
+        self._groups = (*weight_groups(model), optimizer.variables)
         self._state: tuple[list[Any], ...] | None = None
-
-        def sums(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, labels: Any, weights: Any) -> Any:
-            logits, non_trainable = model.stateless_call(trainable, non_trainable, inputs, training=True)
-            total, count = loss(logits, labels, weights)
-            return total, (count, logits, non_trainable)
-
-        def mean(*given: Any) -> Any:
-            total, (count, *others) = sums(*given)
-            return total / count, others
-
-        def accumulated(trainable: list[Any], non_trainable: list[Any], *batch: Any) -> Any:
-            """What `mean` and its gradients are, computed part by part."""
-
-            def add(carried: Any, part: Any) -> Any:
-                non_trainable, *before = carried
-                (total, (count, logits, non_trainable)), found = jax.value_and_grad(sums, has_aux=True)(
-                    trainable, non_trainable, *part
-                )
-                return (non_trainable, *jax.tree.map(jnp.add, before, [total, count, found])), logits
-
-            cut = jax.tree.map(lambda array: array.reshape(accumulate, -1, *array.shape[1:]), batch)
-            zeros = [jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)]
-            (non_trainable, total, count, found), logits = jax.lax.scan(add, (non_trainable, *zeros), cut)
-            logits = logits.reshape(-1, *logits.shape[2:])
-            return (total / count, (logits, non_trainable)), jax.tree.map(lambda gradient: gradient / count, found)
-
-        computed = jax.value_and_grad(mean, has_aux=True) if accumulate == 1 else accumulated
-
-        @BACKEND.multiplying(precision)
-        def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
-            trainable, non_trainable, moments = state
-            (value, (logits, non_trainable)), gradients = computed(trainable, non_trainable, inputs, labels, weights)
-            trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
-            return (trainable, non_trainable, moments), value, logits
-
-        self._step = jax.jit(step, donate_argnums=0)
+        self._step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate)
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         if self._state is None:

@@ -8,18 +8,20 @@ be those of the data.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from zoo.data.backbones import Preset
+from zoo.data.catalog import backbone_card, backbone_names
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
-from zoo.models.presets import HEAD_DROPOUT, head_rows, read_config
+from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
+from zoo.recipe.estimate import Dimensions
 from zoo.recipe.heads import Head
 from zoo.recipe.types import Backbone
 from zoo.tasks import Task
@@ -88,6 +90,25 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units, head_rows=rows)
 
 
+def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
+    """The blueprint of a recipe of whose backbone nothing is here but its sizes: what decides the work, not the values.
+
+    Args:
+        size: of the backbone, as the catalog's card or the recipe has it.
+        task: what is learned, with its names.
+    """
+    wanted, head = recipe.model.backbone, recipe.model.head
+    own = dict(DEFAULTS[wanted.family])
+    if wanted.preset in backbone_names():
+        card = backbone_card(str(wanted.preset))
+        of_layout = keras_activation(wanted.family) if card.layout == "keras" else own["activation"]
+        own["activation"] = card.activation or of_layout
+    config = checked_config(family=wanted.family, **asdict(size), **own)
+    if head.dropout is None:
+        head = head.model_copy(update={"dropout": HEAD_DROPOUT})
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units)
+
+
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
     """The config with the recipe's rates of dropout in place of the preset's, where the recipe has them."""
     attention = wanted.dropout if wanted.attention_dropout is None else wanted.attention_dropout
@@ -99,7 +120,12 @@ def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
 
 
 def assemble_model(
-    blueprint: Blueprint, *, precision: str, masks: Literal["portable", "native"] = "portable", seed: int = 0
+    blueprint: Blueprint,
+    *,
+    precision: str,
+    masks: Literal["portable", "native"] = "portable",
+    seed: int = 0,
+    remat: bool = False,
 ) -> Any:
     """The keras.Model of a blueprint; its weights are still to be filled in.
 
@@ -107,10 +133,13 @@ def assemble_model(
         precision: float32, tf32 or bfloat16, of the matrix products; weights are float32 in all.
         masks: how dropout is drawn: the same on every backend, or by the backend itself.
         seed: what dropout is drawn from.
+        remat: whether training computes each transformer layer again in the backward pass.
     """
     from zoo.models.encoder import assemble  # it imports Keras
 
     backbone = assemble(blueprint.backbone, dtype=POLICIES[precision], masks=masks, seed=seed)
+    for layer in backbone.transformer_layers:
+        layer.remat = remat
     return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.units, masks=masks, seed=seed)
 
 
@@ -127,13 +156,12 @@ def build_model(
 
     Args:
         seed: draws fresh weights, and dropout in training.
-        precision, dropout_masks: see `assemble_model`.
-        remat: whether training computes each transformer layer again in the backward pass.
+        precision, dropout_masks, remat: see `assemble_model`.
 
     Raises:
         EnvironmentFault: the preset's weights do not fit.
     """
-    model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed)
+    model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat)
     from_preset = blueprint.head.init == "preset"
     if preset is None:
         fresh = {variable.path for variable in weights.parameters(model)}
@@ -153,6 +181,4 @@ def build_model(
             "model.head.init: got preset, but this backbone comes without a classification head: use init: seed"
         )
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
-    for layer in model.get_layer("backbone").transformer_layers:
-        layer.remat = remat
     return model

@@ -151,7 +151,7 @@ def assemble(config: BackboneConfig, *, dtype: str, masks: Masks = "portable", s
     )
 
 
-def keras_hub_backbone(config: BackboneConfig) -> Any:
+def keras_hub_backbone(config: BackboneConfig, dtype: str = "float32") -> Any:
     """keras-hub's own class of the family, its weights drawn; activation and epsilon are those of the class."""
     family = FAMILIES[config.family]
     segments = {} if config.num_segments is None else {"num_segments": config.num_segments}
@@ -163,9 +163,23 @@ def keras_hub_backbone(config: BackboneConfig) -> Any:
         intermediate_dim=config.intermediate_dim,
         max_sequence_length=config.max_positions,
         dropout=config.dropout,
-        dtype="float32",
+        dtype=dtype,
         **segments,
     )
+
+
+def keras_hub_classifier(config: BackboneConfig, *, units: int, dropout: float, dtype: str) -> Any:
+    """keras-hub's own text classifier of the family, its weights drawn, to logits [batch, units].
+
+    Args:
+        config: of the backbone, see `keras_hub_backbone`.
+        units: outputs a row.
+        dropout: rate before the last layer.
+        dtype: a Keras dtype policy.
+    """
+    kind = getattr(keras_hub.models, f"{FAMILIES[config.family].class_prefix}TextClassifier")
+    backbone = keras_hub_backbone(config, dtype)
+    return kind(backbone=backbone, num_classes=units, dropout=dropout, compile=False)
 
 
 def backbone_class(name: str) -> Any:

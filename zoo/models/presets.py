@@ -18,6 +18,8 @@ from zoo.data.backbones import KERAS_FAMILIES, Preset
 from zoo.data.objects import read_object
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
+from zoo.models.families import FAMILIES
+from zoo.models.family import Activation
 from zoo.recipe.heads import Head
 from zoo.recipe.showing import listed
 from zoo.tasks import Task
@@ -107,6 +109,12 @@ def read_config(preset: Preset) -> PresetConfig:
         raise EnvironmentFault(f"{path}: not the config of a {preset.family} ({told}): fetch it again") from error
 
 
+def keras_activation(family: str) -> Activation:
+    """What the weights of a keras-hub preset were trained with, where nothing says so."""
+    # keras-hub's own BERT presets come from Google's weights, trained with tanh-GELU.
+    return "gelu_tanh" if family == "bert" else FAMILIES[family].activation
+
+
 def _fits(found: str, preset: Preset) -> None:
     # A BERT without its segments is a DistilBERT (weights.load_hugging_face folds segment 0 in).
     if found == preset.family or (found, preset.family, preset.layout) == ("bert", "distilbert", "hf"):
@@ -128,8 +136,7 @@ def _keras(raw: Mapping[str, Any], preset: Preset) -> BackboneConfig:
     config = raw["config"]
     if not isinstance(config, dict):
         raise KeyError("config")
-    # keras-hub's own BERT presets come from Google's weights, trained with tanh-GELU.
-    own = {**DEFAULTS[family], "activation": "gelu_tanh"} if family == "bert" else DEFAULTS[family]
+    own = DEFAULTS[family]
     return checked_config(
         family=family,
         vocabulary_size=config["vocabulary_size"],
@@ -139,7 +146,7 @@ def _keras(raw: Mapping[str, Any], preset: Preset) -> BackboneConfig:
         intermediate_dim=config["intermediate_dim"],
         max_positions=config["max_sequence_length"],
         num_segments=config["num_segments"] if family == "bert" else None,
-        activation=preset.activation or own["activation"],
+        activation=preset.activation or keras_activation(family),
         layer_norm_epsilon=own["layer_norm_epsilon"],
         dropout=config["dropout"],
         attention_dropout=config["dropout"],

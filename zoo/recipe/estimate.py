@@ -65,6 +65,24 @@ class Dimensions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Roofline:
+    """The least time that work can take on a machine (Williams, Waterman and Patterson 2009), in seconds."""
+
+    arithmetic: float
+    traffic: float
+
+    @property
+    def seconds(self) -> float:
+        """Of both at once: what takes longer."""
+        return max(self.arithmetic, self.traffic)
+
+    @property
+    def bound(self) -> Literal["operations", "bytes"]:
+        """What takes longer."""
+        return "operations" if self.arithmetic >= self.traffic else "bytes"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """Peaks as the maker states them, dense: floating point operations a second by precision, bytes a second."""
 
@@ -74,15 +92,33 @@ class Machine:
     memory: float | None = None
     """Bytes on the device; None where it is the computer's own."""
 
+    def peak(self, precision: Precision) -> tuple[Precision, float]:
+        """The number type in which matrix products of a precision are computed, and their operations a second.
+
+        What multiplies only bfloat16 computes those of float32 so too.
+        """
+        used: Precision = precision if precision in self.flops else "bfloat16"
+        return used, self.flops[used]
+
+    def roofline(self, operations: float, bytes_accessed: float, precision: Precision) -> Roofline:
+        """How long so many operations and so many bytes from and to memory take at the peaks."""
+        return Roofline(arithmetic=operations / self.peak(precision)[1], traffic=bytes_accessed / self.bandwidth)
+
 
 MACHINES = (
     Machine(name="T4", flops={"float32": 8.1e12}, bandwidth=0.32e12, memory=16e9),
     Machine(name="L4", flops={"float32": 30e12, "tf32": 60e12, "bfloat16": 121e12}, bandwidth=0.3e12, memory=24e9),
     Machine(name="A100", flops={"float32": 19.5e12, "tf32": 156e12, "bfloat16": 312e12}, bandwidth=2e12, memory=80e9),
     Machine(name="H100", flops={"float32": 67e12, "tf32": 494e12, "bfloat16": 989e12}, bandwidth=3.35e12, memory=80e9),
-    Machine(name="TPU v5e", flops={"bfloat16": 197e12}, bandwidth=0.82e12, memory=16e9),
+    Machine(name="TPU v5e", flops={"bfloat16": 197e12}, bandwidth=0.819e12, memory=16e9),
+    Machine(name="TPU v6e", flops={"bfloat16": 918e12}, bandwidth=1.64e12, memory=32e9),
 )
 """From the makers' data sheets: SXM modules of 80 GB, no sparsity. A T4 has neither TF32 nor bfloat16."""
+
+
+def machine_named(name: str) -> Machine:
+    """The one of MACHINES with this name."""
+    return next(machine for machine in MACHINES if machine.name == name)
 
 
 @dataclass(frozen=True, kw_only=True)

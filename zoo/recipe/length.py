@@ -39,3 +39,8 @@ def run_length(config: Training, *, rows: int) -> Length:
             f"{steps:,} steps, expected at most {MAX_STEPS:,}: give fewer epochs or larger batches"
         )
     return Length(epochs=epochs, steps=steps, steps_per_epoch=steps_per_epoch)
+
+
+def evaluation_rows(config: Training) -> int:
+    """Rows a batch in evaluation and prediction."""
+    return config.eval_batch_size or 2 * config.batch_size

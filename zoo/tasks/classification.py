@@ -147,6 +147,10 @@ class Classification(Task):
         # A single logit with a sigmoid is to transformers several labels, here one.
         return "multi_label_classification" if self.head == "binary" else "single_label_classification"
 
+    @property
+    def target(self) -> np.ndarray:
+        return np.zeros((), np.int32)
+
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """Cross-entropy in nats; see `Task.loss`."""
         entropy = softmax_cross_entropy if self.head == "classifier" else sigmoid_cross_entropy

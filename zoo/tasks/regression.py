@@ -212,6 +212,10 @@ class Regression(Task):
     def unscaled(self) -> Self:
         return replace(self, scaled_outputs=False)
 
+    @property
+    def target(self) -> np.ndarray:
+        return np.zeros(len(self.names), np.float32)
+
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """Squared error by the variance in train, the mean over the numbers; see `Task.loss`."""
         return squared_error(outputs, targets, weights)

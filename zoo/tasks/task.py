@@ -170,6 +170,11 @@ class Task:
         """The task of the model whose last layer does that by itself."""
         return self
 
+    @property
+    def target(self) -> np.ndarray:
+        """The target of a row as a batch has it, of zeros: [] or [names], int32 or float32."""
+        return np.zeros(len(self.names), np.int32)
+
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """The loss of a batch as a sum and a count, so that those of several batches can be added up.
 

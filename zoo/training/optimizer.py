@@ -22,7 +22,17 @@ NO_DECAY = ("bias", "gamma", "beta")
 def build_optimizer(
     config: AdamW, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
 ) -> Any:
-    """The optimizer of a recipe, built on these variables.
+    """The optimizer of a recipe, built on these variables; arguments are those of `unbuilt_optimizer`."""
+    variables = list(variables)
+    optimizer = unbuilt_optimizer(config, variables, num_layers=num_layers, rates=rates)
+    optimizer.build(variables)
+    return optimizer
+
+
+def unbuilt_optimizer(
+    config: AdamW, variables: Sequence[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
+) -> Any:
+    """The optimizer of a recipe, still to be built on these variables.
 
     Args:
         config: the recipe's optimizer.
@@ -33,8 +43,7 @@ def build_optimizer(
     # Its base class is Keras's, and Keras may be imported only after the backend is chosen.
     from zoo.training import adamw
 
-    variables = list(variables)
-    optimizer = adamw.AdamW(
+    return adamw.AdamW(
         rates,
         factors={v.path: layer_factor(config.layer_decay, depth(v.path, num_layers), num_layers) for v in variables},
         decays={v.path: 0.0 if v.name in NO_DECAY else config.weight_decay for v in variables},
@@ -43,8 +52,6 @@ def build_optimizer(
         epsilon=config.epsilon,
         clip_norm=config.clip_norm,
     )
-    optimizer.build(variables)
-    return optimizer
 
 
 def layer_factor(decay: float, level: int, num_layers: int) -> float:

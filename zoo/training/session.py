@@ -22,7 +22,7 @@ from zoo.models.builder import POLICIES, Blueprint, assemble_model
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
-from zoo.recipe.length import Length, run_length
+from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Listener, fit
@@ -137,8 +137,7 @@ class Session:
 
     def logits(self, split: str) -> np.ndarray:
         """Logits [rows, units] of a split under the model's present weights."""
-        config = self.recipe.training
-        size = config.eval_batch_size or 2 * config.batch_size
+        size = evaluation_rows(self.recipe.training)
         remedy = halved("--resume --set training.eval_batch_size=", size, "lower tokens.max_length")
         with within_memory(self.backend, f"a batch of {size} rows of the {split} split", remedy):
             return inference.logits(
