@@ -112,7 +112,7 @@ def test_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     assert rows["results that replace no argument"] == ["0 bytes", "0 bytes", "0 bytes"]
     assert rows["operations"] == ["1.97 T", "1.97 T", "1.00", "394 G"]
     assert rows["bytes accessed"] == ["81.9 GB", "163.8 GB", "0.50", "819.0 MB"]
-    assert rows["of these by kernels of our own"] == ["40.0 GB"]
+    assert rows["of the bytes accessed by kernels of our own"] == ["40.0 GB"]
     assert rows["operations at 197 TFLOP/s in bfloat16"] == ["10 ms", "10 ms", "1.00", "2 ms"]
     assert rows["bytes at 819 GB/s"] == ["100 ms", "200 ms", "0.50", "1 ms"]
     assert rows["a step by roofline, the longer of the two"] == ["100 ms", "200 ms", "0.50", "2 ms"]

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.backend.compiled_program import Collective, CompiledProgram, Kernels, collectives, own_kernels, shape_bytes
+from zoo.backend.compiled_program import (
+    Collective,
+    CompiledProgram,
+    Kernels,
+    collectives,
+    main_memory_bytes,
+    own_kernels,
+    shape_bytes,
+)
 
 TPU = """
   ROOT %all-reduce = bf16[512,512]{1,0:T(8,128)(2,1)} all-reduce(%fusion), channel_id=1, replica_groups=[1,2]<=[2]
@@ -55,6 +63,27 @@ def test_what_begins_and_what_ends_is_one() -> None:
 )
 def test_bytes_of_a_shape(shape: str, expected: int) -> None:
     assert shape_bytes(shape) == expected
+
+
+MEMORIES = """
+ENTRY %main (p: bf16[1024]) -> f32[512] {
+  %p = bf16[1024]{0:T(1024)} parameter(0)
+  %copy-start = (bf16[1024]{0:T(1024)S(1)}, bf16[1024]{0:T(1024)}, u32[]{:S(2)}) copy-start(%p)
+  %copy-done = bf16[1024]{0:T(1024)S(1)} copy-done(%copy-start)
+  %slice-start = ((bf16[1024]{0:T(1024)}), bf16[256]{0:T(256)S(1)}, s32[]{:S(2)}) slice-start(%p), calls=%c
+  %slice-done = bf16[256]{0:T(256)S(1)} slice-done(%slice-start)
+  %join = bf16[256]{0:T(256)S(1)} custom-call(%slice-done), custom_call_target="ConcatBitcast"
+  %fusion = (f32[512]{0:T(512)}, bf16[1024]{0:T(1024)S(1)}) fusion(%copy-done, %p, %join, %p), kind=kLoop, calls=%f
+  ROOT %out = f32[512]{0:T(512)} get-tuple-element(%fusion), index=0
+}
+"""
+
+
+def test_bytes_from_and_to_main_memory() -> None:
+    copied, sliced, read, written = 2048, 512, 2048, 2048
+    assert main_memory_bytes(MEMORIES) == copied + sliced + read + written
+    assert main_memory_bytes(MEMORIES.replace("S(1)", "")) is None
+    assert main_memory_bytes(MEMORIES.replace(" fusion(", " while(")) is None
 
 
 def test_kernels_of_our_own() -> None:

@@ -202,7 +202,8 @@ def lines(machine: Machine, answer: Answer, columns: Sequence[Figures]) -> list[
         (f"memory, of {decimal(round(machine.memory or 0))}", lambda f: f.program.memory, _bytes),
         ("operations", lambda f: f.program.operations, _operations),
         ("bytes accessed", lambda f: f.program.bytes_accessed, _bytes),
-        ("of these by kernels of our own", lambda f: f.program.kernels.bytes or None, _bytes),
+        ("from and to main memory alone", lambda f: f.program.main_memory, _bytes),
+        ("of the bytes accessed by kernels of our own", lambda f: f.program.kernels.bytes or None, _bytes),
         *((f"sent by {kind}", partial(_sent, kind), _bytes) for kind in kinds),
         (
             f"operations at {peak / 1e12:,.0f} TFLOP/s in {multiplied}",

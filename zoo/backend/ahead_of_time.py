@@ -17,7 +17,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from zoo.backend.base import Loss
-from zoo.backend.compiled_program import CompiledProgram, collectives, own_kernels
+from zoo.backend.compiled_program import CompiledProgram, collectives, main_memory_bytes, own_kernels
 from zoo.backend.compilers import Target
 from zoo.backend.on_jax import prediction_step, training_step, weight_groups
 from zoo.backend.precision import Precision
@@ -148,5 +148,6 @@ def _compiled(lowered: Any) -> CompiledProgram:
         bytes_accessed=cost.get("bytes accessed"),
         kernels=own_kernels(text),
         collectives=collectives(text),
+        main_memory=main_memory_bytes(text),
         compile_seconds=seconds,
     )

@@ -17,6 +17,15 @@ _COLLECTIVE = re.compile(
     r"(?P<kind>all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast|"
     r"ragged-all-to-all)(?P<begun>-start)?\("
 )
+_INSTRUCTION = re.compile(
+    r"\s+(?:ROOT )?%(?P<name>[\w.-]+) = (?P<shape>\(.*?\)(?= [\w-]+\()|\S+) (?P<kind>[\w-]+)\((?P<taken>.*)"
+)
+_ARRAY = re.compile(r"\w+\[[\d,]*\](?:\{[^}]*\})?")
+_NAMED = re.compile(r"%([\w.-]+)")
+_MOVES_NOTHING = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "opt-barrier", "after-all"}
+_IN_VECTOR_MEMORY = "S(1)"
+_JOINS = "ConcatBitcast"
+"""What puts together slices that were copied: a name for where they lie."""
 _KERNEL = re.compile(r'custom_call_target="(?:tpu_custom_call|__gpu\$xla\.gpu\.triton|triton_kernel_call)"')
 _ESTIMATE = re.compile(r'"cost_estimate":\{[^}]*?"flops":"?(\d+)"?[^}]*?"bytes_accessed":"?(\d+)"?')
 
@@ -57,6 +66,8 @@ class CompiledProgram:
     kernels: Kernels
     collectives: Mapping[str, Collective]
     compile_seconds: float
+    main_memory: int | None = None
+    """Bytes from and to main memory, see `main_memory_bytes`. bytes_accessed counts vector memory too."""
 
     @property
     def memory(self) -> int:
@@ -93,6 +104,37 @@ def own_kernels(text: str) -> Kernels:
         operations=sum(int(match[1]) for match in estimates),
         bytes=sum(int(match[2]) for match in estimates),
     )
+
+
+def main_memory_bytes(text: str) -> int | None:
+    """Bytes that a TPU's program reads from and writes to main memory.
+
+    Arrays in vector memory count nothing, and a copy from one memory to the other once. What a fusion takes counts
+    whole, also where it reads a few rows. None of a program with a loop, or whose text does not tell memories apart.
+    """
+    main = text[text.find("\nENTRY ") :]
+    if _IN_VECTOR_MEMORY not in main or " while(" in main:
+        return None
+    shapes: dict[str, str] = {}
+    total = 0
+    for match in map(_INSTRUCTION.match, main.splitlines()):
+        if match is None:
+            continue
+        kind = match["kind"]
+        shapes[match["name"]] = match["shape"]
+        if kind in _MOVES_NOTHING or kind.endswith("-done") or _JOINS in match["taken"]:
+            continue
+        if kind in ("copy-start", "slice-start"):  # their shape names both ends
+            arrays = sorted(map(shape_bytes, _ARRAY.findall(match["shape"])))
+            total += arrays[-1] if kind == "copy-start" else arrays[-2]  # of a slice the smaller one is moved
+            continue
+        taken = dict.fromkeys(_NAMED.findall(match["taken"].split("), ")[0]))
+        total += sum(_in_main_memory(shape) for shape in (match["shape"], *(shapes.get(name, "") for name in taken)))
+    return total
+
+
+def _in_main_memory(shape: str) -> int:
+    return sum(shape_bytes(array) for array in _ARRAY.findall(shape) if _IN_VECTOR_MEMORY not in array)
 
 
 def shape_bytes(shape: str) -> int:
