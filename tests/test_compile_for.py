@@ -189,7 +189,7 @@ def test_what_does_not_fit(
     ("arguments", "told"),
     [
         (["--device", "v7"], "v7"),
-        (["--device", "v5e", "--devices", "3"], "got 3, expected a divisor of training.batch_size, which is 32: pass"),
+        (["--device", "v5e", "--devices", "5"], "got 5, expected a divisor of training.batch_size, which is 24: pass"),
         (["--device", "v5e", "--devices", "0"], "got 0, expected 1 to 256"),
         (["--device", "v5e", "--profile", "gpu"], "gpu"),
         ([], "--device"),
