@@ -69,7 +69,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 PARTS = {
     "model": ("model", "build", "precision", "export"),
-    "training": ("golden", "training", "memory", "checkpoints", "dropout", "packing", "runs"),
+    "training": ("golden", "training", "memory", "compile", "checkpoints", "dropout", "packing", "runs"),
     "results": ("explain", "serving"),
     "recipes": ("recipes", "keras"),
 }

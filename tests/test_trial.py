@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from zoo.data import trials
 from zoo.data.trials import Trial, Tried
 from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.training import trial
-from zoo.training.trial import quicker_precision
+from zoo.training.trial import quicker_compiled, quicker_precision
 
 CONFIG = BackboneConfig(
     family="bert",
@@ -40,6 +41,9 @@ class Device(Backend):
     def precisions(self) -> tuple[Precision, ...]:
         return self._precisions
 
+    def compiles(self) -> tuple[bool, ...]:
+        return (False, True) if self.accelerated else (False,)
+
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -54,9 +58,11 @@ class Steps:
         self.seconds = {"float32": float32, "tf32": tf32, "bfloat16": bfloat16}
         self.made: list[tuple[str, int, int]] = []
 
-    def __call__(self, config: Any, backend: Any, precision: str, tried: Tried, rows: int) -> Any:
+    def __call__(
+        self, config: Any, backend: Any, precision: str, compiled: bool | None, tried: Tried, rows: int
+    ) -> Any:
         self.made.append((precision, rows, config.num_layers))
-        return lambda: time.sleep(self.seconds[precision])
+        return lambda: time.sleep(self.seconds[precision] / (1 + bool(compiled)))
 
 
 def choose(backend: Backend | None = None) -> Trial:
@@ -130,6 +136,24 @@ def test_the_quickest_of_three(milliseconds: tuple[float, ...], chosen: str, tol
     found = Trial(device="gpu: NVIDIA A100", seconds=seconds)  # type: ignore[arg-type]
     assert found.chosen == chosen
     assert told in str(found)
+
+
+def test_whether_to_compile_is_measured_where_a_trial_takes_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a device, precision and step, beside what was measured of precisions."""
+    steps = Steps(0.004, 0.008)
+    monkeypatch.setattr(trial, "_step", steps)
+    given: dict[str, Any] = {"rows": 32, "length": 128}
+    assert quicker_compiled(CONFIG, Device(), precision="float32", **given) is None
+    gpu = Device("gpu: NVIDIA T4")
+    found = quicker_compiled(CONFIG, gpu, precision="float32", **given)
+    assert found is not None
+    assert found.chosen == "on"
+    assert list(found.seconds) == ["off", "on"]
+    assert re.fullmatch(r"[\d.]+ ms against [\d.]+ not compiled, for a step of one layer on this device", str(found))
+    assert quicker_compiled(CONFIG, gpu, precision="float32", **given) == found
+    assert [made[0] for made in steps.made] == ["float32", "float32"]
+    quicker_compiled(CONFIG, gpu, precision="bfloat16", **given)
+    assert [made[0] for made in steps.made[2:]] == ["bfloat16", "bfloat16"]
 
 
 def test_measured_once_a_device(monkeypatch: pytest.MonkeyPatch) -> None:

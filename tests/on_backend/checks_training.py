@@ -193,7 +193,7 @@ def looped(
     class Scripted(Backend):
         name = "scripted"
 
-        def trainer(self, model: Any, optimizer: Any, loss: Any, *, precision: str, accumulate: int = 1) -> Trainer:
+        def trainer(self, model: Any, optimizer: Any, loss: Any, *, precision: str, **ways: Any) -> Trainer:
             assert precision == "tf32"
             return Steps(variable, iter(losses))
 

@@ -76,8 +76,8 @@ class Backend:
         """Kind and name of the device that is computed on, e.g. `cpu` or `gpu: NVIDIA A100`."""
         raise NotImplementedError
 
-    def steps(self) -> str:
-        """How a step is computed, for the user to read; chosen by measurement (docs/decisions/0007)."""
+    def steps(self, compiled: bool) -> str:
+        """How a step is computed, compiled as a whole or not, for the user to read."""
         raise NotImplementedError
 
     def precisions(self) -> tuple[Precision, ...]:
@@ -112,7 +112,23 @@ class Backend:
     def keep_compiled(self, folder: Path) -> None:
         """Keep what is compiled from now on in a folder, and take it from there; nothing where nothing is compiled."""
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
+    def compiles(self) -> tuple[bool, ...]:
+        """Whether a training step may be compiled as a whole: what a trial of seconds chooses from, the usual first."""
+        raise NotImplementedError
+
+    def refuse_compile(self, asked: str) -> None:
+        """Raise EnvironmentFault where this backend cannot do as `training.compile` says; by itself it can."""
+
+    def trainer(
+        self,
+        model: Any,
+        optimizer: Any,
+        loss: Loss,
+        *,
+        precision: Precision,
+        accumulate: int = 1,
+        compiled: bool | None = None,
+    ) -> Trainer:
         """Steps on a model.
 
         Args:
@@ -121,6 +137,7 @@ class Backend:
             loss: see `Loss`.
             precision: of matrix products, for which the model was assembled.
             accumulate: in how many parts, one after the other, a step computes its batch; it divides the rows.
+            compiled: whether it is compiled as a whole; None is the usual, the first of `compiles`.
         """
         raise NotImplementedError
 

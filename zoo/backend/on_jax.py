@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from zoo.backend.base import Backend, Inputs, Loss, Trainer, forced_platform
 from zoo.backend.precision import Precision, precisions_of_nvidia
+from zoo.errors import EnvironmentFault
 
 
 class Jax(Backend):
@@ -48,7 +49,7 @@ class Jax(Backend):
         with jax.default_matmul_precision("highest" if precision == "float32" else "default"):
             yield
 
-    def steps(self) -> str:
+    def steps(self, compiled: bool) -> str:
         return "compiled by XLA"
 
     def kernels(self) -> Any:
@@ -70,7 +71,25 @@ class Jax(Backend):
             jax.config.update("jax_compilation_cache_dir", str(own))  # type: ignore[no-untyped-call]
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)  # type: ignore[no-untyped-call]
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
+    def compiles(self) -> tuple[bool, ...]:
+        return (True,)
+
+    def refuse_compile(self, asked: str) -> None:
+        if asked == "off":
+            raise EnvironmentFault(
+                "training.compile: got off, but jax computes compiled steps alone: use auto, or another backend"
+            )
+
+    def trainer(
+        self,
+        model: Any,
+        optimizer: Any,
+        loss: Loss,
+        *,
+        precision: Precision,
+        accumulate: int = 1,
+        compiled: bool | None = None,
+    ) -> Trainer:
         return _JaxTrainer(model, optimizer, loss, precision, accumulate)
 
     def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:

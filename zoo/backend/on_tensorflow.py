@@ -16,8 +16,9 @@ from zoo.backend.precision import Precision, precisions_of_nvidia
 class TensorFlow(Backend):
     name = "tensorflow"
 
-    def steps(self) -> str:
-        return "compiled by XLA" if self.accelerated else "by oneDNN, compiled by XLA between matrix products"
+    def steps(self, compiled: bool) -> str:
+        products = "" if self.accelerated else "by oneDNN, "
+        return "compiled by XLA" if compiled else f"{products}compiled by XLA between matrix products"
 
     def version(self) -> str:
         return str(tf.__version__)
@@ -53,8 +54,21 @@ class TensorFlow(Backend):
             return None
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
-        return _TensorFlowTrainer(self, model, optimizer, loss, precision, accumulate)
+    def compiles(self) -> tuple[bool, ...]:
+        return (True, False) if self.accelerated else (False, True)
+
+    def trainer(
+        self,
+        model: Any,
+        optimizer: Any,
+        loss: Loss,
+        *,
+        precision: Precision,
+        accumulate: int = 1,
+        compiled: bool | None = None,
+    ) -> Trainer:
+        whole = self.compiles()[0] if compiled is None else compiled
+        return _TensorFlowTrainer(self, model, optimizer, loss, precision, accumulate, whole)
 
     def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
         @tf.function(input_signature=[_signature(model)], jit_compile=self.accelerated)
@@ -121,7 +135,14 @@ def _signature(model: Any) -> dict[str, Any]:
 
 class _TensorFlowTrainer(Trainer):
     def __init__(
-        self, backend: TensorFlow, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int
+        self,
+        backend: TensorFlow,
+        model: Any,
+        optimizer: Any,
+        loss: Loss,
+        precision: Precision,
+        accumulate: int,
+        whole: bool,
     ) -> None:
         self._backend, self._precision = backend, precision
         variables = model.trainable_variables
@@ -157,13 +178,13 @@ class _TensorFlowTrainer(Trainer):
         if accumulate > 1:
             zeros = [0.0, 0.0, *(tf.zeros_like(v.value) for v in variables)]
             sums = [tf.Variable(zero, dtype=tf.float32, trainable=False) for zero in zeros]
-            self._apply = tf.function(apply, jit_compile=backend.accelerated)
+            self._apply = tf.function(apply, jit_compile=whole)
 
         def traced(targets: Any) -> Any:
             """The step, or what adds a part of it, for targets of this type and these dimensions after the first."""
             kinds = [tf.TensorSpec([None, *targets.shape[1:]], targets.dtype), tf.TensorSpec([None], tf.float32)]
             # XLA:CPU gives up oneDNN's matrix products; on a GPU it fuses.
-            options = {"input_signature": [_signature(model), *kinds], "jit_compile": backend.accelerated}
+            options = {"input_signature": [_signature(model), *kinds], "jit_compile": whole}
             return tf.function(step if accumulate == 1 else add, **options)
 
         self._traced = traced

@@ -15,7 +15,7 @@ from torch.optim.adamw import adamw
 
 from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, parts
 from zoo.backend.precision import Precision, precisions_of_nvidia
-from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows
+from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows, layers_compiled
 
 
 class Torch(Backend):
@@ -49,14 +49,28 @@ class Torch(Backend):
             for switch, own in zip(switches, before, strict=True):
                 switch.fp32_precision = own
 
-    def steps(self) -> str:
-        return "eager"
+    def steps(self, compiled: bool) -> str:
+        return "layers compiled by torch.compile" if compiled else "eager"
 
     def peak_device_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if _device().type == "cuda" else None
 
-    def trainer(self, model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Trainer:
-        return _TorchTrainer(model, optimizer, loss, precision, accumulate)
+    def compiles(self) -> tuple[bool, ...]:
+        # On a CPU the C++ compiler that torch.compile calls takes half a minute for a layer, and what comes out was
+        # slower than the eager step (docs/decisions/0007): no trial of seconds can be made of it.
+        return (False, True) if self.accelerated else (False,)
+
+    def trainer(
+        self,
+        model: Any,
+        optimizer: Any,
+        loss: Loss,
+        *,
+        precision: Precision,
+        accumulate: int = 1,
+        compiled: bool | None = None,
+    ) -> Trainer:
+        return _TorchTrainer(model, optimizer, loss, precision, accumulate, bool(compiled))
 
     def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
         @self.multiplying(precision)
@@ -112,8 +126,11 @@ def _device() -> Any:
 
 
 class _TorchTrainer(Trainer):
-    def __init__(self, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int) -> None:
+    def __init__(
+        self, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int, compiled: bool
+    ) -> None:
         self._model, self._optimizer, self._loss = model, optimizer, loss
+        self._compiled = compiled
         self._precision, self._accumulate = precision, accumulate
         self._parameters = [variable.value for variable in model.trainable_variables]
 
@@ -132,7 +149,7 @@ class _TorchTrainer(Trainer):
         return value.detach(), logits.detach()
 
     def _computed(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any, Any]:
-        with gradients_by_rows():
+        with gradients_by_rows(), layers_compiled(self._compiled):
             logits = self._model(_tensors(inputs), training=True)
         return *self._loss(logits, _sent(labels), _sent(weights)), logits
 

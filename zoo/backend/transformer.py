@@ -37,6 +37,9 @@ class Drop:
 WEIGHTS = ("query", "key", "value", "output", "inner", "outer", "attention_norm", "feedforward_norm")
 """Fields of `LayerParts` that hold two variables each."""
 
+DROPS = ("weights_drop", "attention_drop", "feedforward_drop")
+"""Fields of `LayerParts` in the order of `States`."""
+
 States = tuple[Any, Any, Any]
 """What the masks of attention's weights and of both halves' outputs are drawn from; None where nothing is dropped."""
 
@@ -66,8 +69,8 @@ class LayerParts:
     """Whether the backward pass computes the layer again, from its input alone."""
 
     @property
-    def drops(self) -> tuple[Drop, Drop, Drop]:
-        return self.weights_drop, self.attention_drop, self.feedforward_drop
+    def drops(self) -> tuple[Drop, ...]:
+        return tuple(getattr(self, name) for name in DROPS)
 
     @property
     def weights(self) -> tuple[Any, ...]:
@@ -78,6 +81,12 @@ class LayerParts:
         """The same with other weights, in the order of `weights`."""
         pairs: Any = dict(zip(WEIGHTS, zip(weights[::2], weights[1::2], strict=True), strict=True))
         return replace(self, **pairs)
+
+    @property
+    def outline(self) -> LayerParts:
+        """What is left without variables: equal of layers that compute the same."""
+        drops = {name: replace(getattr(self, name), seeds=None) for name in DROPS}
+        return replace(self.holding((None,) * 2 * len(WEIGHTS)), remat=False, **drops)
 
     @property
     def attended(self) -> tuple[tuple[Any, Any], ...]:

@@ -54,7 +54,9 @@ class AcceleratorKernels(Kernels):
         drawn = jnp.zeros(2, jnp.int32) if state is None else ops.cast(state, "int32")
         context = pallas_attention.attention(qkv, bias, mask[:, 0].astype(jnp.int8), drawn, shape)
         kernel, bias = parts.output
-        found = jnp.matmul(context.reshape(-1, hidden), _like(kernel, x).reshape(hidden, hidden))
+        # Behind a barrier, or XLA takes the product apart by heads and copies what it was given.
+        kernel = jax.lax.optimization_barrier(_like(kernel, x).reshape(hidden, hidden))
+        found = jnp.matmul(context.reshape(-1, hidden), kernel)
         drop, norm = parts.attention_drop, parts.attention_norm
         x = self.closed(x, found, bias, norm, parts.epsilon, drop, states[1])
         found = jnp.matmul(x, _like(parts.inner[0], x)) + _like(parts.inner[1], x)

@@ -23,6 +23,7 @@ ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 
 
 _BY_ROWS: ContextVar[bool] = ContextVar("by_rows", default=False)
+_COMPILED: ContextVar[bool] = ContextVar("compiled", default=False)
 
 
 @contextlib.contextmanager
@@ -35,11 +36,34 @@ def gradients_by_rows() -> Iterator[None]:
         _BY_ROWS.reset(token)
 
 
+@contextlib.contextmanager
+def layers_compiled(compiled: bool) -> Iterator[None]:
+    """Let transformer layers be compiled by torch.compile, once for all that are alike, and once a shape."""
+    token = _COMPILED.set(compiled)
+    try:
+        yield
+    finally:
+        _COMPILED.reset(token)
+
+
+@functools.cache
+def _compiled(kernels: TorchKernels, outline: LayerParts) -> Callable[..., Any]:
+    """A layer as a function of arrays alone: what it does besides, and Keras around it, the compiler need not read."""
+
+    def layer(x: Any, mask: Any, states: States, *weights: Any) -> Any:
+        return kernels.computed(outline.holding(weights), x, mask, states)
+
+    compiled: Callable[..., Any] = torch.compile(layer, dynamic=False)
+    return compiled
+
+
 class TorchKernels(Kernels):
     """Args: on_cpu: whether it computes on a CPU, where some ways are quicker that a GPU has not."""
 
     def __init__(self, *, on_cpu: bool) -> None:
         self._on_cpu = on_cpu
+        # oneDNN's product with a bias in it is unknown to the compiler.
+        self._compilable = TorchKernels(on_cpu=False) if on_cpu else self
 
     def look_up(self, table: Any, rows: Any) -> Any:
         rows = torch.as_tensor(rows)
@@ -58,13 +82,25 @@ class TorchKernels(Kernels):
         return now
 
     def computed_again(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled = _COMPILED.get()  # the backward pass of a GPU runs in a thread of its own, where it is not set
+
+        def run(*arrays: Any) -> Any:
+            with layers_compiled(compiled):
+                return function(*arrays)
+
         # What is random comes with the arguments, so torch's generators need not be set back.
-        return functools.partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
+        return functools.partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
 
     def array(self, weight: Any) -> Any:
         return _tensor(weight)
 
     def layer(self, parts: LayerParts, x: Any, mask: Any, states: States) -> Any:
+        if _COMPILED.get():
+            return _compiled(self._compilable, parts.outline)(x, mask, states, *map(_tensor, parts.weights))
+        return self.computed(parts, x, mask, states)
+
+    def computed(self, parts: LayerParts, x: Any, mask: Any, states: States) -> Any:
+        """`layer`, operation by operation."""
         batch, length, hidden = x.shape
         _, heads, width = parts.query[0].shape
         kernel = torch.cat([_tensor(kernel).view(hidden, -1) for kernel, _ in parts.attended], 1)

@@ -135,7 +135,7 @@ def _told(machine: Machine, precision: Precision, program: CompiledProgram) -> s
     return f"{said}, {work} a step, {1e3 * line.seconds:.3g} ms at the peak of {line.bound}: in place of the formula"
 
 
-def _trial(recipe: Recipe, size: Dimensions) -> Trial | None:
+def _trial(recipe: Recipe, size: Dimensions) -> Trial[Precision] | None:
     """What an earlier run measured, on this processor, of a step of such a recipe."""
     try:
         name = backend.choose(recipe.backend).name

@@ -207,6 +207,10 @@ class Training(Config):
     """Number type of matrix products in training. float32 is IEEE's on every device; tf32 is float32 whose
     factors are cut to ten bits, on NVIDIA GPUs of compute capability 8.0 and above; auto is the quickest one by a trial
     of a step on the device at hand, kept in the cache. Weights and the finished model are float32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Whether a training step is compiled: on TensorFlow as a whole by XLA, on torch layer by layer by torch.compile.
+    auto is the quicker one by a trial like that of `precision`, where a trial takes seconds: on TensorFlow, and on
+    torch on a GPU. jax always compiles; off, TensorFlow compiles the pieces between matrix products."""
     dropout_masks: Literal["portable", "native"] = "portable"
     """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
     optimizer: AdamW = AdamW()

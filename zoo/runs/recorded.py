@@ -86,6 +86,8 @@ class RunFile(TypedDict, total=False):
     device: str
     precision: str
     precision_trial: dict[str, Number] | None
+    compiled: bool
+    compile_trial: dict[str, Number] | None
     platform: str
     seed: int
     fingerprint: str

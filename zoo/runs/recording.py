@@ -59,6 +59,8 @@ class Recorder:
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
                 "precision_trial": dict(session.trial.seconds) if session.trial else None,
+                "compiled": session.compiled,
+                "compile_trial": dict(session.compile_trial.seconds) if session.compile_trial else None,
                 "task": dump_task(self._dataset.task),
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
@@ -68,7 +70,7 @@ class Recorder:
         self._say(
             "model",
             f"{session.model.count_params():,} parameters, {_precision(session)}, on {backend.name} "
-            f"{backend.version()} ({backend.device()}, {backend.steps()}); "
+            f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
 
@@ -198,6 +200,11 @@ def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = 
 
 def _precision(session: Session) -> str:
     return f"{session.precision} ({session.trial})" if session.trial else session.precision
+
+
+def _steps(session: Session, backend: Backend) -> str:
+    how = backend.steps(session.compiled)
+    return f"{how}: {session.compile_trial}" if session.compile_trial else how
 
 
 def _batches(session: Session) -> str:

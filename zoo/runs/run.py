@@ -82,7 +82,7 @@ class Run:
         return self._saved[1]
 
     @cached_property
-    def trial(self) -> Trial | None:
+    def trial(self) -> Trial[Precision] | None:
         """What was measured on this device to choose the precision; None where there was nothing to choose."""
         if self._asked != "auto":
             return None

@@ -53,6 +53,7 @@ def fit(
     *,
     backend: Backend,
     precision: Precision,
+    compiled: bool,
     task: Task,
     config: Training,
     monitor: str,
@@ -70,6 +71,7 @@ def fit(
         model: keras.Model from a dict of inputs to outputs [batch, units].
         optimizer: a Keras optimizer built on the model's variables.
         precision: of matrix products, for which the model was assembled.
+        compiled: whether a step is compiled as a whole.
         task: what is learned.
         monitor: the validation figure that picks the best epoch.
         rates: learning rate of each step, [steps], for the history.
@@ -82,7 +84,9 @@ def fit(
     """
     progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
-    trainer = backend.trainer(model, optimizer, task.loss, precision=precision, accumulate=config.accumulate)
+    trainer = backend.trainer(
+        model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
+    )
     clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
     remedy = _remedy(config)

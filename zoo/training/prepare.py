@@ -22,7 +22,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.tasks import Task
 from zoo.training.session import Session
-from zoo.training.trial import quicker_precision
+from zoo.training.trial import Compile, quicker_compiled, quicker_precision
 
 __all__ = ["Built", "activated", "build", "prepare"]
 
@@ -37,13 +37,14 @@ class Built:
     blueprint: Blueprint
     model: Any
     precision: Precision
-    trial: Trial | None
+    trial: Trial[Precision] | None
 
 
 def activated(recipe: Recipe) -> Backend:
-    """The recipe's backend; EnvironmentFault where its device does not multiply in the recipe's precision."""
+    """The recipe's backend; EnvironmentFault where its device does not compute as the recipe says."""
     backend = activate(recipe.backend)
     backend.refuse("training.precision", recipe.training.precision)
+    backend.refuse_compile(recipe.training.compile)
     return backend
 
 
@@ -93,6 +94,7 @@ def prepare(
             tell(doubt)
     with stage("build"):
         built = build(recipe, dataset.task, parts, backend)
+        compiled, compile_trial = _compiled(recipe, built, backend)
     return Session(
         recipe=recipe,
         backend=backend,
@@ -104,10 +106,21 @@ def prepare(
         labels={name: getattr(dataset, name).labels for name in tables},
         precision=built.precision,
         trial=built.trial,
+        compiled=compiled,
+        compile_trial=compile_trial,
     )
 
 
-def _precision(recipe: Recipe, blueprint: Blueprint, backend: Backend) -> tuple[Precision, Trial | None]:
+def _compiled(recipe: Recipe, built: Built, backend: Backend) -> tuple[bool, Trial[Compile] | None]:
+    """Whether a step is compiled, as the recipe says or for `auto` as is quicker here, with what was measured."""
+    if recipe.training.compile != "auto":
+        return recipe.training.compile == "on", None
+    rows, length = recipe.training.batch_size, recipe.tokens.max_length
+    trial = quicker_compiled(built.blueprint.backbone, backend, rows=rows, length=length, precision=built.precision)
+    return (backend.compiles()[0] if trial is None else trial.chosen == "on"), trial
+
+
+def _precision(recipe: Recipe, blueprint: Blueprint, backend: Backend) -> tuple[Precision, Trial[Precision] | None]:
     """What the recipe asks for; for `auto` the quickest one in training here, and what was measured, if anything."""
     asked = recipe.training.precision
     if asked != "auto":

@@ -29,6 +29,7 @@ from zoo.training.loop import Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
+from zoo.training.trial import Compile
 
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
@@ -51,8 +52,12 @@ class Session:
     labels: Mapping[str, np.ndarray]
     """The targets of each split, as the data has them."""
     precision: Precision
-    trial: Trial | None
+    trial: Trial[Precision] | None
     """What was measured to choose the precision; None where the recipe says which."""
+    compiled: bool
+    """Whether a training step is compiled as a whole."""
+    compile_trial: Trial[Compile] | None
+    """What was measured to choose that; None where there was nothing to choose."""
 
     def __post_init__(self) -> None:
         every = np.concatenate([table.lengths for table in self.tables.values()])
@@ -75,6 +80,7 @@ class Session:
             optimizer,
             backend=self.backend,
             precision=self.precision,
+            compiled=self.compiled,
             task=self.task,
             config=config,
             monitor=self.recipe.monitor,

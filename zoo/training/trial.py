@@ -1,6 +1,6 @@
-"""The quickest number type of matrix products, by trial on the device at hand.
+"""The quickest number type of matrix products, and whether to compile a step, by trial on the device at hand.
 
-In come a model's blueprint, a batch's shape and the active backend; out comes a `Trial`. The step that is tried is the
+In come a model's config, a batch's shape and the active backend; out comes a `Trial`. The step that is tried is the
 backend's own, of a model with one of the transformer layers; a few seconds at most, and kept in the cache.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -35,10 +35,13 @@ VOCABULARY = 1024
 MOST_FLOPS = 2e10
 """Floating point operations of a tried step on a CPU: of a larger batch some rows are tried."""
 
+Way = TypeVar("Way", bound=str)
+Compile = Literal["on", "off"]
+
 
 def quicker_precision(
     config: BackboneConfig, backend: Backend, *, rows: int, length: int, work: Literal["train", "predict"]
-) -> Trial | None:
+) -> Trial[Precision] | None:
     """What was measured here of such a step, now or before; None where the device multiplies float32 alone.
 
     Args:
@@ -47,7 +50,30 @@ def quicker_precision(
         rows, length: of a batch.
         work: a step of training, or a prediction.
     """
-    tried = Tried(
+    tried = _tried(config, backend, rows, length, work)
+    return _trial(tried, config, backend, {name: (name, None) for name in backend.precisions()})
+
+
+def quicker_compiled(
+    config: BackboneConfig, backend: Backend, *, rows: int, length: int, precision: Precision
+) -> Trial[Compile] | None:
+    """What was measured here of a training step, compiled and not; None where there is nothing to choose.
+
+    Arguments are those of `quicker_precision`; precision: of the step.
+    """
+    tried = replace(_tried(config, backend, rows, length, "train"), compiled_in=precision)
+    ways: dict[Compile, Step] = {"on" if compiled else "off": (precision, compiled) for compiled in backend.compiles()}
+    return _trial(tried, config, backend, ways)
+
+
+Step = tuple[Precision, bool | None]
+"""Precision of a step, and whether it is compiled; None does as the backend usually does."""
+
+
+def _tried(
+    config: BackboneConfig, backend: Backend, rows: int, length: int, work: Literal["train", "predict"]
+) -> Tried:
+    return Tried(
         work=work,
         backend=backend.name,
         rows=rows,
@@ -56,33 +82,36 @@ def quicker_precision(
         num_heads=config.num_heads,
         intermediate_dim=config.intermediate_dim,
     )
-    if len(backend.precisions()) == 1:
+
+
+def _trial(tried: Tried, config: BackboneConfig, backend: Backend, ways: Mapping[Way, Step]) -> Trial[Way] | None:
+    if len(ways) == 1:
         return None
     device = backend.device() if backend.accelerated else processor()
-    found = trials.kept(tried, device, backend.precisions())
+    found = trials.kept(tried, device, tuple(ways))
     if found is None:
-        found = Trial(device=device, seconds=_measured(tried, config, backend))
+        found = Trial(device=device, seconds=_measured(tried, config, backend, ways))
         with contextlib.suppress(OSError):  # in a cache that cannot be written it is not kept, and measured again
             trials.keep(tried, found)
     return found
 
 
-def _measured(tried: Tried, config: BackboneConfig, backend: Backend) -> dict[Precision, float]:
+def _measured(tried: Tried, config: BackboneConfig, backend: Backend, ways: Mapping[Way, Step]) -> dict[Way, float]:
     small = replace(config, num_layers=1, vocabulary_size=VOCABULARY)
     rows = tried.rows if backend.accelerated else min(tried.rows, _rows_within(small, tried))
-    steps = {precision: _step(small, backend, precision, tried, rows) for precision in backend.precisions()}
+    steps = {name: _step(small, backend, *way, tried, rows) for name, way in ways.items()}
     for step in steps.values():  # compiles, and brings memory up
         step()
         step()
-    seconds: dict[Precision, float] = dict.fromkeys(steps, float("inf"))
+    seconds = dict.fromkeys(steps, float("inf"))
     begun = time.perf_counter()
     for round_number in range(MOST_ROUNDS):
         if round_number and time.perf_counter() - begun > SECONDS:
             break
-        for precision, step in steps.items():  # in turns, so that a busy machine is as busy for all
+        for name, step in steps.items():  # in turns, so that a busy machine is as busy for all
             started = time.perf_counter()
             step()
-            seconds[precision] = min(seconds[precision], time.perf_counter() - started)
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
     return seconds
 
 
@@ -93,7 +122,7 @@ def _rows_within(config: BackboneConfig, tried: Tried) -> int:
 
 
 def _step(
-    config: BackboneConfig, backend: Backend, precision: Precision, tried: Tried, rows: int
+    config: BackboneConfig, backend: Backend, precision: Precision, compiled: bool | None, tried: Tried, rows: int
 ) -> Callable[[], object]:
     """A function that does one step, to its end."""
     head = ClassifierHead(dropout=0.1)
@@ -111,6 +140,6 @@ def _step(
         predict = backend.predictor(model, precision=precision)
         return lambda: inference.to_host(predict(inputs))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=1, rates=[1e-5])
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision=precision)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision=precision, compiled=compiled)
     labels, weights = np.zeros(rows, np.int32), np.ones(rows, np.float32)
     return lambda: inference.to_host(trainer.step(inputs, labels, weights)[0])
