@@ -333,19 +333,27 @@ COMPILER = os.environ.get(COMPILERS)
 @pytest.mark.skipif(
     not (COMPILER and (Path(COMPILER) / "libtpu").is_dir()), reason=f"{COMPILERS} names no folder with libtpu"
 )
-def test_two_layers_for_a_tpu() -> None:
+@pytest.mark.parametrize("options", [["--stock"], ["--devices", "2"]])
+def test_two_layers_for_a_tpu(options: list[str]) -> None:
     backbone = {"family": "bert", "num_layers": 2, "num_heads": 2, "hidden_dim": 128, "intermediate_dim": 512}
-    changes = {"model.backbone": backbone | {"vocabulary": "nano_uncased"}, "tokens.max_length": 128}
+    changes = {"model.backbone": backbone | {"vocabulary": "nano_uncased"}, "tokens": {"max_length": 128}}
     changes |= {"data.dataset": "smoke_reviews"}
     settings = [word for key, value in changes.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    command = [sys.executable, "tools/compile_for.py", "imdb_bert", "--device", "v5e", "--stock", "--format", "json"]
+    command = [sys.executable, "tools/compile_for.py", "imdb_bert", "--device", "v5e", "--format", "json", *options]
     variables = os.environ | {COMPILERS: str(COMPILER)}
     done = subprocess.run([*command, *settings], capture_output=True, text=True, cwd=ROOT, env=variables, check=True)
     found = json.loads(done.stdout)["programs"]
-    assert set(found) == {"training", "keras-hub's training", "prediction", "keras-hub's prediction"}
+    stock = {"keras-hub's training", "keras-hub's prediction"} if "--stock" in options else set()
+    assert set(found) == {"training", "prediction"} | stock
     for each in found.values():
         # The products are most of the operations, and all that they count is of this model.
         assert each["products"] < each["roofline"]["arithmetic"] < 4 * each["products"]
         assert 0 < each["memory"] < V5E.memory
         assert each["program"]["bytes_accessed"] > 0
+    # The gradients of all weights are added up over the devices; a prediction needs nothing of the others.
+    training, prediction = (found[name]["program"] for name in ("training", "prediction"))
+    assert prediction["collectives"] == {}
+    sent = sum(each["bytes"] for each in training["collectives"].values())
+    weights = prediction["arguments"] if "--devices" in options else 0
+    assert 0.4 * weights <= sent <= 1.2 * weights  # in 2 or in 4 bytes
     assert "training, for TPU v5e: compiled in" in done.stderr
