@@ -11,7 +11,7 @@ import pytest
 
 import recipes
 from zoo import check
-from zoo.recipe.estimate import SHARE_OF_PEAK, Dimensions, Machine, estimate
+from zoo.recipe.estimate import SHARE_OF_PEAK, Dimensions, Machine, estimate, machine_named
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -244,6 +244,9 @@ def test_time_is_what_takes_longer() -> None:
         figures.steps * (28 * BERT.parameters + 4 * figures.activations["float32"]) / 1e9
     )
     assert figures.seconds(quick, "bfloat16") is None
+    tpu = machine_named("TPU v5e")
+    six, one = (replace(tpu, bandwidth=1e30).roofline(1e15, 0.0, name).seconds for name in ("float32", "bfloat16"))
+    assert six == pytest.approx(6 * one)
     assert figures.seconds(replace(quick, memory=1e9), "float32") is None
     assert estimate(recipes.load("imdb_bert"), BERT, rows=None).seconds(quick, "float32") is None
 

@@ -191,7 +191,6 @@ Line = tuple[str, Callable[[Figures], float | None], Callable[[float], str]]
 
 def lines(machine: Machine, answer: Answer, columns: Sequence[Figures]) -> list[Line]:
     """What is shown of a step: a label, the number of a column, None where it has none, and how that is written."""
-    multiplied, peak = machine.peak(answer.precision)
     kinds = sorted({kind for each in columns for kind in each.program.collectives})
     whole = f"{answer.steps:,} training steps" + (", the products alone" if any(map(_silent, columns)) else "")
     return [
@@ -206,7 +205,7 @@ def lines(machine: Machine, answer: Answer, columns: Sequence[Figures]) -> list[
         ("of the bytes accessed by kernels of our own", lambda f: f.program.kernels.bytes or None, _bytes),
         *((f"sent by {kind}", partial(_sent, kind), _bytes) for kind in kinds),
         (
-            f"operations at {peak / 1e12:,.0f} TFLOP/s in {multiplied}",
+            f"operations at {machine.flops[answer.precision] / 1e12:,.0f} TFLOP/s in {answer.precision}",
             lambda f: None if f.roofline is None else f.roofline.arithmetic,
             _seconds,
         ),

@@ -12,12 +12,13 @@ import pytest
 from jax.sharding import Mesh
 
 import recipes
-from zoo.backend import Backend, CompiledProgram, ahead_of_time, compiled_for, kernels
+from zoo.backend import Backend, CompiledProgram, activate, ahead_of_time, compiled_for, kernels
 from zoo.backend.compiled_program import Kernels
 from zoo.backend.compilers import TARGETS
 from zoo.backend.on_jax import Jax
 from zoo.data import compilations
 from zoo.data.against_catalog import dimensions
+from zoo.errors import EnvironmentFault
 from zoo.recipe.length import evaluation_rows
 from zoo.training import compile_steps
 from zoo.training.compile_request import Answer, Request
@@ -48,6 +49,16 @@ def test_a_named_platform_decides_in_place_of_the_device(backend: Backend) -> No
         assert kernels() is kernels()
     assert backend.platform() == "cpu"
     assert kernels() is here
+
+
+def test_what_a_device_elsewhere_does_not_multiply_is_refused() -> None:
+    """A TPU has no TF32; of a GPU that is not here it is not known."""
+    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.precision": "tf32"})
+    request = Request(recipe=recipe.model_dump_json(), target="v5e", devices=1, stock=False, folder=None)
+    with pytest.raises(EnvironmentFault, match=r"got tf32, expected float32 or bfloat16, .* \(tpu\)"):
+        compile_steps.compile_steps(request)
+    with compiled_for("gpu"):
+        activate().refuse("training.precision", "tf32")
 
 
 @pytest.fixture

@@ -63,6 +63,8 @@ def compile_steps(request: Request) -> Answer:
     asked = recipe.training.precision
     task, rows = _learned(recipe)
     with compiled_for(target.platform):
+        backend = activate("jax")
+        backend.refuse("training.precision", asked)
         work = _Work(
             recipe=recipe,
             task=task,
@@ -71,7 +73,7 @@ def compile_steps(request: Request) -> Answer:
             steps=run_length(recipe.training, rows=rows).steps,
             target=target,
             devices=request.devices,
-            backend=activate("jax"),
+            backend=backend,
         )
         training, prediction = work.training(), work.prediction()
         _keep(work, training)
