@@ -55,7 +55,8 @@ class TensorFlow(Backend):
         return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
 
     def compiles(self) -> tuple[bool, ...]:
-        return (True, False) if self.accelerated else (False, True)
+        # On a CPU XLA takes seconds for each layer and each of a run's shapes, and wins or loses a tenth by it.
+        return (True, False) if self.accelerated else (False,)
 
     def trainer(
         self,

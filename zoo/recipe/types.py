@@ -209,8 +209,8 @@ class Training(Config):
     of a step on the device at hand, kept in the cache. Weights and the finished model are float32."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Whether a training step is compiled: on TensorFlow as a whole by XLA, on torch layer by layer by torch.compile.
-    auto is the quicker one by a trial like that of `precision`, where a trial takes seconds: on TensorFlow, and on
-    torch on a GPU. jax always compiles; off, TensorFlow compiles the pieces between matrix products."""
+    auto is the quicker one on a GPU, by a trial like that of `precision`, and off on a CPU, where a compiler takes
+    longer than it wins back. jax always compiles; off, TensorFlow compiles the pieces between matrix products."""
     dropout_masks: Literal["portable", "native"] = "portable"
     """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
     optimizer: AdamW = AdamW()
