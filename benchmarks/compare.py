@@ -31,6 +31,7 @@ from rich.console import Console  # noqa: E402
 
 import recipes  # noqa: E402
 from benchmarks import speed, tables, verdicts  # noqa: E402
+from benchmarks.device import facts, kinds  # noqa: E402
 from benchmarks.peers.hf_model import why_not  # noqa: E402
 from benchmarks.processes import Contender, Failed, command, environment, once  # noqa: E402
 from zoo import cli  # noqa: E402
@@ -170,6 +171,7 @@ def document(
         "date": date.today().isoformat(),
         "machine": machine(device),
         "device": device,
+        **({"accelerator": told} if (told := facts()) else {}),
         "versions": versions,
         "options": {key: getattr(options, key) for key in ("profile", "changes", "rounds", "speed_only")},
         "runs": _runs(results, peers=False),
@@ -259,7 +261,16 @@ def compare(options: argparse.Namespace, console: Console) -> int:
             able = [contender for contender in contenders if obstacle(recipe, contender) is None]
             if able:
                 changes = tuple(options.changes)
-                found = speed.measure(name, options.profile, changes, able, rounds=options.rounds, say=say)
+                found = speed.measure(
+                    name,
+                    options.profile,
+                    changes,
+                    able,
+                    rounds=options.rounds,
+                    say=say,
+                    alone=options.alone,
+                    seconds=options.seconds,
+                )
                 speeds.append({**found, "recipe": recipe.name})
             if options.speed_only:
                 results += [
@@ -305,6 +316,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--set", dest="changes", action="append", default=[], metavar="KEY=VALUE", help="as zoo.run's")
     parser.add_argument("--rounds", type=int, default=speed.ROUNDS, metavar="N", help="blocks of each process")
+    parser.add_argument(
+        "--alone",
+        action=argparse.BooleanOptionalAction,
+        default=bool(kinds()),
+        help="one process at a time, not all in turns; default: where there is an accelerator",
+    )
+    parser.add_argument("--seconds", type=float, default=speed.SECONDS, metavar="S", help="--alone: for a recipe")
     parser.add_argument("--speed-only", action="store_true", help="no whole runs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder; default: one in benchmarks/results")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="what stdout gets")

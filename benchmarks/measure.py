@@ -62,7 +62,8 @@ class ZooSubject:
         first, step_seconds = protocol.warm_up(self._pool, lambda batch: "{}x{}".format(*batch.shape), self._timed)
         self._trainer.commit()
         cells = sum(math.prod(batch.shape) for batch in self._pool)
-        self._steps = protocol.steps_of_block(step_seconds)
+        self._scale = protocol.scale_of(accelerated=backend.accelerated)
+        self._steps = protocol.steps_of_block(step_seconds, self._scale)
         self.ready: Answer = {
             "seconds": watch.seconds,
             "compile_seconds": first,
@@ -82,7 +83,8 @@ class ZooSubject:
         del self.ready["fingerprint"]  # of a run, which this is not
 
     def _train(self) -> Answer:
-        places = protocol.block_of([batch.tokens for batch in self._pool], self._steps, self._blocks)
+        sizes = [batch.tokens for batch in self._pool]
+        places = protocol.block_of(sizes, self._steps, self._blocks, repeated=self._scale.repeated)
         block = [self._pool[place] for place in places]
         self._blocks += 1
         lengths = self._session.tables["train"].lengths[np.concatenate([batch.rows for batch in block])]
@@ -108,10 +110,11 @@ class ZooSubject:
         rows = self._session.recipe.training.batch_size * self._session.lengths[-1]
         with self._session.backend.multiplying(precision):
             return protocol.best_product(
-                protocol.product_shapes(self._session.blueprint.backbone, rows),
+                protocol.product_shapes(self._session.blueprint.backbone, rows, self._scale),
                 draw=lambda matrix: ops.convert_to_tensor(matrix, dtype=dtype),
                 multiply=ops.matmul,
                 wait=lambda product: to_host(product[:1, :1]),
+                timed_seconds=self._scale.timed_seconds,
             )
 
     def _labels(self) -> list[int]:

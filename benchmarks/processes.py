@@ -6,15 +6,19 @@ can be read, raises `Failed` with its exit code and the last thing it said on st
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.device import one_of_several
 
 Answer = dict[str, Any]
 
@@ -22,6 +26,8 @@ HERE = Path(__file__).resolve().parent
 SCRIPTS = {"zoo": HERE / "measure.py", "hf": HERE / "peers" / "hf_trainer.py"}
 PAUSE_SECONDS = 0.25
 """Before each block, so that the threads of the process before it have gone to sleep."""
+QUIT_SECONDS = 20.0
+"""How long a process may take to end by itself, so that it gives an accelerator back in order."""
 LONGEST_FAULT = 300
 """Characters of stderr that a failure tells."""
 
@@ -65,10 +71,12 @@ def command(contender: Contender, recipe: str, profile: str | None, changes: tup
 def environment(contender: Contender) -> dict[str, str]:
     """The environment of a contender: ours, with its backend and none of ours.
 
-    On an accelerator all contenders are there at once, so none takes its memory beforehand, as jax and TensorFlow do.
+    All see the same one device of several. None takes an accelerator's memory beforehand, as jax and TensorFlow do:
+    what a process was given and does not use would count as its peak.
     """
     given = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     given |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    given |= one_of_several(given)
     return given | ({"KERAS_BACKEND": contender.backend} if contender.backend else {})
 
 
@@ -81,9 +89,14 @@ def once(words: list[str], variables: dict[str, str]) -> Answer:
 
 
 class Live:
-    """A process that does a block whenever it is asked, and nothing between."""
+    """A process that does a block whenever it is asked, and nothing between.
 
-    def __init__(self, words: list[str], variables: dict[str, str]) -> None:
+    Args:
+        words, variables: its command line and environment.
+        seconds: it is killed then, and what it was asked raises Failed; None lets it live.
+    """
+
+    def __init__(self, words: list[str], variables: dict[str, str], seconds: float | None = None) -> None:
         self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # as long-lived as the process
         self._process = subprocess.Popen(
             [*words, "--speed-only", "--serve"],
@@ -93,6 +106,10 @@ class Live:
             stderr=self._stderr,
             text=True,
         )
+        self._seconds, self._late = seconds, threading.Event()
+        self._timer = threading.Timer(seconds or 0.0, self._too_late)
+        if seconds is not None:
+            self._timer.start()
         try:
             self.ready = self._read()
         except BaseException:
@@ -113,8 +130,17 @@ class Live:
             raise Failed(str(answer["error"]))
         return answer
 
+    def quit(self) -> None:
+        """Let the process end by itself, if it does so soon."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError, subprocess.TimeoutExpired):
+            self._process.stdin.write("quit\n")
+            self._process.stdin.flush()
+            self._process.wait(QUIT_SECONDS)
+
     def stop(self) -> None:
         """End the process, whatever it does."""
+        self._timer.cancel()
         self._process.kill()
         self._process.communicate()
         self._stderr.close()
@@ -126,8 +152,14 @@ class Live:
             raise Failed(self._last_words())
         return _parsed(line)
 
+    def _too_late(self) -> None:
+        self._late.set()
+        self._process.kill()
+
     def _last_words(self) -> str:
         code = self._process.wait()
+        if self._late.is_set():
+            return f"it took longer than {self._seconds:g} s and was ended"
         self._stderr.seek(0)
         return _reason(code, self._stderr.read())
 

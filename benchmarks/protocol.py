@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 import numpy as np
@@ -24,21 +25,15 @@ from zoo.models.backbone import BackboneConfig
 from zoo.recipe import Recipe, load_recipe
 from zoo.score.seeds import tally
 
-BLOCK_SECONDS = 5.0
-"""What a block of training steps is meant to last."""
-FEWEST_STEPS, MOST_STEPS = 3, 10
-"""Steps of a block."""
 POOL = 200
 """Batches of an epoch from which blocks are drawn."""
 PREDICT_ROWS = 256
 """Test rows of a block of predictions."""
 ROUNDS_ALONE = 5
 """Blocks of each kind where a process is measured by itself."""
-CEILING_ROWS = 4096
-"""Most rows of a product with which the ceiling is measured."""
-SQUARE = 2048
-"""Side of the square product with which the ceiling is measured."""
 CEILING_REPEATS = 4
+DRAWN_ROWS = 4096
+"""Rows of a factor that are drawn; further ones repeat them."""
 BLOCKS = ("train", "predict", "ceiling")
 """What is asked once a round."""
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
@@ -46,6 +41,52 @@ GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 Answer = dict[str, Any]
 Warmth = tuple[dict[str, float], float]
 """Seconds of the first step by shape, and the mean of the second ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How long a block is, and how large the products of the ceiling, for devices of one kind.
+
+    block_seconds: what a block of training steps is meant to last.
+    fewest_steps, most_steps: steps of a block.
+    repeated: whether a block that is longer than the epoch goes through it again; else it is the epoch.
+    ceiling_rows: most rows of a product with which the ceiling is measured.
+    square: side of its square product.
+    timed_seconds: how long what is timed has to last: of so many products in a row.
+    """
+
+    block_seconds: float
+    fewest_steps: int
+    most_steps: int
+    repeated: bool
+    ceiling_rows: int
+    square: int
+    timed_seconds: float
+
+
+ON_CPU = Scale(
+    block_seconds=5.0,
+    fewest_steps=3,
+    most_steps=10,
+    repeated=False,
+    ceiling_rows=4096,
+    square=2048,
+    timed_seconds=0.0,
+)
+ON_ACCELERATOR = Scale(
+    block_seconds=2.0,  # what was seen of the second step of a shape may be twice what later ones take
+    fewest_steps=3,
+    most_steps=2000,
+    repeated=True,
+    ceiling_rows=16384,
+    square=8192,
+    timed_seconds=0.05,
+)
+
+
+def scale_of(*, accelerated: bool) -> Scale:
+    """The scale of an accelerator or of a CPU."""
+    return ON_ACCELERATOR if accelerated else ON_CPU
 
 
 class Subject(Protocol):
@@ -168,12 +209,12 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": low, "high": high, "blocks": len(values)}
 
 
-def steps_of_block(step_seconds: float) -> int:
-    """How many steps of this length last about BLOCK_SECONDS."""
-    return max(FEWEST_STEPS, min(MOST_STEPS, round(BLOCK_SECONDS / max(step_seconds, 1e-9))))
+def steps_of_block(step_seconds: float, scale: Scale) -> int:
+    """How many steps of this length make a block."""
+    return max(scale.fewest_steps, min(scale.most_steps, round(scale.block_seconds / max(step_seconds, 1e-9))))
 
 
-def block_of(sizes: Sequence[int], count: int, number: int) -> list[int]:
+def block_of(sizes: Sequence[int], count: int, number: int, *, repeated: bool = False) -> list[int]:
     """Which batches make up a block: a systematic sample by size, in the epoch's own order.
 
     Every block so has the mix of lengths of the whole epoch, and blocks differ by time and not by luck.
@@ -182,12 +223,14 @@ def block_of(sizes: Sequence[int], count: int, number: int) -> list[int]:
         sizes: tokens of each batch of the epoch.
         count: batches in the block.
         number: which block, from 0; each begins elsewhere.
+        repeated: see `Scale`.
 
     Returns:
-        `count` places in `sizes`, rising; all of them where there are no more.
+        `count` places in `sizes`, rising; all of them where there are no more, once, or `repeated` until there are as
+        many as `count` or more.
     """
     if count >= len(sizes):
-        return list(range(len(sizes)))
+        return list(range(len(sizes))) * (math.ceil(count / len(sizes)) if repeated else 1)
     order = np.argsort(np.asarray(sizes), kind="stable")
     places = (np.arange(count) + number * GOLDEN % 1.0) * len(sizes) / count
     return sorted(int(index) for index in order[places.astype(np.int64)])
@@ -236,10 +279,10 @@ def model_flops(backbone: BackboneConfig, lengths: np.ndarray) -> float:
     return float(6 * layers * (4 * h * h + 2 * h * i) * real.sum() + 12 * layers * h * np.square(real).sum())
 
 
-def product_shapes(backbone: BackboneConfig, rows: int) -> list[tuple[int, int, int]]:
+def product_shapes(backbone: BackboneConfig, rows: int, scale: Scale) -> list[tuple[int, int, int]]:
     """[rows, inner] x [inner, columns] products as the model has them at so many tokens a batch, and a square one."""
-    h, i, rows = backbone.hidden_dim, backbone.intermediate_dim, min(rows, CEILING_ROWS)
-    return [(rows, h, h), (rows, h, i), (rows, i, h), (SQUARE, SQUARE, SQUARE)]
+    h, i, rows = backbone.hidden_dim, backbone.intermediate_dim, min(rows, scale.ceiling_rows)
+    return [(rows, h, h), (rows, h, i), (rows, i, h), (scale.square, scale.square, scale.square)]
 
 
 def best_product(
@@ -247,6 +290,7 @@ def best_product(
     draw: Callable[[np.ndarray], Any],
     multiply: Callable[[Any, Any], Any],
     wait: Callable[[Any], object],
+    timed_seconds: float = 0.0,
 ) -> Answer:
     """The most operations a second of any of the products.
 
@@ -254,18 +298,31 @@ def best_product(
         shapes: rows, inner and columns of each product.
         draw: a float32 matrix as the framework's own, in the precision to measure.
         multiply: one product.
-        wait: returns when a product is computed.
+        wait: returns when a product is computed, and those that were sent off before it.
+        timed_seconds: see `Scale`: one product takes an accelerator less than it takes to send it off and to wait.
     """
     random = np.random.Generator(np.random.PCG64(0))
+
+    def drawn(rows: int, columns: int) -> Any:
+        matrix = random.standard_normal((min(rows, DRAWN_ROWS), columns), np.float32)
+        return draw(matrix if rows <= DRAWN_ROWS else np.resize(matrix, (rows, columns)))
+
+    def seconds(count: int) -> float:
+        begun = time.perf_counter()
+        for _ in range(count):
+            product = multiply(left, right)
+        wait(product)
+        return time.perf_counter() - begun
+
     best = 0.0
     for rows, inner, columns in shapes:
-        left = draw(random.standard_normal((rows, inner), np.float32))
-        right = draw(random.standard_normal((inner, columns), np.float32))
+        left, right = drawn(rows, inner), drawn(inner, columns)
         wait(multiply(left, right))
+        count = 1
+        while timed_seconds and seconds(count) < timed_seconds:
+            count *= 2
         for _ in range(CEILING_REPEATS):
-            begun = time.perf_counter()
-            wait(multiply(left, right))
-            best = max(best, 2.0 * rows * inner * columns / (time.perf_counter() - begun))
+            best = max(best, 2.0 * count * rows * inner * columns / seconds(count))
     return {"flops_per_second": best}
 
 

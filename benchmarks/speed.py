@@ -1,4 +1,4 @@
-"""The speed of several processes, side by side: all started and warm, then block by block in turn.
+"""The speed of several processes, side by side, in an order of turns.py.
 
 In come a recipe and its contenders; out come their figures and the ratios between the zoo and its peers, each the
 median over rounds. A contender that fails is left out from then on, and its row says why.
@@ -7,17 +7,15 @@ median over rounds. A contender that fails is left out from then on, and its row
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks import protocol
-from benchmarks.processes import Answer, Contender, Failed, Live, command, environment
+from benchmarks import device, protocol, turns
+from benchmarks.processes import Answer, Contender
 
 ROUNDS = 5
-ROUNDS_SECONDS = 270.0
-"""No round begins later than this after the first did, but for the second one."""
-FLOAT32 = "training.precision=float32"
+SECONDS = 600.0
+"""One process at a time: how long a recipe may take."""
 
 TRAIN = "train_tokens_per_second"
 PREDICT = "predict_examples_per_second"
@@ -36,6 +34,8 @@ def measure(
     *,
     rounds: int,
     say: Callable[[str], None],
+    alone: bool = False,
+    seconds: float = SECONDS,
 ) -> dict[str, Any]:
     """One recipe's speed.
 
@@ -44,66 +44,50 @@ def measure(
         contenders: who does it.
         rounds: blocks of each; fewer where they take too long.
         say: told what goes on.
+        alone: one process at a time, as an accelerator wants it; else all take turns.
+        seconds: alone, no second start of all is begun that would end later.
 
     Returns:
-        recipe, profile, rows (a contender each, with `failed` where it did), ratios and equal_labels.
+        recipe, profile, alone, rows (a contender each, with `failed` where it did), ratios and equal_labels.
     """
-    live: dict[str, Live] = {}
-    ready: dict[str, tuple[Contender, Answer]] = {}
-    failed: dict[str, tuple[Contender, str]] = {}
     waiting = sorted(contenders, key=lambda contender: not contender.is_peer)
-    try:
-        while waiting:
-            contender = waiting.pop(0)
-            say(f"{recipe}: {contender.name} starts and warms up")
-            words = command(contender, recipe, profile, changes)
-            try:
-                live[contender.name] = process = Live(words, environment(contender))
-            except Failed as failure:
-                failed[contender.name] = (contender, str(failure))
-                continue
-            ready[contender.name] = (contender, process.ready)
-            if not contender.is_peer and process.ready["precision"] != "float32" and _float32_peer(ready):
-                waiting.insert(0, at_float32(contender))
-        done = _rounds(live, ready, failed, rounds, lambda text: say(f"{recipe}: {text}"))
-        memory = _memory(live, ready, failed)
-    finally:
-        for process in live.values():
-            process.stop()
+
+    def told(text: str) -> None:
+        say(f"{recipe}: {text}")
+
+    if alone:
+        start = turns.starting(recipe, profile, changes, turns.START_SECONDS)
+        found = turns.one_at_a_time(waiting, start, rounds=rounds, seconds=seconds, say=told)
+    else:
+        found = turns.in_turns(waiting, turns.starting(recipe, profile, changes), rounds=rounds, say=told)
     rows = [
         {
             "contender": name,
             "peer": contender.is_peer,
             **{key: value for key, value in answer.items() if key not in ("answers", "labels")},
-            **protocol.figures([answers[name] for answers in done if name in answers]),
-            "memory": memory[name],
+            **protocol.figures([answers[name] for answers in found.rounds if name in answers]),
+            **_data_sheet(answer),
+            "memory": found.memory[name],
         }
-        for name, (contender, answer) in sorted(ready.items(), key=lambda pair: pair[1][0].is_peer)
-        if name not in failed
+        for name, (contender, answer) in sorted(found.ready.items(), key=lambda pair: pair[1][0].is_peer)
+        if name not in found.failed
     ]
-    rows += [{"contender": name, "peer": who.is_peer, "failed": why} for name, (who, why) in failed.items()]
-    whole = {name: pair for name, pair in ready.items() if name not in failed}
+    rows += [{"contender": name, "peer": who.is_peer, "failed": why} for name, (who, why) in found.failed.items()]
+    whole = {name: pair for name, pair in found.ready.items() if name not in found.failed}
     return {
         "recipe": recipe,
         "profile": profile,
+        "alone": alone,
         "rows": rows,
-        "ratios": ratios(done, [who for who, _ in whole.values()]),
+        "ratios": ratios(found.rounds, [who for who, _ in whole.values()]),
         "equal_labels": equal_labels({name: answer.get("labels") for name, (_, answer) in whole.items()}),
     }
 
 
-def at_float32(contender: Contender) -> Contender:
-    """The same contender, to be compared with a peer that computes in float32."""
-    return Contender(
-        name=f"{contender.name}_float32",
-        kind=contender.kind,
-        backend=contender.backend,
-        options=(*contender.options, "--set", FLOAT32),
-    )
-
-
-def _float32_peer(ready: Mapping[str, tuple[Contender, Answer]]) -> bool:
-    return any(who.is_peer and answer["precision"] == "float32" for who, answer in ready.values())
+def _data_sheet(answer: Answer) -> dict[str, float]:
+    """The maker's peak of the device, where its name is known."""
+    peak = device.data_sheet(str(answer.get("device", "cpu")), answer["precision"])
+    return {} if peak is None else {"data_sheet_flops_per_second": peak}
 
 
 def ratios(rounds: Sequence[Round], contenders: Sequence[Contender]) -> Ratios:
@@ -154,49 +138,4 @@ def flat(measured: Sequence[Mapping[str, Any]]) -> dict[str, float]:
                     keep_lowest(f"ratio.{figure}.{peer}.{name}", values["median"])
         for share in each["equal_labels"].values():
             keep_lowest("equal_labels", share)
-    return found
-
-
-def _rounds(
-    live: Mapping[str, Live],
-    ready: Mapping[str, tuple[Contender, Answer]],
-    failed: dict[str, tuple[Contender, str]],
-    rounds: int,
-    say: Callable[[str], None],
-) -> list[dict[str, dict[str, Answer]]]:
-    """The answers of each round; a contender that fails is put among the failed."""
-    done: list[dict[str, dict[str, Answer]]] = []
-    begun = time.perf_counter()
-    for number in range(rounds):
-        if number > 1 and time.perf_counter() - begun > ROUNDS_SECONDS:
-            say(f"{number} rounds took long enough: the other {rounds - number} are left out")
-            break
-        say(f"round {number + 1} of {rounds}")
-        answers: dict[str, dict[str, Answer]] = {}
-        for question in protocol.BLOCKS:
-            for name, process in live.items():
-                if name in failed or question not in ready[name][1]["answers"]:
-                    continue
-                try:
-                    answers.setdefault(name, {})[question] = process.ask(question)
-                except Failed as failure:
-                    failed[name] = (ready[name][0], str(failure))
-                    answers.pop(name, None)
-        done.append(answers)
-    return done
-
-
-def _memory(
-    live: Mapping[str, Live],
-    ready: Mapping[str, tuple[Contender, Answer]],
-    failed: dict[str, tuple[Contender, str]],
-) -> dict[str, Answer]:
-    found = {}
-    for name, process in live.items():
-        if name in failed:
-            continue
-        try:
-            found[name] = process.ask("memory")
-        except Failed as failure:
-            failed[name] = (ready[name][0], str(failure))
     return found

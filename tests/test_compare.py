@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 import recipes
-from benchmarks import compare, processes, protocol, speed, tables
+from benchmarks import compare, processes, protocol, speed, tables, turns
 from benchmarks.processes import Contender, Failed, Live
 from zoo.errors import OutputError, RecipeError
 from zoo.recipe import Recipe
@@ -61,7 +61,7 @@ def tally_of(accuracy: float = 0.85, rows: int = 100) -> dict[str, int]:
 
 class TestProcesses:
     def test_commands(self) -> None:
-        words = processes.command(speed.at_float32(TORCH), "quickstart", "cpu", ("seed=1",))
+        words = processes.command(turns.at_float32(TORCH), "quickstart", "cpu", ("seed=1",))
         assert words[2:] == ["quickstart", "--profile", "cpu", "--set", "seed=1", "--set", "training.precision=float32"]
         assert processes.environment(TORCH)["KERAS_BACKEND"] == "torch"
         assert "KERAS_BACKEND" not in processes.environment(TUNED)
@@ -92,7 +92,7 @@ class TestProcesses:
             "    print(json.dumps(answer), flush=True)"
         )
         programs = {"torch": serving.replace("{act}", "pass"), "jax": serving.replace("{act}", "os.abort()")}
-        monkeypatch.setattr(speed, "command", lambda who, *_: [sys.executable, "-c", programs[who.name]])
+        monkeypatch.setattr(turns, "command", lambda who, *_: [sys.executable, "-c", programs[who.name]])
         contenders = [TORCH, Contender(name="jax", kind="zoo", backend="jax")]
         found = speed.measure("quickstart", None, (), contenders, rounds=2, say=lambda _: None)
         whole, failed = found["rows"]

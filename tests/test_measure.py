@@ -68,9 +68,12 @@ class TestProtocol:
 
     def test_a_short_epoch_is_one_block(self) -> None:
         assert protocol.block_of([5, 1, 3], 10, 4) == [0, 1, 2]
+        assert protocol.block_of([5, 1, 3], 5, 4, repeated=True) == [0, 1, 2, 0, 1, 2]
 
     def test_steps_of_a_block(self) -> None:
-        assert [protocol.steps_of_block(seconds) for seconds in (0.0, 0.1, 1.0, 60.0)] == [10, 10, 5, 3]
+        times = (0.0, 0.1, 1.0, 60.0)
+        assert [protocol.steps_of_block(seconds, protocol.ON_CPU) for seconds in times] == [10, 10, 5, 3]
+        assert [protocol.steps_of_block(seconds, protocol.ON_ACCELERATOR) for seconds in times] == [2000, 20, 3, 3]
 
     def test_spread(self) -> None:
         assert protocol.spread([3.0]) == {"median": 3.0, "low": 3.0, "high": 3.0, "blocks": 1}

@@ -50,7 +50,8 @@ class Training:
         first, step_seconds = protocol.warm_up(
             self._order, lambda rows: f"{len(rows)}x{self._length(rows)}", self._timed
         )
-        self._steps = protocol.steps_of_block(step_seconds)
+        self._scale = scale()
+        self._steps = protocol.steps_of_block(step_seconds, self._scale)
         self._blocks = 0
         self.actions: Mapping[str, Callable[[], Answer]] = {
             "train": self._train,
@@ -71,7 +72,8 @@ class Training:
 
     def _train(self) -> Answer:
         sizes = [int(self._lengths[rows].sum()) for rows in self._order]
-        order = [self._order[place] for place in protocol.block_of(sizes, self._steps, self._blocks)]
+        places = protocol.block_of(sizes, self._steps, self._blocks, repeated=self._scale.repeated)
+        order = [self._order[place] for place in places]
         self._blocks += 1
         lengths = self._lengths[np.concatenate(order)]
         begun = time.perf_counter()
@@ -230,11 +232,17 @@ def torch_ceiling(material: Material, rows: int, precision: Precision) -> Answer
 
     with torch.no_grad(), multiplying(precision):
         return protocol.best_product(
-            protocol.product_shapes(material.blueprint.backbone, rows),
+            protocol.product_shapes(material.blueprint.backbone, rows, scale()),
             draw=lambda matrix: torch.from_numpy(matrix).to(hf_model.device(), kind),
             multiply=torch.matmul,
             wait=finished,
+            timed_seconds=scale().timed_seconds,
         )
+
+
+def scale() -> protocol.Scale:
+    """Of the device that torch computes on."""
+    return protocol.scale_of(accelerated=hf_model.device().type != "cpu")
 
 
 def memory() -> Answer:
