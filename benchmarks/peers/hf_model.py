@@ -40,17 +40,19 @@ class Setting:
     grouped: whether batches hold rows of like length.
     attention: what transformers calls the implementation.
     precision: `auto` is the fastest that this device has, by trial.
+    ways: whether flash_attn and torch.compile are tried too, where there is an accelerator.
     """
 
     pad_to: int | None
     grouped: bool
     attention: Literal["eager", "sdpa"]
     precision: Literal["auto", "float32", "tf32", "bfloat16"]
+    ways: bool = False
 
 
 SETTINGS: dict[SettingName, Setting] = {
     "notebook": Setting(pad_to=NOTEBOOK_LENGTH, grouped=False, attention="eager", precision="float32"),
-    "tuned": Setting(pad_to=None, grouped=True, attention="sdpa", precision="auto"),
+    "tuned": Setting(pad_to=None, grouped=True, attention="sdpa", precision="auto", ways=True),
     "pipeline": Setting(pad_to=None, grouped=False, attention="sdpa", precision="auto"),
 }
 

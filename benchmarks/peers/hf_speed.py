@@ -8,11 +8,12 @@ two. `pipeline` predicts by `transformers.pipeline`. Refused: what hf_model.py r
 from __future__ import annotations
 
 import contextlib
+import copy
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ import transformers
 from benchmarks import protocol
 from benchmarks.peers import hf_model
 from benchmarks.peers.hf_model import Material, Setting
+from benchmarks.peers.hf_ways import quickest
 from benchmarks.protocol import Answer
 from zoo.backend import Precision, versions
 from zoo.runs.account import Stopwatch, process_memory
@@ -29,6 +31,8 @@ PIPELINE_BATCHES = (8, 32, 64, 128)
 """Batch sizes that the pipeline is tried at."""
 PIPELINE_PASSES = 2
 """Blocks of each trial: the first one also chooses kernels."""
+HALF = "bfloat16 weights"
+"""A pipeline whose model itself is bfloat16. Nobody trains so here: steps of 2e-5 are lost in weights of 8 bits."""
 TRIALS = 5
 """Steps of each precision from which the fastest one is told."""
 
@@ -47,10 +51,17 @@ class Training:
         self._model.train()
         torch.manual_seed(material.recipe.seed)
         self._precision = choose_precision(self._model, material, setting)
+        self._scale = scale()
+        ways = None
+        if setting.ways and self._scale is protocol.ON_ACCELERATOR:
+            ways = quickest(self._model, self._precision, self._tried)
+            self._model.zero_grad(set_to_none=True)
+        forget_peak()  # what was tried may take more than what was chosen
         first, step_seconds = protocol.warm_up(
             self._order, lambda rows: f"{len(rows)}x{self._length(rows)}", self._timed
         )
-        self._scale = scale()
+        if ways is not None:
+            first[ways.chosen[-1]] = ways.first_seconds
         self._steps = protocol.steps_of_block(step_seconds, self._scale)
         self._blocks = 0
         self.actions: Mapping[str, Callable[[], Answer]] = {
@@ -62,11 +73,12 @@ class Training:
         self.ready: Answer = {
             "seconds": watch.seconds,
             "compile_seconds": first,
-            "shapes": len(first),
+            "shapes": len(first) - (ways is not None),
             "padding_fraction": 1.0 - int(sum(self._lengths[rows].sum() for rows in self._order)) / cells,
             "steps_per_block": self._steps,
             "precision": self._precision,
             "loop": "by hand",
+            **({} if ways is None else ways.told()),
             **environment(),
         }
 
@@ -104,6 +116,17 @@ class Training:
         wait()
         return time.perf_counter() - begun
 
+    def _tried(self) -> tuple[float, float]:
+        """See `hf_ways.Timed`: of a middling batch, forward and backward."""
+        seconds = []
+        for _ in range(1 + TRIALS):
+            begun = time.perf_counter()
+            rows = middling(self._material)
+            forward_backward(self._model, self._material, self._setting, rows, self._precision)
+            wait()
+            seconds.append(time.perf_counter() - begun)
+        return seconds[0], min(seconds[1:])
+
     def _length(self, rows: list[int]) -> int:
         """Tokens a row that these rows are padded to."""
         return max(int(self._lengths[rows].max()), self._setting.pad_to or 0)
@@ -116,9 +139,10 @@ class Pipeline:
         self._material = material
         with watch.measure("build"):
             model = hf_model.build(material, setting).eval()
-            self._pipeline = transformers.pipeline(
-                "text-classification", model=model, tokenizer=material.tokenizer, device=hf_model.device()
-            )
+            self._pipelines = dict.fromkeys(hf_model.precisions(setting), self._of(model, material))
+            self._pipelines.setdefault("float32", self._pipelines[next(iter(self._pipelines))])
+            if scale() is protocol.ON_ACCELERATOR and "bfloat16" in self._pipelines:
+                self._pipelines[HALF] = self._of(copy.deepcopy(model).to(torch.bfloat16), material)
         test = material.dataset.test
         texts = test.texts[: protocol.PREDICT_ROWS]
         pairs = None if test.pairs is None else test.pairs[: protocol.PREDICT_ROWS]
@@ -128,51 +152,73 @@ class Pipeline:
         numbers = model.config.label2id
         labels = [int(numbers[found["label"]]) for found in self._classify(PIPELINE_BATCHES[0], "float32")]
         tried = self._trials(setting)
+        forget_peak()
         self.actions: Mapping[str, Callable[[], Answer]] = {"predict": self._predict, "memory": memory}
-        self._batch, self._precision = min(tried, key=lambda pair: tried[pair])
+        self._batch, self._way = min(tried, key=lambda pair: tried[pair])
         self.ready: Answer = {
             "seconds": watch.seconds,
-            "precision": self._precision,
+            "precision": _precision_of(self._way),
+            **({"way": HALF} if self._way == HALF else {}),
             "batch_size": self._batch,
-            "tried": {f"{precision} {size}": len(texts) / value for (size, precision), value in tried.items()},
+            "tried": {f"{way} {size}": len(texts) / value for (size, way), value in tried.items()},
             "labels": labels,
             **environment(),
         }
 
     def _predict(self) -> Answer:
         begun = time.perf_counter()
-        self._classify(self._batch, self._precision)
+        self._classify(self._batch, self._way)
         return {"seconds": time.perf_counter() - begun, "examples": len(self._inputs)}
 
-    def _classify(self, batch_size: int, precision: Precision) -> Iterable[Any]:
+    def _classify(self, batch_size: int, way: str) -> Iterable[Any]:
         length = self._material.recipe.tokens.max_length
-        with multiplying(precision), autocast(precision):
-            found: list[Any] = self._pipeline(self._inputs, batch_size=batch_size, truncation=True, max_length=length)
+        given = {"batch_size": batch_size, "truncation": True, "max_length": length}
+        precision = _precision_of(way)
+        with multiplying(precision), contextlib.nullcontext() if way == HALF else autocast(precision):
+            found: list[Any] = self._pipelines[way](self._inputs, **given)
         return found
 
-    def _trials(self, setting: Setting) -> dict[tuple[int, Precision], float]:
-        """Seconds of one block by batch size and precision."""
-        tried: dict[tuple[int, Precision], float] = {}
-        for precision in hf_model.precisions(setting):
+    def _trials(self, setting: Setting) -> dict[tuple[int, str], float]:
+        """Seconds of one block by batch size and way."""
+        tried: dict[tuple[int, str], float] = {}
+        for way in (*hf_model.precisions(setting), *(way for way in self._pipelines if way == HALF)):
             for size in PIPELINE_BATCHES:
                 seconds = []
                 for _ in range(PIPELINE_PASSES):
                     begun = time.perf_counter()
-                    self._classify(size, precision)
+                    self._classify(size, way)
                     seconds.append(time.perf_counter() - begun)
-                tried[size, precision] = min(seconds)
+                tried[size, way] = min(seconds)
         return tried
+
+    @staticmethod
+    def _of(model: Any, material: Material) -> Any:
+        return transformers.pipeline(
+            "text-classification", model=model, tokenizer=material.tokenizer, device=hf_model.device()
+        )
+
+
+def _precision_of(way: str) -> Precision:
+    """In what a pipeline multiplies."""
+    return "bfloat16" if way == HALF else cast(Precision, way)
 
 
 def forward_backward(model: Any, material: Material, setting: Setting, rows: list[int], precision: Precision) -> Any:
     """The loss on these rows of train, still on the device; the gradients are in the model."""
     batch = hf_model.padded(material.rows["train"], rows, setting, material.tokenizer.pad_token_id)
-    inputs = {name: torch.from_numpy(value).to(hf_model.device()) for name, value in batch.items()}
+    inputs = {name: sent(torch.from_numpy(value)) for name, value in batch.items()}
     with multiplying(precision):
         with autocast(precision):
             loss = model(**inputs).loss
         loss.backward()
     return loss.detach()
+
+
+def sent(tensor: Any) -> Any:
+    """A tensor of the host on the device; to a GPU from pinned memory, so that nobody waits for the copy."""
+    if hf_model.device().type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(hf_model.device(), non_blocking=True)
 
 
 def choose_precision(model: Any, material: Material, setting: Setting) -> Precision:
@@ -183,9 +229,7 @@ def choose_precision(model: Any, material: Material, setting: Setting) -> Precis
     candidates = hf_model.precisions(setting)
     if len(candidates) == 1:
         return candidates[0]
-    size = material.recipe.training.batch_size
-    middle = len(material.rows["train"].ids) // 2
-    rows = np.argsort(material.rows["train"].lengths, kind="stable")[max(0, middle - size // 2) :][:size].tolist()
+    rows = middling(material)
     best: dict[Precision, float] = dict.fromkeys(candidates, np.inf)
     for trial in range(1 + TRIALS):
         for precision in best:
@@ -196,6 +240,15 @@ def choose_precision(model: Any, material: Material, setting: Setting) -> Precis
                 best[precision] = min(best[precision], time.perf_counter() - begun)
     model.zero_grad(set_to_none=True)
     return min(best, key=lambda precision: best[precision])
+
+
+def middling(material: Material) -> list[int]:
+    """Rows of a batch of middling length."""
+    size = material.recipe.training.batch_size
+    middle = len(material.rows["train"].ids) // 2
+    order = np.argsort(material.rows["train"].lengths, kind="stable")
+    rows: list[int] = order[max(0, middle - size // 2) :][:size].tolist()
+    return rows
 
 
 @contextlib.contextmanager
@@ -245,6 +298,12 @@ def scale() -> protocol.Scale:
     return protocol.scale_of(accelerated=hf_model.device().type != "cpu")
 
 
+def forget_peak() -> None:
+    """Count the largest memory of the device from now on."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def memory() -> Answer:
     """Largest memory so far, counted as the zoo counts its own (zoo.runs.account.memory)."""
     if torch.cuda.is_available():
@@ -255,11 +314,13 @@ def memory() -> Answer:
 def environment() -> Answer:
     """Device and versions, as the zoo's runs tell them."""
     gpu = torch.cuda.is_available()
+    cudnn: Any = torch.backends.cudnn
     return {
         "device": "gpu: " + torch.cuda.get_device_name(0) if gpu else "cpu",
         "versions": {
             "python": platform.python_version(),
             **versions("transformers", "accelerate", "tokenizers", "numpy"),
             "torch": torch.__version__,
+            **({"cuda": str(torch.version.cuda), "cudnn": str(cudnn.version())} if gpu else {}),
         },
     }
