@@ -3,266 +3,314 @@
     python benchmarks/accelerator.py --out DIR           # what `make gpu-bench` runs
     python benchmarks/accelerator.py --out DIR --small   # the same at a hundredth of the size, on any machine
 
-Nothing is fetched: checkpoints of full size are drawn from a seed, and texts are made of words of a vocabulary of their
-own, as long as reviews are. First the losses of 20 steps of each family, in each precision that the device has, beside
-those that a CPU computed (tests/golden). Then `compare.py --speed-only` for BERT-Base and DistilBERT at 512 tokens and
-RoBERTa-large at 128. Into DIR go correctness.json and a folder of results a model. Exit code 0; 1 where a process
-failed.
+Nothing is fetched: checkpoints of full size are drawn from a seed, and texts are as long as reviews are. First what
+each backend computes is checked (on_device.py): losses beside those of a CPU, kernels beside plain products, steps that
+read nothing back. Then BERT-Base and DistilBERT at 512 tokens and RoBERTa-large at 128 are measured beside transformers
+(compare.py --speed-only --alone).
+
+Into DIR go results.json, tables.md and chart.png, as compare.py writes them, what.json, which says how each part ended,
+and device.md, the table "Not yet run on a device" of docs/accelerators.md with what this device did. Each part has a
+time limit, and one that fails does not stop the others. Exit code 0; 1 where a part failed or found something wrong; 4
+where there is no accelerator, no backend that uses one, or nothing to write checkpoints with.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import importlib.util
 import json
 import os
-import string
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice, product
+from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402
-import yaml  # noqa: E402
+from benchmarks import compare, speed, tables, unseen  # noqa: E402
+from benchmarks.device import facts, kinds  # noqa: E402
+from benchmarks.drawn import SUBJECTS, make, smaller  # noqa: E402
+from benchmarks.processes import Contender, environment  # noqa: E402
+from zoo import cli  # noqa: E402
+from zoo.backend import installed  # noqa: E402
+from zoo.errors import EnvironmentFault, ZooError  # noqa: E402
 
-from tools import golden_losses  # noqa: E402
-from zoo.backend import Precision, activate, installed, own_process  # noqa: E402
-
-MINUTES = 9.0
-"""No part begins later than this."""
-WORDS = 30_000
-TRAIN_ROWS, TEST_ROWS = 3_200, 512
-REVIEW_MEDIAN, REVIEW_SPREAD = 230.0, 0.66
-"""Tokens of an IMDB review: the median, and the standard deviation of the logarithm; 1 in 9 is longer than 512."""
-LENGTHS = 128
-"""Texts are of multiples of this many tokens, so that a compiler traces few shapes."""
-SPECIAL = 2
-PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
+MINUTES = 9.5
+"""All is over by then, and what is not begun is left out."""
+CHECK_SECONDS = 120.0
+"""The longest that one check may take."""
+CHECKING = 0.45
+"""The share of the time after which no check is begun."""
+LEAST_SECONDS = 40.0
+"""With less time left no model is begun."""
+LAST_LINES = 12
 PEERS = ("hf_tuned", "hf_pipeline")
-"""All processes hold the one device together: a peer that is not at its best would only take memory."""
+
+CHECKS_OF: Mapping[str, tuple[str, ...]] = {
+    "jax": ("kernels", "with_and_without", "parts", "sharded"),
+    "tensorflow": ("parts",),
+    "torch": ("kernels", "no_read_back", "with_and_without", "parts"),
+}
+"""What each backend is asked beside its losses."""
+
+Result = dict[str, Any]
+"""check, of, device, seconds; and `said`, or why it has `failed` or was `left_out`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model at full size, and the recipe whose settings it is trained with."""
+class Bench:
+    """The parts that were run, and the time that is left."""
 
-    family: str
-    layers: int
-    heads: int
-    hidden: int
-    max_length: int
-    batch_size: int
+    def __init__(self, out: Path, minutes: float) -> None:
+        self.out, self.results, self.documents = out, [], []
+        self._begun, self._seconds = time.monotonic(), 60.0 * minutes
+        self.results: list[Result]
+        self.documents: list[dict[str, Any]]
 
     @property
-    def name(self) -> str:
-        return f"{self.family}_{self.layers}x{self.hidden}_{self.batch_size}x{self.max_length}"
+    def passed(self) -> float:
+        return time.monotonic() - self._begun
+
+    @property
+    def left(self) -> float:
+        return self._seconds - self.passed
+
+    @property
+    def checking_left(self) -> float:
+        return CHECKING * self._seconds - self.passed
+
+    def add(self, result: Result) -> None:
+        """Keep a result, tell it, and write all that there is: what breaks off leaves what was found."""
+        self.results.append(result)
+        told = next(f"{key} {result[key]}" for key in ("failed", "left_out", "said") if key in result)
+        print(f"{self.passed:6.1f} s  {result['check']} {' '.join(result['of'])}: {told}", flush=True)
+        self.write()
+
+    def write(self) -> None:
+        found = self.document()
+        self.out.mkdir(parents=True, exist_ok=True)
+        for name, text in {
+            "results.json": json.dumps(found, indent=2) + "\n",
+            "tables.md": tables.markdown(found),
+            "what.json": json.dumps(self.what(), indent=2) + "\n",
+            "device.md": unseen.filled(self.results),
+        }.items():
+            (self.out / name).write_text(text, encoding="utf-8")
+        picture = tables.chart(found)
+        if picture is not None:
+            (self.out / "chart.png").write_bytes(picture)
+
+    def document(self) -> dict[str, Any]:
+        """The comparisons of all models as one, in the form of benchmarks/results/README.md, and the checks."""
+        device = next((result["device"] for result in self.results if result.get("device", "cpu") != "cpu"), "cpu")
+        versions: dict[str, str] = {}
+        for told in [*self.results, *self.documents]:
+            versions |= told.get("versions", {})
+        speeds = [each for document in self.documents for each in document["speed"]]
+        return {
+            "date": date.today().isoformat(),
+            "machine": compare.machine(device),
+            "device": device,
+            **({"accelerator": told} if (told := facts()) else {}),
+            "versions": versions,
+            "runs": [],
+            "peer_runs": [],
+            "results": [row for document in self.documents for row in document["results"]],
+            "checks": self.results,
+            "speed": speeds,
+            **speed.flat(speeds),
+        }
+
+    def what(self) -> dict[str, Any]:
+        """How each part ended, and how long it took."""
+        kept = ("check", "of", "seconds", "failed", "left_out", "right")
+        return {
+            "command": "python benchmarks/accelerator.py " + " ".join(sys.argv[1:]),
+            "seconds": round(self.passed, 1),
+            "parts": [{key: result[key] for key in kept if key in result} for result in self.results],
+        }
+
+    def exit_code(self) -> int:
+        return 1 if any("failed" in each or not each.get("right", True) for each in self.results) else 0
 
 
-SUBJECTS = (
-    Subject(family="bert", layers=12, heads=12, hidden=768, max_length=512, batch_size=32),
-    Subject(family="distilbert", layers=6, heads=12, hidden=768, max_length=512, batch_size=32),
-    Subject(family="roberta", layers=24, heads=16, hidden=1024, max_length=128, batch_size=32),
-)
-"""imdb_bert, imdb_distilbert and sst2_roberta."""
+def run(words: Sequence[str], variables: dict[str, str], seconds: float) -> tuple[int | None, str, str]:
+    """A process and all that it started, ended after so many seconds; its exit code (None: ended), stdout, stderr."""
+    with subprocess.Popen(
+        [sys.executable, *words],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=max(1.0, seconds))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            return None, out, err
+    return process.returncode, out, err
 
 
-def smaller(subject: Subject) -> Subject:
-    """The same in kind, for a machine without an accelerator."""
-    return Subject(family=subject.family, layers=1, heads=2, hidden=64, max_length=128, batch_size=8)
+def check(bench: Bench, backend: str, name: str, *, precision: str | None = None, last: float | None = None) -> Result:
+    """One check of a backend, in a process of its own.
 
-
-# --- is it right? -------------------------------------------------------------------------------
-
-
-def losses_of_this_process(precision: Precision) -> dict[str, list[float]] | None:
-    """The losses of the golden cases, on the active backend and this device; None where it does not multiply so."""
-    own_process()
-    if precision not in activate().precisions():
-        return None
-    changes = {"training.precision": precision}
-    return {
-        case: list(golden_losses.losses(name, {**given, **changes}))
-        for case, (name, given) in golden_losses.CASES.items()
-    }
-
-
-def correctness(backend: str) -> dict[str, Any]:
-    """How far losses here are from those that a CPU computed in float32, by precision and case; or why none.
-
-    Of a precision that the device has not there is nothing.
+    Args:
+        bench: which keeps the result.
+        backend: its name.
+        name: of the check.
+        precision: of `losses`.
+        last: seconds that are left for it; None is what is left for checks.
     """
-    kept = golden_losses.kept(backend)
-    found: dict[str, Any] = {}
-    for precision in PRECISIONS:
-        words = [sys.executable, __file__, "--losses", precision]
-        done = subprocess.run(
-            words, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            found[precision] = {"failed": done.stderr.strip().splitlines()[-12:]}
+    seconds = min(CHECK_SECONDS, bench.checking_left if last is None else last)
+    result: Result = {"check": name, "of": [backend, *([precision] if precision else [])]}
+    if seconds <= 0:
+        result["left_out"] = "the time for checks was over: give more --minutes"
+        bench.add(result)
+        return result
+    words = [str(ROOT / "benchmarks" / "on_device.py"), name, *(["--precision", precision] if precision else [])]
+    begun = time.monotonic()
+    given = environment(Contender(name=backend, kind="zoo", backend=backend))
+    if name == "sharded":  # of all devices that the user lets us see
+        given = {key: value for key, value in given.items() if key in os.environ or not key.endswith(_ONE)}
+    code, out, err = run(words, given, seconds)
+    result["seconds"] = round(time.monotonic() - begun, 1)
+    if code is None:
+        result["failed"] = f"it took longer than {seconds:.0f} s and was ended"
+    elif code:
+        result["failed"] = " / ".join(line.strip() for line in err.splitlines() if line.strip())[-600:]
+        result["stderr"] = err.strip().splitlines()[-LAST_LINES:]
+    else:
+        result |= json.loads(out.splitlines()[-1])
+        if not result.get("right", True):
+            result["failed"] = result.pop("said")
+    bench.add(result)
+    return result
+
+
+_ONE = ("VISIBLE_DEVICES", "VISIBLE_CHIPS", "BOUNDS")
+"""Endings of the variables that choose one device."""
+
+
+def backends_here(bench: Bench, asked: Sequence[str], *, small: bool) -> dict[str, Result]:
+    """The backends that compute on the accelerator here, with what they say of it; the others are told and left out."""
+    found = {}
+    for name in asked:
+        told = check(bench, name, "facts", last=CHECK_SECONDS)
+        if "failed" in told:
             continue
-        here: dict[str, list[float]] | None = json.loads(done.stdout.splitlines()[-1])
-        if here is None:
+        if told["device"] == "cpu" and not small:
+            told["left_out"] = "it computes on the CPU: python -m zoo.check says what it lacks"
+            bench.write()
             continue
-        found[precision] = {case: float(np.abs(np.subtract(here[case], kept[case])).max()) for case in kept}
+        found[name] = told
     return found
 
 
-# --- what is measured ---------------------------------------------------------------------------
+def checks(bench: Bench, found: dict[str, Result]) -> None:
+    """Float32 of each backend first, then what else there is to check."""
+    for backend in found:
+        check(bench, backend, "losses", precision="float32")
+    for backend, told in found.items():
+        for name in CHECKS_OF[backend]:
+            check(bench, backend, name)
+        for precision in told["precisions"]:
+            if precision != "float32":
+                check(bench, backend, "losses", precision=precision)
 
 
-def make(subject: Subject, folder: Path) -> Path:
-    """A recipe with its drawn checkpoint and its texts in a folder; the recipe's path."""
-    folder.mkdir(parents=True)
-    words = ["".join(letters) for letters in islice(product(string.ascii_lowercase, repeat=5), WORDS)]
-    rows = {"train": TRAIN_ROWS, "test": TEST_ROWS}
-    random = np.random.Generator(np.random.PCG64(0))
-    for split, count in rows.items():
-        with (folder / f"{split}.csv").open("w", encoding="utf-8", newline="") as stream:
-            table = csv.writer(stream)
-            table.writerow(["text", "label"])
-            for row, text in enumerate(texts(words, count, subject.max_length, random)):
-                table.writerow([text, row % 2])
-    checkpoint(subject, words, folder / "checkpoint")
-    recipe = {
-        "name": subject.name,
-        "data": {
-            "files": {split: str(folder / f"{split}.csv") for split in rows},
-            "validation": {"fraction": 0.05},
-        },
-        "tokens": {"max_length": subject.max_length},
-        "model": {
-            "backbone": {"family": subject.family, "preset": str(folder / "checkpoint"), "dropout": 0.1},
-            "head": {"type": "classifier", "dropout": 0.1},
-        },
-        "training": {
-            "epochs": 1,
-            "batch_size": subject.batch_size,
-            "precision": "auto",
-            "optimizer": {"type": "adamw", "learning_rate": 2.0e-5, "weight_decay": 0.01},
-        },
-    }
-    path = folder / f"{subject.name}.yaml"
-    path.write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
-    return path
-
-
-def texts(words: Sequence[str], count: int, max_length: int, random: np.random.Generator) -> Iterator[str]:
-    """Texts as long as reviews, cut at `max_length` tokens; each word is a token."""
-    drawn = np.exp(np.log(REVIEW_MEDIAN) + REVIEW_SPREAD * random.standard_normal(count)) * max_length / 512
-    step = min(LENGTHS, max_length // 4)
-    lengths = np.clip(np.ceil(drawn / step).astype(int) * step, step, max_length)
-    for length in lengths:
-        yield " ".join(words[place] for place in random.integers(0, len(words), length - SPECIAL))
-
-
-def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
-    """A Hugging Face checkpoint, its weights drawn from a seed, with a tokenizer that knows the words."""
-    import torch
-    import transformers
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    roberta = subject.family == "roberta"
-    sizes: dict[str, Any] = {"vocab_size": 0, "max_position_embeddings": 514 if roberta else 512}
-    torch.manual_seed(0)
-    if roberta:
-        specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-        # Merges that make each word one piece, left to right; in the middle of a text it begins with a space.
-        pieces: dict[str, int] = {piece: number for number, piece in enumerate([*specials, *letters])}
-        merges: list[tuple[str, str]] = []
-        for word in (f"Ġ{word}" for word in words):
-            for end in range(1, len(word)):
-                pair = (word[:end], word[end])
-                if pair[0] + pair[1] not in pieces:
-                    pieces[pair[0] + pair[1]] = len(pieces)
-                    merges.append(pair)
-        tokenizer = Tokenizer(models.BPE(pieces, merges))
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-        fast: Any = transformers.RobertaTokenizerFast(tokenizer_object=tokenizer)
-    else:
-        folder.mkdir()
-        specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-        (folder / "vocab.txt").write_text("\n".join([*specials, *words, ""]), encoding="utf-8")
-        # An alias that transformers makes when it is imported.
-        fast = transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)  # type: ignore[attr-defined]
-    sizes["vocab_size"] = len(fast)
-    if subject.family == "distilbert":
-        config: Any = transformers.DistilBertConfig(
-            **sizes, n_layers=subject.layers, n_heads=subject.heads, dim=subject.hidden, hidden_dim=4 * subject.hidden
-        )
-        model: Any = transformers.DistilBertModel(config)
-    else:
-        shape: dict[str, Any] = {
-            "num_hidden_layers": subject.layers,
-            "num_attention_heads": subject.heads,
-            "hidden_size": subject.hidden,
-            "intermediate_size": 4 * subject.hidden,
-        }
-        if roberta:
-            model = transformers.RobertaModel(
-                transformers.RobertaConfig(**sizes, **shape, type_vocab_size=1, layer_norm_eps=1e-5)
-            )
+def measure(bench: Bench, options: argparse.Namespace, backends: Sequence[str], scratch: Path) -> None:
+    """Each model beside transformers; what is left of the time is shared out among the models that are left."""
+    chosen = [SUBJECTS[place] for place in options.subjects]
+    for number, full in enumerate(chosen):
+        subject = smaller(full) if options.small else full
+        result: Result = {"check": "speed", "of": [full.family, *backends], "name": subject.name}
+        if bench.left < LEAST_SECONDS:
+            bench.add({**result, "left_out": "the time was over: give more --minutes"})
+            continue
+        begun = time.monotonic()
+        seconds = (bench.left - 5.0) / (len(chosen) - number)
+        recipe, out = make(subject, scratch / f"{number}-{subject.name}"), scratch / f"{number}-out"
+        words = [str(ROOT / "benchmarks" / "compare.py"), "--speed-only", "--alone", "--recipes", str(recipe)]
+        words += ["--backends", *backends, "--peers", *options.peers, "--rounds", str(options.rounds)]
+        words += ["--out", str(out), "--seconds", str(seconds - (time.monotonic() - begun))]
+        code, _, err = run(words, dict(os.environ), bench.left)
+        result["seconds"] = round(time.monotonic() - begun, 1)
+        if (out / "results.json").is_file():
+            document = json.loads((out / "results.json").read_text(encoding="utf-8"))
+            bench.documents.append(document)
+            result |= {"device": document["device"], "said": _ratios(document)}
+            failed = [row for each in document["speed"] for row in each["rows"] if "failed" in row]
+            if failed:
+                told = "; ".join(f"{row['contender']}: {row['failed']}" for row in failed)
+                result["failed"] = f"{told}; else {result.pop('said')}"
         else:
-            model = transformers.BertModel(transformers.BertConfig(**sizes, **shape))
-    model.save_pretrained(folder)
-    fast.save_pretrained(folder)
+            why = "it did not end in time" if code is None else f"exit code {code}"
+            result["failed"] = f"{why}: {' / '.join(err.strip().splitlines()[-LAST_LINES:])[-600:]}"
+        bench.add(result)
 
 
-# --- all of it ----------------------------------------------------------------------------------
+def _ratios(document: dict[str, Any]) -> str:
+    """The zoo over transformers, in words."""
+    kept = {key: value for key, value in document.items() if key.startswith("ratio.") and key.count(".") == 3}
+    words = [f"{key.split('.')[3]} {value:.2f} of {key.split('.')[2]}" for key, value in kept.items()]
+    return ", ".join(words) or "nothing to compare"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder; default: one in benchmarks/results")
+    parser.add_argument("--small", action="store_true", help="tiny models, to try the command on any machine")
+    parser.add_argument("--backends", nargs="+", default=list(installed()), metavar="NAME", help="default: all here")
+    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(compare.PEERS), metavar="NAME")
+    parser.add_argument("--subjects", nargs="*", type=int, default=[0, 1, 2], metavar="N", help="which models, from 0")
+    parser.add_argument("--rounds", type=int, default=6, metavar="N", help="blocks of each contender")
+    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="M", help="all is over by then")
+    return parser.parse_args(argv)
+
+
+def bench(options: argparse.Namespace) -> int:
+    """All of it; the exit code."""
+    lacking = [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]
+    if lacking and options.subjects:
+        raise EnvironmentFault(
+            f"{' and '.join(lacking)} cannot be imported by {sys.executable}, expected torch and transformers, which "
+            "write the checkpoints: install them, or check alone with --subjects"
+        )
+    if not kinds() and not options.small:
+        raise EnvironmentFault(
+            "no accelerator is in this machine, expected the device files of an NVIDIA GPU or a TPU: use --small to "
+            "try the command"
+        )
+    kind = "-".join(kinds()) or "cpu"
+    out = options.out or compare.next_free(compare.RESULTS, date.today().isoformat(), kind)
+    compare.refuse_used(out)
+    found = Bench(out, options.minutes)
+    here = backends_here(found, options.backends, small=options.small)
+    print(f"backends on {kind}: {', '.join(here) or 'none'}", flush=True)
+    if not here:
+        raise EnvironmentFault(
+            f"none of {', '.join(options.backends)} computes on the accelerator: python -m zoo.check says what it lacks"
+        )
+    checks(found, here)
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(found, options, list(here), Path(scratch))
+    print(f"{found.passed:6.1f} s  written: {out}", flush=True)
+    return found.exit_code()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for what is found")
-    parser.add_argument("--small", action="store_true", help="tiny models, to try the command")
-    parser.add_argument("--backends", nargs="+", default=list(installed()), metavar="NAME", help="default: all here")
-    parser.add_argument("--subjects", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="which models, from 0")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="blocks of each process")
-    parser.add_argument("--minutes", type=float, default=MINUTES, metavar="M", help="no part begins later")
-    parser.add_argument("--losses", choices=PRECISIONS, help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
-    if options.losses:
-        print(json.dumps(losses_of_this_process(options.losses)))
-        return 0
-    if options.out is None:
-        parser.error("--out is needed")
-    options.out.mkdir(parents=True, exist_ok=True)
-    begun = time.monotonic()
-    code = 0
-    right: dict[str, Any] = {}
-    for backend in options.backends:
-        right[backend] = correctness(backend)
-        _say(begun, f"{backend}: {json.dumps(right[backend])}")
-        (options.out / "correctness.json").write_text(json.dumps(right, indent=2) + "\n", encoding="utf-8")
-    with tempfile.TemporaryDirectory() as scratch:
-        for place in options.subjects:
-            subject = smaller(SUBJECTS[place]) if options.small else SUBJECTS[place]
-            if time.monotonic() - begun > 60.0 * options.minutes:
-                _say(begun, f"{subject.name}: left out, the time is over")
-                continue
-            recipe = make(subject, Path(scratch) / subject.name)
-            _say(begun, f"{subject.name}: checkpoint and texts are made")
-            words = [sys.executable, str(ROOT / "benchmarks" / "compare.py"), "--speed-only", "--recipes", str(recipe)]
-            words += ["--backends", *options.backends, "--peers", *PEERS, "--rounds", str(options.rounds)]
-            done = subprocess.run([*words, "--out", str(options.out / subject.name)], check=False)
-            code = max(code, done.returncode)
-            _say(begun, f"{subject.name}: ended in {done.returncode}")
-    failed = any("failed" in found for of in right.values() for found in of.values())
-    return 1 if code or failed else 0
-
-
-def _say(begun: float, text: str) -> None:
-    print(f"{time.monotonic() - begun:6.1f} s  {text}", flush=True)
+    try:
+        return bench(parse(argv))
+    except ZooError as error:
+        cli.show_error(error)
+        return error.exit_code
 
 
 if __name__ == "__main__":
