@@ -5,13 +5,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= 2
 
-.PHONY: help .venv quickstart test check docs
+# What measures an accelerator is the Python that is named, with the frameworks that it has: nothing is installed.
+BENCH_PYTHON = $(if $(filter command environment,$(firstword $(origin PYTHON))),$(PYTHON),$(BIN)/python)
+MINUTES ?= 9.5
+
+.PHONY: help .venv quickstart test check docs gpu-bench
 
 help:
 	@echo "make quickstart   install, fetch, fine-tune a real BERT on real reviews, write a report"
 	@echo "make test         the test suite, on all three backends"
 	@echo "make check        ruff, mypy, and whether the generated docs are fresh"
 	@echo "make docs         render what is generated: recipe/schema.json, docs/, the README's tables"
+	@echo "make gpu-bench    checks and measures a machine with a GPU or a TPU, in ten minutes and without a network:"
+	@echo "                  make gpu-bench PYTHON=/path/to/python (with Keras and its backends; on a TPU with jax[tpu]"
+	@echo "                  and torch for CPUs), OUT=FOLDER, MINUTES=30 for more backends"
 	@echo "make .venv        only the environment"
 
 .venv: .venv/.installed
@@ -40,6 +47,11 @@ check: .venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python tools/render_docs.py --check
+
+gpu-bench:
+	@command -v $(BENCH_PYTHON) >/dev/null || \
+	  { echo "$(BENCH_PYTHON) is not there, expected a Python with Keras: run make gpu-bench PYTHON=/path/to/python" >&2; exit 4; }
+	$(BENCH_PYTHON) benchmarks/accelerator.py --minutes $(MINUTES) $(if $(OUT),--out $(OUT))
 
 docs: .venv
 	$(BIN)/python tools/render_docs.py

@@ -45,7 +45,7 @@ def measure(
         rounds: blocks of each; fewer where they take too long.
         say: told what goes on.
         alone: one process at a time, as an accelerator wants it; else all take turns.
-        seconds: alone, no second start of all is begun that would end later.
+        seconds: alone, all are over by then.
 
     Returns:
         recipe, profile, alone, rows (a contender each, with `failed` where it did), ratios and equal_labels.
@@ -56,7 +56,7 @@ def measure(
         say(f"{recipe}: {text}")
 
     if alone:
-        start = turns.starting(recipe, profile, changes, turns.START_SECONDS)
+        start = turns.starting(recipe, profile, changes)
         found = turns.one_at_a_time(waiting, start, rounds=rounds, seconds=seconds, say=told)
     else:
         found = turns.in_turns(waiting, turns.starting(recipe, profile, changes), rounds=rounds, say=told)

@@ -39,7 +39,10 @@ class Table:
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
     """The tables of a document that hold any row."""
-    found = [expected_results(document), seeds(document), speed(document), ratios(document), whole_runs(document)]
+    found = [
+        *(checks(document), expected_results(document), seeds(document)),
+        *(speed(document), ways(document), ratios(document), whole_runs(document), device(document)),
+    ]
     return [table for table in found if table.rows]
 
 
@@ -140,6 +143,59 @@ def speed(document: Mapping[str, Any]) -> Table:
                 )
             )
     return Table(title="Speed: median (quartiles) of blocks", columns=columns + figures, rows=rows)
+
+
+def ways(document: Mapping[str, Any]) -> Table:
+    """On an accelerator: how it was computed there, and what the maker's data sheet says of such products."""
+    rows = []
+    for each in document["speed"]:
+        for row in each["rows"]:
+            sheet, train = row.get("data_sheet_flops_per_second"), row.get("train_flops_per_second")
+            if sheet is None and "way" not in row:
+                continue
+            ceiling = row.get("ceiling_flops_per_second")
+            rows.append(
+                (
+                    _name(each),
+                    row["contender"],
+                    row["precision"],
+                    row.get("way", NOTHING),
+                    NOTHING if ceiling is None else f"{ceiling['median'] / 1e12:,.0f}",
+                    NOTHING if sheet is None else f"{sheet / 1e12:,.0f}",
+                    NOTHING if sheet is None or train is None else f"{train['median'] / sheet:.1%}",
+                )
+            )
+    columns = ("Recipe", "By", "Precision", "Way", "Ceiling TFLOP/s", "Data sheet TFLOP/s", "Training, of data sheet")
+    return Table(title="On the accelerator", columns=columns, rows=rows)
+
+
+def checks(document: Mapping[str, Any]) -> Table:
+    """What was checked on a device, of `make gpu-bench`."""
+    rows = [
+        (
+            row["check"],
+            " ".join(row["of"]),
+            "failed" if "failed" in row else "left out" if "left_out" in row else "done",
+            duration(row.get("seconds")),
+            str(row.get("failed") or row.get("left_out") or row.get("said")),
+        )
+        for row in document.get("checks", ())
+    ]
+    return Table(title="Checks", columns=("Check", "Of", "Outcome", "Took", "What it said"), rows=rows)
+
+
+def device(document: Mapping[str, Any]) -> Table:
+    """What is known of the accelerator."""
+    told = document.get("accelerator", {})
+    rows = [
+        (f"GPU {number}", ", ".join(f"{k} {v}" for k, v in gpu.items()))
+        for number, gpu in enumerate(told.get("gpus", ()))
+    ]
+    rows += [(key.replace("_", " "), str(told[key])) for key in ("unknown", "driver_cuda", "tpu_chips") if key in told]
+    for key in ("visible", "libraries"):
+        if told.get(key):
+            rows.append((key, ", ".join(f"{name} {value}" for name, value in told[key].items())))
+    return Table(title="The accelerator", columns=("What", "Told"), rows=rows)
 
 
 def ratios(document: Mapping[str, Any]) -> Table:

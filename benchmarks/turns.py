@@ -23,7 +23,8 @@ START_SECONDS = 240.0
 """One at a time: a process is ended where it takes longer, so that one that hangs does not take the others' time."""
 FLOAT32 = "training.precision=float32"
 
-Start = Callable[[Contender], Live]
+Start = Callable[[Contender, float | None], Live]
+"""Starts a contender, which is ended after so many seconds (None: never), and returns when it is warm; raises Failed."""
 Say = Callable[[str], None]
 
 
@@ -53,14 +54,11 @@ class Found:
         self.memory.pop(contender.name, None)
 
 
-def starting(recipe: str, profile: str | None, changes: tuple[str, ...], seconds: float | None = None) -> Start:
-    """A function that starts a contender on a recipe, and returns when it is warm; raises Failed.
-
-    Args:
-        recipe, profile, changes: what to do, as on the command line.
-        seconds: the process is ended then; None lets it live.
-    """
-    return lambda contender: Live(command(contender, recipe, profile, changes), environment(contender), seconds)
+def starting(recipe: str, profile: str | None, changes: tuple[str, ...]) -> Start:
+    """How a contender is started on a recipe, given as on the command line."""
+    return lambda contender, seconds: Live(
+        command(contender, recipe, profile, changes), environment(contender), seconds
+    )
 
 
 def at_float32(contender: Contender) -> Contender:
@@ -99,7 +97,7 @@ def in_turns(contenders: Sequence[Contender], start: Start, *, rounds: int, say:
             contender = waiting.pop(0)
             say(f"{contender.name} starts and warms up")
             try:
-                live[contender.name] = process = start(contender)
+                live[contender.name] = process = start(contender, None)
             except Failed as failure:
                 found.failing(contender, failure)
                 continue
@@ -156,7 +154,7 @@ def one_at_a_time(
         contenders: peers first.
         start: see `starting`.
         rounds: blocks of each in all its starts.
-        seconds: a start of all is left out where it would not end within these, by what one took before.
+        seconds: all are over by then. A second start of all is left out where it would not be, by what the first took.
         say: told what goes on.
         now: the clock.
     """
@@ -178,8 +176,11 @@ def one_at_a_time(
             if contender.name in found.failed:
                 continue
             say(f"{contender.name} starts and warms up, {number + 1} of {STARTS}")
+            left = seconds - (now() - begun)
             try:
-                _alone(contender, start, found, found.rounds[first:])
+                if left <= 0.0:
+                    raise Failed(f"left out: the {seconds:.0f} s for this recipe were over")
+                _alone(contender, start, min(START_SECONDS, left), found, found.rounds[first:])
             except Failed as failure:
                 found.failing(contender, failure)
                 continue
@@ -189,9 +190,11 @@ def one_at_a_time(
     return found
 
 
-def _alone(contender: Contender, start: Start, found: Found, rounds: Sequence[dict[str, dict[str, Answer]]]) -> None:
+def _alone(
+    contender: Contender, start: Start, seconds: float, found: Found, rounds: Sequence[dict[str, dict[str, Answer]]]
+) -> None:
     """One start of one contender, and its blocks, a round each."""
-    process = start(contender)
+    process = start(contender, seconds)
     try:
         found.started(contender, process)
         name, answered = contender.name, process.ready["answers"]

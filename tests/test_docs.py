@@ -58,6 +58,8 @@ LONG = (
     "make .venv",
     "make check",
     "make docs",
+    "make gpu-bench",
+    "make gpu-bench PYTHON=/opt/env/bin/python OUT=build/gpu-bench",
     "source .venv/bin/activate",
     "python -m zoo.serve runs/first",
     "python -m zoo.run imdb_bert --profile cpu --out runs/imdb --log tensorboard",

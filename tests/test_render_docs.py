@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/recipe.md", "docs/data.md", "docs/backbones.md", "benchmarks/results/README.md")
+PAGES = (
+    *("README.md", "docs/recipe.md", "docs/data.md", "docs/backbones.md", "docs/accelerators.md"),
+    "benchmarks/results/README.md",
+)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def test_generated_files_are_fresh() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("page", ["docs/recipe.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/recipe.md", "docs/accelerators.md", "README.md"])
 def test_a_stale_file_is_noticed(
     page: str, render_docs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

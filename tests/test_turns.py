@@ -38,11 +38,11 @@ for number, line in enumerate(sys.stdin):
 def routine(folder: Path, *, dies_at: dict[str, str] | None = None, precision: str = "bfloat16") -> turns.Start:
     """Starts a stand-in of a contender that holds what only one process can hold."""
 
-    def start(contender: Contender) -> Live:
+    def start(contender: Contender, seconds: float | None) -> Live:
         spoken = "float32" if contender.name.endswith("float32") else precision
         dies = (dies_at or {}).get(contender.name, "")
         words = [sys.executable, "-c", ROUTINE, str(folder / "device"), spoken, contender.name, dies]
-        return Live(words, dict(os.environ))
+        return Live(words, dict(os.environ), seconds)
 
     return start
 
@@ -91,12 +91,20 @@ class TestOneAtATime:
 
     def test_a_second_start_that_would_end_too_late_is_left_out(self, tmp_path: Path) -> None:
         said: list[str] = []
-        clock = iter([0.0, 0.0, 60.0, 60.0])
+        clock = iter([0.0, 0.0, 0.0, 60.0, 60.0])
         found = turns.one_at_a_time(
             [TORCH], routine(tmp_path), rounds=4, seconds=100.0, say=said.append, now=lambda: next(clock)
         )
         assert len(found.rounds) == 2
         assert said[-1] == "1 of 2 starts took long enough: what is left of 4 blocks is left out"
+
+    def test_who_comes_too_late_is_left_out(self, tmp_path: Path) -> None:
+        clock = iter([0.0, 0.0, 0.0, 100.0, 100.0, 100.0])
+        found = turns.one_at_a_time(
+            [TUNED, TORCH], routine(tmp_path), rounds=1, seconds=100.0, say=lambda _: None, now=lambda: next(clock)
+        )
+        assert found.failed["torch"][1] == "left out: the 100 s for this recipe were over"
+        assert list(found.rounds[0]) == ["hf_tuned"]
 
     def test_a_process_that_hangs_is_ended(self) -> None:
         with pytest.raises(Failed, match=r"it took longer than 0\.2 s and was ended"):

@@ -3,8 +3,8 @@
     python tools/render_docs.py            # write them
     python tools/render_docs.py --check    # write nothing; exit 1 and name the files that are stale
 
-In come the recipe types, the shipped recipes, the catalog's cards and the measurements in benchmarks/results; what
-comes out is to be changed there. A table stands in its page between two markers, `<!-- NAME: begin -->` and
+In come the recipe types, the shipped recipes, the catalog's cards the measurements in benchmarks/results and the
+list of benchmarks/unseen.py; what comes out is to be changed there. A table stands in its page between two markers, `<!-- NAME: begin -->` and
 `<!-- NAME: end -->`; the text around it is written by hand. Refused: a page without the markers of its table.
 """
 
@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import recipes  # noqa: E402
+from benchmarks import unseen  # noqa: E402
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names  # noqa: E402
 from zoo.recipe.schema import Node, Row, expectation, recipe_schema, rows  # noqa: E402
 
@@ -133,6 +134,11 @@ def backbone_table() -> str:
     return table(("name", "family", "parameters", "layers", "width", "vocabulary", "source"), lines)
 
 
+def unseen_table() -> str:
+    """What no device was seen to do, and which check of `make gpu-bench` shows it."""
+    return table(unseen.COLUMNS, unseen.lines())
+
+
 def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     texts = [columns, ["---"] * len(columns), *lines]
@@ -172,6 +178,7 @@ FILES: dict[str, Callable[[], str]] = {
     "zoo/recipe/schema.json": schema_text,
     "docs/recipe.md": recipe_page,
     "docs/data.md": partial(filled, "docs/data.md", datasets=dataset_table),
+    "docs/accelerators.md": partial(filled, "docs/accelerators.md", unseen=unseen_table),
     "docs/backbones.md": partial(filled, "docs/backbones.md", backbones=backbone_table),
     "README.md": partial(filled, "README.md", expected=expected_table, measured=measured_table),
 }
