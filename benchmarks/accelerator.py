@@ -67,10 +67,10 @@ class Bench:
     """The parts that were run, and the time that is left."""
 
     def __init__(self, out: Path, minutes: float) -> None:
-        self.out, self.results, self.documents = out, [], []
+        self.out = out
+        self.results: list[Result] = []
+        self.documents: list[dict[str, Any]] = []
         self._begun, self._seconds = time.monotonic(), 60.0 * minutes
-        self.results: list[Result]
-        self.documents: list[dict[str, Any]]
 
     @property
     def passed(self) -> float:
@@ -158,7 +158,7 @@ def run(words: Sequence[str], variables: dict[str, str], seconds: float) -> tupl
     return process.returncode, out, err
 
 
-def check(bench: Bench, backend: str, name: str, *, precision: str | None = None, last: float | None = None) -> Result:
+def check(bench: Bench, backend: str, name: str, *, precision: str | None = None, needed: bool = False) -> Result:
     """One check of a backend, in a process of its own.
 
     Args:
@@ -166,11 +166,11 @@ def check(bench: Bench, backend: str, name: str, *, precision: str | None = None
         backend: its name.
         name: of the check.
         precision: of `losses`.
-        last: seconds that are left for it; None is what is left for checks.
+        needed: whether it is done however late it is.
     """
-    seconds = min(CHECK_SECONDS, bench.checking_left if last is None else last)
+    seconds = min(CHECK_SECONDS, bench.left)
     result: Result = {"check": name, "of": [backend, *([precision] if precision else [])]}
-    if seconds <= 0:
+    if bench.checking_left <= 0 and not needed:
         result["left_out"] = "the time for checks was over: give more --minutes"
         bench.add(result)
         return result
@@ -202,7 +202,7 @@ def backends_here(bench: Bench, asked: Sequence[str], *, small: bool) -> dict[st
     """The backends that compute on the accelerator here, with what they say of it; the others are told and left out."""
     found = {}
     for name in asked:
-        told = check(bench, name, "facts", last=CHECK_SECONDS)
+        told = check(bench, name, "facts", needed=True)
         if "failed" in told:
             continue
         if told["device"] == "cpu" and not small:

@@ -79,6 +79,8 @@ def _of_triton(backend: Backend, qkv: Array, seen: Array, given: Array) -> dict[
     from zoo.backend import triton_kernels
     from zoo.backend.transformer_torch import TorchKernels
 
+    kernels: Any = triton_kernels
+
     where = ops.zeros(()).device
     kind = torch.bfloat16 if backend.accelerated else torch.float32  # NumPy, which interprets, has no bfloat16
     state = torch.tensor(SEED, device=where)
@@ -95,7 +97,7 @@ def _of_triton(backend: Backend, qkv: Array, seen: Array, given: Array) -> dict[
 
     batch, length, _, heads, width = qkv.shape
     ours, upward = sent(qkv).requires_grad_(), sent(given)
-    found = triton_kernels.Attention.apply(ours, torch.from_numpy(seen).to(where), state, least, scale)
+    found = kernels.Attention.apply(ours, torch.from_numpy(seen).to(where), state, least, scale)
     found.backward(upward)
     expected, gradient = attended(back(ours), seen, mask(batch, heads, length, length), back(upward))
     told = {"attention": error(back(found), expected), "its gradient": error(back(ours.grad), gradient)}
@@ -104,7 +106,7 @@ def _of_triton(backend: Backend, qkv: Array, seen: Array, given: Array) -> dict[
     residual, x = (sent(np.ascontiguousarray(qkv[:, :, part]).reshape(rows, hidden)) for part in (0, 1))
     norm = (torch.linspace(0.5, 1.5, hidden, device=where), torch.linspace(-1.0, 1.0, hidden, device=where))
     summed = back(residual) + back(x) * mask(rows, hidden) * scale
-    closed = triton_kernels.Closed.apply(residual, x, *norm, EPSILON, state, least, scale)
+    closed = kernels.Closed.apply(residual, x, *norm, EPSILON, state, least, scale)
     normed = (summed - summed.mean(1, keepdims=True)) / np.sqrt(summed.var(1, keepdims=True) + EPSILON)
     return {**told, "end of a half": error(back(closed), normed * back(norm[0]) + back(norm[1]))}
 
@@ -201,9 +203,10 @@ def sharded(backend: Backend) -> dict[str, float] | None:
     shape = _shape(batch, length, heads, width, platform, interpret=not backend.accelerated)
     run = jax.jit(lambda qkv, seen: attention(qkv, bias, seen, jnp.array(SEED, jnp.int32), shape))
     expected = np.asarray(run(qkv, seen).astype(jnp.float32))
+    data: Any = PartitionSpec
     mesh = jax.make_mesh((len(devices),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     with jax.set_mesh(mesh):
-        shared = [jax.device_put(each, NamedSharding(mesh, PartitionSpec("data"))) for each in (qkv, seen)]
+        shared = [jax.device_put(each, NamedSharding(mesh, data("data"))) for each in (qkv, seen)]
         found = np.asarray(run(*shared).astype(jnp.float32))
     return {f"{len(devices)} devices": error(found, expected)}
 

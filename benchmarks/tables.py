@@ -187,14 +187,10 @@ def checks(document: Mapping[str, Any]) -> Table:
 def device(document: Mapping[str, Any]) -> Table:
     """What is known of the accelerator."""
     told = document.get("accelerator", {})
-    rows = [
-        (f"GPU {number}", ", ".join(f"{k} {v}" for k, v in gpu.items()))
-        for number, gpu in enumerate(told.get("gpus", ()))
-    ]
+    named = {f"GPU {number}": gpu for number, gpu in enumerate(told.get("gpus", ()))}
+    named |= {key: told[key] for key in ("visible", "libraries") if told.get(key)}
+    rows = [(key, ", ".join(f"{name} {value}" for name, value in each.items())) for key, each in named.items()]
     rows += [(key.replace("_", " "), str(told[key])) for key in ("unknown", "driver_cuda", "tpu_chips") if key in told]
-    for key in ("visible", "libraries"):
-        if told.get(key):
-            rows.append((key, ", ".join(f"{name} {value}" for name, value in told[key].items())))
     return Table(title="The accelerator", columns=("What", "Told"), rows=rows)
 
 

@@ -24,7 +24,7 @@ START_SECONDS = 240.0
 FLOAT32 = "training.precision=float32"
 
 Start = Callable[[Contender, float | None], Live]
-"""Starts a contender, which is ended after so many seconds (None: never), and returns when it is warm; raises Failed."""
+"""Starts a contender, to be ended after so many seconds (None: never), and returns when it is warm; raises Failed."""
 Say = Callable[[str], None]
 
 
@@ -56,9 +56,11 @@ class Found:
 
 def starting(recipe: str, profile: str | None, changes: tuple[str, ...]) -> Start:
     """How a contender is started on a recipe, given as on the command line."""
-    return lambda contender, seconds: Live(
-        command(contender, recipe, profile, changes), environment(contender), seconds
-    )
+
+    def start(contender: Contender, seconds: float | None) -> Live:
+        return Live(command(contender, recipe, profile, changes), environment(contender), seconds)
+
+    return start
 
 
 def at_float32(contender: Contender) -> Contender:

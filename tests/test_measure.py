@@ -143,6 +143,39 @@ class TestPeer:
         with pytest.raises(EnvironmentFault, match="leave out --peers"):
             hf_model.load_material(quickstart("smoke"), Stopwatch())
 
+    def test_a_keras_preset_has_its_like(
+        self, real_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its weights in transformers' own layout, if the catalog knows where and they are here."""
+        from zoo.data import backbones
+        from zoo.data.catalog import backbone_card
+
+        monkeypatch.setenv("ZOO_CACHE", str(real_cache))
+        recipe = quickstart("cpu", **{"data.limit": {"train": 80, "test": 20}})
+        real = backbones.locate_backbone(recipe.model.backbone)
+        assert real is not None
+        monkeypatch.setattr(hf_model, "locate_backbone", lambda _: replace(real, layout="keras"))
+        assert "a Keras preset, which transformers does not read" in str(hf_model.why_not(recipe))
+
+        card = backbone_card("minilm_l6_en_uncased")
+        there = tmp_path / "theirs"
+        cards = {card.name: card.model_copy(update={"hugging_face": "hf://org/theirs"})}
+        monkeypatch.setattr(backbones, "backbone_card", lambda name: cards[name])
+        assert str(hf_model.why_not(recipe)).endswith(
+            "run python -m zoo.fetch quickstart --set model.backbone.preset=hf://org/theirs"
+        )
+
+        there.symlink_to(real.path)
+        cards[card.name] = card.model_copy(update={"hugging_face": str(there)})
+        assert hf_model.why_not(recipe) is None
+        plan = hf_model.plan
+        monkeypatch.setattr(
+            hf_model, "plan", lambda recipe, preset, **named: plan(recipe, preset=replace(preset, layout="hf"), **named)
+        )
+        material = hf_model.load_material(recipe, Stopwatch())
+        assert (material.preset.path, material.weights_from) == (there, str(there))
+        assert hf_model.build(material, hf_model.SETTINGS["tuned"]).config.hidden_size == card.hidden_dim
+
     def test_depth_as_the_zoo_counts_it(self) -> None:
         names = {
             "bert.embeddings.word_embeddings.weight": 0,

@@ -37,7 +37,7 @@ def test_generated_files_are_fresh() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("page", ["docs/recipe.md", "docs/accelerators.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/recipe.md", "README.md"])
 def test_a_stale_file_is_noticed(
     page: str, render_docs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

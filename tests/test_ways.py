@@ -12,7 +12,10 @@ from transformers import BertConfig, BertForSequenceClassification
 from benchmarks.peers import hf_ways
 
 # Raised by torch itself, when its compiler is imported.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
+]
 
 
 def nano() -> Any:

@@ -52,6 +52,20 @@ POSITIONS = (512, 4096)
 CORRECTIONS = {"paraphrase_minilm_l3_v2_en": 17389824}
 """Counts that keras-hub 0.32.0 lists wrongly: 17,066,496 is that of no shape with 3 layers, while the published
 files of this model (66.35 MiB of float32) hold the number given here."""
+HUGGING_FACE = {
+    "bert_base_en_uncased": "hf://google-bert/bert-base-uncased",
+    "bert_base_en": "hf://google-bert/bert-base-cased",
+    "bert_large_en_uncased": "hf://google-bert/bert-large-uncased",
+    "bert_large_en": "hf://google-bert/bert-large-cased",
+    "bert_base_zh": "hf://google-bert/bert-base-chinese",
+    "bert_base_multi": "hf://google-bert/bert-base-multilingual-cased",
+    "distil_bert_base_en_uncased": "hf://distilbert/distilbert-base-uncased",
+    "distil_bert_base_en": "hf://distilbert/distilbert-base-cased",
+    "distil_bert_base_multi": "hf://distilbert/distilbert-base-multilingual-cased",
+    "roberta_base_en": "hf://FacebookAI/roberta-base",
+    "roberta_large_en": "hf://FacebookAI/roberta-large",
+}
+"""Repositories of the same weights for transformers, of which keras-hub's presets were made."""
 SENTENCEPIECE = 250037
 UNCASED = 30522
 
@@ -149,6 +163,7 @@ def card_of(name: str, family: str, entry: dict[str, Any]) -> dict[str, Any]:
         "family": family,
         "layout": "keras",
         "origins": origins,
+        **({"hugging_face": HUGGING_FACE[name]} if name in HUGGING_FACE else {}),
         "tokenizer": tokenizer,
         "uncased": shape.vocabulary_size == UNCASED,
         **_activation(family, entry["kaggle_handle"]),

@@ -3,9 +3,10 @@
     python tools/render_docs.py            # write them
     python tools/render_docs.py --check    # write nothing; exit 1 and name the files that are stale
 
-In come the recipe types, the shipped recipes, the catalog's cards the measurements in benchmarks/results and the
-list of benchmarks/unseen.py; what comes out is to be changed there. A table stands in its page between two markers, `<!-- NAME: begin -->` and
-`<!-- NAME: end -->`; the text around it is written by hand. Refused: a page without the markers of its table.
+In come the recipe types, the shipped recipes, the catalog's cards, the measurements in benchmarks/results and the list
+of benchmarks/unseen.py; what comes out is to be changed there. A table stands in its page between two markers,
+`<!-- NAME: begin -->` and `<!-- NAME: end -->`; the text around it is written by hand. Refused: a page without the
+markers of its table.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.backend import ON_CPU, Precision, precisions_of_nvidia, refusal
-from zoo.data.backbones import Preset, bring, locate_backbone, locate_vocabulary
+from zoo.data.backbones import Preset, bring, locate_backbone, locate_like, locate_vocabulary
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.tokens import Tokenizer, encode_splits, load_tokenizer
 from zoo.errors import EnvironmentFault
@@ -81,11 +81,15 @@ class Rows:
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """All that the recipe says, before a framework is asked."""
+    """All that the recipe says, before a framework is asked.
+
+    preset is what transformers reads; weights_from is its address where the recipe's own is a Keras preset.
+    """
 
     recipe: Recipe
     dataset: Dataset
     preset: Preset
+    weights_from: str | None
     blueprint: Blueprint
     tokenizer: Any
     rows: dict[str, Rows]
@@ -104,7 +108,14 @@ def why_not(recipe: Recipe) -> str | None:
     if preset is None:
         return f"the backbone {backbone.preset} is not in the cache: run python -m zoo.fetch"
     if preset.layout != "hf":
-        return f"the backbone {backbone.preset} is a Keras preset, which transformers does not read"
+        like = locate_like(backbone)
+        if like is None:
+            return f"the backbone {backbone.preset} is a Keras preset, which transformers does not read"
+        if like[1] is None:
+            return (
+                f"the backbone {backbone.preset} is a Keras preset, and its weights as transformers reads them are not "
+                f"in the cache: run python -m zoo.fetch {recipe.name} --set model.backbone.preset={like[0]}"
+            )
     return None
 
 
@@ -121,14 +132,18 @@ def load_material(recipe: Recipe, watch: Stopwatch) -> Material:
         raise EnvironmentFault(
             f"the backbone {recipe.model.backbone.preset} has left the cache: run python -m zoo.fetch"
         )
+    # The recipe's dimensions and rates are those of its own preset; weights and tokenizer those of its like.
+    like = locate_like(recipe.model.backbone) if preset.layout != "hf" else None
+    read = preset if like is None or like[1] is None else like[1]
     ours = load_tokenizer(locate_vocabulary(recipe.model.backbone))
     with watch.measure("tokenize"):
-        theirs = their_tokenizer(preset.path)
+        theirs = their_tokenizer(read.path)
         rows = {name: _tokenize(theirs, ours, dataset, name, recipe) for name in SPLITS}
     return Material(
         recipe=recipe,
         dataset=dataset,
-        preset=preset,
+        preset=read,
+        weights_from=None if like is None else like[0],
         blueprint=plan(recipe, preset=preset, tokenizer=ours, task=dataset.task),
         tokenizer=theirs,
         rows=rows,

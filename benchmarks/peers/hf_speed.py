@@ -79,6 +79,7 @@ class Training:
             "precision": self._precision,
             "loop": "by hand",
             **({} if ways is None else ways.told()),
+            **told_of(material),
             **environment(),
         }
 
@@ -162,6 +163,7 @@ class Pipeline:
             "batch_size": self._batch,
             "tried": {f"{way} {size}": len(texts) / value for (size, way), value in tried.items()},
             "labels": labels,
+            **told_of(material),
             **environment(),
         }
 
@@ -309,6 +311,11 @@ def memory() -> Answer:
     if torch.cuda.is_available():
         return {"peak_bytes": torch.cuda.max_memory_allocated(), "of": "device"}
     return process_memory()
+
+
+def told_of(material: Material) -> Answer:
+    """Where the weights are from, where the recipe's own are in a form that transformers does not read."""
+    return {} if material.weights_from is None else {"weights": material.weights_from}
 
 
 def environment() -> Answer:

@@ -91,6 +91,7 @@ def whole_run(recipe: Recipe, setting: Setting, watch: Stopwatch) -> Answer:
         "precision": precision,
         "seed": recipe.seed,
         "loop": "transformers.Trainer",
+        **hf_speed.told_of(material),
         **hf_speed.environment(),
         "test": test,
         "tally": protocol.tallied(test, tested, task.names),

@@ -79,6 +79,16 @@ def fetch_backbone(backbone: Backbone, *, progress: Progress | None = None) -> P
     return _preset(fetch_first(reference.origins, progress=progress)[1], backbone, reference)
 
 
+def locate_like(backbone: Backbone) -> tuple[str, Preset | None] | None:
+    """The weights of a Keras preset of the catalog as transformers reads them. No network.
+
+    Returns:
+        Their address, and the preset, None where it is not in the cache; None where the catalog knows no such address.
+    """
+    uri = backbone_card(backbone.preset).hugging_face if backbone.preset in backbone_names() else None
+    return None if uri is None else (uri, locate_backbone(backbone.model_copy(update={"preset": uri})))
+
+
 def locate_vocabulary(backbone: Backbone) -> Path:
     """Folder or file of the vocabulary: the preset's, or that of a fresh backbone. No network.
 

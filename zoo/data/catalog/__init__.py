@@ -107,6 +107,8 @@ class BackboneCard(Card):
     """Format of the folder: Hugging Face (safetensors) or Keras (weights.h5)."""
     origins: tuple[Origin, ...] = Field(min_length=1)
     """Places, in order: the first that is cached is used, else the first that can be reached."""
+    hugging_face: str | None = None
+    """Address of the same weights for transformers, hf://org/name; None where the origins are, or none is known."""
     tokenizer: Literal["wordpiece", "bpe", "sentencepiece"]
     """Kind of vocabulary."""
     uncased: bool
