@@ -238,7 +238,8 @@ def measure(bench: Bench, options: argparse.Namespace, backends: Sequence[str], 
         seconds = (bench.left - 5.0) / (len(chosen) - number)
         recipe, out = make(subject, scratch / f"{number}-{subject.name}"), scratch / f"{number}-out"
         words = [str(ROOT / "benchmarks" / "compare.py"), "--speed-only", "--alone", "--recipes", str(recipe)]
-        words += ["--backends", *backends, "--peers", *options.peers, "--rounds", str(options.rounds)]
+        words += ["--backends", *backends, "--rounds", str(options.rounds)]
+        words += ["--peers", *options.peers] if options.peers else []
         words += ["--out", str(out), "--seconds", str(seconds - (time.monotonic() - begun))]
         code, _, err = run(words, dict(os.environ), bench.left)
         result["seconds"] = round(time.monotonic() - begun, 1)
@@ -268,7 +269,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder; default: one in benchmarks/results")
     parser.add_argument("--small", action="store_true", help="tiny models, to try the command on any machine")
     parser.add_argument("--backends", nargs="+", default=list(installed()), metavar="NAME", help="default: all here")
-    parser.add_argument("--peers", nargs="+", default=list(PEERS), choices=list(compare.PEERS), metavar="NAME")
+    # transformers computes on the CPU of a machine with a TPU, where models of full size take hours.
+    peers = [] if kinds() == ["tpu"] else list(PEERS)
+    parser.add_argument("--peers", nargs="*", default=peers, metavar="NAME", help="as compare.py's; on a TPU: none")
     parser.add_argument("--subjects", nargs="*", type=int, default=[0, 1, 2], metavar="N", help="which models, from 0")
     parser.add_argument("--rounds", type=int, default=6, metavar="N", help="blocks of each contender")
     parser.add_argument("--minutes", type=float, default=MINUTES, metavar="M", help="all is over by then")

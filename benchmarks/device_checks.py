@@ -48,7 +48,7 @@ def facts(backend: Backend, _: Precision) -> Answer:
         "said": backend.device(),
         "right": True,
         "precisions": list(backend.precisions()),
-        "steps": backend.steps(),
+        "steps": backend.steps(backend.compiles()[0]),
         "versions": versions("keras", "keras-hub", backend.name),
     }
 
@@ -62,7 +62,8 @@ def losses(backend: Backend, precision: Precision) -> Answer:
     found = {}
     for case in cases:
         name, changes = golden_losses.CASES[case]
-        here = list(golden_losses.losses(name, {**changes, "training.precision": precision}))
+        given = {**changes, **usual(backend), "training.precision": precision}
+        here = list(golden_losses.losses(name, given))
         found[case] = _largest(here, kept[case])
     return judged(found, LIMITS[precision], f"losses of {len(cases)} cases from a CPU's in float32")
 
@@ -75,18 +76,25 @@ def with_and_without(backend: Backend, _: Precision) -> Answer:
             mock.patch("zoo.models.layers.kernels", lambda chosen=chosen: chosen),
             mock.patch("zoo.models.dropout.kernels", lambda chosen=chosen: chosen),
         ):
-            found.append(trained({**WIDE, **kernels_on_device.interpreted(backend)}))
+            found.append(trained({**WIDE, **usual(backend), **kernels_on_device.interpreted(backend)}))
     return judged({"losses": _largest(*found)}, WITHOUT, "losses of 20 steps with kernels from those without")
 
 
 def parts(backend: Backend, _: Precision) -> Answer:
-    """Steps of a batch in parts, and of layers that are computed again, beside whole ones, in float32."""
+    """Steps in parts, of layers that are computed again, and compiled ones, beside usual ones, in float32."""
     found = {}
     for name, changes in PARTS.items():
         whole = {key: value for key, value in changes.items() if not key.startswith("training.")}
-        one, other = trained(changes), trained(whole)
+        one, other = (trained({**usual(backend), **given}) for given in (changes, whole))
         found[name] = _largest(one, other)
-    return judged(found, golden_losses.LIMIT, "losses of 20 steps in float32 from those of whole steps")
+    if len(backend.compiles()) > 1:
+        found["compile"] = _largest(*(trained({"training.compile": word}) for word in ("on", "off")))
+    return judged(found, golden_losses.LIMIT, "losses of 20 steps in float32 from those of usual steps")
+
+
+def usual(backend: Backend) -> dict[str, str]:
+    """The backend's usual way to compute a step, said, so that none is tried."""
+    return {"training.compile": "on" if backend.compiles()[0] else "off"}
 
 
 def trained(changes: Mapping[str, Any]) -> list[float]:
@@ -99,6 +107,7 @@ def trained(changes: Mapping[str, Any]) -> list[float]:
         session.task.loss,
         precision=session.precision,
         accumulate=recipe.training.accumulate,
+        compiled=session.compiled,
     )
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
     steps = itertools.islice(batches, golden_losses.STEPS)

@@ -54,7 +54,14 @@ class ZooSubject:
         labels = self._labels()  # under the weights that the peer begins with, too
         session = self._session
         optimizer = session.optimizer(session.rates())
-        self._trainer = backend.trainer(session.trained, optimizer, session.task.loss, precision=session.precision)
+        self._trainer = backend.trainer(
+            session.trained,
+            optimizer,
+            session.task.loss,
+            precision=session.precision,
+            accumulate=recipe.training.accumulate,
+            compiled=session.compiled,
+        )
         self._blocks = 0
         begun = time.perf_counter()
         self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))
@@ -71,6 +78,7 @@ class ZooSubject:
             "padding_fraction": 1.0 - sum(batch.tokens for batch in self._pool) / cells,
             "steps_per_block": self._steps,
             "precision": self._session.precision,
+            **({"way": backend.steps(session.compiled)} if backend.accelerated else {}),
             "labels": labels,
             **account.environment(backend, self._session.precision, recipe.seed, "", dataset),
         }

@@ -82,6 +82,13 @@ UNSEEN = (
         check="parts",
     ),
     Unseen(
+        what="torch's layers compiled by `training.compile`, beside eager ones",
+        without="on a CPU (`tests/on_backend/checks_compile.py`)",
+        check="parts",
+        of=("torch",),
+        platform="gpu",
+    ),
+    Unseen(
         what="`float32` as IEEE float32 on each backend",
         without="what JAX lowers and TensorFlow hands to XLA says `HIGHEST` of each product (`checks_stablehlo.py`, "
         "`checks_hlo.py`); switches are read within a step and its gradient (`checks_precision.py`)",

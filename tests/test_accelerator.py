@@ -132,6 +132,11 @@ class TestCommand:
         assert "none of torch computes on the accelerator" in capsys.readouterr().err
         assert "left out" in (tmp_path / "out" / "tables.md").read_text()
 
+    def test_on_a_tpu_there_is_no_peer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert accelerator.parse([]).peers == list(accelerator.PEERS)
+        monkeypatch.setattr(accelerator, "kinds", lambda: ["tpu"])
+        assert accelerator.parse([]).peers == []
+
 
 def test_a_loss_that_is_no_number_is_wrong() -> None:
     from benchmarks.device_checks import judged

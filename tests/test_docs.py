@@ -98,6 +98,7 @@ def test_what_commands_name_exists() -> None:
     ("command", "fault"),
     [
         ("make quickstrat", "no target quickstrat"),
+        ("make gpu-bench PYTHN=python3", "no setting PYTHN"),
         ("python -m zoo.trian imdb_bert", "no verb trian"),
         ("zoo run imdb_bert --profil cpu", "no option --profil"),
         ("python -m zoo.run imdb_bret", "did you mean imdb_bert?"),
@@ -305,7 +306,10 @@ def unknown_in(command: str) -> str | None:
         if name not in ("KERAS_BACKEND", "ZOO_CACHE"):
             return f"no setting {name}"
     match words:
-        case ["make", target]:
+        case ["make", target, *settings]:
+            for name in (setting.partition("=")[0] for setting in settings):
+                if f"$({name})" not in text_of("Makefile"):
+                    return f"no setting {name}"
             return None if re.search(rf"(?m)^{re.escape(target)}:", text_of("Makefile")) else f"no target {target}"
         case ["python", "-m", "zoo", verb, *rest] | ["zoo", verb, *rest]:
             return unknown_in_verb(verb, rest)
