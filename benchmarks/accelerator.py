@@ -49,7 +49,8 @@ CHECKING = 0.45
 """The share of the time after which no check is begun."""
 LEAST_SECONDS = 40.0
 """With less time left no model is begun."""
-LAST_LINES = 12
+LAST_CHARACTERS = 600
+"""Of what a process that failed said."""
 PEERS = ("hf_tuned", "hf_pipeline")
 
 CHECKS_OF: Mapping[str, tuple[str, ...]] = {
@@ -71,6 +72,7 @@ class Bench:
         self.results: list[Result] = []
         self.documents: list[dict[str, Any]] = []
         self._begun, self._seconds = time.monotonic(), 60.0 * minutes
+        self._facts = facts()
 
     @property
     def passed(self) -> float:
@@ -116,7 +118,7 @@ class Bench:
             "date": date.today().isoformat(),
             "machine": compare.machine(device),
             "device": device,
-            **({"accelerator": told} if (told := facts()) else {}),
+            **({"accelerator": self._facts} if self._facts else {}),
             "versions": versions,
             "runs": [],
             "peer_runs": [],
@@ -130,7 +132,7 @@ class Bench:
         """How each part ended, and how long it took."""
         kept = ("check", "of", "seconds", "failed", "left_out", "right")
         return {
-            "command": "python benchmarks/accelerator.py " + " ".join(sys.argv[1:]),
+            "command": plain("python benchmarks/accelerator.py " + " ".join(sys.argv[1:])),
             "seconds": round(self.passed, 1),
             "parts": [{key: result[key] for key in kept if key in result} for result in self.results],
         }
@@ -156,6 +158,18 @@ def run(words: Sequence[str], variables: dict[str, str], seconds: float) -> tupl
             out, err = process.communicate()
             return None, out, err
     return process.returncode, out, err
+
+
+def last_words(stderr: str) -> str:
+    """The end of what a process said, on a line."""
+    return plain(" / ".join(line.strip() for line in stderr.splitlines() if line.strip()))[-LAST_CHARACTERS:]
+
+
+def plain(text: str) -> str:
+    """A text without the folders of this machine."""
+    for folder in (str(ROOT), sys.prefix, str(Path.home())):
+        text = text.replace(folder, "...")
+    return text
 
 
 def check(bench: Bench, backend: str, name: str, *, precision: str | None = None, needed: bool = False) -> Result:
@@ -184,8 +198,7 @@ def check(bench: Bench, backend: str, name: str, *, precision: str | None = None
     if code is None:
         result["failed"] = f"it took longer than {seconds:.0f} s and was ended"
     elif code:
-        result["failed"] = " / ".join(line.strip() for line in err.splitlines() if line.strip())[-600:]
-        result["stderr"] = err.strip().splitlines()[-LAST_LINES:]
+        result["failed"] = last_words(err)
     else:
         result |= json.loads(out.splitlines()[-1])
         if not result.get("right", True):
@@ -253,7 +266,7 @@ def measure(bench: Bench, options: argparse.Namespace, backends: Sequence[str], 
                 result["failed"] = f"{told}; else {result.pop('said')}"
         else:
             why = "it did not end in time" if code is None else f"exit code {code}"
-            result["failed"] = f"{why}: {' / '.join(err.strip().splitlines()[-LAST_LINES:])[-600:]}"
+            result["failed"] = f"{why}: {last_words(err)}"
         bench.add(result)
 
 
