@@ -74,9 +74,8 @@ class TestParts:
         assert not (tmp_path / "late").exists()
 
     def test_a_part_that_fails_does_not_stop_the_others(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        answers = iter(
-            [(1, "", f"Traceback\nRuntimeError: {ROOT}/x: no kernel"), (0, '{"said": "fine", "right": true}', "")]
-        )
+        raised = f"Traceback\nRuntimeError: {ROOT}/x: no kernel"
+        answers = iter([(1, "", raised), (0, '{"said": "fine", "right": true}', "")])
         monkeypatch.setattr(accelerator, "run", lambda *_: next(answers))
         monkeypatch.setattr(accelerator, "CHECKS_OF", {"torch": ("kernels",)})
         accelerator.checks(bench, {"torch": {"precisions": ["float32"]}})
