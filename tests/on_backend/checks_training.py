@@ -211,6 +211,7 @@ def looped(
         SimpleNamespace(variables=[]),
         backend=Scripted(),
         precision="tf32",
+        compiled=True,
         task=Classification(names=("no", "yes"), head="classifier"),
         config=config,
         monitor=config.monitor or "accuracy",
