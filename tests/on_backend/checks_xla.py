@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from nano import few_steps
 
 import recipes
 import zoo
@@ -16,21 +17,10 @@ from zoo.recipe.types import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 
-STEPS = 3
-
 
 def losses(backend: Backend, accumulate: int = 1) -> list[float]:
-    """Of a few steps, dropout on, then the first logit of a prediction."""
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "float32"}))
-    optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * STEPS)
-    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32", accumulate=accumulate)
-    random = np.random.default_rng(0)
-    inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
-    found = []
-    for _ in range(STEPS):
-        inputs["token_ids"] = random.integers(5, 400, (4, 8)).astype(np.int32)
-        labels = (inputs["token_ids"][:, 0] % 2).astype(np.int32)
-        found.append(float(inference.to_host(trainer.step(inputs, labels, np.ones(4, np.float32))[0])))
+    """Of a few steps, then the first logit of a prediction."""
+    found, model, inputs = few_steps(backend, accumulate=accumulate)
     return [*found, float(inference.to_host(backend.predictor(model, precision="float32")(inputs))[0, 0])]
 
 

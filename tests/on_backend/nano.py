@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import recipes
+import zoo
+from zoo.backend import Backend
 from zoo.data.backbones import Preset
 from zoo.models import inference, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig
@@ -20,7 +23,10 @@ from zoo.models.encoder import assemble
 from zoo.models.presets import read_config
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.heads import Head
+from zoo.recipe.types import AdamW
 from zoo.tasks import Task, task_of
+from zoo.tasks.classification import softmax_cross_entropy
+from zoo.training.optimizer import build_optimizer
 
 FAMILIES = ("bert", "distilbert", "roberta")
 KINDS = [(family, activation) for family in FAMILIES for activation in ("gelu", "gelu_new")]
@@ -140,3 +146,27 @@ def nano_recipe(changes: dict[str, Any] | None = None) -> Recipe:
         },
         overrides={"training.precision": "float32", **(changes or {})},
     )
+
+
+def few_steps(
+    backend: Backend, changes: Mapping[str, Any] | None = None, **ways: Any
+) -> tuple[list[float], Any, dict[str, np.ndarray]]:
+    """Losses of three steps of the quickstart's nano model in float32, dropout on; then the model and the last inputs.
+
+    Args:
+        backend: the active one.
+        changes: of the recipe.
+        ways: what `Backend.trainer` takes beside the precision.
+    """
+    overrides = {"training.precision": "float32", **(changes or {})}
+    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=overrides))
+    optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 3)
+    trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32", **ways)
+    random = np.random.default_rng(0)
+    inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
+    losses = []
+    for _ in range(3):
+        inputs["token_ids"] = random.integers(5, 400, (4, 8)).astype(np.int32)
+        labels = (inputs["token_ids"][:, 0] % 2).astype(np.int32)
+        losses.append(float(inference.to_host(trainer.step(inputs, labels, np.ones(4, np.float32))[0])))
+    return losses, model, inputs
