@@ -150,7 +150,7 @@ def whole_run(recipe: Recipe, out: str | None) -> Answer:
         out: the run's folder; None leaves none.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        run = zoo.train(recipe, out or Path(scratch) / "run")
+        run = zoo.train(recipe, out or Path(scratch) / "run", progress=False)
         told = run.folder.run
         epochs = [row for row in run.history if row["kind"] == "epoch"]
         counts = protocol.tallied(told["metrics"]["test"], run.folder.predictions, run.task.names)

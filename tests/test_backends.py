@@ -161,13 +161,13 @@ import json, sys, recipes, zoo
 from zoo.runs.screen import Screen
 
 class Stopping(Screen):
-    def on_step(self, step, epoch):
+    def on_step(self, step, epoch, tokens, loss, first):
         if epoch == 3:
             raise KeyboardInterrupt
 
 try:
     recipe = recipes.load("quickstart", profile="smoke", overrides=json.loads(sys.argv[2]))
-    zoo.train(recipe, sys.argv[1], screen=Stopping())
+    zoo.train(recipe, sys.argv[1], progress=Stopping())
 except KeyboardInterrupt:
     sys.exit(0)
 sys.exit("it was not stopped")

@@ -140,7 +140,7 @@ def test_the_quick_commands_run(clone: Path) -> None:
 
 def test_the_python_of_the_pages_runs(clone: Path) -> None:
     blocks = [block for page in PAGES for block in fences(page, "python")]
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     done = run_in(clone, [sys.executable, "-W", "error::SyntaxWarning", "-c", "\n".join(blocks)])
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"[01]\.\d+ \d+\n(posi|nega)tive\n2 token_embedding\n\(2, 2\) \['\w+', '\w+'\]\n", done.stdout)
@@ -158,12 +158,13 @@ def test_the_public_names_are_documented_with_their_signatures() -> None:
         assert documented[name] == ("" if inspect.isclass(thing) else plain_signature(thing)), name
 
 
-def test_the_members_of_a_run_are_documented() -> None:
-    section = text_of("docs/python.md").partition("### `zoo.Run`")[2].partition("###")[0]
+@pytest.mark.parametrize(("kind", "attributes"), [(zoo.Run, ["folder"]), (zoo.Screen, [])])
+def test_the_members_are_documented(kind: type, attributes: list[str]) -> None:
+    section = text_of("docs/python.md").partition(f"### `zoo.{kind.__name__}`")[2].partition("###")[0]
     documented = {m[0]: m[1] for m in re.findall(r"^\| `(\w+)(\(.*\))?` \|", section, re.MULTILINE)}
-    everything = {name: member for kind in reversed(zoo.Run.__mro__[:-1]) for name, member in vars(kind).items()}
+    everything = {name: member for each in reversed(kind.__mro__[:-1]) for name, member in vars(each).items()}
     members = {name: member for name, member in everything.items() if not name.startswith("_")}
-    assert sorted(documented) == sorted([*members, "folder"])
+    assert sorted(documented) == sorted([*members, *attributes])
     for name, member in members.items():
         assert documented[name] == (plain_signature(member) if inspect.isfunction(member) else ""), name
 

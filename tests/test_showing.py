@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import zoo.check
 from zoo import cli, evaluate, predict, tokenize
@@ -18,7 +19,7 @@ from zoo.errors import DataError, OutputError
 from zoo.recipe.showing import listed, shown
 from zoo.report.__main__ import main as report
 from zoo.runs.run_folder import create_run
-from zoo.runs.screen import Downloads, Screen
+from zoo.runs.screen import BarDownloads, Screen
 from zoo.tasks.classification import Classification, ClassPrediction
 
 BROKEN = b"\x80"
@@ -63,7 +64,7 @@ def test_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
     Screen().say("data", f"classes: {STEERING}")
     Screen().on_note(STEERING)
     harmless(capsys.readouterr().err)
-    bars = Downloads()
+    bars = BarDownloads(Console())
     bars.update(f"[red]{STEERING}", 1, 2)
     assert [task.description for task in bars._progress.tasks] == [rf"\[red]{shown(STEERING)}"]
 

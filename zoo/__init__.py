@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from zoo.finished import Run, load_run
     from zoo.recipe import Recipe, load_recipe
     from zoo.run import train
+    from zoo.runs.screen import Screen
     from zoo.tasks import Prediction
 
-__all__ = ["Prediction", "Recipe", "Run", "build", "load_recipe", "load_run", "train"]
+__all__ = ["Prediction", "Recipe", "Run", "Screen", "build", "load_recipe", "load_run", "train"]
 
 _HOMES = {
     "Prediction": "zoo.tasks",
     "Recipe": "zoo.recipe",
     "Run": "zoo.finished",
+    "Screen": "zoo.runs.screen",
     "build": "zoo.assemble",
     "load_recipe": "zoo.recipe",
     "load_run": "zoo.finished",

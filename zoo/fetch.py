@@ -37,7 +37,7 @@ def fetch(
     import recipes
     from zoo.data.backbones import bring
     from zoo.recipe import load_recipe
-    from zoo.runs.screen import Downloads
+    from zoo.runs.screen import Screen
 
     if (recipe is None) != everything:
         raise RecipeError("RECIPE: give one recipe, as `python -m zoo.fetch imdb_bert`, or --all")
@@ -45,7 +45,7 @@ def fetch(
     loaded = [load_recipe(path, profile=profile, overrides=changes or ()) for path in paths]
     folders: dict[Path, None] = {}
     faults: dict[str, None] = {}
-    with Downloads() as bars:
+    with Screen().downloads() as bars:
         for each in loaded:
             try:
                 folders |= dict.fromkeys(bring(each, progress=bars.update))

@@ -39,7 +39,7 @@ def train(
     out: str | Path | None = None,
     *,
     resume: bool = False,
-    screen: Screen | None = None,
+    progress: bool | Screen = True,
     log: Sequence[str] = (),
 ) -> Run:
     """Train a recipe and leave a run folder.
@@ -48,13 +48,15 @@ def train(
         recipe: what to train.
         out: the run's folder; None makes runs/<recipe>/<backend>-<time>.
         resume: go on with the run that `out` holds; a finished one is left as it is.
-        screen: where progress is shown; None shows nothing.
+        progress: whether it is shown on stderr, as bars on a terminal and elsewhere as a line every few seconds; or a
+            screen that shows it in its own way.
         log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
 
     Raises:
         ZooError: each kind as zoo/errors.py says.
     """
-    screen, watch = screen or Screen(quiet=True), Stopwatch()
+    screen = progress if isinstance(progress, Screen) else Screen(quiet=not progress)
+    watch = Stopwatch()
     if resume:
         if out is None:
             raise RecipeError("resume: got no folder, expected that of the run to go on with: add --out DIR")
@@ -87,13 +89,12 @@ def train(
         logging_to(log, folder) as loggers,
     ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
-        with screen.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
+        with recorder.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
             session = prepare(
                 recipe, dataset, backend=backend, stage=watch.measure, progress=advance, tell=recorder.on_note
             )
         recorder.begin(session, backend)
-        progress = recorder.train(session, resume=resume)
-        recorder.finish(session, progress)
+        recorder.finish(session, recorder.train(session, resume=resume))
         _, warnings = write_report(folder, texts_by_id(dataset.test))
         write_card(folder)
         for warning in warnings:
@@ -132,7 +133,7 @@ def run(
     """
     loaded = load_recipe(cli.find_recipe(recipe), profile=profile, overrides=changes or ())
     events = Events() if output == "json" else None
-    done = train(loaded, out, resume=resume, screen=events or Screen(), log=log or ())
+    done = train(loaded, out, resume=resume, progress=events or Screen(), log=log or ())
     if events is not None:
         events.end(done.folder.run["status"])
         print(json.dumps({"run": str(done.path), **done.folder.run}))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from zoo.errors import OutputError, TrainingError
 from zoo.finished import Run
 from zoo.recipe import Recipe
 from zoo.recipe.heads import BinaryHead
+from zoo.runs import stages
 from zoo.runs.screen import Screen
 from zoo.training import session
 
@@ -53,7 +55,7 @@ class Interrupting(Screen):
         super().__init__(quiet=True)
         self.epoch, self.notes = epoch, list[str]()
 
-    def on_step(self, step: int, epoch: int) -> None:
+    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         self.seen = getattr(self, "seen", 0) + (epoch == self.epoch)
         if self.seen == 2:
             raise KeyboardInterrupt
@@ -64,7 +66,7 @@ class Interrupting(Screen):
 
 def interrupted(folder: Path, epoch: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        zoo.train(smoke(), out=folder, screen=Interrupting(epoch))
+        zoo.train(smoke(), out=folder, progress=Interrupting(epoch))
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
 
 
@@ -107,11 +109,28 @@ class TestRuns:
         np.testing.assert_allclose(again.probabilities(texts[:3], batch_size=1), stored[:3], rtol=0, atol=1e-6)
         assert [p.label for p in again.predict(texts)] == [row["prediction"] for row in whole.folder.predictions]
 
-    def test_same_seed_same_run(self, whole: Run, tmp_path: Path) -> None:
-        assert_same_run(zoo.train(smoke(), out=tmp_path / "again"), whole)
+    def test_same_seed_same_run(
+        self, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Also where every step tells how far it is, and of its loss."""
+        monkeypatch.setattr(stages, "EVERY", 0.0)
+        monkeypatch.setattr(stages, "SHARE", 0.0)
+        run = zoo.train(smoke(), out=tmp_path / "again")
+        assert_same_run(run, whole)
+        for told in (capsys.readouterr().err, (run.path / "log.txt").read_text()):
+            for line in (
+                r"tokenize:?  ?86 of 128 rows \(67%\)",
+                r"validate:?  ?10 of 10 rows",
+                r"test:?  ?32 of 32 rows",
+            ):
+                assert re.search(line, told), line
+            assert len(re.findall(r"train:?  ?\d+ of 33 steps \(\d+%\)  epoch \d  loss \d\.\d{4}  ", told)) == 33
 
-    def test_another_seed_another_run(self, whole: Run, tmp_path: Path) -> None:
-        other = zoo.train(smoke({**WITHOUT_CHANCE, "training.epochs": 1, "seed": 1}), out=tmp_path / "other")
+    def test_another_seed_another_run(self, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        other = zoo.train(
+            smoke({**WITHOUT_CHANCE, "training.epochs": 1, "seed": 1}), out=tmp_path / "other", progress=False
+        )
+        assert capsys.readouterr().err == ""
         assert epoch_losses(other) != pytest.approx(LOSSES[:1], rel=1e-3)  # so that comparison can fail
         name = "model/weights.safetensors"
         assert (other.path / name).read_bytes() != (whole.path / name).read_bytes()
@@ -120,7 +139,7 @@ class TestRuns:
     def test_resumed_equals_uninterrupted(self, whole: Run, tmp_path: Path, epoch: int) -> None:
         interrupted(tmp_path / "run", epoch)
         screen = Interrupting(0)
-        assert_same_run(zoo.train(smoke(), out=tmp_path / "run", resume=True, screen=screen), whole)
+        assert_same_run(zoo.train(smoke(), out=tmp_path / "run", resume=True, progress=screen), whole)
         assert screen.notes == []
         assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -133,7 +152,7 @@ class TestRuns:
         path = checkpoints[-1] / name
         path.write_bytes(path.read_bytes()[:-10])
         screen = Interrupting(0)
-        assert_same_run(zoo.train(smoke(), out=folder, resume=True, screen=screen), whole)
+        assert_same_run(zoo.train(smoke(), out=folder, resume=True, progress=screen), whole)
         assert len(screen.notes) == 1
         assert f"checkpoint {checkpoints[-1].name} is damaged and passed over" in screen.notes[0]
 
@@ -161,7 +180,7 @@ class TestRuns:
         interrupted(folder, 2)
         (folder / "history.jsonl").write_bytes(b"")
         screen = Interrupting(0)
-        run = zoo.train(smoke(), out=folder, resume=True, screen=screen)
+        run = zoo.train(smoke(), out=folder, resume=True, progress=screen)
         assert [note for note in screen.notes if "no rows of the steps 1 to 11: they are lost" in note] == screen.notes
         assert run.metrics == whole.metrics
         assert run.history == [row for row in run.history if row["epoch"] > 1]

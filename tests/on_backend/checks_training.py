@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,8 +164,11 @@ class Notes:
     def on_begin(self, step: int, steps: int) -> None:
         self.begun = (step, steps)
 
-    def on_step(self, step: int, epoch: int) -> None:
+    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         self.steps.append((step, epoch))
+
+    def bar(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
+        raise AssertionError(title)
 
     def on_note(self, text: str) -> None:
         raise AssertionError(text)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Copying(Screen):
         super().__init__(quiet=True)
         self._run, self._copy = run, copy
 
-    def on_step(self, step: int, epoch: int) -> None:
+    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         if epoch == 2 and not self._copy.exists():
             shutil.copytree(self._run, self._copy, ignore=shutil.ignore_patterns(".lock"))
 
@@ -86,7 +86,7 @@ def weight_moved(moved: bool) -> Iterator[None]:
 def whole(folder: Path, *, small: bool, perturb: bool) -> None:
     """The run that the others are held against, its copy at half time, and a short one."""
     with weight_moved(perturb):
-        zoo.train(recipe_of(small=small), out=folder / "whole", screen=Copying(folder / "whole", folder / "half"))
+        zoo.train(recipe_of(small=small), out=folder / "whole", progress=Copying(folder / "whole", folder / "half"))
     short(folder / "short", small=small, perturb=False)
 
 
@@ -100,7 +100,7 @@ def resume(folder: Path, begun: Path, *, small: bool, perturb: bool) -> None:
         arrays[HEAD].reshape(-1)[0] += MOVED
         save_file(arrays, path)
         write_manifest(path.parent)
-    zoo.train(recipe_of(small=small), out=target, resume=True)
+    zoo.train(recipe_of(small=small), out=target, resume=True, progress=False)
     short(folder / "again", small=small, perturb=perturb)
 
 
@@ -108,7 +108,7 @@ def short(out: Path, *, small: bool, perturb: bool) -> None:
     """A few steps as a recipe has them by default, with the backend's own masks."""
     changes = {"training.epochs": None, "training.steps": SHORT_STEPS, "training.dropout_masks": "native"}
     with weight_moved(perturb):
-        zoo.train(recipe_of(small=small).override(changes), out=out)
+        zoo.train(recipe_of(small=small).override(changes), out=out, progress=False)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ at the end.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from zoo.backend import Backend
@@ -20,7 +20,8 @@ from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.flattening import flat
 from zoo.runs import account
 from zoo.runs.run_folder import CHECKPOINTS, RunFolder
-from zoo.runs.screen import Screen, epoch_line
+from zoo.runs.screen import Lines, Screen
+from zoo.runs.stages import Unit
 from zoo.runs.tracking import Logger
 from zoo.tasks import dump_task
 from zoo.training.checkpoint import Checkpoints, Progress
@@ -28,6 +29,17 @@ from zoo.training.session import Session
 
 FREE = ("training.eval_batch_size",)
 """Keys that may change when a run goes on: no weight depends on them."""
+
+
+class Log(Lines):
+    """What a screen shows, as lines of log.txt."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def say(self, topic: str, text: str) -> None:
+        self._folder.log(f"{topic}: {text}")
 
 
 class Recorder:
@@ -42,17 +54,18 @@ class Recorder:
         dataset: Dataset,
         loggers: Sequence[Logger] = (),
     ) -> None:
-        self._folder, self._screen, self._watch, self._loggers = folder, screen, watch, loggers
+        self._folder, self._watch, self._loggers = folder, watch, loggers
+        self._log = Log(folder)
+        self._told: tuple[Lines, ...] = (self._log, screen)
         self._recipe, self._dataset = recipe, dataset
         self._earlier: Mapping[str, float] = folder.run.get("timing", {})
-        self.on_step = screen.on_step
 
     def begin(self, session: Session, backend: Backend) -> None:
         """Write what is known before the first step, and refuse to go on with another run than was begun."""
         refuse_changes(self._folder, self._recipe, self._dataset)
         self._tell_backend(backend)
         for note in self._dataset.notes:
-            self._folder.log(f"warning: {note}")
+            self._log.say("warning", note)
         text = dump_recipe(self._recipe)
         self._folder.write_text("recipe.yaml", text)  # FREE keys may have changed
         self._folder.update_run(
@@ -77,7 +90,7 @@ class Recorder:
     def train(self, session: Session, *, resume: bool) -> Progress:
         """Train with the bar on the screen."""
         try:
-            with self._screen.bar("train"):
+            with self.bar("train", unit="steps"):
                 return session.train(self._checkpoints, self, resume=resume)
         except BaseException:
             with contextlib.suppress(OutputError):  # the folder itself writes next, and tells what is wrong
@@ -89,9 +102,9 @@ class Recorder:
         data = self._dataset
         with self._watch.measure("evaluate"):
             session.settle()
-            validation = session.task.values(session.logits("validation"))
+            validation = session.task.values(session.logits("validation", self))
             task = session.task.tuned(validation, data.validation.labels)
-            test = task.values(session.logits("test"))
+            test = task.values(session.logits("test", self))
         figures = {
             "train": progress.train,
             "validation": task.figures(validation, data.validation.labels),
@@ -143,20 +156,36 @@ class Recorder:
             self.on_note(lost)
         for logger in self._loggers:
             logger.begin(self._folder.history)
-        self._screen.on_begin(step, steps)
+        for told in self._told:
+            told.on_begin(step, steps)
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int | None = None, unit: Unit = "rows") -> Iterator[Callable[[int], None]]:
+        with contextlib.ExitStack() as entered:
+            moved = [entered.enter_context(told.bar(title, total, unit)) for told in self._told]
+
+            def advance(count: int) -> None:
+                for move in moved:
+                    move(count)
+
+            yield advance
+
+    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
+        for told in self._told:
+            told.on_step(step, epoch, tokens, loss, first)
 
     def on_note(self, text: str) -> None:
-        self._folder.log(text)
-        self._screen.on_note(text)
+        for told in self._told:
+            told.on_note(text)
 
     def on_row(self, row: Mapping[str, Any]) -> None:
         self._folder.append_history(row)
         if row["kind"] == "epoch":
             self._keep_time()
-            self._folder.log(f"epoch {row['epoch']}: {epoch_line(row)}")
         for logger in self._loggers:
             logger.row(row)
-        self._screen.on_row(row)
+        for told in self._told:
+            told.on_row(row)
 
     # --- its own
 
@@ -178,8 +207,8 @@ class Recorder:
             self.on_note(note)
 
     def _say(self, topic: str, text: str) -> None:
-        self._folder.log(f"{topic}: {text}")
-        self._screen.say(topic, text)
+        for told in self._told:
+            told.say(topic, text)
 
 
 def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:

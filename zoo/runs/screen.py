@@ -1,15 +1,18 @@
 """What a person sees while a run goes on.
 
-In come the listener's calls of the training loop; out come progress bars on a terminal and plain lines
-elsewhere, all on stderr, so that stdout stays free for results.
+In come the listener's calls of the training loop; out come progress bars on a terminal, and elsewhere (a pipe, a file,
+a notebook) lines, one every few seconds: all on stderr, so that stdout stays free for results.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,6 +30,7 @@ from rich.table import Column
 from rich.text import Text
 
 from zoo.recipe.showing import shown
+from zoo.runs.stages import LineStage, Stage, Unit
 
 BAR = 20
 """Columns of a bar."""
@@ -38,17 +42,72 @@ TOLD = ("loss", "accuracy", "f1", "mean_absolute_error", "r2")
 """Figures that are told of an epoch, of those that the task has."""
 
 
-class Screen:
-    """Bars and lines on stderr; with `quiet` nothing at all."""
+class Lines:
+    """Tells in lines how a run goes; a subclass says in `say` where a line goes."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
-        self._figures = ""
+    def __init__(self) -> None:
+        self._stages: list[Stage] = []
 
     def say(self, topic: str, text: str) -> None:
         """One line: what it is about, and what there is to know."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def bar(self, title: str, total: int | None = None, unit: Unit = "rows") -> Iterator[Callable[[int], None]]:
+        """A stage of so many rows or steps (None: not known, or told later); yields the function that moves it by a
+        number of them. Within a stage there may be another one."""
+        with self._within(LineStage(lambda text: self.say(title, text), total, unit)) as stage:
+            yield stage.advance
+
+    @contextlib.contextmanager
+    def _within(self, stage: Stage) -> Iterator[Stage]:
+        begun = time.monotonic()
+        self._stages.append(stage)
+        try:
+            yield stage
+        finally:
+            self._stages.remove(stage)
+            for outer in self._stages:
+                outer.paused(time.monotonic() - begun)
+
+    def downloads(self) -> Downloads:
+        """What tells of files that are fetched."""
+        return LineDownloads(self)
+
+    # --- the training loop's listener
+
+    def on_begin(self, step: int, steps: int) -> None:
+        if step:
+            self.say("resume", f"goes on after step {step:,} of {steps:,}")
+        for stage in self._stages[-1:]:
+            stage.begin(step, steps)
+
+    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
+        for stage in self._stages[-1:]:
+            stage.step(step, epoch, tokens, loss, first)
+
+    def on_row(self, row: Mapping[str, Any]) -> None:
+        if row["kind"] == "epoch":
+            self.say(f"epoch {row['epoch']}", epoch_line(row))
+            return
+        for stage in self._stages[-1:]:
+            stage.row(row)
+
+    def on_note(self, text: str) -> None:
+        self.say("note", text)
+
+
+class Screen(Lines):
+    """Bars and lines on stderr; with `quiet` nothing at all."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__()
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True, _environ=_environment())
+        # FORCE_COLOR, which some set for whatever they run, makes no terminal of a file.
+        self._live = self._console.is_interactive and sys.stderr.isatty()
+        self._progress: Progress | None = None
+
+    def say(self, topic: str, text: str) -> None:
         # In one piece: a live bar is drawn again after each, in the middle of a line that is not yet whole.
         self._console.print(Text.assemble((f"{topic:>{TOPIC}}", "bold"), GAP, self._wrapped(shown(text))))
 
@@ -61,10 +120,27 @@ class Screen:
         return ("\n" + " " * (TOPIC + len(GAP))).join(lines)
 
     @contextlib.contextmanager
-    def bar(self, title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """A bar of so many items (None: told later); yields the function that moves it by a number of items."""
+    def bar(self, title: str, total: int | None = None, unit: Unit = "rows") -> Iterator[Callable[[int], None]]:
+        if not self._live:
+            with super().bar(title, total, unit) as advance:
+                yield advance
+            return
+        with self._drawn() as progress:
+            task = progress.add_task(f"{title:>{TOPIC}} ", total=total, figures="")
+            try:
+                with self._within(BarStage(progress, task)) as stage:
+                    yield stage.advance
+            finally:
+                progress.remove_task(task)
+
+    @contextlib.contextmanager
+    def _drawn(self) -> Iterator[Progress]:
+        """Where bars are drawn, one below the other."""
+        if self._progress is not None:
+            yield self._progress
+            return
         columns = (
-            TextColumn(f"{title:>{TOPIC}} "),
+            TextColumn("{task.description}", markup=False),
             BarColumn(BAR),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -72,52 +148,79 @@ class Screen:
             TextColumn("{task.fields[figures]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
         )
         # `transient`: a finished bar makes way for the line that says what came of it.
-        live = self._console.is_terminal
-        with Progress(*columns, console=self._console, transient=True, expand=True, disable=not live) as bar:
-            task = bar.add_task(title, total=total, figures="")
-            self._progress, self._task = bar, task
+        with Progress(*columns, console=self._console, transient=True, expand=True) as self._progress:
             try:
-                yield lambda count: bar.advance(task, count)
+                yield self._progress
             finally:
-                self._progress = self._task = None
+                self._progress = None
 
     def downloads(self) -> Downloads:
-        """Bars for files that are fetched."""
-        return Downloads(self._console)
-
-    # --- the training loop's listener
-
-    def on_begin(self, step: int, steps: int) -> None:
-        if step:
-            self.say("resume", f"goes on after step {step:,} of {steps:,}")
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, total=steps, completed=step)
-
-    def on_step(self, step: int, epoch: int) -> None:
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, completed=step, figures=f"epoch {epoch}  {self._figures}")
-
-    def on_row(self, row: Mapping[str, Any]) -> None:
-        if row["kind"] == "step":
-            rate = row["tokens"] / max(row["seconds"], 1e-9)
-            self._figures = f"loss {row['loss']:.4f}  rate {row['learning_rate']:.1e}  {rate:,.0f} tokens/s"
-            return
-        self.say(f"epoch {row['epoch']}", epoch_line(row))
-
-    def on_note(self, text: str) -> None:
-        self.say("note", text)
+        return BarDownloads(self._console) if self._live else super().downloads()
 
 
-class Downloads:
-    """A bar for each file on its way, on stderr; `update` is what `zoo.data.sources` calls."""
+class BarStage:
+    """A stage as a bar on a terminal."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task, self._figures = progress, task, ""
+
+    def begin(self, done: int, total: int) -> None:
+        self._progress.update(self._task, total=total, completed=done)
+
+    def advance(self, count: int) -> None:
+        self._progress.advance(self._task, count)
+
+    def step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
+        self._progress.update(self._task, completed=step, figures=f"epoch {epoch}  {self._figures}")
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        rate = row["tokens"] / max(row["seconds"], 1e-9)
+        self._figures = f"loss {row['loss']:.4f}  rate {row['learning_rate']:.1e}  {rate:,.0f} tokens/s"
+
+    def paused(self, seconds: float) -> None:
+        pass  # rich forgets how fast it was within half a minute
+
+
+class Downloads(Protocol):
+    """Files on their way, to be entered; `update` is what `zoo.data.sources` calls."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        """File `name` has `done` of `total` bytes; None is not known."""
+
+
+class LineDownloads:
+    """A line every few seconds of each file on its way."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines, self._files = lines, dict[str, LineStage]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def update(self, name: str, done: int, total: int | None) -> None:
+        if name not in self._files:
+            self._files[name] = LineStage(lambda text: self._lines.say("fetch", f"{name}  {text}"), total, "bytes")
+            if total is None:  # no more may be told of it
+                self._lines.say("fetch", name)
+        self._files[name].reach(done, total)
+
+
+class BarDownloads:
+    """A bar for each file on its way."""
+
+    def __init__(self, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        console = console or Console(stderr=True)
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._progress = Progress(*columns, console=console, transient=True)
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Downloads:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -125,10 +228,18 @@ class Downloads:
         self._progress.stop()
 
     def update(self, name: str, done: int, total: int | None) -> None:
-        """File `name` has `done` of `total` bytes; None is not known."""
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(escape(shown(name)), total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
+
+
+def _environment() -> Mapping[str, str]:
+    """Without COLUMNS and LINES where the terminal says itself how large it is: a bar that is too long for it breaks
+    into two lines, and cannot be drawn again."""
+    with contextlib.suppress(OSError):
+        if os.get_terminal_size(2).columns:
+            return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    return os.environ
 
 
 def epoch_line(row: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -37,8 +38,19 @@ class Listener(Protocol):
     def on_begin(self, step: int, steps: int) -> None:
         """Training begins after `step` steps of `steps`; above 0 when a run goes on."""
 
-    def on_step(self, step: int, epoch: int) -> None:
-        """A step was sent off; it may not be computed yet."""
+    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
+        """A step was sent off; it may not be computed yet.
+
+        Args:
+            step: its number, from 1.
+            epoch: likewise.
+            tokens: the real ones of its batch.
+            loss: the mean loss since the last row of history. It waits for the device: ask every few seconds, at most.
+            first: whether it was the first of its batch's shape, which takes longer where the backend compiles.
+        """
+
+    def bar(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
+        """Something of so many rows begins, as an evaluation; gives what is told how many more are done."""
 
     def on_note(self, text: str) -> None:
         """Something to tell the user."""
@@ -115,9 +127,9 @@ def fit(
             clock.cells += batch.shape[0] * batch.shape[1]
             clock.padded_tokens += batch.shape[0] * batch.shape[1] - batch.tokens
             step += 1
-            listener.on_step(step, epoch + 1)
             with within_memory(backend, _named(batch), remedy):  # where a step is not waited for, it fails here
                 epoch_log.add(step, epoch + 1, value, logits, batch)
+                listener.on_step(step, epoch + 1, batch.tokens, epoch_log.loss, new_shape)
         with within_memory(backend, f"a batch of {config.batch_size} rows", remedy):
             figures = epoch_log.close()  # waits for the last step
         seconds = time.perf_counter() - begun
@@ -182,6 +194,7 @@ class _EpochLog:
         self._step = self._epoch = 0
         self._since = time.perf_counter()
         self._loss_sum, self._rows = 0.0, 0
+        self._mean = math.nan
         self._hits: Counter[str] = Counter()
 
     def add(self, step: int, epoch: int, value: Any, logits: Any, batch: Batch) -> None:
@@ -189,6 +202,13 @@ class _EpochLog:
         self._waiting.append((value, logits, batch))
         if step % self._every == 0:
             self._read()
+
+    def loss(self) -> float:
+        """Mean loss since the last row, or where that has only just been written, its own."""
+        if not self._waiting:
+            return self._mean
+        rows = [len(batch.rows) for _, _, batch in self._waiting]
+        return float(np.average([float(to_host(value)) for value, _, _ in self._waiting], weights=rows))
 
     def close(self) -> dict[str, float]:
         """Mean loss and the task's shares over the epoch, as it went: dropout on, weights moving."""
@@ -205,7 +225,7 @@ class _EpochLog:
             losses.append(loss * real)
             hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real]))
             rows += real
-        mean = sum(losses) / rows
+        mean = self._mean = sum(losses) / rows
         rate = float(self._rates[self._step - 1])
         if not math.isfinite(mean):
             newest = self._checkpoints.newest()

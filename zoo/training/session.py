@@ -7,6 +7,7 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 from zoo.training.trial import Compile
 
+SHOWN = {"validation": "validate"}
+"""What the evaluation of a split is called, where that is not its name."""
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
 
@@ -87,15 +90,15 @@ class Session:
             length=self._length,
             rates=rates,
             epoch_batches=self.epoch_batches,
-            validate=self._judged,
+            validate=lambda: self._judged(listener),
             checkpoints=checkpoints,
             progress=progress,
             listener=listener,
         )
 
-    def _judged(self) -> Mapping[str, float]:
+    def _judged(self, listener: Listener) -> Mapping[str, float]:
         """Figures of the validation split under the model's present weights."""
-        values, targets = self.task.values(self.logits("validation")), self.labels["validation"]
+        values, targets = self.task.values(self.logits("validation", listener)), self.labels["validation"]
         return self.task.tuned(values, targets).figures(values, targets)
 
     @property
@@ -141,11 +144,14 @@ class Session:
             self.task = self.task.unscaled()
         self._predict = self.backend.predictor(self.model, precision="float32")
 
-    def logits(self, split: str) -> np.ndarray:
-        """Logits [rows, units] of a split under the model's present weights."""
-        size = evaluation_rows(self.recipe.training)
+    def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
+        """Logits [rows, units] of a split under the model's present weights; `listener` is told how far it is."""
+        size, table = evaluation_rows(self.recipe.training), self.tables[split]
         remedy = halved("--resume --set training.eval_batch_size=", size, "lower tokens.max_length")
-        with within_memory(self.backend, f"a batch of {size} rows of the {split} split", remedy):
+        with (
+            within_memory(self.backend, f"a batch of {size} rows of the {split} split", remedy),
+            listener.bar(SHOWN.get(split, split), len(table)) if listener else nullcontext() as advance,
+        ):
             return inference.logits(
-                self._predict, self.tables[split], names=self.names, batch_size=size, lengths=self.lengths
+                self._predict, table, names=self.names, batch_size=size, lengths=self.lengths, progress=advance
             )
