@@ -124,6 +124,7 @@ class Run:
         *,
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
+        ids: Sequence[str] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
@@ -133,7 +134,9 @@ class Run:
             pairs: second text of each row, where the run was trained on pairs.
             batch_size: rows a batch.
             lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
-                None takes what pads these texts least. The same ones again compile nothing anew.
+                None takes what pads these texts least. With the same ones again little is compiled anew: fewer texts
+                than a batch are filled up to a power of two.
+            ids: what an error calls each row; None counts them from 0.
             progress: called with the number of rows done since the last call.
 
         Raises:
@@ -148,11 +151,12 @@ class Run:
             raise DataError("there are no texts: give at least one")
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
-        table = tokenizer.encode(texts, pairs, card.tokens)
+        table = tokenizer.encode(texts, pairs, card.tokens, ids=ids)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
-        size = min(batch_size, len(texts))
+        rows = len(texts) if lengths is None else 1 << (len(texts) - 1).bit_length()
+        size = min(batch_size, rows)
         what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
         with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):
             logits = inference.logits(
