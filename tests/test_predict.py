@@ -34,6 +34,7 @@ class StandIn:
         self.task, self.trial, self.model = TASK, None, None
         self.card = SimpleNamespace(tokens=SimpleNamespace(max_length=64))
         self.asked: list[int] = []
+        self.takes_pairs = False
         self.path = Path("runs/none")
 
     def finished(self) -> StandIn:
@@ -188,6 +189,28 @@ def test_what_is_refused(
     assert predict.main([str(run.path), *arguments]) == code
     assert match in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_pairs(
+    run: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of single texts refuses them, and one of pairs all else."""
+    monkeypatch.undo()
+    monkeypatch.setattr(predict, "load_run", lambda path, **_: run)
+    (tmp_path / "a.csv").write_text("a,b\nx 1,y 2\n")
+    pair, single = ["--pair", "a 1", "b"], ["--text", "a 1"]
+    one = ["--file", str(tmp_path / "a.csv"), "--text-column", "a"]
+    two = [*one, "--text-column", "b"]
+    for takes_pairs, fits, others in ((False, (single, one), (pair, two)), (True, (pair, two), (single, one, []))):
+        run.takes_pairs = takes_pairs
+        for arguments in fits:
+            assert predict.main([str(run.path), *arguments]) == 0
+        for arguments in others:
+            assert predict.main([str(run.path), *arguments]) == 2
+            assert "run was trained on" in capsys.readouterr().err
+    assert predict.main([str(run.path), *pair, *single]) == 2
+    assert predict.main([str(run.path), *pair, "--format", "csv"]) == 0
+    assert capsys.readouterr().out == "text,pair,label,bad,good\na 1,b,bad,0.900000,0.100000\n"
 
 
 def test_two_columns_of_a_name(run: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

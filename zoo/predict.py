@@ -1,9 +1,9 @@
 """`python -m zoo.predict RUN`: what a finished run says of texts.
 
-In come texts (`--text`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin), some thousands at a time; out
-comes, in their order, what the run's task answers, for instance the class and the probability of every class: on
+In come texts (`--text`, `--pair`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin), some thousands at a time;
+out comes, in their order, what the run's task answers, for instance the class and the probability of every class: on
 stdout, or with `--out` in a file, beside the columns that the rows have. Refused: an unknown run, a file without the
-text column, nothing on stdin, rows without text.
+text column, nothing on stdin, rows without text, single texts to a run of pairs.
 """
 
 from __future__ import annotations
@@ -37,6 +37,10 @@ TextColumnOption = Annotated[
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be repeated.")] = None,
+    pair: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--pair", metavar="TEXT_A TEXT_B", help="A pair of texts, where the run was trained on pairs."),
+    ] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="csv, tsv, jsonl, parquet, or txt with a text a line.")
     ] = None,
@@ -65,19 +69,19 @@ def predict(
     ] = None,
     debug: cli.DebugOption = False,
 ) -> int:
-    """What a finished run says of texts; without --text and --file of the lines of stdin.
+    """What a finished run says of texts; without --text, --pair and --file of the lines of stdin.
 
     Example: python -m zoo.predict runs/mine --file reviews.csv --out scored.csv
     """
     target = None if out is None else _target(out, file, output)
     done = load_run(run, precision=precision).finished()
-    on_missing = on_missing or ("keep" if text is None and file is None else "error")
-    source = _source(done, text, file, text_column, keep, on_missing)
+    on_missing = on_missing or ("error" if text or pair or file else "keep")
+    source = _source(done, text, pair, file, text_column, keep, on_missing)
     screen = Screen()
     say_precision(done, screen)
     with _answers(done, source, file, target, output or "text", screen) as (answers, progress):
         tally = answer(done, source, answers, on_missing=on_missing, batch_size=batch_size, progress=progress)
-    _tell(tally, on_missing, screen, rate=text is None)
+    _tell(tally, on_missing, screen, rate=not (text or pair))
     if target is not None:
         cli.tell(target)
     return 0
@@ -93,12 +97,13 @@ def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]
     """The text column, or the two of pairs: as asked for, else the recipe's own.
 
     Raises:
-        RecipeError: more than two.
+        RecipeError: another number than the run was trained on.
     """
     if not asked:
         return text_column(load_recipe(run.path / "recipe.yaml"))
-    if len(asked) > 2:
-        raise RecipeError(f"--text-column: got {len(asked)}, expected one, or two for pairs of texts")
+    if len(asked) > 2 or (run.takes_pairs is not None and run.takes_pairs != (len(asked) == 2)):
+        wanted = "two, as the run was trained on pairs" if run.takes_pairs else "one, as the run was trained on texts"
+        raise RecipeError(f"--text-column: got {listed(asked)}, expected {wanted}")
     return (asked[0], asked[1]) if len(asked) == 2 else asked[0]
 
 
@@ -119,23 +124,38 @@ def _target(out: str, file: str | None, form: Form | None) -> Path:
 def _source(
     run: Run,
     text: Sequence[str] | None,
+    pair: tuple[str, str] | None,
     file: str | None,
     columns: Sequence[str] | None,
     keep: Sequence[str] | None,
     on_missing: OnMissing,
 ) -> Source:
-    if text and file is not None:
-        raise RecipeError("--text and --file: got both, expected one of them")
+    given = {"--text": bool(text), "--pair": pair is not None, "--file": file is not None}
+    if sum(given.values()) > 1:
+        both = " and ".join(name for name, there in given.items() if there)
+        raise RecipeError(f"{both}: got both, expected one of them")
+    if run.takes_pairs is False and pair is not None:
+        raise RecipeError("--pair: got one, expected --text, as the run was trained on single texts")
+    if run.takes_pairs and pair is None and file is None:
+        got = "--text: got a single text" if text else "stdin: got single texts"
+        raise RecipeError(f"{got}, expected --pair TEXT_A TEXT_B or --file, as the run was trained on pairs of texts")
     if keep and file is None:
         raise RecipeError(f"--keep: got {listed(keep)}, expected none without --file: leave it out, or give a file")
     if file is not None:
         return of_file(Path(file), text_columns(run, columns), keep=keep or None, on_missing=on_missing)
     if text:
-        without = sum(not each.strip() for each in text)
-        if without:
-            raise DataError(f"--text is empty, expected words ({without} of {len(text)} texts): give some")
+        _refuse_empty("--text", text)
         return of_texts(text)
+    if pair is not None:
+        _refuse_empty("--pair", pair)
+        return of_texts(pair[:1], pair[1:])
     return of_stdin()
+
+
+def _refuse_empty(option: str, texts: Sequence[str]) -> None:
+    without = sum(not each.strip() for each in texts)
+    if without:
+        raise DataError(f"{option} is empty, expected words ({without} of {len(texts)} texts): give some")
 
 
 @contextlib.contextmanager

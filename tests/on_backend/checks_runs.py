@@ -15,7 +15,7 @@ import zoo
 import zoo.run
 from zoo import predict
 from zoo.data.dataset import load_dataset
-from zoo.errors import OutputError, TrainingError
+from zoo.errors import DataError, OutputError, TrainingError
 from zoo.finished import Run
 from zoo.recipe import Recipe
 from zoo.recipe.heads import BinaryHead
@@ -106,7 +106,17 @@ class TestRuns:
         again = zoo.load_run(whole.path)
         np.testing.assert_allclose(again.probabilities(texts), stored, rtol=0, atol=1e-6)
         np.testing.assert_allclose(again.probabilities(texts[:3], batch_size=1), stored[:3], rtol=0, atol=1e-6)
-        assert [p.label for p in again.predict(texts)] == [row["prediction"] for row in whole.folder.predictions]
+        assert [p.label for p in again.predict(np.array(texts))] == [
+            row["prediction"] for row in whole.folder.predictions
+        ]
+
+    @pytest.mark.parametrize(
+        ("texts", "pairs", "match"),
+        [("a film", None, "a single text"), ([], None, "no texts"), (["a"], ["b"], "pairs")],
+    )
+    def test_what_it_does_not_predict(self, whole: Run, texts: Any, pairs: Any, match: str) -> None:
+        with pytest.raises(DataError, match=match):
+            whole.predict(texts, pairs)
 
     def test_predictions_of_many_rows(
         self, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
