@@ -12,7 +12,6 @@ import pyarrow.parquet
 import pytest
 
 from zoo.data.catalog import dataset_card
-from zoo.data.columns import read_texts
 from zoo.data.dataset import Dataset, load_dataset, missing_data, read_labelled, text_column
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe, recipe_from
@@ -133,8 +132,8 @@ def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
 def test_empty_texts_and_labels_are_counted_or_dropped(tmp_path: Path) -> None:
     path = write(tmp_path, [0, 1, "", 1] * 5, texts=[f"t{i}" if i % 5 else "  " for i in range(20)])
     message = refused({"files": {"train": path}})
-    assert "4 rows without text (rows 0, 5, 10, 15, counted from 0)" in message
-    assert "5 rows without label (rows 2, 6, 10, 14, 18, counted" in message
+    assert "4 rows without text (lines 2, 7, 12, 17)" in message
+    assert "5 rows without label (lines 4, 8, 12, 16, 20)" in message
     assert "data.on_missing=drop" in message
     data = load({"files": {"train": path}, "on_missing": "drop"})
     assert data.notes == ("train: 8 rows without text or label were left out",)
@@ -153,12 +152,12 @@ def test_nulls_of_parquet_and_jsonl(tmp_path: Path) -> None:
         '{"text": null, "label": 1}\n{"text": "a", "label": null}\n{"text": 3, "label": 0}\n'
     )
     message = refused({"files": {"train": str(tmp_path / "a.jsonl")}})
-    assert "row 2 has the text '3' (int), expected a string" in message
+    assert "line 3 has the text '3' (int), expected a string" in message
     table = pyarrow.table({"text": ["a", None, "c"], "label": [0.0, 1.0, float("nan")]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     message = refused({"files": {"train": str(tmp_path / "a.parquet")}})
-    assert "1 rows without text (rows 1" in message
-    assert "1 rows without label (rows 2" in message
+    assert "1 row without text (row 1, counted from 0)" in message
+    assert "1 row without label (row 2, counted from 0)" in message
 
 
 def test_nothing_left(tmp_path: Path) -> None:
@@ -301,30 +300,25 @@ def test_cards_and_files_tell_their_columns() -> None:
 # Other files: predict and evaluate
 
 
-def test_texts_without_labels(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("one\ntwo\n")
-    assert read_texts(tmp_path / "a.txt") == (["one", "two"], None)
-    (tmp_path / "a.jsonl").write_text('{"a": "x", "b": "y"}\n')
-    assert read_texts(tmp_path / "a.jsonl", ("a", "b")) == (["x"], ["y"])
-    with pytest.raises(DataError, match=r"no column 'text'.*The columns are 'a', 'b'"):
-        read_texts(tmp_path / "a.jsonl")
-    (tmp_path / "a.txt").write_text("one\n\nthree\n")
-    with pytest.raises(DataError, match="1 rows without text"):
-        read_texts(tmp_path / "a.txt")
-
-
 def test_labelled_rows_for_evaluation(tmp_path: Path) -> None:
     path = write(tmp_path, ["good", "good", 0])
     own, task = recipe({"files": {"train": "a.csv"}}), Classification(names=("bad", "good", "odd"))
-    rows = read_labelled(path, own, task)
+    rows, _ = read_labelled(path, own, task)
     assert rows.labels.tolist() == [1, 1, 0]
     assert rows.ids == ["rows/0", "rows/1", "rows/2"]
     stars = write(tmp_path, [1, 5], "stars.csv")
     task = Classification(names=dataset_card("smoke_stars").label_names)
-    rows = read_labelled(stars, recipe({"dataset": "smoke_stars"}), task, text="text", label=["label"])
+    rows, _ = read_labelled(stars, recipe({"dataset": "smoke_stars"}), task, text="text", label=["label"])
     assert rows.labels.tolist() == [0, 4]
     with pytest.raises(DataError, match="in rows, 1 row has great, expected"):
         read_labelled(write(tmp_path, ["great"], "b.csv"), own, task)
+    gaps = write(tmp_path, ["good", "", "bad"], "gaps.csv", texts=["one", "two", " "])
+    task = Classification(names=("bad", "good", "odd"))
+    with pytest.raises(DataError, match=r"without text \(line 4\).*--on-missing drop") as caught:
+        read_labelled(gaps, own, task)
+    assert len(caught.value.faults) == 2
+    rows, notes = read_labelled(gaps, own, task, on_missing="drop")
+    assert (rows.texts, rows.ids, len(notes)) == (["one"], ["rows/0"], 1)
 
 
 def test_many_rows_are_held_lightly(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_labels_are_read_in_each_form(tmp_path: Path, kind: str) -> None:
     assert data.task.names == NAMES
     assert data.task.threshold == (0.5, 0.5, 0.5)
     assert rows_of(data) == {f"text {number}": row for number, row in enumerate(FOUND)}
-    again = read_labelled(own.data.files.train, own, data.task)  # type: ignore[union-attr]
+    again, _ = read_labelled(own.data.files.train, own, data.task)  # type: ignore[union-attr]
     assert again.labels.tolist() == FOUND
     counts = data.task.account({"all": again.labels})
     assert counts == {"label_names": [*NAMES], "label_counts": {"all": np.sum(FOUND, axis=0).tolist()}}
@@ -104,8 +104,8 @@ def test_splits_keep_the_sets_in_proportion(tmp_path: Path) -> None:
             "text 1\t1\t2\t0",
             "1 cells are neither 0 nor 1 (the first: '2' in the c",
         ),
-        ("columns", "text 1\t1\t1\t0", "text 1\t1\t\t0", "1 rows without label"),
-        ("list", '["fear", "joy"]', "null", "1 rows without label"),
+        ("columns", "text 1\t1\t1\t0", "text 1\t1\t\t0", "1 row without label"),
+        ("list", '["fear", "joy"]', "null", "1 row without label"),
         ("list", '["fear", "joy"]', '["fear", ["joy"]]', "a text has ['joy'] among its labels"),
         ("list", '["fear", "joy"]', '["fear", ""]', "a text has '' among its labels"),
     ],
@@ -188,10 +188,10 @@ def test_what_is_answered() -> None:
     first, second, third = TASK.predictions(SHARES)
     assert first.fields() == {"labels": ["joy"], "probabilities": {"joy": 0.9, "fear": 0.1, "anger": 0.2}}
     assert second.cells() == [
-        ("labels", "fear;anger"),
-        ("joy", "0.200000"),
-        ("fear", "0.400000"),
-        ("anger", "0.600000"),
+        ("labels", ["fear", "anger"]),
+        ("joy", 0.2),
+        ("fear", 0.4),
+        ("anger", 0.6),
     ]
     assert second.told() == ("fear, anger", "40% 60%")
     assert third.told()[0] == "none"

@@ -79,7 +79,7 @@ def test_classes_of_the_catalog_stand_for_numbers() -> None:
 @pytest.mark.parametrize(
     ("rows", "head", "fault"),
     [
-        (["a,1", "b,two", "c,", "d,nan"], {}, "1 rows without label"),
+        (["a,1", "b,two", "c,", "d,nan"], {}, "1 row without label"),
         (["a,1", "b,two", "c,inf", "d,4"], {}, "in train, 2 cells are no numbers ('two', 'inf')"),
         (["a,3", "b,3", "c,3", "d,3"], {}, "all rows of train have the same label, 3: there is nothing to learn"),
         (
@@ -131,14 +131,14 @@ def test_a_figure_of_another_task_picks_no_epoch() -> None:
 def test_other_rows_are_read_with_the_same_names(tmp_path: Path) -> None:
     data = load(tmp_path, [f"text {n},{n}" for n in range(20)])
     own = recipe({"files": {"train": "rows.csv"}})
-    assert read_labelled(tmp_path / "rows.csv", own, data.task).labels[:3].tolist() == [[0.0], [1.0], [2.0]]
+    assert read_labelled(tmp_path / "rows.csv", own, data.task)[0].labels[:3].tolist() == [[0.0], [1.0], [2.0]]
 
 
 def test_label_columns_of_other_rows(tmp_path: Path) -> None:
     rows = [f"text {n},{1000 + n},{n % 7 - 0.5}" for n in range(40)]
     data = load(tmp_path, rows, label=["price", "weight"])
     own, path = recipe({"files": {"train": "rows.csv", "label": ["price", "weight"]}}), tmp_path / "rows.csv"
-    swapped = read_labelled(path, own, data.task, label=["weight", "price"])
+    swapped, _ = read_labelled(path, own, data.task, label=["weight", "price"])
     assert swapped.labels[:2].tolist() == [[1000.0, -0.5], [1001.0, 0.5]], "told apart by their names"
     with pytest.raises(RecipeError, match=r"--label-column: got price, expected 2 of them"):
         read_labelled(path, own, data.task, label=["price"])
@@ -176,9 +176,9 @@ def test_what_is_answered() -> None:
     assert second.told() == ("5", "(21)")
     (prices,) = PRICES.predictions(PRICES.values(np.array([[1.0, -1.0]])))
     assert prices.fields() == {"values": {"price": 1500.0, "weight": 0.5}}
-    assert prices.cells() == [("price", "1500.000000"), ("weight", "0.500000")]
+    assert prices.cells() == [("price", 1500.0), ("weight", 0.5)]
     assert prices.told()[0] == "price 1,500  weight 0.5"
-    assert first.cells() == [("stars_level", "4"), ("stars", "3.600000")]
+    assert first.cells() == [("stars_level", 4), ("stars", 3.6)]
 
 
 @pytest.mark.parametrize("task", [STARS, PRICES])

@@ -60,14 +60,6 @@ def test_predict(client: TestClient) -> None:
         assert row["label"] == NAMES[good_share(text) > 0.5]
 
 
-def test_rows_are_filled_up_to_few_sizes(run: StandIn, opened: Callable[..., TestClient]) -> None:
-    client = opened(run, batch_size=8)
-    for count in (1, 2, 3, 5, 8, 20):
-        answer = client.post("/predict", json={"texts": ["a text"] * count})
-        assert len(answer.json()["predictions"]) == count
-    assert [size for size, _ in run.calls] == [1, 2, 4, 8, 8, 20]  # the run itself cuts 20 into batches of 8
-
-
 def test_explain(client: TestClient) -> None:
     answer = client.post("/explain", json={"text": "so good", "label": "good"})
     assert answer.json() == {

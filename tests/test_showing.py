@@ -8,16 +8,19 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 import zoo.check
-from zoo import cli, evaluate, predict, tokenize
+from zoo import cli, evaluate, tokenize
+from zoo.data.streams import Part
 from zoo.errors import DataError, OutputError
 from zoo.recipe.showing import listed, shown
 from zoo.report.__main__ import main as report
+from zoo.runs import answers
 from zoo.runs.run_folder import create_run
 from zoo.runs.screen import BarDownloads, Screen
 from zoo.tasks.classification import Classification, ClassPrediction
@@ -81,12 +84,18 @@ def test_check_and_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     harmless(capsys.readouterr().err)
 
 
+def part(text: str) -> Part:
+    return Part(texts=[text], pairs=None, kept={}, places=["line 1"])
+
+
 def test_predict_and_its_formats() -> None:
     found = [ClassPrediction(label=STEERING, probabilities={STEERING: 0.75, "good": 0.25})]
     printed = {}
-    for name, write in predict.WRITERS.items():
+    for name in get_args(answers.Form):
         stream = io.StringIO()
-        write(stream, [f"a {STEERING} text"], found)
+        writer = answers.to_stream(name, stream, (), found[0])
+        writer.write(part(f"a {STEERING} text"), found)
+        writer.close()
         printed[name] = stream.getvalue()
     harmless(printed["text"])
     assert json.loads(printed["json"])[0]["label"] == json.loads(printed["jsonl"])["label"] == STEERING
@@ -164,10 +173,10 @@ def test_verbs_on_an_ascii_stdout(output: str, tmp_path: Path) -> None:
 def test_predictions_on_an_ascii_stdout() -> None:
     found = [ClassPrediction(label="schön", probabilities={"schön": 0.75, "日本": 0.25})]
     with ascii_stdout() as stdout:
-        predict.WRITERS["jsonl"](stdout, ["a text"], found)
+        answers.to_stream("jsonl", stdout, (), found[0]).write(part("a text"), found)
         assert "schön" in json.loads(written(stdout))["probabilities"]
         with pytest.raises(OutputError, match="stdout is ascii"):
-            predict.WRITERS["csv"](stdout, ["a text"], found)
+            answers.to_stream("csv", stdout, (), found[0])
 
 
 @pytest.mark.parametrize("content", [b"good \xff\n", BROKEN])
@@ -195,9 +204,3 @@ def test_a_folder_whose_name_is_no_text(tmp_path: Path, capsys: pytest.CaptureFi
         assert report([*folders, "--out", both, "--format", output]) == 0
     assert "run\udcff" in json.loads(capsys.readouterr().out.partition("compare.html\n")[2])["runs"][0]
     assert (Path(both) / "compare.html").is_file()
-
-
-@pytest.mark.parametrize("text", ["", " \n"])
-def test_an_empty_text_is_refused(text: str) -> None:
-    with pytest.raises(DataError, match="--text is empty"):
-        predict._texts(None, ["good", text], None, None)  # type: ignore[arg-type]

@@ -9,8 +9,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from zoo.data.tables import read_columns
+from zoo.data.tables import Columns, column_names, place, read_table
 from zoo.errors import DataError
+
+
+def read_columns(path: Path, columns: list[str], encoding: str = "utf-8") -> Columns:
+    return read_table(path, columns, encoding)[0]
 
 
 def write(folder: Path, name: str, content: str | bytes) -> Path:
@@ -44,6 +48,19 @@ def refused(path: Path, columns: list[str] | None = None, encoding: str = "utf-8
 def test_text_formats(tmp_path: Path, name: str, content: str | bytes) -> None:
     table = read_columns(write(tmp_path, name, content), ["text", "label"])
     assert table == {"text": ["good", "bad"], "label": ["1", "0"]}
+
+
+def test_where_rows_begin(tmp_path: Path) -> None:
+    """Lines as an editor counts them, blank ones and those within a quoted field too; of parquet rows from 0."""
+    path = write(tmp_path, "a.csv", 'label,text\n1,"a\nb"\n\n0,c\n1,d\n')
+    assert list(read_table(path, ["text"])[1]) == [2, 5, 6]
+    assert place(path, 2, 5) == "lines 2, 5"
+    path = write(tmp_path, "a.jsonl", '{"text": "a"}\n\n{"text": "b", "more": 1}\n')
+    assert list(read_table(path, ["text"])[1]) == [1, 3]
+    assert column_names(path) == ["text", "more"]
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a", "b"]}), tmp_path / "a.parquet")
+    assert list(read_table(tmp_path / "a.parquet", ["text"])[1]) == [0, 1]
+    assert place(tmp_path / "a.parquet", 1) == "row 1, counted from 0"
 
 
 def test_parquet_keeps_types_and_nulls(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import rich.table
@@ -39,6 +39,10 @@ def evaluate(
             "--label-column", metavar="NAME", help="Column of the label; may be repeated. Default: the recipe's."
         ),
     ] = None,
+    on_missing: Annotated[
+        Literal["error", "drop"],
+        typer.Option("--on-missing", help="What a row without text or label gets: an error, or left out."),
+    ] = "error",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
     precision: cli.PrecisionOption = "float32",
     output: cli.FormatOption = "text",
@@ -49,7 +53,7 @@ def evaluate(
     Example: python -m zoo.evaluate runs/mine --data reviews.csv --text-column review --label-column stars
     """
     done = load_run(run, precision=precision).finished()
-    found = judge(done, data, text_columns(done, text_column), label_column, batch_size)
+    found = judge(done, data, text_columns(done, text_column), label_column, batch_size, on_missing)
     if output == "json":
         print(showing.as_json({"metrics": found.metrics, **found.details}, indent=2))
     else:
@@ -81,11 +85,20 @@ class Judged:
         return self.task.details(self.targets, self.values)
 
 
-def judge(run: Run, path: str, text: str | tuple[str, str], label: Sequence[str] | None, batch_size: int) -> Judged:
+def judge(
+    run: Run,
+    path: str,
+    text: str | tuple[str, str],
+    label: Sequence[str] | None,
+    batch_size: int,
+    on_missing: Literal["error", "drop"] = "error",
+) -> Judged:
     """What there is to say of a file's rows."""
-    task = run.task
-    rows = read_labelled(path, load_recipe(run.path / "recipe.yaml"), task, text=text, label=label)
-    screen = Screen()
+    task, screen = run.task, Screen()
+    recipe = load_recipe(run.path / "recipe.yaml")
+    rows, notes = read_labelled(path, recipe, task, text=text, label=label, on_missing=on_missing)
+    for note in notes:
+        screen.say("missing", note)
     say_precision(run, screen)
     with screen.bar("evaluate", len(rows)) as advance:
         values = run.values(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)

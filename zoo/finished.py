@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo.backend import activate
+from zoo.data.given import refuse_other
 from zoo.recipe.estimate import Precision
 from zoo.runs import run
 from zoo.runs.run_folder import open_run
@@ -26,6 +27,7 @@ class Run(run.Run):
         """Why the model gives a text its class; see `zoo.explain.explanation.explain`."""
         from zoo.explain.explanation import explain
 
+        refuse_other(pair is not None, self.takes_pairs)
         with within_memory(activate(), "what explains this text", "give a shorter text"):
             return explain(self, text, pair, label=label)
 

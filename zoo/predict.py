@@ -1,30 +1,32 @@
 """`python -m zoo.predict RUN`: what a finished run says of texts.
 
-In come texts (`--text`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin); out comes, on stdout and in their
-order, what the run's task answers, for instance the class and the probability of every class. Refused: an unknown run,
-a file without the text column, nothing on stdin, rows without text.
+In come texts (`--text`, `--pair`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin), some thousands at a time;
+out comes, in their order, what the run's task answers, for instance the class and the probability of every class: on
+stdout, or with `--out` in a file, beside the columns that the rows have. Refused: an unknown run, a file without the
+text column, nothing on stdin, rows without text, single texts to a run of pairs.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any
 
 import typer
 
 from zoo import cli
-from zoo.data.columns import read_texts
 from zoo.data.dataset import text_column
+from zoo.data.streams import OnMissing, Source, of_file, of_stdin, of_texts
+from zoo.data.tables import column_types
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import load_recipe
-from zoo.recipe.showing import as_json, shown
+from zoo.recipe.showing import listed
+from zoo.runs.answering import Tally, answer, blank
+from zoo.runs.answers import ENDINGS, Answers, Form, to_file, to_stream
 from zoo.runs.screen import Screen
-from zoo.tasks import Prediction
 
 TextColumnOption = Annotated[
     list[str] | None,
@@ -35,28 +37,53 @@ TextColumnOption = Annotated[
 def predict(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
     text: Annotated[list[str] | None, typer.Option("--text", help="A text; may be repeated.")] = None,
+    pair: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--pair", metavar="TEXT_A TEXT_B", help="A pair of texts, where the run was trained on pairs."),
+    ] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="csv, tsv, jsonl, parquet, or txt with a text a line.")
     ] = None,
     text_column: TextColumnOption = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep", metavar="COLUMN", help="A column to carry along; may be repeated. Default: all of the file's."
+        ),
+    ] = None,
+    on_missing: Annotated[
+        OnMissing | None,
+        typer.Option(
+            "--on-missing",
+            help="A row without a text: an error, an empty prediction, or no row. Default: error, of stdin keep.",
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", metavar="FILE", help="Write to a file, by its ending csv, jsonl or parquet."),
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
     precision: cli.PrecisionOption = "float32",
     output: Annotated[
-        Literal["text", "json", "jsonl", "csv"], typer.Option("--format", help="For people or for programs.")
-    ] = "text",
+        Form | None, typer.Option("--format", help="Of stdout: for people or for programs. Default: text.")
+    ] = None,
     debug: cli.DebugOption = False,
 ) -> int:
-    """What a finished run says of texts; without --text and --file of the lines of stdin.
+    """What a finished run says of texts; without --text, --pair and --file of the lines of stdin.
 
-    Example: python -m zoo.predict runs/mine --file reviews.csv --format jsonl
+    Example: python -m zoo.predict runs/mine --file reviews.csv --out scored.csv
     """
+    target = None if out is None else _target(out, file, output)
     done = load_run(run, precision=precision).finished()
-    texts, pairs = _texts(done, text, file, text_column)
+    on_missing = on_missing or ("error" if text or pair or file else "keep")
+    source = _source(done, text, pair, file, text_column, keep, on_missing)
     screen = Screen()
     say_precision(done, screen)
-    with screen.bar("predict", len(texts)) as advance:
-        found = done.values(texts, pairs, batch_size=batch_size, progress=advance)
-    WRITERS[output](sys.stdout, texts, done.named(found))
+    with _answers(done, source, file, target, output or "text", screen) as (answers, progress):
+        tally = answer(done, source, answers, on_missing=on_missing, batch_size=batch_size, progress=progress)
+    _tell(tally, on_missing, screen, rate=not (text or pair))
+    if target is not None:
+        cli.tell(target)
     return 0
 
 
@@ -70,82 +97,103 @@ def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]
     """The text column, or the two of pairs: as asked for, else the recipe's own.
 
     Raises:
-        RecipeError: more than two.
+        RecipeError: another number than the run was trained on.
     """
     if not asked:
         return text_column(load_recipe(run.path / "recipe.yaml"))
-    if len(asked) > 2:
-        raise RecipeError(f"--text-column: got {len(asked)}, expected one, or two for pairs of texts")
+    if len(asked) > 2 or (run.takes_pairs is not None and run.takes_pairs != (len(asked) == 2)):
+        wanted = "two, as the run was trained on pairs" if run.takes_pairs else "one, as the run was trained on texts"
+        raise RecipeError(f"--text-column: got {listed(asked)}, expected {wanted}")
     return (asked[0], asked[1]) if len(asked) == 2 else asked[0]
 
 
-def _texts(
-    run: Run, text: Sequence[str] | None, file: str | None, columns: Sequence[str] | None
-) -> tuple[list[str], list[str] | None]:
-    if text and file:
-        raise RecipeError("--text and --file: got both, expected one of them")
-    if text:
-        without = sum(not each.strip() for each in text)
-        if without:
-            raise DataError(f"--text is empty, expected words ({without} of {len(text)} texts): give some")
-        return list(text), None
+def _target(out: str, file: str | None, form: Form | None) -> Path:
+    """The file to write."""
+    path = Path(out)
+    if path.suffix.lower() not in ENDINGS:
+        raise RecipeError(f"--out: got {out}, expected a name that ends in one of {', '.join(ENDINGS)}")
+    if form is not None:
+        raise RecipeError(f"--format: got {form} beside --out, whose ending says the form: leave it out")
+    if path.is_dir():
+        raise OutputError(f"--out: {out} is a folder, expected a file: choose another name")
+    if file is not None and path.exists() and Path(file).exists() and path.samefile(file):
+        raise OutputError(f"--out: {out} is the file that is read, expected another one: choose another name")
+    return path
+
+
+def _source(
+    run: Run,
+    text: Sequence[str] | None,
+    pair: tuple[str, str] | None,
+    file: str | None,
+    columns: Sequence[str] | None,
+    keep: Sequence[str] | None,
+    on_missing: OnMissing,
+) -> Source:
+    given = {"--text": bool(text), "--pair": pair is not None, "--file": file is not None}
+    if sum(given.values()) > 1:
+        both = " and ".join(name for name, there in given.items() if there)
+        raise RecipeError(f"{both}: got both, expected one of them")
+    if run.takes_pairs is False and pair is not None:
+        raise RecipeError("--pair: got one, expected --text, as the run was trained on single texts")
+    if run.takes_pairs and pair is None and file is None:
+        got = "--text: got a single text" if text else "stdin: got single texts"
+        raise RecipeError(f"{got}, expected --pair TEXT_A TEXT_B or --file, as the run was trained on pairs of texts")
+    if keep and file is None:
+        raise RecipeError(f"--keep: got {listed(keep)}, expected none without --file: leave it out, or give a file")
     if file is not None:
-        return read_texts(Path(file), text_columns(run, columns))
-    lines = [line.rstrip("\r\n") for line in io.StringIO(cli.read_stdin())]
-    if not any(line.strip() for line in lines):
-        raise DataError("stdin is empty, expected a text a line: pipe some in, or give --text or --file")
-    empty = [number for number, line in enumerate(lines, 1) if not line.strip()]
-    if empty:
-        raise DataError(f"stdin line {empty[0]} is empty, expected a text on every line ({len(empty)} such lines)")
-    return lines, None
+        return of_file(Path(file), text_columns(run, columns), keep=keep or None, on_missing=on_missing)
+    if text:
+        _refuse_empty("--text", text)
+        return of_texts(text)
+    if pair is not None:
+        _refuse_empty("--pair", pair)
+        return of_texts(pair[:1], pair[1:])
+    return of_stdin()
 
 
-def _write_text(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    told = [prediction.told() for prediction in found]
-    words = [shown(word) for word, _ in told]
-    width = max(map(len, words))
-    for text, word, (_, figure) in zip(texts, words, told, strict=True):
-        print(f"{word:{width}}  {figure}  {shown(' '.join(text.split())[:100])}", file=stream)
+def _refuse_empty(option: str, texts: Sequence[str]) -> None:
+    without = sum(not each.strip() for each in texts)
+    if without:
+        raise DataError(f"{option} is empty, expected words ({without} of {len(texts)} texts): give some")
 
 
-def _rounded(prediction: Prediction) -> dict[str, Any]:
-    """What it answers, its numbers with six decimals."""
-    return {
-        key: {name: round(number, 6) for name, number in value.items()} if isinstance(value, dict) else value
-        for key, value in prediction.fields().items()
-    }
+@contextlib.contextmanager
+def _answers(
+    run: Run, source: Source, file: str | None, target: Path | None, form: Form, screen: Screen
+) -> Iterator[tuple[Answers, Any]]:
+    """Where the answers go, and what shows how far they are."""
+    stdout, template = sys.stdout, blank(run)  # a live bar takes the place of sys.stdout
+    fields, cells = template.fields(), dict(template.cells())
+    if target is not None:
+        _tell_renamed(source, fields if target.suffix.lower() == ".jsonl" else cells, screen)
+        types = column_types(file or "", source.columns)
+        with to_file(target, types, template) as answers, screen.bar("predict", source.rows) as progress:
+            yield answers, progress
+        return
+    if form != "text":
+        _tell_renamed(source, cells if form == "csv" else fields, screen)
+    # Rows on the screen show themselves how far they are, and a bar would stand in their way.
+    bar = contextlib.nullcontext(lambda count: None) if stdout.isatty() else screen.bar("predict", source.rows)
+    with bar as progress:
+        yield to_stream(form, stdout, source.columns, template), progress
 
 
-def _write_json(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    print(as_json([_rounded(prediction) for prediction in found], indent=2, stream=stream), file=stream)
+def _tell_renamed(source: Source, names: Iterable[str], screen: Screen) -> None:
+    twice = [name for name in names if name in source.columns]
+    if twice:
+        told = ", ".join(f"predicted_{name}" for name in twice)
+        screen.say("columns", f"{source.name} has {', '.join(twice)} of its own: the prediction's is {told}")
 
 
-def _write_jsonl(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    for prediction in found:
-        print(as_json(_rounded(prediction), stream=stream), file=stream)
-
-
-def _write_csv(stream: TextIO, texts: Sequence[str], found: Sequence[Prediction]) -> None:
-    table = [prediction.cells() for prediction in found]
-    names = [column for column, _ in table[0]]
-    try:
-        "".join(names).encode(stream.encoding or "utf-8")
-    except UnicodeEncodeError as error:
-        raise OutputError(
-            f"stdout is {error.encoding}, which has no {error.object[error.start]!a} of the names: "
-            "set PYTHONIOENCODING=utf-8, or take --format jsonl"
-        ) from error
-    rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow(names)
-    rows.writerows([text for _, text in cells] for cells in table)
-
-
-WRITERS: dict[str, Callable[[TextIO, Sequence[str], Sequence[Prediction]], None]] = {
-    "text": _write_text,
-    "json": _write_json,
-    "jsonl": _write_jsonl,
-    "csv": _write_csv,
-}
+def _tell(tally: Tally, on_missing: OnMissing, screen: Screen, *, rate: bool) -> None:
+    if tally.missing:
+        more = ", ..." if tally.missing > len(tally.first) else ""
+        what = "were left out" if on_missing == "drop" else "have an empty prediction"
+        screen.say("missing", f"{tally.missing:,} rows without a text {what} ({', '.join(tally.first)}{more})")
+    if rate:
+        seconds = max(tally.seconds, 1e-9)
+        screen.say("predict", f"{tally.rows:,} rows in {seconds:.1f} s, {tally.rows / seconds:,.0f} a second")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

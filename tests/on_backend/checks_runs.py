@@ -14,8 +14,9 @@ import pytest
 import recipes
 import zoo
 import zoo.run
+from zoo import predict
 from zoo.data.dataset import load_dataset
-from zoo.errors import OutputError, TrainingError
+from zoo.errors import DataError, OutputError, TrainingError
 from zoo.finished import Run
 from zoo.recipe import Recipe
 from zoo.recipe.heads import BinaryHead
@@ -107,7 +108,44 @@ class TestRuns:
         again = zoo.load_run(whole.path)
         np.testing.assert_allclose(again.probabilities(texts), stored, rtol=0, atol=1e-6)
         np.testing.assert_allclose(again.probabilities(texts[:3], batch_size=1), stored[:3], rtol=0, atol=1e-6)
-        assert [p.label for p in again.predict(texts)] == [row["prediction"] for row in whole.folder.predictions]
+        assert [p.label for p in again.predict(np.array(texts))] == [
+            row["prediction"] for row in whole.folder.predictions
+        ]
+
+    @pytest.mark.parametrize(
+        ("texts", "pairs", "match"),
+        [("a film", None, "a single text"), ([], None, "no texts"), (["a"], ["b"], "pairs")],
+    )
+    def test_what_it_does_not_predict(self, whole: Run, texts: Any, pairs: Any, match: str) -> None:
+        with pytest.raises(DataError, match=match):
+            whole.predict(texts, pairs)
+
+    def test_predictions_of_many_rows(
+        self, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In parts, and so in other batches, each row gets what it gets among all."""
+        texts = [f"{text} {number}" for number, text in enumerate(load_dataset(smoke()).test.texts * 2)]
+        monkeypatch.setattr("zoo.data.streams.ROWS", 40)
+        (tmp_path / "rows.txt").write_text("\n".join(texts))
+        assert predict.main([str(whole.path), "--file", str(tmp_path / "rows.txt"), "--format", "jsonl"]) == 0
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [row["text"] for row in found] == texts
+        shares = [list(row["probabilities"].values()) for row in found]
+        np.testing.assert_allclose(shares, whole.probabilities(texts), rtol=0, atol=2e-6)
+
+    def test_batches_of_few_shapes(self, whole: Run) -> None:
+        """Where texts come one after the other; some backends compile each shape."""
+        run, shapes = zoo.load_run(whole.path), []
+        predictor = run._predictor
+
+        def noted(inputs: dict[str, np.ndarray]) -> Any:
+            shapes.append(inputs["token_ids"].shape)
+            return predictor(inputs)
+
+        run.__dict__["_predictor"] = noted
+        for count in (1, 2, 3, 5, 20):
+            assert len(run.values(["a film"] * count, batch_size=8, lengths=(16, 32))) == count
+        assert shapes == [(rows, 16) for rows in (1, 2, 4, 8, 8, 8, 8)]
 
     def test_same_seed_same_run(
         self, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

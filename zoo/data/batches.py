@@ -74,6 +74,17 @@ def choose_lengths(lengths: np.ndarray, *, shapes: int) -> tuple[int, ...]:
     return tuple(sorted(chosen))
 
 
+STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
+"""Lengths, in tokens, that texts which come one after the other are padded to, below the longest."""
+
+
+def few_lengths(longest: int) -> tuple[int, ...]:
+    """The lengths that batches have where the texts are not known beforehand: few, as some backends compile each of
+    them, and always the same; the last holds a row of `longest` tokens."""
+    last = -(-longest // MULTIPLE) * MULTIPLE
+    return (*(step for step in STEPS if step < last), last)
+
+
 def training_order(
     sizes: np.ndarray, *, lengths: Sequence[int], batch_size: int, seed: int, epoch: int
 ) -> list[np.ndarray]:

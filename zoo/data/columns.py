@@ -1,7 +1,7 @@
 """The columns of one file: texts, second texts of pairs and labels, as they stand there.
 
 In comes a path and what is known of its columns; out come lists, equally long, and which rows have no text or label.
-Refused: what tables.py refuses, texts that are not strings, and by `read_texts` rows without a text.
+Refused: what tables.py refuses, and texts that are not strings.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from zoo.data.catalog import DatasetCard
-from zoo.data.tables import read_columns
+from zoo.data.tables import place, read_table
 from zoo.errors import DataError
 from zoo.recipe.data_group import Files
 from zoo.tasks import Stated, Task
 from zoo.tasks.task import no_label
 
-__all__ = ["as_tuple", "columns_of_file", "missing_rows", "of_card", "of_files", "read_texts"]
+__all__ = ["as_tuple", "columns_of_file", "missing_rows", "no_string", "of_card", "of_files", "without"]
 
 SHOWN = 5
 """Rows that a fault names."""
@@ -45,10 +45,10 @@ def of_card(card: DatasetCard) -> Stated:
 def columns_of_file(
     split: str, path: Path, text: tuple[str, ...], label: Stated | None, select: Mapping[str, str], encoding: str
 ) -> dict[str, Any]:
-    """Columns text, pair (for pairs), label (where asked for; a tuple where it has several columns) and row: its number
-    in the file."""
+    """Columns text, pair (for pairs), label (where asked for; a tuple where it has several columns), row, its number in
+    the file from 0, and line, where it begins there."""
     wanted = [*text, *select, *(label.columns if label is not None else ())]
-    table = read_columns(path, wanted, encoding)
+    table, lines = read_table(path, list(dict.fromkeys(wanted)), encoding)
     rows: Sequence[int] = range(len(table[text[0]]))
     if select:
         rows = [i for i in rows if all(table[column][i] == value for column, value in select.items())]
@@ -62,11 +62,12 @@ def columns_of_file(
         columns["label"] = (
             list(zip(*(table[name] for name in label.columns), strict=True)) if several else table[label.columns[0]]
         )
+    columns["line"] = lines
     if select:
         columns = {name: [values[i] for i in rows] for name, values in columns.items()}
     columns["row"] = rows
     strange = [
-        f"{split}: row {rows[i]} has the text {str(value)[:40]!r} ({type(value).__name__}), expected a string"
+        f"{split}: {no_string(place(path, columns['line'][i]), value)}"
         for name in ("text", "pair")
         for i, value in enumerate(columns.get(name, ()))
         if value is not None and not isinstance(value, str)
@@ -76,8 +77,31 @@ def columns_of_file(
     return columns
 
 
-def missing_rows(split: str, columns: Mapping[str, Any], task: Task | None = None) -> tuple[list[str], np.ndarray]:
-    """Faults for rows without text or label, and which rows these are, [rows] bool."""
+def no_string(where: str, value: Any) -> str:
+    """The fault of a row whose text is something else than a string."""
+    return f"{where} has the text {str(value)[:40]!r} ({type(value).__name__}), expected a string"
+
+
+def without(where: str, path: Path, name: str, count: int, lines: Sequence[int], repair: str) -> str:
+    """The fault of rows that lack a text or a label.
+
+    Args:
+        where: what the rows are called, a split for instance.
+        name: what they lack.
+        count: how many they are; lines: where the first ones begin.
+        repair: what leaves them out.
+    """
+    more = " and more" if count > len(lines) else ""
+    return (
+        f"{where}: {count:,} row{'s' * (count > 1)} without {name} ({place(path, *lines)}{more}): "
+        f"fill in what is missing, or {repair}"
+    )
+
+
+def missing_rows(
+    split: str, path: Path, columns: Mapping[str, Any], repair: str, task: Task | None = None
+) -> tuple[list[str], np.ndarray]:
+    """Faults for rows without text or label, with what leaves these rows out, and which they are, [rows] bool."""
     faults: list[str] = []
     gone = np.zeros(len(columns["text"]), bool)
     for name in ("text", "pair", "label"):
@@ -86,24 +110,9 @@ def missing_rows(split: str, columns: Mapping[str, Any], task: Task | None = Non
             empty = np.fromiter(map(absent, columns[name]), bool, len(gone))
             gone |= empty
             if empty.any():
-                first = [str(columns["row"][i]) for i in np.flatnonzero(empty)[:SHOWN]]
-                more = ", ..." if np.count_nonzero(empty) > SHOWN else ""
-                faults.append(
-                    f"{split}: {np.count_nonzero(empty)} rows without {name} (rows {', '.join(first)}{more}, counted "
-                    "from 0); fill them in, or leave them out with data.on_missing=drop"
-                )
+                first = [columns["line"][i] for i in np.flatnonzero(empty)[:SHOWN]]
+                faults.append(without(split, path, name, int(np.count_nonzero(empty)), first, repair))
     return faults, gone
-
-
-def read_texts(
-    path: str | Path, text: str | tuple[str, str] = "text", encoding: str = "utf-8"
-) -> tuple[list[str], list[str] | None]:
-    """Texts of a file without labels, and the second texts of pairs; DataError where a row has none."""
-    columns = columns_of_file("rows", Path(path), as_tuple(text), None, {}, encoding)
-    faults, _ = missing_rows("rows", columns)
-    if faults:
-        raise DataError(f"{path}: {faults[0]}")
-    return columns["text"], columns.get("pair")
 
 
 def as_tuple(columns: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -148,8 +148,9 @@ def read_labelled(
     *,
     text: str | tuple[str, str] | None = None,
     label: Sequence[str] | None = None,
-) -> Split:
-    """Rows of another file like those of a recipe.
+    on_missing: Literal["error", "drop"] = "error",
+) -> tuple[Split, list[str]]:
+    """Rows of another file like those of a recipe, and what there is to say of them.
 
     Args:
         path: the file.
@@ -158,6 +159,7 @@ def read_labelled(
         text: column of the text, or the two of pairs; None takes the recipe's.
         label: columns of the label, as many as the recipe's and, unless they have the same names, in their order; None
             takes the recipe's.
+        on_missing: whether rows without text or label are an error or left out, which is then said.
 
     Raises:
         RecipeError: another number of label columns.
@@ -171,11 +173,14 @@ def read_labelled(
         )
     if label is not None and {*label} != {*stated.columns}:
         stated = replace(stated, columns=tuple(label))
-    columns = columns_of_file("rows", Path(path), as_tuple(text or text_column(recipe)), stated, {}, "utf-8")
-    faults, _ = missing_rows("rows", columns, task)
+    path, notes = Path(path), list[str]()
+    columns = columns_of_file("rows", path, as_tuple(text or text_column(recipe)), stated, {}, "utf-8")
+    columns, faults = _present(
+        "rows", path, columns, task, on_missing, "leave such rows out with --on-missing drop", notes
+    )
     if faults:
-        raise DataError([f"{path}: {fault}" for fault in faults])
-    return _split("rows", columns, task.targets(columns["label"], stated))
+        raise DataError(faults)
+    return _split("rows", columns, task.targets(columns["label"], stated)), notes
 
 
 def _stated(recipe: Recipe) -> Stated:
@@ -222,19 +227,26 @@ def _read(layout: Layout, task: Task, on_missing: str, notes: list[str]) -> dict
         except DataError as error:
             faults.extend(error.faults)
             continue
-        wrong, gone = missing_rows(split, columns, task)
-        if gone.any() and on_missing == "drop":
-            notes.append(f"{split}: {np.count_nonzero(gone)} rows without text or label were left out")
-            wrong = []
-            keep = np.flatnonzero(~gone).tolist()
-            columns = {name: [values[i] for i in keep] for name, values in columns.items()}
-            if not keep:
-                wrong = [f"{split}: no row has both text and label"]
-        faults += [f"{path}: {fault}" for fault in wrong]
-        found[split] = columns
+        found[split], wrong = _present(
+            split, path, columns, task, on_missing, "leave such rows out with data.on_missing=drop", notes
+        )
+        faults += wrong
     if faults:
         raise DataError(faults)
     return found
+
+
+def _present(
+    split: str, path: Path, columns: dict[str, Any], task: Task, on_missing: str, repair: str, notes: list[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """The rows that have text and label, where the others may be left out, and the faults."""
+    faults, gone = missing_rows(split, path, columns, repair, task)
+    if gone.any() and on_missing == "drop":
+        notes.append(f"{split}: {np.count_nonzero(gone)} rows without text or label were left out")
+        keep = np.flatnonzero(~gone).tolist()
+        columns = {name: [values[i] for i in keep] for name, values in columns.items()}
+        faults = [] if keep else [f"{split}: no row has both text and label"]
+    return columns, [f"{path}: {fault}" for fault in faults]
 
 
 def _split(split: str, columns: Mapping[str, Any], labels: np.ndarray) -> Split:

@@ -1,7 +1,7 @@
 """Reads columns of csv, tsv, jsonl, parquet and txt files.
 
-In comes a file and the columns wanted; out comes each column as a list, in the file's order: strings (csv,
-tsv, txt), or strings, numbers, booleans and None (jsonl, parquet). Refused, with the line or the byte:
+In comes a file and the columns wanted; out come its rows one by one, or each column as a list, in the file's order:
+strings (csv, tsv, txt), or strings, numbers, booleans and None (jsonl, parquet). Refused, with the line or the byte:
 wrong encoding, NUL bytes, ragged rows, unclosed quotes, broken JSON, cut-short parquet, columns that are absent
 or stand twice, files without rows, and pickles of any kind.
 """
@@ -13,8 +13,10 @@ import csv
 import difflib
 import json
 import stat
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from array import array
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +28,99 @@ PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 SHOWN = 5
 """Faults of one kind that are listed; the rest is counted."""
 _LONGEST_FIELD = 1 << 28
+_BATCH = 4096
+"""Rows of a parquet file that are made Python's own at once."""
+_BUFFER = 1 << 20
+"""Bytes of each column of a parquet file that are read at once."""
 
 Columns = dict[str, list[Any]]
+Row = tuple[int, Sequence[Any]]
+"""Where a row begins, see `place`, and what stands in the columns wanted."""
 
 
-def read_columns(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> Columns:
-    """The wanted columns of a file, all of the same length; a txt file has the single column that is asked for.
+def read_table(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> tuple[Columns, Sequence[int]]:
+    """The wanted columns of a file, all of the same length, and where each row begins, see `place`.
 
     Raises:
-        DataError: for everything the module's docstring names; what is found in one reading comes together.
+        DataError: as `read_rows`.
+    """
+    table: Columns = {name: [] for name in columns}
+    appends = [values.append for values in table.values()]
+    numbers = array("q")
+    for number, row in read_rows(path, list(table), encoding):
+        numbers.append(number)
+        for append, value in zip(appends, row, strict=True):
+            append(value)
+    return table, numbers
+
+
+def read_rows(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> Iterator[Row]:
+    """The rows of a file, as they are read; a txt file has the single column that is asked for.
+
+    Raises:
+        DataError: for everything the module's docstring names. What is wrong with single rows is told together, when
+            the others have been read.
     """
     path = Path(path)
+    rows = 0
+    with closing(_opened(path, lambda reader: reader.rows(path, list(columns), encoding))) as found:
+        for row in found:
+            rows += 1
+            yield row
+    if not rows:
+        raise DataError(f"{path}: has no rows beneath its header, expected at least one")
+
+
+def column_names(path: str | Path, encoding: str = "utf-8") -> list[str]:
+    """All columns of a file, in its order; of a jsonl file, which is read for that, the keys of all its rows; of a txt
+    file none, as it has no names.
+
+    Raises:
+        DataError: as `read_rows`.
+    """
+    path = Path(path)
+    return list(_opened(path, lambda reader: reader.names(path, encoding)))
+
+
+def column_types(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> dict[str, Any]:
+    """The pyarrow type of each column: a parquet file's own; of jsonl, which is read for that, what holds all of its
+    values, a string of JSON where they are of several kinds, lists or objects; else string.
+
+    Raises:
+        DataError: as `read_rows`.
+    """
+    import pyarrow
+
+    path, ending = Path(path), Path(path).suffix.lower()
+    if ending == ".parquet":
+        with _parquet(path) as opened:
+            return {name: opened.schema_arrow.field(name).type for name in columns}
+    types = dict.fromkeys(columns, pyarrow.string())
+    if ending == ".jsonl":
+        kinds: dict[str, set[type]] = {name: set() for name in columns}
+        for _, row in read_rows(path, columns, encoding):
+            for name, value in zip(columns, row, strict=True):
+                large = isinstance(value, int) and not -(1 << 63) <= value < 1 << 63
+                kinds[name].add(str if large else type(value))
+        simple = {bool: pyarrow.bool_(), int: pyarrow.int64(), float: pyarrow.float64()}
+        for name, found in kinds.items():
+            only = found - {type(None)}
+            kind = float if only == {int, float} else next(iter(only)) if len(only) == 1 else str
+            types[name] = simple.get(kind, pyarrow.string())
+    return types
+
+
+def place(path: str | Path, *numbers: int) -> str:
+    """How people find rows in a file: by its lines from 1, or in parquet, which has none, by rows from 0."""
+    several = len(numbers) > 1
+    listed = ", ".join(map(str, numbers))
+    if Path(path).suffix.lower() == ".parquet":
+        return f"row{'s' * several} {listed}, counted from 0"
+    return f"line{'s' * several} {listed}"
+
+
+def _opened(path: Path, read: Callable[[_Reader], Iterator[Any]]) -> Generator[Any, None, None]:
+    """What is read of a file, with what the operating system refuses as DataError."""
     reader = _READERS.get(path.suffix.lower())
     if path.suffix.lower() in PICKLED:
         raise DataError(
@@ -52,60 +136,74 @@ def read_columns(path: str | Path, columns: Sequence[str], encoding: str = "utf-
             raise DataError(f"{path}: is a {kind}, expected a file: write the rows to one")
         if found.st_size == 0:
             raise DataError(f"{path}: is empty, expected rows")
-        table = reader(path, list(dict.fromkeys(columns)), encoding)
+        yield from read(reader)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file{_neighbours(path)}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
-    if not next(iter(table.values())):
-        raise DataError(f"{path}: has no rows beneath its header, expected at least one")
-    return table
 
 
-def _read_csv(path: Path, columns: list[str], encoding: str) -> Columns:
-    return _read_delimited(path, columns, encoding, "excel")
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """A format: the rows of a file in the columns asked for, and the names of all its columns."""
+
+    rows: Callable[[Path, list[str], str], Generator[Row, None, None]]
+    names: Callable[[Path, str], Iterator[str]]
 
 
-def _read_tsv(path: Path, columns: list[str], encoding: str) -> Columns:
-    return _read_delimited(path, columns, encoding, "excel-tab")
-
-
-def _read_delimited(path: Path, columns: list[str], encoding: str, dialect: str) -> Columns:
-    csv.field_size_limit(_LONGEST_FIELD)
-    last = 0
-    try:
-        with closing(_lines(path, encoding, newline="")) as lines:
-            rows = csv.reader(lines, dialect, strict=True)
-            header = next(rows, [])
-            _check_header(path, header, columns)
-            at = [header.index(name) for name in columns]
-            table: Columns = {name: [] for name in columns}
-            appends = [table[name].append for name in columns]
-            width, ragged, faults, last = len(header), 0, [], rows.line_num
-            for row in rows:
-                last = rows.line_num
-                if len(row) != width:
-                    if row:
+def _delimited(dialect: str) -> _Reader:
+    def rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
+        csv.field_size_limit(_LONGEST_FIELD)
+        last = 0
+        try:
+            with closing(_lines(path, encoding, newline="")) as lines:
+                reader = csv.reader(lines, dialect, strict=True)
+                header = next(reader, [])
+                _check_header(path, header, columns)
+                at = [header.index(name) for name in columns]
+                width, ragged, faults, last = len(header), 0, [], reader.line_num
+                for row in reader:
+                    if len(row) == width:
+                        yield last + 1, [row[index] for index in at]
+                    elif row:
                         ragged += 1
                         if ragged <= SHOWN:
-                            faults.append(f"{path}:{rows.line_num}: {len(row)} fields, the header has {width}")
-                    continue
-                for append, index in zip(appends, at, strict=True):
-                    append(row[index])
-    except csv.Error as error:
-        raise DataError(
-            f"{path}:{last + 1}: in the row that begins here a quote is not closed, or stands inside a quoted field "
-            f"({error}); double the quotes within quoted fields, or save the rows as jsonl"
-        ) from error
-    if ragged:
-        more = f" ({ragged - SHOWN} more such rows)" if ragged > SHOWN else ""
-        raise DataError([*faults[:-1], f"{faults[-1]}{more}; quote the fields that hold the delimiter"])
-    return table
+                            faults.append(f"{path}:{reader.line_num}: {len(row)} fields, the header has {width}")
+                    last = reader.line_num
+        except csv.Error as error:
+            raise DataError(
+                f"{path}:{last + 1}: in the row that begins here a quote is not closed, or stands inside a quoted "
+                f"field ({error}); double the quotes within quoted fields, or save the rows as jsonl"
+            ) from error
+        if ragged:
+            more = f" ({ragged - SHOWN} more such rows)" if ragged > SHOWN else ""
+            raise DataError([*faults[:-1], f"{faults[-1]}{more}; quote the fields that hold the delimiter"])
+
+    def names(path: Path, encoding: str) -> Iterator[str]:
+        with closing(_lines(path, encoding, newline="")) as lines:
+            yield from next(csv.reader(lines, dialect, strict=True), [])
+
+    return _Reader(rows=rows, names=names)
 
 
-def _read_jsonl(path: Path, columns: list[str], encoding: str) -> Columns:
-    table: Columns = {name: [] for name in columns}
+def _jsonl_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
     seen: dict[str, None] = {}
+    for number, row in _objects(path, encoding):
+        seen.update(dict.fromkeys(row))
+        yield number, [row.get(name) for name in columns]
+    if seen:
+        _check_header(path, list(seen), columns)
+
+
+def _jsonl_names(path: Path, encoding: str) -> Iterator[str]:
+    seen: dict[str, None] = {}
+    for _, row in _objects(path, encoding):
+        seen.update(dict.fromkeys(row))
+    yield from seen
+
+
+def _objects(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a jsonl file, each with its line."""
     faults: list[str] = []
     with closing(_lines(path, encoding)) as lines:
         for number, line in enumerate(lines, 1):
@@ -118,38 +216,48 @@ def _read_jsonl(path: Path, columns: list[str], encoding: str) -> Columns:
                 faults.append(
                     f"{path}:{number}: not JSON ({'nested too deep' if deep else error}); is the line cut short?"
                 )
-                row = {}
             else:
-                if not isinstance(row, dict):
+                if isinstance(row, dict):
+                    yield number, row
+                else:
                     faults.append(
                         f"{path}:{number}: got {type(row).__name__}, expected an object with the columns as keys"
                     )
-                    row = {}
             if len(faults) >= SHOWN:
                 break
-            seen.update(dict.fromkeys(row))
-            for name, values in table.items():
-                values.append(row.get(name))
     if faults:
         raise DataError(faults)
-    if seen:
-        _check_header(path, list(seen), columns)
-    return table
 
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON value")
 
 
-def _read_parquet(path: Path, columns: list[str], encoding: str) -> Columns:
+def _parquet_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
+    with _parquet(path) as opened:
+        _check_header(path, opened.schema_arrow.names, columns)
+        number = 0
+        for batch in opened.iter_batches(_BATCH, columns=columns):
+            for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+                yield number, row
+                number += 1
+
+
+def _parquet_names(path: Path, encoding: str) -> Iterator[str]:
+    with _parquet(path) as opened:
+        yield from opened.schema_arrow.names
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    """The file, opened; what pyarrow finds wrong with it as DataError."""
     import pyarrow
     import pyarrow.parquet
 
     try:
-        with pyarrow.parquet.ParquetFile(path) as opened:
-            _check_header(path, opened.schema_arrow.names, columns)
-            table = opened.read(columns=columns)
-        return {name: table.column(name).to_pylist() for name in columns}
+        # With a buffer it holds a piece of a column in memory, without one all of the column's row group.
+        with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as opened:
+            yield opened
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
@@ -159,20 +267,21 @@ def _read_parquet(path: Path, columns: list[str], encoding: str) -> Columns:
         ) from error
 
 
-def _read_txt(path: Path, columns: list[str], encoding: str) -> Columns:
+def _txt_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
     if len(columns) != 1:
         raise DataError(
             f"{path}: a txt file has one text a line, expected columns {', '.join(columns)}: use csv or jsonl"
         )
-    return {columns[0]: [line.rstrip("\r\n") for line in _lines(path, encoding)]}
+    for number, line in enumerate(_lines(path, encoding), 1):
+        yield number, [line.rstrip("\r\n")]
 
 
-_READERS: dict[str, Callable[[Path, list[str], str], Columns]] = {
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
-    ".txt": _read_txt,
+_READERS = {
+    ".csv": _delimited("excel"),
+    ".tsv": _delimited("excel-tab"),
+    ".jsonl": _Reader(rows=_jsonl_rows, names=_jsonl_names),
+    ".parquet": _Reader(rows=_parquet_rows, names=_parquet_names),
+    ".txt": _Reader(rows=_txt_rows, names=lambda path, encoding: iter(())),
 }
 
 

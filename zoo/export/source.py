@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.backend import versions
-from zoo.data.dataset import load_dataset, takes_pairs
+from zoo.data.dataset import load_dataset
 from zoo.data.tokens import TokenTable
 from zoo.errors import ZooError
 from zoo.models import inference
@@ -100,7 +100,7 @@ class Source:
         found = self._taken(texts, pairs, what, most, whole)
         if len(found):
             return found
-        if self._takes_pairs():
+        if self.run.takes_pairs:
             return self._taken(list(SHORT), list(SHORT[::-1]), "built-in pairs", most, False)
         return self._taken(list(SENTENCES), None, "built-in sentences", most, False)
 
@@ -112,12 +112,6 @@ class Source:
         kept = [texts[i] for i in chosen]
         second = None if pairs is None else [pairs[i] for i in chosen]
         return Rows(texts=kept, pairs=second, table=self.tokenizer.encode(kept, second, self.card.tokens), what=what)
-
-    def _takes_pairs(self) -> bool:
-        try:
-            return takes_pairs(load_recipe(self.run.path / "recipe.yaml"))
-        except ZooError:
-            return False
 
     def expected(self, rows: Rows) -> np.ndarray:
         """The run's own values, [rows, names] float64."""

@@ -1,7 +1,7 @@
 """A finished run, in Python.
 
-In comes a run folder; out come its figures, and predictions for new texts. Refused: texts that are
-empty lists or not strings; a folder without a finished model.
+In comes a run folder; out come its figures, and predictions for new texts. Refused: empty lists of texts, what is no
+text; a folder without a finished model.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.backend import activate
+from zoo.data.dataset import takes_pairs
+from zoo.data.given import Given, rows_of
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
@@ -23,6 +25,7 @@ from zoo.models import inference
 from zoo.models.builder import POLICIES
 from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard, load_card, load_model
+from zoo.recipe import load_recipe
 from zoo.recipe.estimate import Precision
 from zoo.runs.run_folder import RunFolder
 from zoo.tasks import Prediction, Task
@@ -82,6 +85,14 @@ class Run:
         return self._saved[1]
 
     @cached_property
+    def takes_pairs(self) -> bool | None:
+        """Whether it was trained on pairs of texts; None where its recipe names a data set that is no longer known."""
+        try:
+            return takes_pairs(load_recipe(self.path / "recipe.yaml"))
+        except ZooError:  # who predicts needs neither data nor recipe
+            return None
+
+    @cached_property
     def trial(self) -> Trial[Precision] | None:
         """What was measured on this device to choose the precision; None where there was nothing to choose."""
         if self._asked != "auto":
@@ -119,40 +130,42 @@ class Run:
 
     def values(
         self,
-        texts: Sequence[str],
-        pairs: Sequence[str] | None = None,
+        texts: Given,
+        pairs: Given | None = None,
         *,
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
+        ids: Sequence[str] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
 
         Args:
-            texts: first text of each row.
+            texts: the texts, in a list, tuple, NumPy array, pandas or Polars series, or Arrow array; where the run was
+                trained on pairs the first text of each, or without `pairs` a list of pairs, or a frame of two columns.
             pairs: second text of each row, where the run was trained on pairs.
             batch_size: rows a batch.
             lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
-                None takes what pads these texts least. The same ones again compile nothing anew.
+                None takes what pads these texts least. With the same ones again little is compiled anew: fewer texts
+                than a batch are filled up to a power of two.
+            ids: what an error calls each row; None counts them from 0.
             progress: called with the number of rows done since the last call.
 
         Raises:
-            DataError: no texts, or something else than strings; `lengths` that do not hold the longest row.
+            DataError: no texts, something else than strings, pairs to a run of single texts or single ones to a run of
+                pairs; `lengths` that do not hold the longest row.
         """
-        columns: tuple[Any, ...] = (texts,) if pairs is None else (texts, pairs)
-        for column in columns:
-            wrong = [column] if isinstance(column, str) else [item for item in column if not isinstance(item, str)]
-            if wrong:
-                raise DataError(f"got {wrong[0]!r:.60}, expected a list of strings: wrap a single text in a list")
+        texts, pairs = rows_of(texts, pairs, takes_pairs=self.takes_pairs)
         if not texts:
             raise DataError("there are no texts: give at least one")
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
-        table = tokenizer.encode(texts, pairs, card.tokens)
+        table = tokenizer.encode(texts, pairs, card.tokens, ids=ids)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
-        size = min(batch_size, len(texts))
+        rows = len(texts) if lengths is None else 1 << (len(texts) - 1).bit_length()
+        size = min(batch_size, rows)
         what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
         with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):
             logits = inference.logits(
@@ -165,9 +178,7 @@ class Run:
             )
         return self.task.values(logits)
 
-    def probabilities(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any
-    ) -> NDArray[np.float64]:
+    def probabilities(self, texts: Given, pairs: Given | None = None, **options: Any) -> NDArray[np.float64]:
         """`values`, where they are probabilities; ZooError of a run that predicts numbers."""
         if self.task.quantity != "probability":
             raise ZooError(f"this run predicts numbers ({self.task.listed_names}), not probabilities: use run.values")
@@ -177,6 +188,6 @@ class Run:
         """The answers that values [rows, names] stand for."""
         return self.task.predictions(values)
 
-    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Prediction]:
+    def predict(self, texts: Given, pairs: Given | None = None) -> list[Prediction]:
         """The answer for each text, in order, as the run's task has it; raises as `values`."""
         return self.named(self.values(texts, pairs))

@@ -21,10 +21,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo import cli
-from zoo.data.dataset import takes_pairs
 from zoo.errors import EnvironmentFault
 from zoo.finished import Run, load_run
-from zoo.recipe import load_recipe
 from zoo.runs.screen import Screen
 from zoo.serve.examples import examples
 
@@ -75,7 +73,7 @@ def application(run: Run, host: str, batch_size: int) -> FastAPI:
     from zoo.explain.attribution import word_importance
     from zoo.serve.serving import create_app
 
-    pairs = takes_pairs(load_recipe(run.path / "recipe.yaml"))
+    pairs = bool(run.takes_pairs)
     return create_app(
         run,
         explain=word_importance,

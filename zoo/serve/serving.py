@@ -36,6 +36,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from zoo.data.batches import few_lengths
 from zoo.errors import ZooError
 from zoo.recipe.faults import not_among
 from zoo.report import pages
@@ -61,8 +62,6 @@ METHOD: Literal["occlusion"] = "occlusion"
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 """Names by which this machine may be asked for, where it answers itself alone."""
-STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
-"""Lengths, in tokens, that texts are padded to below the longest: few, as some backends compile each of them."""
 
 
 class Word(Protocol):
@@ -194,19 +193,9 @@ def create_app(
 
 
 def _model(run: Run, batch_size: int) -> Callable[[list[str], list[str] | None], np.ndarray]:
-    """Values of texts in batches of few shapes: rows are filled up to a power of two, tokens to `STEPS`."""
-    longest = -(-run.card.tokens.max_length // 4) * 4
-    lengths = (*(step for step in STEPS if step < longest), longest)
-
-    def values(texts: list[str], pairs: list[str] | None) -> np.ndarray:
-        rows = min(batch_size, 1 << (len(texts) - 1).bit_length())
-        fill = [""] * max(0, rows - len(texts))
-        found = run.values(
-            [*texts, *fill], None if pairs is None else [*pairs, *fill], batch_size=rows, lengths=lengths
-        )
-        return found[: len(texts)]
-
-    return values
+    """Values of texts, in batches of few shapes."""
+    lengths = few_lengths(run.card.tokens.max_length)
+    return lambda texts, pairs: run.values(texts, pairs, batch_size=batch_size, lengths=lengths)
 
 
 async def _answer(begin: Callable[[], Future[Any]]) -> Any:

@@ -20,7 +20,7 @@ from zoo.score import calibration, metrics, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, in_cells
+from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task
 
 __all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -35,8 +35,8 @@ class ClassPrediction(Prediction):
     def fields(self) -> dict[str, Any]:
         return {"label": self.label, "probabilities": self.probabilities}
 
-    def cells(self) -> list[tuple[str, str]]:
-        return [("label", self.label), *in_cells(self.probabilities)]
+    def cells(self) -> list[tuple[str, Any]]:
+        return [("label", self.label), *self.probabilities.items()]
 
     def told(self) -> tuple[str, str]:
         return self.label, f"{self.probabilities[self.label]:7.2%}"

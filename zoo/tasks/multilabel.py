@@ -23,7 +23,7 @@ from zoo.score import metrics, multilabel, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, in_cells, no_label
+from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, no_label
 
 __all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
 
@@ -43,8 +43,8 @@ class LabelsPrediction(Prediction):
     def fields(self) -> dict[str, Any]:
         return {"labels": list(self.labels), "probabilities": self.probabilities}
 
-    def cells(self) -> list[tuple[str, str]]:
-        return [("labels", ";".join(self.labels)), *in_cells(self.probabilities)]
+    def cells(self) -> list[tuple[str, Any]]:
+        return [("labels", list(self.labels)), *self.probabilities.items()]
 
     def told(self) -> tuple[str, str]:
         shares = (self.probabilities[name] for name in self.labels)

@@ -22,7 +22,7 @@ from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.numbers import known_values, numbers_in
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, in_cells
+from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task
 
 __all__ = ["NumbersPrediction", "Regression", "squared_error"]
 
@@ -48,9 +48,9 @@ class NumbersPrediction(Prediction):
     def fields(self) -> dict[str, Any]:
         return {"values": self.values} if self.levels is None else {"levels": self.levels, "values": self.values}
 
-    def cells(self) -> list[tuple[str, str]]:
-        levels = [(f"{name}_level", str(level)) for name, level in (self.levels or {}).items()]
-        return [*levels, *in_cells(self.values)]
+    def cells(self) -> list[tuple[str, Any]]:
+        levels = [(f"{name}_level", level) for name, level in (self.levels or {}).items()]
+        return [*levels, *self.values.items()]
 
     def told(self) -> tuple[str, str]:
         if self.levels is None:

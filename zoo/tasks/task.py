@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.score.ranking import Ranking
 from zoo.tasks.shown import Mistakes, Picture, Table
 
-__all__ = ["Prediction", "Rankings", "Stated", "Task", "in_cells", "no_label"]
+__all__ = ["Prediction", "Rankings", "Stated", "Task", "no_label"]
 
 Floats = NDArray[np.float64]
 Rankings = Sequence[Ranking | None]
@@ -44,8 +44,8 @@ class Prediction:
         """As JSON has it."""
         raise NotImplementedError
 
-    def cells(self) -> list[tuple[str, str]]:
-        """As a row of a CSV file, each cell with its column."""
+    def cells(self) -> list[tuple[str, Any]]:
+        """As a row of a table, each cell with its column: strings, numbers, or a list of strings."""
         raise NotImplementedError
 
     def told(self) -> tuple[str, str]:
@@ -328,11 +328,6 @@ class Task:
     def limits(self) -> tuple[str, ...]:
         """What to know before one uses it, a sentence each."""
         return ()
-
-
-def in_cells(values: Mapping[str, float]) -> list[tuple[str, str]]:
-    """Values as the cells of a CSV file, with six decimals."""
-    return [(name, f"{value:.6f}") for name, value in values.items()]
 
 
 def no_label(value: Any) -> bool:

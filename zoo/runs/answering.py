@@ -1,0 +1,100 @@
+"""A run's answers to rows that come one after the other.
+
+In come a run and rows from zoo/data/streams.py; out go rows with their predictions, in order, to one of
+zoo/runs/answers.py. Refused: rows without a text, where that is an error, and rows of which none has one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo.data.batches import few_lengths
+from zoo.data.columns import SHOWN
+from zoo.data.streams import OnMissing, Part, Source
+from zoo.errors import DataError
+from zoo.runs.answers import Answers
+from zoo.runs.run import Run
+from zoo.tasks import Prediction
+
+__all__ = ["Tally", "answer", "blank"]
+
+
+@dataclass
+class Tally:
+    """rows: read; missing: of them without a text; first: where the first of these are; seconds: from the loaded model
+    to the last row."""
+
+    rows: int = 0
+    missing: int = 0
+    first: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def answer(
+    run: Run,
+    source: Source,
+    answers: Answers,
+    *,
+    on_missing: OnMissing,
+    batch_size: int,
+    progress: Callable[[int], None],
+) -> Tally:
+    """Predict all rows and write them, a part at a time.
+
+    Raises:
+        DataError: a row has no text where that is an error, or no row has one.
+    """
+    lengths, tally = few_lengths(run.card.tokens.max_length), Tally()
+    begun: float | None = None
+    for part in source.parts:
+        present = part.present
+        missing = sorted({*range(len(part.texts))}.difference(present))
+        if missing and on_missing == "error":
+            raise DataError(
+                f"{source.name}: {part.places[missing[0]]} has no text: give it one, or take --on-missing keep (an "
+                "empty prediction) or --on-missing drop (no row)"
+            )
+        found: list[Prediction | None] = [None] * len(part.texts)
+        if present:
+            if begun is None:
+                _ = run.model  # what it takes to load it is no part of the rate
+                begun = time.monotonic()
+            values = run.values(
+                [part.texts[i] for i in present],
+                None if part.pairs is None else [part.pairs[i] for i in present],
+                batch_size=batch_size,
+                lengths=lengths,
+                ids=[f"{source.name}: {part.places[i]}" for i in present],
+                progress=progress,
+            )
+            for i, prediction in zip(present, run.named(values), strict=True):
+                found[i] = prediction
+        answers.write(*(_taken(part, found, present) if on_missing == "drop" else (part, found)))
+        progress(len(missing))
+        tally.rows += len(part.texts)
+        tally.missing += len(missing)
+        tally.first += [part.places[i] for i in missing[: SHOWN - len(tally.first)]]
+    if begun is None:
+        raise DataError(f"{source.name} has no text, expected at least one: a row or line with words")
+    answers.close()
+    tally.seconds = time.monotonic() - begun
+    return tally
+
+
+def _taken(part: Part, found: Sequence[Any], rows: Sequence[int]) -> tuple[Part, list[Any]]:
+    def take(values: Sequence[Any]) -> list[Any]:
+        return [values[i] for i in rows]
+
+    pairs = None if part.pairs is None else take(part.pairs)
+    kept = {name: take(values) for name, values in part.kept.items()}
+    return Part(texts=take(part.texts), pairs=pairs, kept=kept, places=take(part.places)), take(found)
+
+
+def blank(run: Run) -> Prediction:
+    """Any prediction of a run, for its columns; nothing is computed."""
+    return run.named(np.zeros((1, len(run.task.names))))[0]
