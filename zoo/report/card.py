@@ -109,11 +109,14 @@ def write_card(folder: RunFolder) -> Path:
 
 def _figure(task: Task, name: str, test: Mapping[str, Any], value: float) -> str:
     """A figure for people, with its interval where it has one."""
+    rows = test.get("rows")
     if name not in task.shares:
-        return pages.number(value)
+        return pages.number(value, rows)
     low, high = test.get(f"{name}_low"), test.get(f"{name}_high")
-    interval = "" if low is None else f" (95% interval {low:.2%} to {high:.2%}, Wilson 1927)"
-    return f"{value:.2%}{interval}"
+    interval = ""
+    if low is not None:
+        interval = f" (95% interval {pages.share(low, rows)} to {pages.share(high, rows)}, Wilson 1927)"
+    return f"{pages.share(value, rows)}{interval}"
 
 
 def _metadata(

@@ -346,7 +346,6 @@ class Regression(Task):
         worst = np.argsort(-by_deviation, kind="stable")[:most]
         wrong = None if self.levels is None else int((self.decided(values) != targets).any(axis=1).sum())
         return Mistakes(
-            title="Largest errors",
             note=f"The {len(worst)} of {len(values):,} test texts whose numbers are furthest off: a look here often "
             "finds wrong labels.",
             figure="off by",

@@ -17,10 +17,14 @@ Kind = Literal["name", "share", "number"]
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of a table: its title, and what stands in it: a name, a share of 1 or another number."""
+    """A column of a table: its title, and what stands in it: a name, a share of 1 or another number.
+
+    rows: the title of the column that says of how many rows it is; None where no column does.
+    """
 
     title: str
     kind: Kind
+    rows: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,6 @@ class Mistake:
 class Mistakes:
     """The worst rows: figure is the title of theirs; wrong: how many, None where all are more or less."""
 
-    title: str
     note: str
     figure: str
     wrong: int | None
