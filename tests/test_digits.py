@@ -28,7 +28,8 @@ def test_the_last_digit_is_about_what_one_row_changes() -> None:
 
 
 def test_other_numbers() -> None:
-    assert [digits.number(value, 853) for value in (12, 1234.5, 23.456, 1.0, 0.0, 0.00004)] == [
-        *("12", "1,234", "23.5", "1.00", "0.000", "4e-05"),
+    assert [digits.number(value, 853) for value in (12, 1234.5, 23.456, 1.0, 0.0, 0.00041)] == [
+        *("12", "1,234", "23.5", "1.00", "0.000", "0.000"),
     ]
+    assert [digits.amount(value, 853) for value in (12, 0.000412345, 2.0)] == ["12", "0.000412", "2.00"]
     assert [digits.points(value, 853) for value in (0.0264, -0.0264, 0.0001)] == ["+2.6", "\N{MINUS SIGN}2.6", "0.0"]

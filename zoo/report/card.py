@@ -110,13 +110,11 @@ def write_card(folder: RunFolder) -> Path:
 def _figure(task: Task, name: str, test: Mapping[str, Any], value: float) -> str:
     """A figure for people, with its interval where it has one."""
     rows = test.get("rows")
-    if name not in task.shares:
-        return pages.number(value, rows)
-    low, high = test.get(f"{name}_low"), test.get(f"{name}_high")
-    interval = ""
-    if low is not None:
-        interval = f" (95% interval {pages.share(low, rows)} to {pages.share(high, rows)}, Wilson 1927)"
-    return f"{pages.share(value, rows)}{interval}"
+    told = pages.figure(task, name, value, rows)
+    low, high = (test.get(f"{name}_{end}") for end in ("low", "high"))
+    if low is None:
+        return told
+    return f"{told} (95% interval {pages.share(low, rows)} to {pages.share(high, rows)}, Wilson 1927)"
 
 
 def _metadata(

@@ -180,13 +180,13 @@ def _tested(tasks: Sequence[Task]) -> tuple[Row, ...]:
     rows: dict[str, Row] = {}
     for task in tasks:
         for name, title in task.titles.items():
-            shown = pages.share if name in task.shares else pages.number
+            shown = pages.shown_by(task, name)
             rows.setdefault(name, Row(f"test {title}", f"metrics.test.{name}", shown, _better(task, name)))
             for end, word in (("low", "from"), ("high", "to")):
                 key = f"{name}_{end}"
                 rows.setdefault(key, Row(f"{title}, 95% interval {word}", f"metrics.test.{key}", shown))
         best = task.headline[0]
-        shown = pages.share if best in task.shares else pages.number
+        shown = pages.shown_by(task, best)
         title, key = f"validation {task.titles[best]}", f"metrics.validation.{best}"
         rows.setdefault(f"validation.{best}", Row(title, key, shown, _better(task, best)))
     return tuple(rows.values())

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.report.drawing import LONGEST_NAME, WIDTH, Chart, ink, legend, short
-from zoo.score.digits import number
+from zoo.score.digits import amount
 
 __all__ = ["predicted_by_true", "residuals"]
 
@@ -66,7 +66,7 @@ def residuals(targets: ArrayLike, values: ArrayLike, name: str) -> Chart:
     mean = float(off.mean())
     # Rice's rule, whose number of bars depends on the rows alone: one text that is far off does not raise it.
     bars = int(np.clip(2 * len(off) ** (1 / 3), FEWEST_BINS, MOST_BINS)) | 1
-    told = f"{'+' if mean >= 0 else ''}{number(mean, len(off))}"
+    told = f"{'+' if mean >= 0 else ''}{amount(mean, len(off))}"
     counts, edges = np.histogram(off, np.linspace(*_limits(off), bars + 1))
 
     def paint(figure: Figure) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import re
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,12 @@ from rich.filesize import decimal
 
 from zoo.recipe.showing import listed
 from zoo.score import digits
+from zoo.tasks import Task
 
-__all__ = ["NOTHING", "chance", "duration", "html", "markdown", "moment", "number", "plain", "share", "size"]
+__all__ = [
+    *("NOTHING", "amount", "chance", "duration", "figure", "html", "markdown", "moment", "number", "plain", "share"),
+    *("shown_by", "size"),
+]
 
 NOTHING = "\N{EN DASH}"
 FOLDER = Path(__file__).parent / "templates"
@@ -43,6 +48,21 @@ def share(value: float | None, rows: int | None = None) -> str:
 def number(value: float | None, rows: int | None = None) -> str:
     """Counts with thousands marks, other numbers with the digits that their rows carry."""
     return NOTHING if value is None else digits.number(value, rows)
+
+
+def amount(value: float | None, rows: int | None = None) -> str:
+    """A number in a unit of its own, likewise."""
+    return NOTHING if value is None else digits.amount(value, rows)
+
+
+def figure(task: Task, name: str, value: float | None, rows: int | None) -> str:
+    """A figure of a task, as it is shown everywhere."""
+    return shown_by(task, name)(value, rows)
+
+
+def shown_by(task: Task, name: str) -> Callable[[float | None, int | None], str]:
+    """What shows a figure of a task."""
+    return share if name in task.shares else amount if name in task.amounts else number
 
 
 def chance(value: float) -> str:
@@ -90,7 +110,8 @@ def _house(*, escape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    house.filters.update(share=share, number=number, points=digits.points, signed=digits.signed)
+    house.filters.update(share=share, number=number, amount=amount, points=digits.points, signed=digits.signed)
     house.filters.update(duration=duration, size=size, chance=chance, moment=moment, plain=plain, listed=listed)
+    house.globals["figure"] = figure
     house.filters["base64"] = lambda content: base64.b64encode(content).decode()
     return house

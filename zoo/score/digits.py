@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["MINUS", "decimals", "number", "percent", "points", "signed"]
+__all__ = ["MINUS", "amount", "decimals", "number", "percent", "points", "signed"]
 
 MOST = 2
 """Decimals of a percentage, however many the rows."""
@@ -41,13 +41,18 @@ def signed(value: float, form: str) -> str:
 
 
 def number(value: float, rows: int | None) -> str:
-    """Another figure of so many rows; a count, or what is of no rows, has thousands marks or four digits."""
+    """Another figure of so many rows, of which 1 is much; a count, or what is of no rows, has thousands marks or four
+    digits."""
+    if isinstance(value, int) or rows is None or abs(value) >= 1:
+        return amount(value, rows)
+    return f"{value:.{decimals(rows) + 2}f}"
+
+
+def amount(value: float, rows: int | None) -> str:
+    """A figure in a unit of its own, of which 1 may be little or much."""
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"
     if rows is None:
         return f"{value:.{EXACT}g}"
     places = decimals(rows) + 2
-    if abs(value) >= 1:
-        return f"{value:.{max(0, places - len(str(int(abs(value)))))}f}"
-    # Below 1 as many decimals as a share has, and one digit where nothing would be left of a number in a small unit.
-    return f"{value:.{places}f}" if value == 0 or round(value, places) else f"{value:.1g}"
+    return f"{value:.{places}g}" if abs(value) < 1 else f"{value:.{max(0, places - len(str(int(abs(value)))))}f}"
