@@ -21,6 +21,8 @@ from chromium import chromium
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from zoo.report.drawing import DPI
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
@@ -92,14 +94,55 @@ def visit(browser: webdriver.Chrome, path: Path) -> list[str]:
 
 
 def look(browser: webdriver.Chrome, scheme: str, name: str) -> str:
-    """Switch to the colour scheme, keep a picture of the whole page where that is wanted; the colour behind it."""
+    """Switch to the colour scheme, keep a picture of the whole page where that is wanted; the colour behind it.
+
+    Every chart has the same colour at its corner, and is as wide as the others where there is room for two.
+    """
     media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
     if folder := os.environ.get("ZOO_TEST_SCREENSHOTS"):
         shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
         (Path(folder) / f"{name}-{scheme}.png").write_bytes(base64.b64decode(shot["data"]))
     colour: str = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    corners: list[str] = browser.execute_async_script(CORNERS)
+    assert {*corners} == {colour}
+    widths = browser.execute_script(
+        "return [...document.querySelectorAll('figure:not(.broad) img')].map(i => Math.round(i.clientWidth))"
+    )
+    assert len({*widths}) == 1
     return colour
+
+
+CORNERS = """
+const done = arguments[0];
+const corner = image => {
+  const canvas = document.createElement("canvas"), paper = canvas.getContext("2d");
+  canvas.width = canvas.height = 1;
+  paper.drawImage(image, 0, 0);
+  const [red, green, blue] = paper.getImageData(0, 0, 1, 1).data;
+  return `rgb(${red}, ${green}, ${blue})`;
+};
+// Two frames on, the pictures of the scheme have been chosen.
+requestAnimationFrame(() => requestAnimationFrame(async () => {
+  const images = [...document.images];
+  await Promise.all(images.map(image => image.decode()));
+  done(images.map(corner));
+}));"""
+
+
+def on_a_phone(browser: webdriver.Chrome) -> None:
+    """The page at 390 pixels: nothing is cut off, and letters in charts are 8 pixels high or more."""
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert not too_wide(browser)
+        drawn: list[list[float]] = browser.execute_script(
+            "return [...document.images].map(i => [i.clientWidth, i.naturalWidth])"
+        )
+        # The smallest are those of bars, of 8 points.
+        assert min(8 / 72 * DPI * width / natural for width, natural in drawn) > 7.5
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def shown(browser: webdriver.Chrome) -> str:
@@ -121,6 +164,7 @@ def test_the_report_in_a_browser(browser: webdriver.Chrome, runs: tuple[Path, Pa
     assert not too_wide(browser)
     assert look(browser, "light", "report") == "rgb(255, 255, 255)"
     assert look(browser, "dark", "report") == "rgb(17, 21, 26)"
+    on_a_phone(browser)
 
 
 def test_the_comparison_in_a_browser(browser: webdriver.Chrome, compared: Path) -> None:
@@ -131,6 +175,7 @@ def test_the_comparison_in_a_browser(browser: webdriver.Chrome, compared: Path) 
     assert not too_wide(browser)
     assert look(browser, "light", "compare") == "rgb(255, 255, 255)"
     assert look(browser, "dark", "compare") == "rgb(17, 21, 26)"
+    on_a_phone(browser)
 
 
 def test_a_bad_page_is_noticed(browser: webdriver.Chrome, runs: tuple[Path, Path], tmp_path: Path) -> None:

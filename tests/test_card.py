@@ -67,7 +67,7 @@ def test_the_head_is_read_by_the_hubs_own_reader(tmp_path: Path) -> None:
 def test_the_text_says_what_the_run_says(tmp_path: Path) -> None:
     text = model_card(finished_run(tmp_path / "run", CATALOG, ["negative", "positive"], threshold=0.375).path)
     for part in (
-        "66.67% (95% interval 20.00% to 94.00%, Wilson 1927)",
+        "67% (95% interval 20% to 94%, Wilson 1927)",
         "Texts of more than 32 tokens are cut (their end stays). That was so for 7 of the 96 training texts",
         "counts as positive from a probability of 0.375 up",
         "those of the class positive",

@@ -103,10 +103,21 @@ def test_figures_are_those_of_the_runs(make: Maker) -> None:
     figures = {row["name"]: row for row in found["figures"]}
     low, _ = wilson_interval(19, 20)
     assert figures["test accuracy"]["values"] == [0.95, 1.0]
-    assert figures["accuracy, 95% interval from"]["texts"][0] == f"{100 * low:.2f}%"
+    assert figures["accuracy, 95% interval from"]["texts"][0] == f"{100 * low:.0f}%"  # of 20 rows
     assert figures["test Brier score"]["values"] == pytest.approx([(19 * 0.04 + 0.64) / 20, 0.04])
     assert figures["peak memory"]["texts"] == ["1.1 GB", NOTHING]
     assert "area under ROC" not in figures
+
+
+def test_the_better_value_is_marked_with_how_far_the_others_are_off(make: Maker) -> None:
+    slower = {"timing": {"train_seconds": 90.0}}
+    found = compare([make("a", wrong=[0]), make("b", wrong=[0, 1]), make("c", wrong=[1], facts=slower)])
+    marks = {row["name"]: (row["best"], row["behind"]) for row in found["figures"]}
+    assert marks["test accuracy"] == ([0, 2], [None, "\N{MINUS SIGN}5 points", None])
+    assert marks["test Brier score"] == ([0, 2], [None, "+0.03", None])
+    assert marks["training time"] == ([0, 1], [None, None, "+30.0 s"])
+    # What looks the same, and what is no merit, is not marked.
+    assert marks["test F1"][0] == marks["recipe"][0] == marks["test rows"][0] == []
 
 
 def test_each_pair_is_tested_on_the_same_rows(make: Maker) -> None:
@@ -155,17 +166,18 @@ def test_the_page_is_self_contained_and_shows_names_as_they_are(make: Maker, tmp
         "time.png",
     ]
     assert page.scripts == 0
-    assert len(page.loaded) == 3
-    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+    inside = [address for address in page.loaded if address.startswith("data:image/png;base64,")]
+    assert len(inside) == 2 * 3  # light and dark
+    assert all(address.startswith("#") for address in {*page.loaded} - {*inside})
     assert all(name in page.shown for name in found["names"])
-    for text in ("95.00%", "only A", "+5.00 points", "1.0000", "None: the recipes"):
+    for text in ("95%", "only A", "+5 points", "better", "None: the recipes"):
         assert text in page.shown, text
     # Again into the same folder: what was there is replaced.
     assert write_comparison(folders, tmp_path / "out")[0].read_bytes() == path.read_bytes()
 
 
 def test_a_picture_that_fails_costs_nothing(make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def burst(*_: object) -> bytes:
+    def burst(*_: object) -> None:
         raise RuntimeError("no font")
 
     monkeypatch.setattr("zoo.report.comparison_plots.curves", burst)
@@ -201,8 +213,8 @@ def test_the_parts_of_the_time_add_up() -> None:
     parts = split_seconds(timing)
     assert (parts["train"], parts["compile"], parts["other"]) == (50.0, 10.0, 35.0)
     assert sum(parts.values()) == 100.0
-    assert size(time_split({"a": timing}))[0] > 500
-    assert size(time_split({"a": timing, "b": timing, "c": {}}))[0] > 500
+    assert size(time_split({"a": timing}).png())[0] > 500
+    assert size(time_split({"a": timing, "b": timing, "c": {}}).png())[0] > 500
     with pytest.raises(ValueError, match="no part"):
         time_split({"a": {}})
 

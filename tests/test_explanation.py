@@ -30,6 +30,7 @@ from zoo.recipe import load_recipe
 from zoo.recipe.heads import ClassifierHead
 from zoo.recipe.showing import shown
 from zoo.recipe.types import Tokens
+from zoo.report.drawing import Chart
 from zoo.runs.run_folder import RunFolder, create_run
 from zoo.tasks.classification import Classification
 
@@ -78,11 +79,14 @@ def explanation(text: str = HOSTILE, *, layers: int = 2, heads: int = 3, gap: fl
 PICTURES = ("attention", "heads", "overview", "rollout", "importance", "deletion")
 
 
+BLANK = Chart(title="", size=(1.0, 1.0), paint=lambda _: None)
+
+
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that take no time."""
     for name in PICTURES:
-        monkeypatch.setattr(explanation_plots, name, lambda *_: b"a picture")
+        monkeypatch.setattr(explanation_plots, name, lambda *_: BLANK)
 
 
 # --- pieces, terminal ---------------------------------------------------------------------------
@@ -129,7 +133,7 @@ def test_the_terminal_shows_markup_and_steering_as_text() -> None:
 def test_every_picture_is_drawn(count: int, layers: int, heads: int) -> None:
     found = explanation("$x^{ " * (count - 2) + HOSTILE, layers=layers, heads=heads)
     for paint in PICTURES:
-        width, height = size(getattr(explanation_plots, paint)(found))
+        width, height = size(getattr(explanation_plots, paint)(found).png())
         assert 200 < width < 2000, paint
         assert 100 < height < 2000, paint
 
@@ -157,8 +161,11 @@ def test_the_page_is_self_contained_and_shows_the_text(tmp_path: Path) -> None:
     assert {"script", "b", "i", "link"} & set(page.tags) == set()
     assert shown(HOSTILE, lines=True) in page.shown
     assert "runs/<i>" in page.shown
-    assert len(page.loaded) == 6
-    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+    inside = [address for address in page.loaded if address.startswith("data:image/png;base64,")]
+    assert len(inside) == 2 * 6  # light and dark
+    assert all(address.startswith("#") for address in {*page.loaded} - {*inside})
+    # The text stands first, before any figure.
+    assert page.shown.index(shown(HOSTILE, lines=True)) < page.shown.index("Classes")
     assert "url(" not in text
     assert "prefers-color-scheme: dark" in text
 
@@ -183,7 +190,7 @@ def test_what_does_not_add_up_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_picture_that_fails_costs_no_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def burst(*_: object) -> bytes:
+    def burst(*_: object) -> Chart:
         raise RuntimeError("no font <b>")
 
     monkeypatch.setattr(explanation_page.plots, "heads", burst)

@@ -1,19 +1,24 @@
 """Pictures and the report: drawn from plain values, self-contained, and never at the cost of the figures."""
 
+import io
 import json
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.colors import rgb_to_hsv, to_rgb
 from pages_read import Page, size
 
 from zoo.data.dataset import load_dataset
 from zoo.recipe import load_recipe
 from zoo.report import plots, report
 from zoo.report.__main__ import main as verb
-from zoo.report.drawing import draw
-from zoo.report.report import draw_plots, worst_rows, write_report
+from zoo.report.drawing import HUES, THEMES, Chart
+from zoo.report.report import charts, worst_rows, write_report
 from zoo.runs.account import histogram
 from zoo.runs.run_folder import RunFolder, create_run
 from zoo.tasks.classification import Classification
@@ -76,7 +81,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def test_curves_have_a_panel_for_what_there_is() -> None:
-    three, two = size(plots.curves(HISTORY, TITLES)), size(plots.curves(HISTORY[:1], TITLES))
+    three, two = size(plots.curves(HISTORY, TITLES).png()), size(plots.curves(HISTORY[:1], TITLES).png())
     assert three[1] > 1.3 * two[1]
 
 
@@ -89,22 +94,46 @@ def test_curves_of_nothing_are_refused() -> None:
 def test_pictures_of_classes_stay_small_and_readable(classes: int) -> None:
     names = [f"a rather long name of class {number}" for number in range(classes)]
     rows = np.arange(2 * classes) % classes
-    matrix = size(plots.confusion_matrix(rows, rows, names))
-    bars = size(plots.label_distribution(dict.fromkeys(("train", "validation", "test"), [2] * classes), names))
+    matrix = size(plots.confusion_matrix(rows, rows, names).png())
+    bars = size(plots.label_distribution(dict.fromkeys(("train", "validation", "test"), [2] * classes), names).png())
     assert min(*matrix, *bars) > 30 * min(classes, 10)
     assert max(*matrix, *bars) < 4500
 
 
 def test_a_picture_that_would_cost_the_memory_is_not_drawn() -> None:
     with pytest.raises(ValueError, match="inches"):
-        draw((9.0, 500.0), lambda _: pytest.fail("it was drawn"))
+        Chart(title="", size=(9.0, 500.0), paint=lambda _: pytest.fail("it was drawn"))
 
 
 def test_no_class_name_is_a_formula_or_a_missing_glyph() -> None:
     # The suite turns warnings into errors, and a formula that does not parse raises.
     names = ["$\\frac{", "日本語", "two\nlines"]
-    assert size(plots.confusion_matrix([0, 1, 2], [0, 1, 2], names))[0] > 100
-    assert size(plots.label_distribution({"train": [3, 0, 9]}, names))[0] > 100
+    assert size(plots.confusion_matrix([0, 1, 2], [0, 1, 2], names).png())[0] > 100
+    assert size(plots.label_distribution({"train": [3, 0, 9]}, names).png())[0] > 100
+
+
+def test_every_chart_has_a_title_and_is_dark_in_the_dark() -> None:
+    chart = plots.time_split({"this run": {"total_seconds": 10.0, "train_seconds": 9.0}})
+    assert [chart.figure(theme).get_suptitle() for theme in ("light", "dark")] == [chart.title, chart.title]
+    for theme, png in (("light", chart.png()), ("dark", chart.png("dark"))):
+        pixels = matplotlib.image.imread(io.BytesIO(png))[..., :3]
+        paper = to_rgb(THEMES[theme]["figure.facecolor"])
+        assert (abs(pixels - paper).max(axis=-1) < 0.01).mean() > 0.5, theme
+
+
+def test_no_two_hues_of_the_time_are_alike() -> None:
+    hues = sorted(360 * rgb_to_hsv(to_rgb(colour))[0] for colour in HUES[:-1])
+    assert len(HUES) == len(plots.PARTS) + 1
+    assert min(following - hue for hue, following in pairwise([*hues, hues[0] + 360])) > 40
+    assert rgb_to_hsv(to_rgb(HUES[-1]))[1] < 0.2  # grey
+
+
+def test_lengths_are_cut_at_the_99th_percentile_and_say_so() -> None:
+    chart = plots.token_lengths(**histogram([*range(1, 2000), 100_000], bins=50), max_length=64)
+    (axes,) = chart.figure().axes
+    assert "99th percentile" in chart.title
+    assert axes.get_xlim()[1] == 2_009  # where the last of 49 bars of 41 tokens ends; the one after it is not drawn
+    assert axes.get_xlabel() == "tokens in a text (1 of 2,000 are longer)"
 
 
 def test_empty_counts_are_refused() -> None:
@@ -130,14 +159,17 @@ def test_every_picture_is_drawn_and_kept(folder: RunFolder) -> None:
     assert warnings == ()
     drawn = sorted(file.name for file in (folder.path / "plots").iterdir())
     assert drawn == [f"{name}.png" for name in PICTURES]
-    assert path.read_text(encoding="utf-8").count("data:image/png;base64,") == len(PICTURES)
+    assert path.read_text(encoding="utf-8").count("data:image/png;base64,") == 2 * len(PICTURES)  # light and dark
 
 
 def test_the_report_is_self_contained(folder: RunFolder) -> None:
-    page = Page(write_report(folder, {"7": HOSTILE})[0].read_text(encoding="utf-8"))
+    path, _ = write_report(folder, {"7": HOSTILE})
+    page = Page(path.read_text(encoding="utf-8"))
     assert page.scripts == 0
-    assert len(page.loaded) == len(PICTURES)
-    assert all(address.startswith("data:image/png;base64,") for address in page.loaded)
+    inside = [address for address in page.loaded if address.startswith("data:image/png;base64,")]
+    assert len(inside) == 2 * len(PICTURES)
+    assert len({*inside}) == len(inside)
+    assert all(f'id="{address[1:]}"' in path.read_text(encoding="utf-8") for address in {*page.loaded} - {*inside})
 
 
 def test_the_report_loads_nothing_by_style(folder: RunFolder) -> None:
@@ -162,12 +194,12 @@ def test_a_name_in_the_recipe_cannot_leave_its_place(tmp_path: Path) -> None:
 def test_the_report_says_what_came_out(folder: RunFolder) -> None:
     shown = Page(write_report(folder)[0].read_text(encoding="utf-8")).shown
     wanted = [
-        "33.33%",
-        "expected calibration error 0.5667, Brier score 0.4033",
-        "-16.67 points",
+        "33%",
+        "expected calibration error 0.57, Brier score 0.40",
+        "\N{MINUS SIGN}17 points",
         "2 h 1 min",
-        "+0.0167",
-        "1.25",
+        "+0.017",
+        "1.2",
         "3.2 GB",
         "25.0%",
         "12,346",
@@ -178,16 +210,27 @@ def test_the_report_says_what_came_out(folder: RunFolder) -> None:
     assert [text for text in wanted if text not in shown] == []
 
 
+def test_times_are_those_of_this_machine(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "XYZ-5:30")
+        time.tzset()
+        folder.update_run({"started": "2026-11-27T19:41:00+00:00", "finished": "no time"})
+        text = write_report(folder)[0].read_text(encoding="utf-8")
+    time.tzset()
+    assert '<time datetime="2026-11-27T19:41:00+00:00">28 November 2026, 01:11 XYZ</time>' in text
+    assert ">no time</time>" in text
+
+
 def test_a_report_of_a_run_that_failed_early(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="diverged"), create_run(tmp_path / "mine", RECIPE) as folder:
         raise ValueError("diverged at step 3")
     page = Page(write_report(folder)[0].read_text(encoding="utf-8"))
     assert "This run is failed: diverged at step 3" in page.shown
-    assert page.loaded == []
+    assert not any(address.startswith("data:") for address in page.loaded)
 
 
 def test_a_failed_plot_costs_no_figure(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def burst(*_: object) -> bytes:
+    def burst(*_: object) -> Chart:
         raise RuntimeError("no font <b>")
 
     monkeypatch.setattr(report.plots, "curves", burst)
@@ -195,8 +238,8 @@ def test_a_failed_plot_costs_no_figure(folder: RunFolder, monkeypatch: pytest.Mo
     page = Page(path.read_text(encoding="utf-8"))
     assert warnings == ("texts have changed", "plots/curves.png could not be drawn: RuntimeError: no font <b>")
     assert all(f"Warning: {warning}" in page.shown for warning in warnings)
-    assert len(page.loaded) == len(PICTURES) - 1
-    assert "33.33%" in page.shown
+    assert sum(address.startswith("data:") for address in page.loaded) == 2 * (len(PICTURES) - 1)
+    assert "33%" in page.shown
 
 
 def test_the_report_of_many_classes_is_bounded(tmp_path: Path) -> None:
@@ -212,6 +255,7 @@ def test_the_report_of_many_classes_is_bounded(tmp_path: Path) -> None:
     assert warnings == ()
     assert sum(f">{name}<" in text for name in names) < 300
     assert "2,900 others are left out" in text
+    assert "<summary>All 100 rows</summary>" in text
     # A pair that was confused, in its table.
     assert ">class0</td>" in text
     assert ">class2500</td>" in text
@@ -223,7 +267,7 @@ def test_rendering_twice_gives_the_same_page(folder: RunFolder) -> None:
 
 
 def test_nothing_is_drawn_from_nothing() -> None:
-    assert draw_plots({}, [], Classification(), None, [])[::2] == ({}, [])
+    assert charts({}, [], Classification(), None, [])[0] == {}
 
 
 def test_mistakes_are_sorted_and_cut(folder: RunFolder) -> None:

@@ -159,9 +159,9 @@ class TestPictures:
         shares, labels = drawn_shares(classes)
         names = [*HOSTILE, *(f"class {number}" for number in range(classes))][:classes]
         found = rank(shares, labels, names)
-        for png in (score_plots.precision_recall(found), score_plots.roc(found)):
-            assert min(size(png)) > 400
-        assert size(score_plots.reliability_diagram(calibration.reliability(shares, labels)))[0] > 500
+        for chart in (score_plots.precision_recall(found), score_plots.roc(found)):
+            assert min(size(chart.png())) > 400
+        assert size(score_plots.reliability_diagram(calibration.reliability(shares, labels)).png())[0] > 500
 
     def test_many_classes_show_the_worst(self) -> None:
         shares, labels = drawn_shares(13)

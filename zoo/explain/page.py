@@ -7,7 +7,6 @@ OutputError: a folder that cannot be written.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from zoo.explain.colouring import pieces
 from zoo.explain.explanation import Explanation
 from zoo.recipe.showing import shown
 from zoo.report import pages
-from zoo.report.drawing import draw_each
+from zoo.report.drawing import Chart, Drawn, draw_each
 from zoo.runs.run_folder import UNENCODABLE
 
 __all__ = ["free_folder", "write"]
@@ -54,7 +53,7 @@ def write(
         run: the run, as the page names it.
         layer, head: of the attention that is drawn large; see `Explanation.head`.
     """
-    drawings: dict[str, Callable[[], bytes]] = {
+    drawings: dict[str, Callable[[], Chart]] = {
         "importance": lambda: plots.importance(explanation),
         "deletion": lambda: plots.deletion(explanation),
         "attention": lambda: plots.attention(explanation, layer, head),
@@ -62,10 +61,10 @@ def write(
         "overview": lambda: plots.overview(explanation),
         "rollout": lambda: plots.rollout(explanation),
     }
-    pictures, failed = draw_each(drawings)
+    charts, failed = draw_each(drawings)
     warnings = [*explanation.warnings, *failed]
-    html = _page(explanation, pictures, warnings, run)
-    files = {f"{name}.png": png for name, png in pictures.items()}
+    html = _page(explanation, charts, warnings, run)
+    files = {f"{name}.png": chart.light for name, chart in charts.items()}
     files["explanation.json"] = (json.dumps(explanation.as_json(), ensure_ascii=False, indent=2) + "\n").encode(
         errors=UNENCODABLE
     )
@@ -77,7 +76,7 @@ def write(
     return tuple(warnings)
 
 
-def _page(explanation: Explanation, pictures: dict[str, bytes], warnings: list[str], run: str) -> str:
+def _page(explanation: Explanation, charts: dict[str, Drawn], warnings: list[str], run: str) -> str:
     words = zip(explanation.names, explanation.gradients.words, explanation.occlusion.words, strict=True)
     return pages.html(
         "explain.html.j2",
@@ -94,13 +93,13 @@ def _page(explanation: Explanation, pictures: dict[str, bytes], warnings: list[s
                 ],
             )
             for title, attribution in (
-                ("By integrated gradients", explanation.gradients),
-                ("By occlusion", explanation.occlusion),
+                ("by integrated gradients", explanation.gradients),
+                ("by occlusion", explanation.occlusion),
             )
         ],
         rows=sorted(words, key=lambda row: -abs(row[1].score))[:ROWS],
         warnings=warnings,
-        pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+        charts=[(CAPTIONS[name], chart) for name, chart in charts.items()],
         methods=plots.METHOD_NAMES,
     )
 

@@ -1,6 +1,6 @@
-"""Pictures of an explanation as PNG bytes, drawn without a screen.
+"""Charts of an explanation.
 
-In comes an `Explanation`; out comes one PNG a function. Tokens and words are shown as they are: a `$` in one never
+In comes an `Explanation`; out comes one `Chart` a function. Tokens and words are shown as they are: a `$` in one never
 starts a formula. Nothing is refused.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import seaborn
 from matplotlib.colors import PowerNorm
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from zoo.explain.explanation import Explanation
-from zoo.report.drawing import draw, legend, short
+from zoo.report.drawing import WIDTH, Chart, ink, legend, short
 
 __all__ = ["FOR", "AGAINST", "METHOD_NAMES", "attention", "deletion", "heads", "importance", "overview", "rollout"]
 
@@ -25,33 +26,31 @@ FOR, AGAINST = "#0072b2", "#d55e00"
 METHOD_NAMES = {"integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 MOST_NAMED = 64
 """Tokens beside a picture, at most: of more, every second, third and so on is named."""
-MOST_BARS = 24
+MOST_BARS = 16
 SIDE = 40
 """Pixels of a head in the picture of all heads, at most."""
 # A few tokens take nearly all of the weight: what is left is told apart by its root.
-ROOT: dict[str, Any] = {"norm": PowerNorm(0.5, 0.0, 1.0), "cmap": "Blues"}
+ROOT = PowerNorm(0.5, 0.0, 1.0)
 
 
-def attention(explanation: Explanation, layer: int | None = None, head: int | None = None) -> bytes:
+def attention(explanation: Explanation, layer: int | None = None, head: int | None = None) -> Chart:
     """One head, or the mean of a layer's: which token (row) looks at which (column); see `Explanation.head`."""
     weights, title = explanation.head(layer, head)
-    length = len(weights)
-    side = min(12.0, 3.0 + 0.2 * length)
+    side = min(10.0, max(WIDTH, 2.2 + 0.19 * len(weights)))
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        image = axes.imshow(weights, interpolation="nearest", **ROOT)
+        image = axes.imshow(weights, interpolation="nearest", norm=ROOT)
         _named(axes.set_xticks, explanation.tokens, rotation=90)
         _named(axes.set_yticks, explanation.tokens)
         axes.grid(visible=False)
         axes.set(xlabel="looked at", ylabel="looking")
-        axes.set_title(f"Attention, {title}", loc="left", fontsize=11)
         figure.colorbar(image, ax=axes, label="weight (colours by its root)", shrink=0.7)
 
-    return draw((side + 1.2, side), paint)
+    return Chart(title=f"Attention, {title}", size=(side, side - 0.8), paint=paint)
 
 
-def heads(explanation: Explanation) -> bytes:
+def heads(explanation: Explanation) -> Chart:
     """All heads at once, a row a layer, each [length, length] as in `attention`."""
     layers, count, length, _ = explanation.attention.shape
     parts = min(length, SIDE)
@@ -68,51 +67,50 @@ def heads(explanation: Explanation) -> bytes:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        image = axes.imshow(picture, interpolation="nearest", **ROOT)
+        image = axes.imshow(picture, interpolation="nearest", norm=ROOT)
         axes.set_xticks(np.arange(count) * pitch + parts / 2, _numbers(count))
         axes.set_yticks(np.arange(layers) * pitch + parts / 2, _numbers(layers))
         axes.grid(visible=False)
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.set(xlabel="head", ylabel="layer")
-        axes.set_title("Attention of all heads", loc="left", fontsize=11)
         figure.colorbar(image, ax=axes, label="weight (colours by its root)", shrink=0.7)
 
-    return draw((2.4 + 0.72 * count, 1.2 + 0.72 * layers), paint)
+    size = max(WIDTH, 2.0 + 0.66 * count), max(2.0, 0.8 + 0.66 * layers)
+    return Chart(title="Attention of all heads", size=size, paint=paint)
 
 
-def overview(explanation: Explanation) -> bytes:
+def overview(explanation: Explanation) -> Chart:
     """Entropy and mean distance of each head, by layer."""
     layers, count = explanation.entropy.shape
     panels = [
-        ("How widely a head looks: entropy, nats", explanation.entropy, "Greens", np.log(len(explanation.tokens))),
-        ("How far a head looks: mean distance, tokens", explanation.distance, "Purples", None),
+        ("How widely: entropy, nats", explanation.entropy, np.log(len(explanation.tokens))),
+        ("How far: mean distance, tokens", explanation.distance, None),
     ]
-    numbered = count <= 16
+    numbered = count <= 12
 
     def paint(figure: Figure) -> None:
-        grid = figure.subplots(1, 2, squeeze=False)[0]
-        for axes, (title, values, colours, most) in zip(grid, panels, strict=True):
+        for axes, (title, values, most) in zip(figure.subplots(2, 1), panels, strict=True):
             seaborn.heatmap(
                 values,
                 ax=axes,
-                cmap=colours,
+                cmap=mpl.rcParams["image.cmap"],
                 vmin=0.0,
                 vmax=most,
                 annot=numbered,
                 fmt=".1f",
                 annot_kws={"fontsize": 7},
                 linewidths=0.5,
-                cbar_kws={"shrink": 0.8},
+                linecolor=axes.get_facecolor(),
             )
             axes.set(xlabel="head", ylabel="layer")
-            axes.set_title(title, loc="left", fontsize=11)
+            axes.set_title(title, loc="left")
             axes.set_yticks(np.arange(layers) + 0.5, _numbers(layers), rotation=0)
 
-    return draw((3.6 + 0.72 * count, 1.6 + 0.36 * max(layers, 3)), paint)
+    return Chart(title="How each head looks", size=(WIDTH, 1.8 + 0.44 * max(layers, 3)), paint=paint)
 
 
-def rollout(explanation: Explanation) -> bytes:
+def rollout(explanation: Explanation) -> Chart:
     """From which input tokens the first position, which the head reads, is made after each layer."""
     shares = explanation.rollout[:, 0]
     layers, length = shares.shape
@@ -120,20 +118,19 @@ def rollout(explanation: Explanation) -> bytes:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         # Most of the first position is itself, and most of the rest the last: the words between them set the colours.
-        image = axes.imshow(
-            shares, aspect="auto", interpolation="nearest", cmap="Blues", vmin=0.0, vmax=shares[:, 1:-1].max()
-        )
+        most = shares[:, 1:-1].max()
+        image = axes.imshow(shares, aspect="auto", interpolation="nearest", vmin=0.0, vmax=most)
         _named(axes.set_xticks, explanation.tokens, rotation=90)
         axes.set_yticks(range(layers), _numbers(layers))
         axes.grid(visible=False)
         axes.set(ylabel="after layer")
-        axes.set_title(f"Attention rollout into {short(explanation.tokens[0])}", loc="left", fontsize=11)
         figure.colorbar(image, ax=axes, label="share", extend="max", format=PercentFormatter(1.0))
 
-    return draw((min(14.0, 3.5 + 0.22 * length), 1.7 + 0.3 * layers), paint)
+    size = min(11.0, max(WIDTH, 2.2 + 0.19 * length)), max(2.2, 1.4 + 0.26 * layers)
+    return Chart(title=f"Attention rollout into {short(explanation.tokens[0])}", size=size, paint=paint)
 
 
-def importance(explanation: Explanation) -> bytes:
+def importance(explanation: Explanation) -> Chart:
     """The words that count most by each method, in the order of the text."""
     panels = [
         (explanation.gradients, f"Integrated gradients, in the logit of {short(explanation.label)}"),
@@ -142,7 +139,7 @@ def importance(explanation: Explanation) -> bytes:
     shown = min(len(explanation.names), MOST_BARS)
 
     def paint(figure: Figure) -> None:
-        for axes, (attribution, title) in zip(figure.subplots(1, 2), panels, strict=True):
+        for axes, (attribution, title) in zip(figure.subplots(2, 1), panels, strict=True):
             scores = np.array([word.score for word in attribution.words])
             chosen = np.sort(np.argsort(-np.abs(scores), kind="stable")[:MOST_BARS])
             colours = [FOR if score > 0 else AGAINST for score in scores[chosen]]
@@ -151,15 +148,15 @@ def importance(explanation: Explanation) -> bytes:
             axes.invert_yaxis()
             axes.grid(visible=False, axis="y")
             axes.margins(y=0.01)
-            axes.axvline(0.0, color="0.3", linewidth=0.8)
+            axes.axvline(0.0, color=ink(), linewidth=0.8)
             axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.set_title(title, loc="left", fontsize=10)
+            axes.set_title(title, loc="left")
             axes.set_xlabel("against the class  |  for it")
 
-    return draw((11.0, 1.5 + 0.24 * shown), paint)
+    return Chart(title="The words that count most", size=(WIDTH, 2.0 + 0.4 * shown), paint=paint)
 
 
-def deletion(explanation: Explanation) -> bytes:
+def deletion(explanation: Explanation) -> Chart:
     """The class's probability as words are taken out, those first that speak most for it."""
     found = explanation.deletion
     chance = np.stack([curve.probabilities for curve in found.random])
@@ -168,10 +165,9 @@ def deletion(explanation: Explanation) -> bytes:
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         for name, curve in found.curves.items():
-            axes.plot(shares, curve.probabilities, marker="o", label=f"{METHOD_NAMES[name]} (area {curve.area:.3f})")
-        axes.plot(
-            shares, chance.mean(axis=0), color="0.4", linestyle="--", label=f"random (area {found.random_area:.3f})"
-        )
+            axes.plot(shares, curve.probabilities, marker="o", label=f"{METHOD_NAMES[name]} (area {curve.area:.2f})")
+        grey: dict[str, Any] = {"color": ink(), "alpha": 0.6, "linestyle": "--"}
+        axes.plot(shares, chance.mean(axis=0), label=f"random (area {found.random_area:.2f})", **grey)
         axes.fill_between(
             shares, chance.min(axis=0), chance.max(axis=0), color="0.6", alpha=0.2, label=f"{len(chance)} random orders"
         )
@@ -182,7 +178,7 @@ def deletion(explanation: Explanation) -> bytes:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         legend(axes)
 
-    return draw((7.5, 3.6), paint)
+    return Chart(title="What is left as words are taken out", size=(WIDTH, 2.8), paint=paint)
 
 
 def _numbers(count: int) -> list[str]:

@@ -109,11 +109,12 @@ def write_card(folder: RunFolder) -> Path:
 
 def _figure(task: Task, name: str, test: Mapping[str, Any], value: float) -> str:
     """A figure for people, with its interval where it has one."""
-    if name not in task.shares:
-        return pages.number(value)
-    low, high = test.get(f"{name}_low"), test.get(f"{name}_high")
-    interval = "" if low is None else f" (95% interval {low:.2%} to {high:.2%}, Wilson 1927)"
-    return f"{value:.2%}{interval}"
+    rows = test.get("rows")
+    told = pages.figure(task, name, value, rows)
+    low, high = (test.get(f"{name}_{end}") for end in ("low", "high"))
+    if low is None:
+        return told
+    return f"{told} (95% interval {pages.share(low, rows)} to {pages.share(high, rows)}, Wilson 1927)"
 
 
 def _metadata(

@@ -7,8 +7,8 @@ a run or cannot be written (OutputError). What cannot be compared (other test ro
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from zoo.errors import DataError, OutputError, RecipeError
 from zoo.recipe.flattening import flat
 from zoo.recipe.showing import listed
 from zoo.report import comparison_plots, pages, plots
-from zoo.report.drawing import draw_each
+from zoo.report.drawing import Chart, Drawn, draw_each
 from zoo.report.report import further_figures
 from zoo.runs.run_folder import UNENCODABLE, RunFolder
+from zoo.score import digits
 from zoo.score.pairing import compare_rows
 from zoo.tasks import Task
 
@@ -34,9 +35,9 @@ DRAWN = 40
 LEFT_OUT = ("expected", "profiles")
 """Groups of a recipe that decide nothing about a run."""
 CAPTIONS = {
-    "curves": "Loss, and the figure that matters most, over the epochs, a colour a run",
-    "accuracy": "Test accuracy with its 95% interval (Wilson 1927)",
-    "time": "Where the time of each run went",
+    "curves": "Loss, and the figure that matters most, over the epochs",
+    "accuracy": "Intervals of Wilson 1927",
+    "time": "Train: steps without compilation; other: validation between epochs and the like",
 }
 
 
@@ -50,19 +51,19 @@ def write_comparison(folders: Sequence[RunFolder], out: Path) -> tuple[Path, dic
     if (out / "run.json").exists() or out.is_file():
         what = "a file" if out.is_file() else "a run"
         raise OutputError(f"{out} is {what}, expected a folder for the comparison: choose another --out")
-    pictures, failed = _draw(folders, document)
+    charts, failed = _draw(folders, document)
     document["warnings"] += failed
     page = pages.html(
         "compare.html.j2",
         **document,
-        pictures=[(CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+        charts=[(CAPTIONS[name], chart) for name, chart in charts.items()],
     )
     with storage_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         for name in CAPTIONS:
             (out / f"{name}.png").unlink(missing_ok=True)
-        for name, png in pictures.items():
-            _write(out / f"{name}.png", png)
+        for name, chart in charts.items():
+            _write(out / f"{name}.png", chart.light)
         _write(out / PAGE, page.encode(errors=UNENCODABLE))
     return out / PAGE, document
 
@@ -75,9 +76,11 @@ def _write(path: Path, content: bytes) -> None:
 def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
     """What there is to say of some runs side by side, as plain values.
 
-    names: of the runs, numbered, as everything below calls them; figures: `name`, `values` a run (None where there is
-    none) and `texts`, these for people; differences: `key` (a dotted one of the recipe, or with `run.` before it of
-    run.json), `values` and `texts`; pairs: `first`, `second` and what zoo/score/pairing.py says of them; warnings.
+    names: of the runs, numbered, as everything below calls them; figures: `name`, `about`, whether it says what a run
+    is and not how good, `values` a run (None where there is none), `texts`, these for people, `best`, the numbers of
+    the runs, from 0, whose value is better than another's, and `behind`, how far each other one is off, for people;
+    differences: `key` (a dotted one of the recipe, or with `run.` before it of run.json), `values` and `texts`; pairs:
+    `first`, `second` and what zoo/score/pairing.py says of them; warnings.
 
     Raises RecipeError for fewer than two runs or a run given twice.
     """
@@ -117,59 +120,80 @@ def _refuse_too_few(folders: Sequence[RunFolder]) -> None:
         raise RecipeError(f"got {twice[0]} more than once, expected each run once: leave one out")
 
 
-Getter = Callable[[Mapping[str, Any]], Any]
-
-
-def _percent(value: float | None) -> str:
-    return pages.NOTHING if value is None else f"{100 * value:.2f}%"
-
-
-def _word(value: Any) -> str:
+def _word(value: Any, rows: int | None = None) -> str:
     if isinstance(value, list):
         return listed(value)
     return pages.NOTHING if value is None else str(value)
 
 
-Rows = tuple[tuple[str, str, Callable[[Any], str]], ...]
-"""Title, where the value is in run.json (with dots), and how it is shown."""
-ABOUT: Rows = (
-    ("status", "status", _word),
-    ("recipe", "recipe", _word),
-    ("backbone", "backbone", _word),
-    ("data", "data", _word),
-    ("backend", "backend", _word),
-    ("device", "device", _word),
-    ("precision", "precision", _word),
-    ("seed", "seed", _word),
-    ("training rows", "dataset.rows.train", pages.number),
-    ("test rows", "metrics.test.rows", pages.number),
+def _duration(value: float | None, rows: int | None) -> str:
+    return pages.duration(value)
+
+
+def _size(value: float | None, rows: int | None) -> str:
+    return pages.size(value)
+
+
+Shown = Callable[[Any, int | None], str]
+"""A value and the test rows that it is of, for people."""
+MORE, LESS = 1, -1
+"""What is better."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table of figures: its title, where the value is in run.json (with dots), how it is shown, and
+    whether more or less of it is better; 0 where neither is."""
+
+    title: str
+    key: str
+    shown: Shown
+    better: int = 0
+
+
+ABOUT = (
+    Row("status", "status", _word),
+    Row("recipe", "recipe", _word),
+    Row("backbone", "backbone", _word),
+    Row("data", "data", _word),
+    Row("backend", "backend", _word),
+    Row("device", "device", _word),
+    Row("precision", "precision", _word),
+    Row("seed", "seed", _word),
+    Row("training rows", "dataset.rows.train", pages.number),
+    Row("test rows", "metrics.test.rows", pages.number),
 )
-EFFORT: Rows = (
-    ("epochs", "training.epochs", pages.number),
-    ("steps", "training.steps", pages.number),
-    ("training time", "timing.train_seconds", pages.duration),
-    ("compilation in it", "timing.compile_seconds", pages.duration),
-    ("total time", "timing.total_seconds", pages.duration),
-    ("real tokens a second", "timing.tokens_per_second", pages.number),
-    ("padding", "padding_fraction", pages.share),
-    ("peak memory", "memory.peak_bytes", pages.size),
+EFFORT = (
+    Row("epochs", "training.epochs", pages.number),
+    Row("steps", "training.steps", pages.number),
+    Row("training time", "timing.train_seconds", _duration, LESS),
+    Row("compilation in it", "timing.compile_seconds", _duration, LESS),
+    Row("total time", "timing.total_seconds", _duration, LESS),
+    Row("real tokens a second", "timing.tokens_per_second", pages.number, MORE),
+    Row("padding", "padding_fraction", pages.share, LESS),
+    Row("peak memory", "memory.peak_bytes", _size, LESS),
 )
 
 
-def _tested(tasks: Sequence[Task]) -> Rows:
+def _tested(tasks: Sequence[Task]) -> tuple[Row, ...]:
     """The figures of these tasks, one after another, each with its interval where there is one."""
-    rows: dict[str, tuple[str, str, Callable[[Any], str]]] = {}
+    rows: dict[str, Row] = {}
     for task in tasks:
         for name, title in task.titles.items():
-            shown = _percent if name in task.shares else pages.number
-            rows.setdefault(name, (f"test {title}", f"metrics.test.{name}", shown))
+            shown = pages.shown_by(task, name)
+            rows.setdefault(name, Row(f"test {title}", f"metrics.test.{name}", shown, _better(task, name)))
             for end, word in (("low", "from"), ("high", "to")):
                 key = f"{name}_{end}"
-                rows.setdefault(key, (f"{title}, 95% interval {word}", f"metrics.test.{key}", shown))
+                rows.setdefault(key, Row(f"{title}, 95% interval {word}", f"metrics.test.{key}", shown))
         best = task.headline[0]
-        shown = _percent if best in task.shares else pages.number
-        rows.setdefault(f"validation.{best}", (f"validation {task.titles[best]}", f"metrics.validation.{best}", shown))
+        shown = pages.shown_by(task, best)
+        title, key = f"validation {task.titles[best]}", f"metrics.validation.{best}"
+        rows.setdefault(f"validation.{best}", Row(title, key, shown, _better(task, best)))
     return tuple(rows.values())
+
+
+def _better(task: Task, name: str) -> int:
+    return LESS if name in task.falling else MORE
 
 
 def _figures(
@@ -192,11 +216,39 @@ def _figures(
             }
         )
     rows = []
-    for title, key, shown in (*ABOUT, *_tested([folder.task for folder in folders]), *EFFORT):
-        values = [table.get(key) for table in tables]
+    for row in (*ABOUT, *_tested([folder.task for folder in folders]), *EFFORT):
+        values = [table.get(row.key) for table in tables]
         if any(value is not None for value in values):
-            rows.append({"name": title, "values": values, "texts": [shown(value) for value in values]})
+            of = "metrics.validation.rows" if row.key.startswith("metrics.validation") else "metrics.test.rows"
+            counts = [None if row in EFFORT else table.get(of) for table in tables]
+            texts = [row.shown(value, count) for value, count in zip(values, counts, strict=True)]
+            found = {"name": row.title, "about": row in ABOUT, "values": values, "texts": texts}
+            rows.append({**found, **_compared(row, values, texts, counts)})
     return rows
+
+
+def _compared(row: Row, values: Sequence[Any], texts: Sequence[str], counts: Sequence[int | None]) -> dict[str, Any]:
+    """Which runs are best, and how far each other one is behind them; nothing where all look alike."""
+    known = [value for value in values if value is not None]
+    alike = len({text for text, value in zip(texts, values, strict=True) if value is not None}) < 2
+    if not row.better or alike:
+        return {"best": [], "behind": [None] * len(values)}
+    best = max(known) if row.better == MORE else min(known)
+    told = texts[values.index(best)]
+    return {
+        "best": [number for number, text in enumerate(texts) if text == told],
+        "behind": [
+            None if value is None or text == told else _gap(row, value - best, count)
+            for value, text, count in zip(values, texts, counts, strict=True)
+        ],
+    }
+
+
+def _gap(row: Row, difference: float, rows: int | None) -> str:
+    """With its sign, in the unit that the row has."""
+    if row.shown is pages.share:
+        return f"{digits.points(difference, rows)} points"
+    return f"{'+' if difference > 0 else digits.MINUS}{row.shown(abs(difference), rows)}"
 
 
 def _differences(runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -248,13 +300,13 @@ def _unfinished(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> list
     ]
 
 
-def _draw(folders: Sequence[RunFolder], document: Mapping[str, Any]) -> tuple[dict[str, bytes], list[str]]:
+def _draw(folders: Sequence[RunFolder], document: Mapping[str, Any]) -> tuple[dict[str, Drawn], list[str]]:
     """A PNG for all there is data for, by name, and a warning for each that could not be drawn or is not whole."""
     names, runs = document["names"][:DRAWN], [folder.run for folder in folders[:DRAWN]]
     tests = {name: run.get("metrics", {}).get("test") for name, run in zip(names, runs, strict=True)}
     timings = {name: run.get("timing", {}) for name, run in zip(names, runs, strict=True)}
     histories = {name: folder.history for name, folder in zip(names, folders[:DRAWN], strict=True)}
-    drawings: dict[str, Callable[[], bytes]] = {}
+    drawings: dict[str, Callable[[], Chart]] = {}
     if any(row["kind"] == "epoch" for history in histories.values() for row in history):
         task = folders[0].task
         best = task.headline[0]
@@ -265,5 +317,5 @@ def _draw(folders: Sequence[RunFolder], document: Mapping[str, Any]) -> tuple[di
         drawings["time"] = lambda: plots.time_split(timings)
     left_out = len(folders) - DRAWN
     told = [f"the pictures show the first {DRAWN} runs; {left_out} others are left out"] if left_out > 0 else []
-    pictures, failed = draw_each(drawings)
-    return pictures, told + failed
+    charts, failed = draw_each(drawings)
+    return charts, told + failed

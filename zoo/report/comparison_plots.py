@@ -1,4 +1,4 @@
-"""Pictures of several runs over each other, as PNG bytes.
+"""Charts of several runs over each other.
 
 In come rows of history.jsonl and figures of the test split by the runs' names; a run has the same colour in each
 picture. Refused: nothing to draw (ValueError).
@@ -12,13 +12,13 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from zoo.report.drawing import LONGEST_NAME, draw, legend, short, strokes
+from zoo.report.drawing import LONGEST_NAME, WIDTH, Chart, legend, short, strokes
 from zoo.report.plots import series
 
 __all__ = ["accuracies", "curves"]
 
 
-def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], figure_name: str, figure_title: str) -> bytes:
+def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], figure_name: str, figure_title: str) -> Chart:
     """Training loss, validation loss and another validation figure over the epochs, a panel each and a line a run.
 
     Over epochs and not steps, so that runs with other batch sizes can be laid over each other. Earlier runs have wider
@@ -45,14 +45,14 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], figure_name: st
                 passed = [step / length for step in x]
                 dots = {"marker": "o", "markersize": stroke["linewidth"] + 3.0} if len(x) <= 40 else {}
                 axes.plot(passed, y, label=short(name, LONGEST_NAME), **stroke, **dots)
-            axes.set_title(title, loc="left", fontsize=11)
+            axes.set_title(title, loc="left")
         grid[-1].set_xlabel("epochs")
-        legend(grid[0])
+        legend(grid[-1])
 
-    return draw((9.0, 8.0), paint)
+    return Chart(title="How training went, a colour a run", size=(WIDTH, 5.0), paint=paint)
 
 
-def accuracies(tests: Mapping[str, Mapping[str, float]]) -> bytes:
+def accuracies(tests: Mapping[str, Mapping[str, float]]) -> Chart:
     """Test accuracy of each run with its interval; `tests` are figures with accuracy, accuracy_low, accuracy_high."""
     if not tests:
         raise ValueError("no run was tested")
@@ -66,10 +66,10 @@ def accuracies(tests: Mapping[str, Mapping[str, float]]) -> bytes:
         axes.set_yticks(range(len(tests)), [short(name, LONGEST_NAME) for name in tests])
         axes.set_ylim(len(tests) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("test accuracy")
 
-    return draw((9.0, 1.0 + 0.42 * len(tests)), paint)
+    return Chart(title="Test accuracy with its 95% interval", size=(WIDTH, 0.7 + 0.36 * len(tests)), paint=paint)
 
 
 def _steps_of_epoch(history: Sequence[Mapping[str, Any]]) -> float | None:

@@ -1,4 +1,4 @@
-"""Pictures of predicted numbers: beside the true ones, and how far they are off. PNG bytes, as plots.py draws.
+"""Pictures of predicted numbers: beside the true ones, and how far they are off.
 
 In come targets `[rows]` and values `[rows]`, what is true and what the model says, and the name of the number.
 Refused: nothing to draw, numbers that are not finite, arrays of different shape (ValueError).
@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
-from zoo.report.drawing import LONGEST_NAME, draw, legend, short
+from zoo.report.drawing import LONGEST_NAME, WIDTH, Chart, ink, legend, short
+from zoo.score.digits import amount
 
 __all__ = ["predicted_by_true", "residuals"]
 
@@ -24,11 +25,11 @@ MOST_POINTS = 5_000
 """Rows in one picture, each drawn by itself."""
 FEWEST_BINS, MOST_BINS = 11, 61
 """Bars of a histogram; odd, so that one number alone stands in the middle of its bar."""
-# The line where predicted and true are equal: dark on white and still seen on bars and points.
-EQUAL: dict[str, Any] = {"color": "0.1", "linestyle": ":", "linewidth": 1.5, "zorder": 3}
+# The line where predicted and true are equal: in the colour of letters it is seen on bars and points too.
+EQUAL: dict[str, Any] = {"linestyle": ":", "linewidth": 1.5, "zorder": 3, "label": "predicted = true"}
 
 
-def predicted_by_true(targets: ArrayLike, values: ArrayLike, name: str) -> bytes:
+def predicted_by_true(targets: ArrayLike, values: ArrayLike, name: str) -> Chart:
     """Predicted over true, a point a row, with the line on which they are equal.
 
     Of more than MOST_POINTS rows not the points but their number in each of many hexagons is shown, by colour.
@@ -38,47 +39,46 @@ def predicted_by_true(targets: ArrayLike, values: ArrayLike, name: str) -> bytes
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.axline((low, low), slope=1.0, label="predicted = true", **EQUAL)
+        axes.axline((low, low), slope=1.0, color=ink(), **EQUAL)
         if len(truth) <= MOST_POINTS:
             # Few points are drawn solid; of many, what lies on top of each other shows.
             style: dict[str, Any] = {"s": 18, "alpha": float(np.clip(40 / len(truth) ** 0.7, 0.15, 0.8))}
             axes.scatter(truth, given, linewidths=0, label=f"texts ({len(truth):,})", **style)
         else:
-            cells = axes.hexbin(
-                truth, given, gridsize=50, mincnt=1, extent=(low, high, low, high), norm=LogNorm(vmin=1), cmap="crest"
-            )
-            # Below, since the legend stands at the side; plain numbers, since no label is read as a formula.
-            bar = figure.colorbar(cells, ax=axes, location="bottom", format="{x:,.0f}", shrink=0.6)
+            # From below 1, so that one text too is told from the paper.
+            colours = LogNorm(vmin=0.3)
+            cells = axes.hexbin(truth, given, gridsize=50, mincnt=1, extent=(low, high, low, high), norm=colours)
+            # Plain numbers, since no label is read as a formula.
+            bar = figure.colorbar(cells, ax=axes, format="{x:,.0f}", shrink=0.8)
             bar.set_label(f"texts in a hexagon ({len(truth):,} in all)")
             bar.set_ticks(np.unique(np.geomspace(1, np.asarray(cells.get_array()).max(), 4).round()).tolist())
             bar.minorticks_off()
         axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="true", ylabel="predicted")
-        axes.set_title(short(name, LONGEST_NAME), loc="left", fontsize=11)
         legend(axes)
 
-    return draw((7.0, 5.0 if len(truth) <= MOST_POINTS else 6.0), paint)
+    return Chart(title=f"{short(name, LONGEST_NAME)}: predicted and true", size=(WIDTH, 4.0), paint=paint)
 
 
-def residuals(targets: ArrayLike, values: ArrayLike, name: str) -> bytes:
+def residuals(targets: ArrayLike, values: ArrayLike, name: str) -> Chart:
     """How many texts are off by how much: predicted minus true, with the mean, which is 0 where nothing is biased."""
     truth, given = _checked(targets, values)
     off = given - truth
     mean = float(off.mean())
     # Rice's rule, whose number of bars depends on the rows alone: one text that is far off does not raise it.
     bars = int(np.clip(2 * len(off) ** (1 / 3), FEWEST_BINS, MOST_BINS)) | 1
+    told = f"{'+' if mean >= 0 else ''}{amount(mean, len(off))}"
     counts, edges = np.histogram(off, np.linspace(*_limits(off), bars + 1))
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         axes.stairs(counts, edges, fill=True, alpha=0.85, label=f"texts ({len(off):,})")
-        axes.axvline(0.0, label="predicted = true", **EQUAL)
-        axes.axvline(mean, color="#d55e00", linestyle="--", label=f"mean {mean:+.4g}")
+        axes.axvline(0.0, color=ink(), **EQUAL)
+        axes.axvline(mean, color="#d55e00", linestyle="--", label=f"mean {told}")
         axes.set(xlabel="predicted minus true", ylabel="texts", ylim=(0, None))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        axes.set_title(short(name, LONGEST_NAME), loc="left", fontsize=11)
         legend(axes)
 
-    return draw((9.0, 3.2), paint)
+    return Chart(title=f"{short(name, LONGEST_NAME)}: how far predictions are off", size=(WIDTH, 2.8), paint=paint)
 
 
 def _limits(numbers: Floats) -> tuple[float, float]:

@@ -6,8 +6,11 @@ does not get is an error, never an empty place.
 
 from __future__ import annotations
 
+import base64
 import functools
 import re
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,13 @@ import jinja2
 from rich.filesize import decimal
 
 from zoo.recipe.showing import listed
+from zoo.score import digits
+from zoo.tasks import Task
 
-__all__ = ["NOTHING", "duration", "html", "markdown", "number", "plain", "share", "size"]
+__all__ = [
+    *("NOTHING", "amount", "chance", "duration", "figure", "html", "markdown", "moment", "number", "plain", "share"),
+    *("shown_by", "size"),
+]
 
 NOTHING = "\N{EN DASH}"
 FOLDER = Path(__file__).parent / "templates"
@@ -32,16 +40,43 @@ def markdown(template: str, **values: Any) -> str:
     return _house(escape=False).get_template(template).render(**values)
 
 
-def share(value: float | None) -> str:
-    """A share of 1 in percent."""
-    return NOTHING if value is None else f"{value:.1%}"
+def share(value: float | None, rows: int | None = None) -> str:
+    """A share of 1 in percent, with the digits that its rows carry."""
+    return NOTHING if value is None else digits.percent(value, rows)
 
 
-def number(value: float | None) -> str:
-    """Counts with thousands marks, other numbers with four significant digits."""
-    if value is None:
-        return NOTHING
-    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"
+def number(value: float | None, rows: int | None = None) -> str:
+    """Counts with thousands marks, other numbers with the digits that their rows carry."""
+    return NOTHING if value is None else digits.number(value, rows)
+
+
+def amount(value: float | None, rows: int | None = None) -> str:
+    """A number in a unit of its own, likewise."""
+    return NOTHING if value is None else digits.amount(value, rows)
+
+
+def figure(task: Task, name: str, value: float | None, rows: int | None) -> str:
+    """A figure of a task, as it is shown everywhere."""
+    return shown_by(task, name)(value, rows)
+
+
+def shown_by(task: Task, name: str) -> Callable[[float | None, int | None], str]:
+    """What shows a figure of a task."""
+    return share if name in task.shares else amount if name in task.amounts else number
+
+
+def chance(value: float) -> str:
+    """A p-value with two digits, and none of one that is as good as nothing."""
+    return "<0.0001" if value < 0.0001 else f"{value:.2g}"
+
+
+def moment(text: str) -> str:
+    """A time as ISO 8601 has it, in the time zone of this machine; anything else as it is."""
+    try:
+        when = datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        return text
+    return f"{when.day} {when:%B %Y, %H:%M} {when.tzname()}"
 
 
 def duration(seconds: float | None) -> str:
@@ -75,5 +110,8 @@ def _house(*, escape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    house.filters.update(share=share, number=number, duration=duration, size=size, plain=plain, listed=listed)
+    house.filters.update(share=share, number=number, amount=amount, points=digits.points, signed=digits.signed)
+    house.filters.update(duration=duration, size=size, chance=chance, moment=moment, plain=plain, listed=listed)
+    house.globals["figure"] = figure
+    house.filters["base64"] = lambda content: base64.b64encode(content).decode()
     return house

@@ -1,6 +1,6 @@
-"""Pictures of a run as PNG bytes, drawn without a screen.
+"""Charts of a run.
 
-In come plain values: rows of history.jsonl, counts, class names, seconds. Out comes one PNG a function.
+In come plain values: rows of history.jsonl, counts, class names, seconds. Out comes one `Chart` a function.
 Refused: nothing to draw (ValueError).
 """
 
@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
-from zoo.report.drawing import LONGEST_NAME, draw, legend, short
+from zoo.report.drawing import HUES, LONGEST_NAME, WIDTH, Chart, ink, legend, on, short
+from zoo.score.digits import percent
 from zoo.score.metrics import confusion, most_confused
 from zoo.tasks.shown import MOST_CLASSES
 
@@ -30,11 +30,13 @@ __all__ = [
 ]
 
 MOST_NUMBERED_CLASSES = 16
+LONGEST_SHARE = 0.99
+"""Of the texts, the shortest first, are in the picture of their lengths."""
 # Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
 PARTS = ("data", "import", "tokenize", "build", "compile", "train", "evaluate")
 
 
-def curves(history: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> bytes:
+def curves(history: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> Chart:
     """Loss, the task's figures, and learning rate over the steps, a panel each where there is something to draw.
 
     `history` are rows of kind `step` (step, loss, learning_rate) and `epoch` (step, train and validation: figures).
@@ -58,10 +60,15 @@ def curves(history: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> b
     panels = [(next(iter(lines)).capitalize() if len(lines) == 1 else title, lines) for title, lines in panels if lines]
     if not panels:
         raise ValueError("the history holds no figure to draw")
-    return draw((9.0, 2.8 * len(panels)), lambda figure: _panels(figure, panels, [row["step"] for row in epochs]))
+    ends = [row["step"] for row in epochs]
+    return Chart(
+        title="How training went",
+        size=(WIDTH, 0.5 + 1.5 * len(panels)),
+        paint=lambda figure: _panels(figure, panels, ends),
+    )
 
 
-def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, label_names: Sequence[str]) -> bytes:
+def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, label_names: Sequence[str]) -> Chart:
     """How often each true class (row) was taken for each class (column), coloured by the share of the true class.
 
     `labels` and `predicted` are class numbers `[rows]`. Of more than MOST_CLASSES classes those are shown that are
@@ -82,32 +89,33 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, label_names: Seque
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        image = axes.imshow(shares, vmin=0.0, vmax=1.0, cmap="Blues", interpolation="nearest")
+        image = axes.imshow(shares, vmin=0.0, vmax=1.0, interpolation="nearest")
         if classes <= MOST_NUMBERED_CLASSES:
             for (row, column), count in np.ndenumerate(table):
-                share = shares[row, column]
-                text = f"{count}" if many else f"{count}\n{share:.1%}"
-                style: dict[str, Any] = {"fontsize": 8 if many else 11, "color": "white" if share > 0.5 else "0.15"}
+                share = float(shares[row, column])
+                text = f"{count:,}" if many else f"{count:,}\n{percent(share, int(totals[row, 0]))}"
+                style: dict[str, Any] = {"fontsize": 8 if many else 11, "color": on(image.cmap(share)[:3])}
                 axes.text(column, row, text, ha="center", va="center", **style)
-        figure.colorbar(image, ax=axes, format=PercentFormatter(1.0), label="share of the true class", shrink=0.8)
+        if classes > MOST_NUMBERED_CLASSES:
+            figure.colorbar(image, ax=axes, format=PercentFormatter(1.0), label="share of the true class", shrink=0.8)
         axes.set(xlabel="predicted", ylabel="true")
         axes.set_xticks(range(classes), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
         axes.set_yticks(range(classes), names)
         axes.set_xticks(np.arange(1, classes) - 0.5, minor=True)
         axes.set_yticks(np.arange(1, classes) - 0.5, minor=True)
         axes.grid(visible=False)
-        axes.grid(visible=True, which="minor", color="white", linewidth=0.5)
+        axes.grid(visible=True, which="minor", linewidth=0.5)
         axes.tick_params(which="minor", length=0)
-        if left_out:
-            axes.set_title(
-                f"The {classes} classes that are confused most; {left_out:,} others are left out", loc="left"
-            )
 
-    side = 3.2 + (0.62 if classes <= MOST_NUMBERED_CLASSES else 0.3) * max(classes, 3)
-    return draw((side + 1.4, side), paint)
+    title = "Confusion matrix"
+    if left_out:
+        title += f": the {classes} classes that are confused most; {left_out:,} others are left out"
+    # Few classes stand beside the other charts; every one of many needs room for its count, or for its name.
+    side = WIDTH if classes <= 7 else 1.9 + (0.5 if classes <= MOST_NUMBERED_CLASSES else 0.25) * classes
+    return Chart(title=title, size=(side, 0.76 * side if classes <= 7 else side - 0.3), paint=paint)
 
 
-def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> bytes:
+def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> Chart:
     """How often each class occurs: `counts` maps a split's name to its rows a class; bars are shares of the split.
 
     Of more than MOST_CLASSES classes the most and the least frequent ones are shown, half of each, falling.
@@ -126,73 +134,100 @@ def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequenc
         for number, (split, values) in enumerate(splits.items()):
             places = np.arange(len(kept)) + (number - (len(splits) - 1) / 2) * height
             shares = values[kept] / values.sum()
-            bars = axes.barh(places, shares, height, label=f"{split} ({values.sum():,} rows)")
+            bars = axes.barh(places, shares, height, label=f"{split} ({values.sum():,})")
             axes.bar_label(bars, [f"{value:,}" for value in values[kept]], padding=3, fontsize=8)
         axes.set_yticks(range(len(kept)), [short(label_names[int(number)]) for number in kept])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.margins(x=0.12, y=0.02)
-        axes.set_xlabel("share of the split (rows at the bar's end)")
+        axes.margins(x=0.16, y=0.02)
+        axes.set_xlabel("share of the split (number at the bar's end)")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
-        if left_out:
-            axes.set_title(
-                f"The {MOST_CLASSES // 2} most and the {len(kept) - MOST_CLASSES // 2} least frequent classes; "
-                f"the {left_out:,} between them are left out",
-                loc="left",
-            )
         legend(axes)
 
-    return draw((9.0, 1.4 + 0.24 * len(kept) * (len(splits) + 0.7)), paint)
+    title = "How often each class occurs"
+    if left_out:
+        title += (
+            f": the {MOST_CLASSES // 2} most and the {len(kept) - MOST_CLASSES // 2} least frequent classes; "
+            f"the {left_out:,} between them are left out"
+        )
+    return Chart(title=title, size=(WIDTH, 0.8 + 0.17 * len(kept) * (len(splits) + 0.7)), paint=paint)
 
 
-def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> bytes:
+def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> Chart:
     """How long the texts are in tokens before truncation, with a line where truncation begins.
 
-    `edges [bins + 1]` and `counts [bins]` as `zoo.runs.account.histogram` gives them.
+    `edges [bins + 1]` and `counts [bins]` as `zoo.runs.account.histogram` gives them. The longest 1% are left out,
+    whole bars of them: a few giants would leave the others a corner of the picture.
     """
     edges, counts = np.asarray(edges, dtype=np.float64), np.asarray(counts)
-    if not counts.sum():
+    rows = int(counts.sum())
+    if not rows:
         raise ValueError("the histogram of lengths holds no row")
+    bars = int(np.searchsorted(np.cumsum(counts), LONGEST_SHARE * rows)) + 1
+    longer = int(counts[bars:].sum())
+    end = float(edges[bars])
+    begun = max_length <= end
+    where = f"where cutting begins: {max_length}" if begun else f"no text here is cut: that begins at {max_length}"
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.stairs(counts, edges, fill=True, alpha=0.85, label="training texts")
-        axes.axvline(max_length, color="#d55e00", linestyle="--", label=f"max_length {max_length}")
-        axes.set(xlabel="tokens in a text (the last bar holds the longest 0.5%)", ylabel="texts", ylim=(0, None))
+        axes.stairs(counts[:bars], edges[: bars + 1], fill=True, alpha=0.85, label="training texts")
+        axes.axvline(max_length if begun else np.nan, color="#d55e00", linestyle="--", label=where)
+        left_out = f" ({longer:,} of {rows:,} are longer)" if longer else ""
+        axes.set(xlabel=f"tokens in a text{left_out}", ylabel="texts", ylim=(0, None), xlim=(0, end))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlim(0, max(edges[-1], max_length * 1.05))
         legend(axes)
 
-    return draw((9.0, 3.2), paint)
+    told = "How long the training texts are"
+    return Chart(title=f"{told}, to the 99th percentile" if longer else told, size=(WIDTH, 2.6), paint=paint)
 
 
-def time_split(timings: Mapping[str, Mapping[str, float]]) -> bytes:
-    """Where the time went, a stacked bar a run: `timings` maps a name to seconds as run.json's `timing` has them."""
+def time_split(timings: Mapping[str, Mapping[str, float]]) -> Chart:
+    """Where the time went: `timings` maps a name to seconds as run.json's `timing` has them.
+
+    Of one run a bar a part; of several a stacked bar a run.
+    """
     parts = {name: split_seconds(timing) for name, timing in timings.items()}
     parts = {name: seconds for name, seconds in parts.items() if sum(seconds.values()) > 0}
     if not parts:
         raise ValueError("no part of any run was timed")
-    alone = next(iter(parts.values())) if len(parts) == 1 else None
     kinds = [kind for kind in (*PARTS, "other") if any(seconds.get(kind) for seconds in parts.values())]
 
-    def paint(figure: Figure) -> None:
+    def one(figure: Figure) -> None:
+        (seconds,) = parts.values()
+        axes = figure.subplots()
+        bars = axes.barh(range(len(kinds)), [seconds[kind] for kind in kinds], 0.7)
+        total = sum(seconds.values())
+        told = [f"{seconds[kind]:,.1f} s, {seconds[kind] / total:.0%}" for kind in kinds]
+        axes.bar_label(bars, told, padding=4, fontsize=9)
+        axes.set_yticks(range(len(kinds)), kinds)
+        axes.margins(x=0.3)
+
+    def several(figure: Figure) -> None:
         axes = figure.subplots()
         left = np.zeros(len(parts))
-        for kind, colour in zip(kinds, seaborn.color_palette("colorblind", len(kinds)), strict=True):
+        for kind in kinds:
             values = np.array([seconds.get(kind, 0.0) for seconds in parts.values()])
-            title = f"{kind}: {values[0]:,.1f} s ({values[0] / sum(alone.values()):.0%})" if alone else kind
-            bars = axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor="white", label=title)
+            colour = HUES[(*PARTS, "other").index(kind)]
+            back = axes.get_facecolor()
+            axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor=back, label=kind)
             left += values
+        bars = axes.barh(range(len(parts)), left, 0.6, color="none")
+        axes.bar_label(bars, [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
+        axes.margins(x=0.16)
         axes.set_yticks(range(len(parts)), [short(name, LONGEST_NAME) for name in parts])
-        if not alone:
-            axes.bar_label(bars, [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
-            axes.margins(x=0.1)
+
+    def paint(figure: Figure) -> None:
+        (one if len(parts) == 1 else several)(figure)
+        (axes,) = figure.axes
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("seconds (train: steps without compilation; other: validation between epochs and the like)")
-        legend(axes)
+        axes.set_xlabel("seconds")
+        if len(parts) > 1:
+            legend(axes)
 
-    return draw((9.0, max(2.1, 1.0 + 0.5 * len(parts))), paint)
+    rows = len(kinds) if len(parts) == 1 else len(parts)
+    return Chart(title="Where the time went", size=(WIDTH, 0.9 + 0.3 * rows), paint=paint)
 
 
 def split_seconds(timing: Mapping[str, float]) -> dict[str, float]:
@@ -218,14 +253,14 @@ def series(rows: Sequence[Mapping[str, Any]], *keys: str) -> tuple[list[int], li
 
 def _panels(figure: Figure, panels: Sequence[tuple[str, Mapping[str, Any]]], ends: Sequence[int]) -> None:
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    grid[-1].set_xlabel("optimizer step (dotted: end of an epoch)" if ends else "optimizer step")
     for axes, (title, lines) in zip(grid, panels, strict=True):
         for end in ends:
-            axes.axvline(end, color="0.75", linewidth=0.8, linestyle=":", zorder=0)
+            axes.axvline(end, color=ink(), alpha=0.4, linewidth=0.8, linestyle=":", zorder=0)
         for name, (x, y) in lines.items():
             many = len(x) > 40
             axes.plot(x, y, label=name, linewidth=1.0 if many else 1.6, marker=None if many else "o", markersize=4)
-        axes.set_title(title, loc="left", fontsize=11)
+        axes.set_title(title, loc="left")
         if len(lines) > 1:
             legend(axes)
-    grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    grid[-1].set_xlabel("optimizer step (dotted: end of an epoch)" if ends else "optimizer step")

@@ -7,7 +7,6 @@ warning in the report; it never costs the figures. Refused: a folder without run
 
 from __future__ import annotations
 
-import base64
 import functools
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -20,26 +19,28 @@ import yaml
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
 from zoo.report import number_plots, pages, plots, score_plots
-from zoo.report.drawing import draw_each
+from zoo.report.drawing import Chart, draw_each
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.tested import tested_split
 from zoo.tasks import Task
 from zoo.tasks.shown import Mistakes
 from zoo.tasks.task import Rankings
 
-__all__ = ["draw_plots", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
+__all__ = ["charts", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
 
 MISTAKES = 20
 LONGEST_TEXT = 600
 ROWS = 100
 """Of a table."""
+CONFIDENCE, TIME = ("reliability",), ("time",)
+"""Charts that stand in sections of their own."""
 SPLITS = ("train", "validation", "test")
 CAPTIONS = {
     "curves": "Loss, figures that matter most, and learning rate, over the optimizer steps",
-    "lengths": "Length of the training texts in tokens, before truncation",
-    "time": "Where the time of the run went",
+    "lengths": "In tokens, before any text is cut",
+    "time": "Train: steps without compilation; other: validation between epochs and the like",
 }
-DRAWN_BY: Mapping[str, Callable[..., bytes]] = {
+DRAWN_BY: Mapping[str, Callable[..., Chart]] = {
     "confusion_matrix": plots.confusion_matrix,
     "labels": plots.label_distribution,
     "precision_recall": score_plots.precision_recall,
@@ -48,7 +49,7 @@ DRAWN_BY: Mapping[str, Callable[..., bytes]] = {
     "predicted_by_true": number_plots.predicted_by_true,
     "residuals": number_plots.residuals,
 }
-"""The kind of a task's picture -> what draws it."""
+"""The kind of a task's picture -> what makes a chart of it."""
 
 
 def write_report(
@@ -62,9 +63,11 @@ def write_report(
     run, task, predictions = folder.run, folder.task, folder.predictions
     tested = folder.tested(predictions)
     rankings = task.rankings(*tested) if tested else []
-    pictures, captions, failed = draw_plots(run, folder.history, task, tested, rankings)
-    for name, png in pictures.items():
-        folder.write_bytes(f"plots/{name}.png", png)
+    drawings, captions = charts(run, folder.history, task, tested, rankings)
+    drawn, failed = draw_each(drawings, "plots/")
+    for name, chart in drawn.items():
+        folder.write_bytes(f"plots/{name}.png", chart.light)
+    shown = {name: (captions[name], chart) for name, chart in drawn.items()}
     told = (*warnings, *failed)
     splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
     mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
@@ -82,7 +85,10 @@ def write_report(
             if any(name in figures for figures in splits.values())
         },
         expected=_expected(run),
-        pictures=[(captions[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+        rows_of=_rows(run, len(predictions)),
+        charts=[shown[name] for name in shown if name not in (*CONFIDENCE, *TIME)],
+        confidence=[shown[name] for name in shown if name in CONFIDENCE],
+        time=[shown[name] for name in shown if name in TIME],
         tables=task.tables(*tested, most=ROWS, rankings=rankings) if tested else [],
         further=task.further(*tested) if tested else {},
         mistakes=mistakes,
@@ -110,14 +116,14 @@ def texts_by_id(split: Split) -> dict[str, str]:
     return {key: f"{text}\n{pair}".rstrip() for key, text, pair in zip(split.ids, split.texts, pairs, strict=True)}
 
 
-def draw_plots(
+def charts(
     run: Mapping[str, Any],
     history: Sequence[Mapping[str, Any]],
     task: Task,
     tested: tuple[np.ndarray, np.ndarray] | None,
     rankings: Rankings,
-) -> tuple[dict[str, bytes], dict[str, str], list[str]]:
-    """A PNG for all there is data for and its caption, both by name, and a warning for each that could not be drawn.
+) -> tuple[dict[str, Callable[[], Chart]], dict[str, str]]:
+    """What makes a chart of all there is data for, and what stands below it, both by name.
 
     Args:
         run: what run.json holds, of which `dataset` and `timing` are drawn where they are there.
@@ -127,7 +133,7 @@ def draw_plots(
         rankings: of these, as the task has them.
     """
     dataset, timing = run.get("dataset", {}), run.get("timing", {})
-    drawings: dict[str, Callable[[], bytes]] = {}
+    drawings: dict[str, Callable[[], Chart]] = {}
     if history:
         drawings["curves"] = lambda: plots.curves(history, {name: task.titles[name] for name in task.drawn})
     of_task = task.pictures(*tested, rankings) if tested else {}
@@ -139,8 +145,13 @@ def draw_plots(
         drawings["lengths"] = lambda: plots.token_lengths(**lengths)
     if any(plots.split_seconds(timing).values()):
         drawings["time"] = lambda: plots.time_split({"this run": timing})
-    pictures, failed = draw_each(drawings, "plots/")
-    return pictures, CAPTIONS | {name: picture.caption for name, picture in of_task.items()}, failed
+    return drawings, CAPTIONS | {name: picture.caption for name, picture in of_task.items()}
+
+
+def _rows(run: Mapping[str, Any], tested: int) -> dict[str, int | None]:
+    """Rows of each split, None where nothing tells: what decides how many digits its figures have."""
+    known = {split: run.get("dataset", {}).get("rows", {}).get(split) for split in SPLITS}
+    return known | {"test": tested or known["test"]}
 
 
 def further_figures(folder: RunFolder, predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:

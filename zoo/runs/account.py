@@ -91,13 +91,13 @@ def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length:
 def histogram(lengths: ArrayLike, bins: int = 50) -> dict[str, list[float]]:
     """Lengths `[rows]` in tokens as `edges` and `counts`, small enough for run.json.
 
-    Bars are whole tokens wide. The last one takes the longest 0.5% of the texts too, so that one giant
-    does not flatten the picture.
+    Bars are whole tokens wide. The last one holds what is longer than all others, 0.5% of the texts at most, so that
+    one giant does not flatten the picture.
     """
     values = np.asarray(lengths)
-    width = max(1, math.ceil(float(np.quantile(values, 0.995)) / bins))
-    top = width * bins
-    counts, edges = np.histogram(np.minimum(values, top - 1), bins=bins, range=(0, top))
+    width = max(1, math.ceil((float(np.quantile(values, 0.995)) + 1) / (bins - 1)))
+    top = width * (bins - 1)
+    counts, edges = np.histogram(np.minimum(values, top), bins=bins, range=(0, top + width))
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 

@@ -22,10 +22,16 @@ def class_table(rows: Sequence[Mapping[str, Any]], ranked: Sequence[Ranking | No
         ranked: how well each class is told from the others; None leaves the columns out.
         most: rows.
     """
-    columns = [Column(title=title, kind="share") for title in ("precision", "recall", "F1")]
+    columns = [
+        Column(title="precision", kind="share", rows="predicted"),
+        Column(title="recall", kind="share", rows="rows"),
+        Column(title="F1", kind="share", rows="rows"),
+    ]
     keys = ["precision", "recall", "f1"]
     if ranked is not None:
-        columns += [Column(title=title, kind="number") for title in ("area under ROC", "average precision")]
+        columns += [
+            Column(title=title, kind="number", rows="rows") for title in ("area under ROC", "average precision")
+        ]
         keys += ["roc_auc", "average_precision"]
         rows = [
             {**row, "roc_auc": each and each.roc_auc, "average_precision": each and each.average_precision}
@@ -42,19 +48,19 @@ def class_table(rows: Sequence[Mapping[str, Any]], ranked: Sequence[Ranking | No
     )
 
 
-def ranking_pictures(rankings: Sequence[Ranking | None]) -> dict[str, Picture]:
-    """Precision-recall and ROC; none where no class has a curve."""
+def ranking_pictures(rankings: Sequence[Ranking | None], rows: int) -> dict[str, Picture]:
+    """Precision-recall and ROC of so many rows; none where no class has a curve."""
     if not any(rankings):
         return {}
     return {
         "precision_recall": Picture(
             kind="precision_recall",
-            arguments=(rankings,),
+            arguments=(rankings, rows),
             caption="Test split: precision over recall as the threshold falls, with the average precision",
         ),
         "roc": Picture(
             kind="roc",
-            arguments=(rankings,),
+            arguments=(rankings, rows),
             caption="Test split: receiver operating characteristic, with the area under it",
         ),
     }

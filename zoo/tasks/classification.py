@@ -70,12 +70,8 @@ class Classification(Task):
         "brier_score": "Brier score",
     }
     least: ClassVar[int] = 1
-    shares: ClassVar[frozenset[str]] = frozenset(titles) - {
-        "matthews",
-        "loss",
-        "expected_calibration_error",
-        "brier_score",
-    }
+    falling: ClassVar[frozenset[str]] = frozenset({"loss", "expected_calibration_error", "brier_score"})
+    shares: ClassVar[frozenset[str]] = frozenset(titles) - falling - {"matthews"}
     headline: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
     drawn: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "roc_auc")
 
@@ -276,7 +272,7 @@ class Classification(Task):
                 caption="Test split: true class by row, predicted class by column",
             ),
             # Of two classes the curves of one say all that those of the other do.
-            **ranking_pictures(rankings[len(self.names) == 2 :]),
+            **ranking_pictures(rankings[len(self.names) == 2 :], len(targets)),
         }
         found["reliability"] = Picture(
             kind="reliability",
@@ -293,7 +289,6 @@ class Classification(Task):
         wrong = np.flatnonzero(predicted != targets)
         worst = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
         return Mistakes(
-            title="Most confident mistakes",
             note=f"The {len(worst)} of {len(wrong):,} wrong test predictions the model was surest of: a look here "
             "often finds wrong labels.",
             figure="sure to",

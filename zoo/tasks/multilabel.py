@@ -219,7 +219,7 @@ class Multilabel(Task):
         return {"classes": multilabel.class_table(targets, self.decided(values), self.names)}
 
     def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:
-        return ranking_pictures(rankings)
+        return ranking_pictures(rankings, len(targets))
 
     def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
         return class_occurrences(account, self.names)
@@ -231,7 +231,6 @@ class Multilabel(Task):
         off = np.abs(values - targets).mean(axis=1)
         worst = wrong[np.argsort(-off[wrong], kind="stable")][:most]
         return Mistakes(
-            title="Worst mistakes",
             note=f"The {len(worst)} of {len(wrong):,} test texts with another set of classes than predicted whose "
             "probabilities are furthest off: a look here often finds wrong labels.",
             figure="mean distance",

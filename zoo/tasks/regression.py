@@ -100,7 +100,8 @@ class Regression(Task):
     shares: ClassVar[frozenset[str]] = frozenset({"accuracy", "within_one"})
     headline: ClassVar[tuple[str, ...]] = ("mean_absolute_error", "r2", "accuracy", "within_one")
     drawn: ClassVar[tuple[str, ...]] = ("r2", "spearman", "accuracy")
-    falling: ClassVar[frozenset[str]] = frozenset({"loss", "mean_absolute_error", "mean_squared_error"})
+    amounts: ClassVar[frozenset[str]] = frozenset({"mean_absolute_error", "mean_squared_error"})
+    falling: ClassVar[frozenset[str]] = amounts | {"loss"}
     quantity: ClassVar[str] = "value"
 
     def __post_init__(self) -> None:
@@ -299,8 +300,8 @@ class Regression(Task):
         self, targets: np.ndarray, values: Floats, *, most: int, rankings: Rankings | None = None
     ) -> list[Table]:
         keys = ("mean_absolute_error", "mean_squared_error", "r2", "spearman")
-        columns = [Column(title=self.titles[key], kind="number") for key in keys]
-        columns += [Column(title=title, kind="number") for title in ("mean", "deviation")]
+        columns = [Column(title=self.titles[key], kind="amount" if key in self.amounts else "number") for key in keys]
+        columns += [Column(title=title, kind="amount") for title in ("mean", "deviation")]
         rows = regression.error_table(values, targets, self.names)
         return [
             Table(
@@ -346,7 +347,6 @@ class Regression(Task):
         worst = np.argsort(-by_deviation, kind="stable")[:most]
         wrong = None if self.levels is None else int((self.decided(values) != targets).any(axis=1).sum())
         return Mistakes(
-            title="Largest errors",
             note=f"The {len(worst)} of {len(values):,} test texts whose numbers are furthest off: a look here often "
             "finds wrong labels.",
             figure="off by",

@@ -12,15 +12,20 @@ __all__ = ["MOST_CLASSES", "Column", "Mistake", "Mistakes", "Picture", "Table"]
 
 MOST_CLASSES = 40
 """In one picture."""
-Kind = Literal["name", "share", "number"]
+Kind = Literal["name", "share", "number", "amount"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A column of a table: its title, and what stands in it: a name, a share of 1 or another number."""
+    """A column of a table: its title, and what stands in it: a name, a share of 1, another number, or an
+    amount in a unit of its own.
+
+    rows: the title of the column that says of how many rows it is; None where no column does.
+    """
 
     title: str
     kind: Kind
+    rows: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +63,6 @@ class Mistake:
 class Mistakes:
     """The worst rows: figure is the title of theirs; wrong: how many, None where all are more or less."""
 
-    title: str
     note: str
     figure: str
     wrong: int | None

@@ -69,6 +69,8 @@ class Task:
     """Figures that a report shows -> what they are called there, in order."""
     shares: ClassVar[frozenset[str]]
     """Those of them that are shares of 1."""
+    amounts: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that are in the targets' own unit."""
     headline: ClassVar[tuple[str, ...]]
     """Those that matter most, the first of all first."""
     drawn: ClassVar[tuple[str, ...]]
