@@ -33,7 +33,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import compare, speed, tables, unseen  # noqa: E402
+from benchmarks import compare, speed, tables, tidy, unseen  # noqa: E402
 from benchmarks.device import facts, kinds  # noqa: E402
 from benchmarks.drawn import SUBJECTS, make, smaller  # noqa: E402
 from benchmarks.processes import Contender, environment  # noqa: E402
@@ -98,6 +98,7 @@ class Bench:
         self.out.mkdir(parents=True, exist_ok=True)
         for name, text in {
             "results.json": json.dumps(found, indent=2) + "\n",
+            "results.csv": tidy.text(found),
             "tables.md": tables.markdown(found),
             "what.json": json.dumps(self.what(), indent=2) + "\n",
             "device.md": unseen.filled(self.results),

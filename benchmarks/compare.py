@@ -5,7 +5,8 @@
     python benchmarks/compare.py --speed-only --profile cpu --recipes quickstart --backends tensorflow --peers hf
 
 Out come tables on the screen (with --format json one JSON document on stdout) and a new folder with results.json,
-tables.md, chart.png and, for each recipe of which the zoo made two whole runs or more, these side by side in a folder.
+results.csv, tables.md, chart.png and, for each recipe of which the zoo made two whole runs or more, these side by side
+in a folder.
 Exit code 0, also where a result is within noise of what is expected; 1 where one is missed or a process failed (with
 --speed-only: where a process failed); 2 to 6 as zoo.run. README.md beside this file is the protocol.
 """
@@ -30,7 +31,7 @@ import psutil  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 import recipes  # noqa: E402
-from benchmarks import speed, tables, verdicts  # noqa: E402
+from benchmarks import speed, tables, tidy, verdicts  # noqa: E402
 from benchmarks.device import facts, kinds  # noqa: E402
 from benchmarks.peers.hf_model import why_not  # noqa: E402
 from benchmarks.processes import Contender, Failed, command, environment, once  # noqa: E402
@@ -195,7 +196,7 @@ def _runs(rows: Sequence[Mapping[str, Any]], *, peers: bool) -> list[dict[str, A
 
 
 def write(found: Mapping[str, Any], out: Path | None) -> Path:
-    """Write a new folder with results.json, tables.md and chart.png; what was measured before is never touched.
+    """Write a new folder with results.json, results.csv, tables.md and chart.png; what was measured is never touched.
 
     Args:
         found: see `document`.
@@ -209,6 +210,7 @@ def write(found: Mapping[str, Any], out: Path | None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        (folder / "results.csv").write_text(tidy.text(found), encoding="utf-8")
         (folder / "tables.md").write_text(tables.markdown(found), encoding="utf-8")
         picture = tables.chart(found)
         if picture is not None:
@@ -287,7 +289,7 @@ def compare(options: argparse.Namespace, console: Console) -> int:
     if options.format == "json":
         print(json.dumps(found, indent=2))
     else:
-        tables.show(found, Console(width=None if sys.stdout.isatty() else 240))
+        tables.show(found, Console(width=None if sys.stdout.isatty() else tables.WIDTH))
     return exit_code(found)
 
 

@@ -48,7 +48,8 @@ def measure(
         seconds: alone, all are over by then.
 
     Returns:
-        recipe, profile, alone, rows (a contender each, with `failed` where it did), ratios and equal_labels.
+        recipe, profile, alone, rows (a contender each, with `failed` where it did; `rounds` are
+        the figures of each), ratios and equal_labels.
     """
     waiting = sorted(contenders, key=lambda contender: not contender.is_peer)
 
@@ -66,6 +67,7 @@ def measure(
             "peer": contender.is_peer,
             **{key: value for key, value in answer.items() if key not in ("answers", "labels")},
             **protocol.figures([answers[name] for answers in found.rounds if name in answers]),
+            "rounds": [protocol.rates(answers[name]) for answers in found.rounds if name in answers],
             **_data_sheet(answer),
             "memory": found.memory[name],
         }

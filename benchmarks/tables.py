@@ -14,8 +14,10 @@ from typing import Any
 import matplotlib as mpl
 import seaborn
 from matplotlib.figure import Figure
+from rich import box
 from rich.console import Console
 from rich.filesize import decimal
+from rich.measure import Measurement
 from rich.table import Table as RichTable
 
 NOTHING = "-"
@@ -26,51 +28,78 @@ PANELS = (
 )
 BOUNDS = {"seeds": "Student's t, seeds", "rows": "Wilson, test rows"}
 """What the bounds of a verdict are made from, in words."""
+WORDS = {"accuracy": "accuracy", "f1": "F1", "hours": "training"}
+"""What the figures of a verdict are called."""
+WIDTH = 100
+"""Columns of a screen that is none: of a file or a pipe."""
+LONGEST = 48
+"""Characters of a cell that are never folded, of a screen that has as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Columns and rows of text under a title."""
+    """Columns and rows of text under a title; the first `keys` columns say what a row is of."""
 
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    keys: int = 2
 
 
 def tables(document: Mapping[str, Any]) -> list[Table]:
     """The tables of a document that hold any row."""
     found = [
-        *(checks(document), expected_results(document), seeds(document)),
+        *(checks(document), expected_results(document), bounds(document), subjects(document), not_run(document)),
+        seeds(document),
         *(speed(document), ways(document), ratios(document), whole_runs(document), device(document)),
     ]
     return [table for table in found if table.rows]
 
 
 def expected_results(document: Mapping[str, Any]) -> Table:
-    """What each recipe should reach, and what each contender reached over its seeds."""
-    columns = ("Recipe", "Model", "Dataset", "Expected", "By", "Seeds", "Accuracy", "F1", "Training", "Collapsed")
+    """What each contender reached over its seeds, a figure a row, and whether that is what the recipe expects."""
+    columns = ("Recipe", "By", "Figure", "Seeds", "Mean", "SD", "Expected", "Verdict")
     rows = [
         (
-            _name(row),
-            row["model"],
-            row["dataset"],
-            expected(row["expected"] or {}),
-            row["contender"],
-            str(found) if (found := len(row["seeds"])) >= row["wanted"] else f"{found} of {row['wanted']}",
-            mean(row["figures"].get("accuracy")),
-            mean(row["figures"].get("f1")),
-            duration(3600.0 * row["figures"]["hours"]["mean"] if row["figures"] else None),
-            number(row["collapsed"], "{}"),
-            ", ".join(dict.fromkeys(BOUNDS[each["by"]] for each in row["figures"].values() if each["by"])) or NOTHING,
-            verdict(row),
+            *(_name(row), row["contender"], WORDS[name], _seeds(row)),
+            *(_figure(name, figure[key]) for key in ("mean", "deviation", "target")),
+            figure["verdict"] or NOTHING,
         )
         for row in document.get("verdicts", ())  # documents of before have none
+        for name, figure in row["figures"].items()
     ]
-    return Table(
-        title="Expected results: mean and standard deviation over seeds (one-sided 95% bounds)",
-        columns=(*columns, "Bounds by", "Verdict"),
-        rows=rows,
-    )
+    title = "Expected results: mean and standard deviation (SD) over seeds"
+    return Table(title=title, columns=columns, rows=rows, keys=3)
+
+
+def bounds(document: Mapping[str, Any]) -> Table:
+    """What the verdicts go by."""
+    columns = ("Recipe", "By", "Figure", "Low", "High", "Made from")
+    rows = [
+        (
+            *(_name(row), row["contender"], WORDS[name]),
+            *(_figure(name, figure[key]) for key in ("low", "high")),
+            BOUNDS[figure["by"]],
+        )
+        for row in document.get("verdicts", ())
+        for name, figure in row["figures"].items()
+        if figure["by"] is not None
+    ]
+    return Table(title="One-sided 95% bounds of these means", columns=columns, rows=rows, keys=3)
+
+
+def subjects(document: Mapping[str, Any]) -> Table:
+    """The model and the data of each recipe."""
+    rows = dict.fromkeys((_name(row), row["model"], row["dataset"]) for row in document.get("verdicts", ()))
+    return Table(title="Recipes", columns=("Recipe", "Model", "Dataset"), rows=tuple(rows), keys=1)
+
+
+def not_run(document: Mapping[str, Any]) -> Table:
+    """What has no whole run, and why."""
+    rows = [
+        (_name(row), row["contender"], row["verdict"]) for row in document.get("verdicts", ()) if not row["figures"]
+    ]
+    return Table(title="No whole run", columns=("Recipe", "By", "Why"), rows=rows)
 
 
 def seeds(document: Mapping[str, Any]) -> Table:
@@ -89,7 +118,7 @@ def seeds(document: Mapping[str, Any]) -> Table:
         if "test" in row or "failed" in row
     ]
     columns = ("Recipe", "By", "Seed", "Accuracy (95%)", "F1", "Training", "Outcome")
-    return Table(title="Runs by seed", columns=columns, rows=rows)
+    return Table(title="Runs by seed", columns=columns, rows=rows, keys=3)
 
 
 def whole_runs(document: Mapping[str, Any]) -> Table:
@@ -109,7 +138,7 @@ def whole_runs(document: Mapping[str, Any]) -> Table:
         for row in document["results"]
         if "timing" in row
     ]
-    return Table(title="Whole runs", columns=(*columns, "Tokens/s", "Peak memory", "To target"), rows=rows)
+    return Table(title="Whole runs", columns=(*columns, "Tokens/s", "Peak memory", "To target"), rows=rows, keys=3)
 
 
 def speed(document: Mapping[str, Any]) -> Table:
@@ -208,18 +237,38 @@ def ratios(document: Mapping[str, Any]) -> Table:
         for each in document["speed"]
         for ours, share in each["equal_labels"].items()
     ]
-    return Table(title="Zoo over peer", columns=("Recipe", "Figure", "Zoo", "Peer", "Ratio (quartiles)"), rows=rows)
+    columns = ("Recipe", "Figure", "Zoo", "Peer", "Ratio (quartiles)")
+    return Table(title="Zoo over peer", columns=columns, rows=rows, keys=4)
 
 
 def show(document: Mapping[str, Any], console: Console) -> None:
-    """All tables on a screen."""
+    """All tables on a screen; one that is wider goes on below under its first columns."""
     for table in tables(document):
-        drawn = RichTable(title=table.title, title_justify="left")
-        for column in table.columns:
-            drawn.add_column(column, overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*(cell.replace("[", r"\[") for cell in row))
-        console.print(drawn)
+        for number, columns in enumerate(_parts(table, console)):
+            title = f"{table.title}, continued" if number else table.title
+            console.print(_drawn(table, columns, title))
+
+
+def _drawn(table: Table, columns: Sequence[int], title: str = "") -> RichTable:
+    """These columns of a table."""
+    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    for column in columns:
+        drawn.add_column(table.columns[column], overflow="fold", max_width=LONGEST)
+    for row in table.rows:
+        drawn.add_row(*(row[column].replace("[", r"\[") for column in columns))
+    return drawn
+
+
+def _parts(table: Table, console: Console) -> list[list[int]]:
+    """Which columns stand beside each other: the keys in each part, and as many others as the screen has room for."""
+    unbound = console.options.update(width=100 * LONGEST)
+    keys = list(range(table.keys))
+    parts = [keys]
+    for column in range(table.keys, len(table.columns)):
+        longer = [*parts[-1], column]
+        room = Measurement.get(console, unbound, _drawn(table, longer)).maximum <= console.width
+        parts = [*parts[:-1], longer] if room or parts[-1] == keys else [*parts, [*keys, column]]
+    return parts
 
 
 def markdown(document: Mapping[str, Any]) -> str:
@@ -293,28 +342,16 @@ def interval(test: Mapping[str, float] | None) -> str:
     return f"{test['accuracy']:.4f} ({test['accuracy_low']:.4f} to {test['accuracy_high']:.4f})"
 
 
-def mean(figure: Mapping[str, Any] | None) -> str:
-    """A figure of a verdict: mean, standard deviation and bounds, of these what there is."""
-    if figure is None or figure["mean"] is None:
-        return NOTHING
-    parts = [f"{figure['mean']:.4f}"]
-    if figure["deviation"] is not None:
-        parts.append(f"± {figure['deviation']:.4f}")
-    if figure["by"] is not None:
-        parts.append(f"({figure['low']:.4f} to {figure['high']:.4f})")
-    return " ".join(parts)
+def _figure(name: str, value: float | None) -> str:
+    """A figure of a verdict, in its unit."""
+    return NOTHING if value is None else duration(3600.0 * value) if name == "hours" else f"{value:.4f}"
 
 
-def expected(figures: Mapping[str, Any]) -> str:
-    """What a recipe expects, in a line."""
-    words = (("accuracy", "accuracy {:g}"), ("f1", "F1 {:g}"), ("hours", "{:g} h"))
-    return ", ".join(form.format(figures[name]) for name, form in words if figures.get(name) is not None) or NOTHING
-
-
-def verdict(row: Mapping[str, Any]) -> str:
-    """A verdict, and the figures that made it so where not all were met."""
-    names = [name for name, figure in row["figures"].items() if figure["verdict"] == row["verdict"] != "met"]
-    return f"{row['verdict']}: {', '.join(names)}" if names else str(row["verdict"])
+def _seeds(row: Mapping[str, Any]) -> str:
+    """How many runs a verdict is of, of how many, and how many of them collapsed."""
+    found = len(row["seeds"])
+    short = f" of {row['wanted']}" if found < row["wanted"] else ""
+    return f"{found}{short} ({row['collapsed']} collapsed)" if row["collapsed"] else f"{found}{short}"
 
 
 def spread(values: Mapping[str, float] | None, form: str) -> str:

@@ -101,7 +101,7 @@ class TestParts:
     def test_the_folder_is_whole_after_each_part(self, bench: Bench) -> None:
         bench.add(result("kernels", "torch", said="fine", right=True, seconds=3.0, versions={"torch": "2"}))
         names = sorted(path.name for path in bench.out.iterdir())
-        assert names == ["device.md", "results.json", "tables.md", "what.json"]
+        assert names == ["device.md", "results.csv", "results.json", "tables.md", "what.json"]
         found = json.loads((bench.out / "results.json").read_text())
         assert found["device"] == "gpu: NVIDIA H100"
         page = (bench.out / "tables.md").read_text()

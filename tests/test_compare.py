@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import io
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 from rich.console import Console
 
 import recipes
-from benchmarks import compare, processes, protocol, speed, tables, turns
+from benchmarks import compare, processes, protocol, speed, tables, tidy, turns
 from benchmarks.processes import Contender, Failed, Live
 from zoo.errors import OutputError, RecipeError
 from zoo.recipe import Recipe
@@ -125,6 +126,7 @@ def measured() -> dict[str, Any]:
         "precision": "float32",
         "memory": {"peak_bytes": 10**9, "of": "process"},
         "device": "cpu",
+        "backend": "torch",
         "versions": {"torch": "2"},
     }
     shapes = {"compile_seconds": {"32x8": 0.5, "32x16": 1.0}, "shapes": 2, "padding_fraction": 0.07}
@@ -138,6 +140,7 @@ def measured() -> dict[str, Any]:
                 **ready,
                 **(shapes if each.name != "hf_pipeline" else {}),
                 **protocol.figures([answers[each.name] for answers in rounds()]),
+                "rounds": [protocol.rates(answers[each.name]) for answers in rounds()],
             }
             for each in who
         ],
@@ -212,9 +215,10 @@ class TestDocument:
         low, high = wilson_interval(85, 100)
         for part in (
             f"0.8500 ({low:.4f} to {high:.4f})",
-            "minilm_l6_en_uncased | rotten_tomatoes_train",
-            "| accuracy 0.82 | torch | 1 | 0.8500 (0.7821 to 0.8995) | 0.8500 (0.7743 to 0.9014) | 30.0 s | 0 |",
-            "| Wilson, test rows | within noise: accuracy |",
+            "| quickstart (cpu) | torch | accuracy | 1 | 0.8500 | - | 0.8200 | within noise |",
+            "| quickstart (cpu) | torch | training | 1 | 30.0 s | - | - | - |",
+            "| torch | F1 | 0.7743 | 0.9014 | Wilson, test rows |",
+            "| quickstart (cpu) | minilm_l6_en_uncased | rotten_tomatoes_train |",
             "| 30.0 s | trained |",
             "| 7.0% |",
             "not run: no weights [here]",
@@ -224,14 +228,52 @@ class TestDocument:
         ):
             assert part in page
         screen = io.StringIO()
-        tables.show(found, Console(file=screen, width=240))
-        assert "not run: no weights [here]" in screen.getvalue()
+        tables.show(found, Console(file=screen, width=tables.WIDTH))
+        told = screen.getvalue()
+        assert max(map(len, told.splitlines())) <= 100
+        assert "not run: no weights [here]" in told
+        for table in tables.tables(found):
+            assert all(word in told for column in table.columns for word in column.split())
+            assert all(word in told for row in table.rows for cell in row for word in cell.split())
         assert (folder / "chart.png").read_bytes().startswith(b"\x89PNG")
         told = json.loads((folder / "results.json").read_text())
         assert told["ratio.train_tokens_per_second.hf_tuned"] == 2.0
         assert [run["backend"] for run in told["runs"]] == ["torch"]
         assert {"recipe", "profile", "backend", "seed", "fingerprint", "test", "timing"} <= told["runs"][0].keys()
         assert str(ROOT) not in json.dumps(told)
+
+    def test_over_seeds(self) -> None:
+        """Mean, deviation and number by recipe and contender, and how many runs collapsed."""
+        seeds = [result(seed=seed, test=figures_of(accuracy)) for seed, accuracy in enumerate((0.80, 0.84, 0.88))]
+        seeds[0]["outcome"] = "collapsed"
+        shown = tables.expected_results(compare.document(seeds, [], options()))
+        assert shown.columns[3:6] == ("Seeds", "Mean", "SD")
+        assert shown.rows[0] == (
+            *("quickstart (cpu)", "torch", "accuracy", "3 (1 collapsed)", "0.8400", "0.0400", "0.8200", "within noise"),
+        )
+
+    def test_one_long_table(self) -> None:
+        """A value a row: of whole runs by seed, of processes by round; what failed has none."""
+        peer = result(contender="hf_tuned", peer=True, seed=1, precision="bfloat16")
+        failed = {"contender": "jax", "peer": False, "failed": "exit code 5"}
+        speeds = [{**measured(), "rows": [*measured()["rows"], failed]}]
+        read = list(csv.DictReader(io.StringIO(tidy.text(compare.document([result(), peer], speeds, options())))))
+        assert tuple(read[0]) == tidy.COLUMNS
+        where = {"recipe": "quickstart", "profile": "cpu", "backend": "torch", "peer": "", "precision": "", "round": ""}
+        accuracy = {"seed": "0", "figure": "test.accuracy", "value": "0.85", "unit": "1"}
+        assert {**where, **accuracy} in read
+        theirs = {"seed": "1", "peer": "hf_tuned", "precision": "bfloat16"}
+        assert {**where, **accuracy, **theirs} in read
+        assert {**where, "seed": "0", "figure": "memory.peak_bytes", "value": "2000000000", "unit": "B"} in read
+        compiling = {"seed": "", "precision": "float32", "figure": "compile_seconds.32x16", "value": "1.0", "unit": "s"}
+        assert {**where, **compiling} in read
+        rates = [row for row in read if row["figure"] == speed.TRAIN and not row["peer"]]
+        assert [(row["round"], float(row["value"]), row["unit"]) for row in rates] == [
+            ("0", 1000.0, "tokens/s"),
+            ("1", 500.0, "tokens/s"),
+            ("2", 200.0, "tokens/s"),
+        ]
+        assert {row["backend"] for row in read} == {"torch"}
 
     @pytest.mark.parametrize(
         "folder", sorted(compare.RESULTS.glob("*/results.json")), ids=lambda path: path.parent.name
@@ -243,7 +285,7 @@ class TestDocument:
     def test_nothing_measured_has_no_chart(self, tmp_path: Path) -> None:
         skipped = {**compare._row(quickstart("cpu"), "cpu", TUNED), "outcome": "not run: no weights"}
         folder = compare.write(compare.document([skipped], [], options()), tmp_path / "new")
-        assert sorted(path.name for path in folder.iterdir()) == ["results.json", "tables.md"]
+        assert sorted(path.name for path in folder.iterdir()) == ["results.csv", "results.json", "tables.md"]
 
     def test_nothing_is_overwritten(self, tmp_path: Path) -> None:
         (tmp_path / "results.json").touch()

@@ -208,7 +208,7 @@ def test_the_examples_in_json_are_json() -> None:
 
 
 def test_every_fence_says_what_it_holds() -> None:
-    known = {"sh", "python", "yaml", "json", "text"}
+    known = {"sh", "python", "yaml", "json", "text", "bibtex"}
     odd = [
         f"{page}: {line!r}"
         for page in PAGES

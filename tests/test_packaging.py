@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -96,3 +97,14 @@ def plain(requirement: str) -> str:
     name = re.match(r"[A-Za-z0-9_.\-]+", requirement)
     assert name
     return re.sub(r"[-_.]+", "-", name[0]).lower()
+
+
+def test_what_one_cites_is_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    for key in ("version", "license", "keywords"):
+        assert cited[key] == PROJECT[key]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (author,) = cited["authors"]
+    assert f"author  = {{{{{author['name']}}}}}" in readme
+    assert f"version = {{{cited['version']}}}" in readme
+    assert cited["title"] in re.search(r"title   = (.*),", readme)[1].translate({ord(brace): None for brace in "{}"})
