@@ -5,6 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -76,6 +79,31 @@ def ask(address: str, path: str, body: Any = None) -> Any:
         connection.close()
 
 
+def as_curl(line: str) -> tuple[int, str]:
+    """What curl would get, on a machine without it: it sends -d as a form unless a header says otherwise."""
+    _, address, *options = shlex.split(line)
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert {*given} <= {"-H", "-d"}, line
+    kind = given.get("-H", "Content-Type: application/x-www-form-urlencoded").partition(": ")[2]
+    place = urlsplit(address)
+    connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
+    try:
+        body = given.get("-d")
+        headers = {} if body is None else {"Content-Type": kind}
+        connection.request("GET" if body is None else "POST", place.path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def curl(line: str) -> tuple[int, str]:
+    command = [*shlex.split(line), "--silent", "--show-error", "--noproxy", "*", "--write-out", "\n%{http_code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told, _, status = done.stdout.rpartition("\n")
+    return int(status), told
+
+
 def test_it_answers_as_the_run_did_until_ctrl_c(run: Path) -> None:
     texts = load_dataset(recipes.load("quickstart", profile="smoke")).test.texts[:5]
     with served(run, "--format", "json") as (process, address):
@@ -85,6 +113,10 @@ def test_it_answers_as_the_run_did_until_ctrl_c(run: Path) -> None:
         found = [list(row["probabilities"].values()) for row in json.loads(told)["predictions"]]
         stored = [row["probabilities"] for row in load_run(run).folder.predictions[:5]]
         np.testing.assert_allclose(found, stored, rtol=0, atol=1e-5)
+        for line in re.findall(r"^curl .*", (ROOT / "docs" / "serving.md").read_text(encoding="utf-8"), re.MULTILINE):
+            for way in (as_curl, *[curl] * (shutil.which("curl") is not None)):
+                status, told = way(line.replace("http://127.0.0.1:8000/", address))
+                assert status == 200, (line, told)
         status, page = ask(address, "/")
         assert (status, "<h1>first</h1>" in page) == (200, True)
         process.send_signal(signal.SIGINT)

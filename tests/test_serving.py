@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import jsonschema
 import pytest
+import schemathesis
+from hypothesis import given, settings
+from prometheus_client.parser import text_string_to_metric_families
 from serving_stand_in import NAMES, StandIn, good_share, weigh
 from starlette.testclient import TestClient
 
@@ -83,7 +87,7 @@ def test_without_an_explainer_there_is_no_colouring(run: StandIn, opened: Callab
 
 def test_health_and_no_pages_that_load_from_elsewhere(client: TestClient) -> None:
     assert client.get("/health").json() == {"status": "ok", "run": "stand-in", "labels": list(NAMES), "waiting": 0}
-    for path in ("/docs", "/redoc", "/openapi.json"):
+    for path in ("/docs", "/redoc"):
         refused(client.get(path), 404)
 
 
@@ -171,6 +175,82 @@ def test_too_many_that_wait(run: StandIn, opened: Callable[..., TestClient], mon
         refused(answer, 503, "too many texts wait")
         assert answer.headers["Retry-After"] == "1"
     assert client.post("/predict", json={"texts": ["b"]}).status_code == 200
+
+
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
+def test_a_body_that_is_not_sent_as_json(client: TestClient, kind: str | None) -> None:
+    """As curl sends it unless it is told; and as a page of elsewhere may, which is why it is not taken."""
+    headers = {} if kind is None else {"Content-Type": kind}
+    for path, body in (("/predict", {"texts": ["a"]}), ("/explain", {"text": "a"})):
+        answer = client.post(path, content=json.dumps(body), headers=headers)
+        refused(answer, 415, kind or "without a content type", "add the header Content-Type: application/json")
+    refused(client.post("/predict"), 422)
+
+
+def test_ready_and_metrics(run: StandIn, client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.get("/ready").json() == {"status": "ready"}
+    for texts in (["one"], ["two", "three"], []):
+        client.post("/predict", json={"texts": texts})
+    client.get("/secret/path")
+    answer = client.get("/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert found["zoo_requests_total", "/predict", "200"] == 2
+    assert found["zoo_requests_total", "/predict", "422"] == 1
+    assert found["zoo_requests_total", "other", "404"] == 1
+    assert found["zoo_request_seconds_count", "/predict"] == 3
+    assert (found["zoo_batch_texts_sum",], found["zoo_batch_texts_count",]) == (3, 2)
+    assert found["zoo_waiting_texts",] == 0
+    assert "secret" not in answer.text
+    run.gate.clear()
+    monkeypatch.setattr(client.app.state.batcher, "_most_waiting", 1)  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(client.post, "/predict", json={"texts": ["a"]})
+        until = time.monotonic() + 10
+        while client.get("/ready").status_code == 200 and time.monotonic() < until:
+            time.sleep(0.01)
+        answer = client.get("/ready")
+        assert client.get("/health").status_code == 200
+        run.gate.set()
+        assert waiting.result(10).status_code == 200
+    refused(answer, 503, "takes no texts now")
+    assert answer.headers["Retry-After"] == "1"
+
+
+class TestOpenapi:
+    """The description is served, and what it says is so: for bodies as it has them, and for others."""
+
+    @pytest.mark.parametrize("mode", schemathesis.GenerationMode)
+    def test_the_server_does_what_it_says(self, run: StandIn, mode: schemathesis.GenerationMode) -> None:
+        app = create_app(run, explain=weigh, hosts=["testserver"])
+        schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+        seen = set()
+        for found in schema.get_all_operations():
+            operation = found.ok()
+            takes_body = operation.method == "post"
+            if mode.is_negative and not takes_body:
+                continue  # there is nothing that could be wrong about it
+
+            @settings(max_examples=15 if takes_body else 1, database=None, deadline=None, derandomize=True)
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def holds(case: schemathesis.Case) -> None:
+                seen.add((case.path, case.call_and_validate().status_code))
+
+            holds()
+        app.state.batcher.close()
+        answered, refused = {(path, 200) for path in serving.ENDPOINTS[:-1]}, {("/explain", 422), ("/predict", 422)}
+        assert seen >= (refused if mode.is_negative else answered)
+
+    def test_pairs(self, run: StandIn, opened: Callable[..., TestClient]) -> None:
+        client = opened(run, pairs=True)
+        bodies = client.get("/openapi.json").json()["components"]["schemas"]
+        jsonschema.validate({"texts": ["a"], "pairs": ["b"]}, bodies["Texts"])
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"texts": ["a"]}, bodies["Texts"])
 
 
 def test_no_text_is_logged(client: TestClient, capfd: pytest.CaptureFixture[str]) -> None:

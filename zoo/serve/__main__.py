@@ -67,7 +67,7 @@ def application(run: Run, host: str, batch_size: int) -> FastAPI:
     Raises:
         EnvironmentFault: what it is made of is not installed.
     """
-    for package in ("fastapi", "uvicorn"):
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
         if importlib.util.find_spec(package) is None:
             raise EnvironmentFault(f"{package} is not installed, which serves: pip install 'text-zoo[serve]'")
     from zoo.explain.attribution import word_importance

@@ -62,6 +62,11 @@ class Batcher:
         """Texts that wait or are being computed."""
         return self._waiting
 
+    @property
+    def ready(self) -> bool:
+        """Whether it takes another text."""
+        return self._thread.is_alive() and not self._closed and self._waiting < self._most_waiting
+
     def values(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Future[np.ndarray]:
         """The values [rows, names] of texts, in their order, once they are computed; Busy where too many wait.
 

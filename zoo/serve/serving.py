@@ -1,4 +1,4 @@
-"""A finished run as a web application: one page, and three endpoints that speak JSON.
+"""A finished run as a web application: one page, and endpoints that speak JSON.
 
 In come a run and, where there is one, a function that tells the importance of words; out comes an ASGI application:
 
@@ -6,12 +6,15 @@ In come a run and, where there is one, a function that tells the importance of w
     POST /predict  {"texts": [...], "pairs": [...]} -> {"predictions": [...]}, in order, as the task answers: of
                    classification {"label", "probabilities"}
     POST /explain  {"text", "pair", "label"} -> {"label", "words": [{"start", "end", "of", "score"}]}
-    GET  /health   status, run, classes, and how many texts wait
+    GET  /health   that it lives: status, run, classes, and how many texts wait
+    GET  /ready    whether it takes texts now
+    GET  /metrics  what it did, for Prometheus
+    GET  /openapi.json  all of this for programs
 
 Refused, as {"error": message}: 400 a Host header that is not this server's (a foreign page whose name was pointed
-here), 408 a body that does not come to its end, 413 a large one, 422 texts that are too long, too many, empty or not
-Unicode, 503 too many that wait. The page loads nothing from anywhere, and its policy lets the browser run its own
-script alone. No text is written to any log.
+here), 408 a body that does not come to its end, 413 a large one, 415 one that is not sent as JSON (a foreign page may
+send such without asking), 422 texts that are too long, too many, empty or not Unicode, 503 too many that wait. The page
+loads nothing from anywhere, and its policy lets the browser run its own script alone. No text is written to any log.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -41,7 +44,10 @@ from zoo.errors import ZooError
 from zoo.recipe.faults import not_among
 from zoo.report import pages
 from zoo.runs.run import Run
+from zoo.serve import description
 from zoo.serve.batching import Batcher, Busy
+from zoo.serve.description import answers, refused
+from zoo.serve.watching import CONTENT_TYPE_LATEST, Watched, Watching
 
 MOST_BYTES = 1 << 20
 """Of a request's body."""
@@ -57,6 +63,7 @@ MOST_WAITING = 1024
 """Texts that wait, of all requests together."""
 EXPLANATION = 32
 """Texts that one explanation counts for among them."""
+ENDPOINTS = ("/", "/predict", "/explain", "/health", "/ready", "/metrics", "/openapi.json")
 METHOD: Literal["occlusion"] = "occlusion"
 """How words are weighed: it needs predictions alone, and so no gradient that has to be compiled first."""
 
@@ -102,6 +109,15 @@ class Text(BaseModel):
     label: str | None = None
 
 
+class _Described(FastAPI):
+    """An application that says exactly what the bodies of its requests are."""
+
+    def openapi(self) -> dict[str, Any]:
+        found = super().openapi()
+        found["components"]["schemas"].update(self.state.bodies)
+        return found
+
+
 def create_app(
     run: Run,
     *,
@@ -121,28 +137,41 @@ def create_app(
         batch_size: texts that are computed at once, at most.
         hosts: the Host headers that are answered.
     """
-    batcher = Batcher(_model(run, batch_size), batch_size=batch_size, most_waiting=MOST_WAITING)
+    watching = Watching(lambda: batcher.waiting)
+    compute = _model(run, batch_size)
+
+    def values(texts: list[str], seconds: list[str] | None) -> np.ndarray:
+        watching.batches.observe(len(texts))
+        return compute(texts, seconds)
+
+    batcher = Batcher(values, batch_size=batch_size, most_waiting=MOST_WAITING)
+    name, names = run.path.resolve().name, run.task.names
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         await asyncio.to_thread(batcher.close)
 
-    app = FastAPI(
+    app = _Described(
         title="text-zoo",
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
+        summary=f"Predictions of the run {name}.",
+        version="1",
         lifespan=lifespan,
         middleware=[
+            Middleware(Watched, watching=watching, endpoints=ENDPOINTS),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
             Middleware(_BodyLimit, most=MOST_BYTES),
         ],
         exception_handlers={HTTPException: _say_error, RequestValidationError: _say_invalid},
     )
     app.state.batcher = batcher
-    name, names = run.path.resolve().name, run.task.names
+    app.state.bodies = description.bodies(
+        names, pairs=pairs, most_texts=MOST_TEXTS, most_characters=MOST_CHARACTERS, most_explained=MOST_EXPLAINED
+    )
+    predicted = description.predictions(run.named(np.zeros((1, len(names))))[0].fields(), names)
     facts = {
         "pairs": pairs,
         "explains": explain is not None,
@@ -151,24 +180,34 @@ def create_app(
         "most_explained": MOST_EXPLAINED,
     }
 
-    @app.get("/")
+    @app.get("/", response_class=HTMLResponse, responses=refused(408, 413))
     async def page() -> HTMLResponse:
         nonce = secrets.token_urlsafe(16)
         test = run.metrics.get("test", {})
         html = pages.html("serve.html.j2", name=name, task=run.task, test=test, facts=facts, nonce=nonce)
         return HTMLResponse(html, headers=_page_headers(nonce))
 
-    @app.get("/health")
+    @app.get("/health", responses=answers(description.HEALTH, 408, 413), response_class=JSONResponse)
     async def health() -> dict[str, Any]:
         return {"status": "ok", "run": name, "labels": names, "waiting": batcher.waiting}
 
-    @app.post("/predict")
+    @app.get("/ready", responses=answers(description.READY, 408, 413, 503), response_class=JSONResponse)
+    async def ready() -> dict[str, str]:
+        if not batcher.ready:
+            raise HTTPException(503, "it takes no texts now: ask again in a second", {"Retry-After": "1"})
+        return {"status": "ready"}
+
+    @app.get("/metrics", response_class=PlainTextResponse, responses=refused(408, 413))
+    async def metrics() -> Response:
+        return Response(watching.text(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.post("/predict", responses=answers(predicted, 408, 413, 415, 422, 500, 503))
     async def predict(body: Texts) -> JSONResponse:
         _refuse_texts(body.texts, body.pairs, pairs)
         found = await _answer(lambda: batcher.values(body.texts, body.pairs))
         return JSONResponse({"predictions": [prediction.fields() for prediction in run.task.predictions(found)]})
 
-    @app.post("/explain")
+    @app.post("/explain", responses=answers(description.explanation(names), 404, 408, 413, 415, 422, 500, 503))
     async def explanation(body: Text) -> JSONResponse:
         if explain is None:
             raise HTTPException(404, "this server does not weigh words")
@@ -237,12 +276,18 @@ def _refuse_texts(texts: Sequence[str], pairs: Sequence[str] | None, wants_pairs
 
 async def _say_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, headers=error.headers)
+    # Of a body whose bytes cannot be decoded FastAPI says less.
+    said = "the body is not UTF-8, expected JSON in it: encode it so" if error.status_code == 400 else error.detail
+    return JSONResponse({"error": said}, error.status_code, headers=error.headers)
 
 
-async def _say_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _say_invalid(request: Request, error: Exception) -> JSONResponse:
     """Every fault of a body with its place; what was sent is not sent back."""
     assert isinstance(error, RequestValidationError)
+    if isinstance(error.body, bytes):  # it was not sent as JSON, and so not read
+        sent = request.headers.get("content-type") or "without a content type"
+        what = f"the body is sent {'as ' * ('/' in sent)}{sent}, expected JSON: add the header"
+        return JSONResponse({"error": f"{what} Content-Type: application/json (curl -H 'Content-Type: ...')"}, 415)
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
     return JSONResponse({"error": "; ".join(faults)}, 422)
 
