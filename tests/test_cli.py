@@ -151,13 +151,20 @@ class TestFindRecipe:
 
 class TestDispatcher:
     @pytest.mark.parametrize("verb", cli.VERBS)
-    def test_every_verb_is_a_module_with_an_example(self, verb: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "zoo", verb, "--help"], capture_output=True, text=True, check=False, cwd=ROOT
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        help_text = " ".join(line.strip() for line in done.stdout.splitlines() if "Usage:" not in line)
+    def test_every_verb_is_a_module_with_an_example(self, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main([verb, "--help"]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        help_text = " ".join(line.strip() for line in out.splitlines() if "Usage:" not in line)
         assert re.search(rf"zoo[ .]{verb} \S", help_text)
+
+    @pytest.mark.parametrize("module", ["zoo", "zoo.serve", "zoo.tokenize"])
+    def test_a_process_of_its_own(self, module: str) -> None:
+        """The dispatcher, a verb that is a folder, and one that is a file."""
+        command = [sys.executable, "-m", module, *(["tokenize"] if module == "zoo" else []), "--help"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"zoo {'serve' if module == 'zoo.serve' else 'tokenize'} [OPTIONS]" in done.stdout
 
     def test_overview_names_every_verb_and_imports_none(self) -> None:
         code = "import sys; from zoo.cli import main; main(['--help']); print(*[m for m in sys.modules if 'zoo.' in m])"

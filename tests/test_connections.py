@@ -53,9 +53,16 @@ def ask(port: int, timeout: float) -> tuple[int, int]:
         return answer.status, len(json.loads(answer.read())["predictions"])
 
 
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """One server for all kinds of half a request."""
+    with served() as port:
+        yield port
+
+
 @pytest.mark.parametrize("half", [b"", HEADER[:40], HEADER + b"\r\n", HEADER + b'\r\n{"texts": ['])
-def test_half_requests_do_not_stop_it(half: bytes) -> None:
-    with served() as port, contextlib.ExitStack() as opened:
+def test_half_requests_do_not_stop_it(port: int, half: bytes) -> None:
+    with contextlib.ExitStack() as opened:
         for _ in range(3 * DESCRIPTORS):
             client = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
             with contextlib.suppress(ConnectionError):  # the server may have made room already

@@ -5,8 +5,10 @@ order, and LONG, which take minutes, a GPU or a network. Of these, and of the co
 `--help`, what they name is looked up: targets, verbs, options, recipes, profiles, keys.
 """
 
+import contextlib
 import functools
 import inspect
+import io
 import json
 import os
 import re
@@ -291,9 +293,10 @@ def inline_commands(page: str) -> Iterator[str]:
 
 @functools.cache
 def help_text(verb: str) -> str:
-    command = [sys.executable, "-m", "zoo", verb, "--help"]
-    wide = os.environ | {"COLUMNS": "200"}
-    return subprocess.run(command, cwd=ROOT, env=wide, capture_output=True, text=True, check=True).stdout
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as told:
+        patch.setenv("COLUMNS", "200")
+        assert cli.main([verb, "--help"]) == 0
+    return told.getvalue()
 
 
 def examples(text: str) -> list[str]:

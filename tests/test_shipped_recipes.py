@@ -1,4 +1,4 @@
-"""Every recipe that we ship, and each of its profiles, without running it."""
+"""Every recipe of the folder keeps what CONTRIBUTING.md asks of one; nothing is run."""
 
 import math
 import re
@@ -12,30 +12,13 @@ from zoo.data.catalog import backbone_card, dataset_card
 from zoo.recipe.reading import profile_names, read_document
 from zoo.score.seeds import share_bounds
 
-NAMES = (
-    "amazon_bert",
-    "amazon_stars_bert",
-    "goemotions_bert",
-    "imdb_bert",
-    "imdb_bert_1k",
-    "imdb_bert_2k",
-    "imdb_distilbert",
-    "imdb_small_bert",
-    "quickstart",
-    "quora_bert",
-    "sst2_roberta",
-    "sst2_roberta_base",
-)
+NAMES = recipes.names()
 VARIANTS = [(name, profile) for name in NAMES for profile in (None, "cpu", "smoke")]
 
 
 def header(name: str) -> list[str]:
     lines = recipes.path(name).read_text(encoding="utf-8").splitlines()
     return lines[: next(number for number, line in enumerate(lines) if not line.startswith("#"))]
-
-
-def test_the_folder_is_the_registry() -> None:
-    assert recipes.names() == NAMES
 
 
 @pytest.mark.parametrize(("name", "profile"), VARIANTS)
@@ -64,17 +47,18 @@ def test_expected_has_a_source(name: str) -> None:
     assert any("no figure" in line for line in header(name)) == (not any(figures))
 
 
-def test_required_figures() -> None:
-    figures = {
-        name: (e.accuracy, e.f1, e.hours, e.seeds)
-        for name in NAMES
-        if (e := recipes.load(name).expected) and e.hours is not None
-    }
-    assert figures == {
-        "imdb_bert": (0.94, 0.94, 2.0, 3),
-        "imdb_distilbert": (0.92, 0.92, 1.0, 3),
-        "sst2_roberta": (0.96, 0.96, 3.0, 5),
-    }
+@pytest.mark.parametrize(
+    ("name", "figures"),
+    [
+        ("imdb_bert", (0.94, 0.94, 2.0, 3)),
+        ("imdb_distilbert", (0.92, 0.92, 1.0, 3)),
+        ("sst2_roberta", (0.96, 0.96, 3.0, 5)),
+    ],
+)
+def test_required_figures(name: str, figures: tuple[float, float, float, int]) -> None:
+    expected = recipes.load(name).expected
+    assert expected is not None
+    assert (expected.accuracy, expected.f1, expected.hours, expected.seeds) == figures
 
 
 def test_the_docs_count_the_rows_of_a_target() -> None:
@@ -91,9 +75,9 @@ def test_the_docs_count_the_rows_of_a_target() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_profiles_are_cpu_and_smoke_each_with_a_comment(name: str) -> None:
+def test_has_the_profiles_cpu_and_smoke_and_each_has_a_comment(name: str) -> None:
     profiles = profile_names(read_document(recipes.path(name)))
-    assert set(profiles) - {"cpu_full"} == {"cpu", "smoke"}
+    assert {"cpu", "smoke"} <= set(profiles)
     lines = recipes.path(name).read_text(encoding="utf-8").splitlines()
     for profile in profiles:
         assert lines[lines.index(f"  {profile}:") - 1].startswith("  # ")
@@ -112,17 +96,13 @@ def test_cpu_needs_the_package_index_alone(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_smoke_needs_nothing_that_is_not_shipped(name: str) -> None:
     recipe, full = recipes.load(name, "smoke"), recipes.load(name)
-    card = dataset_card(recipe.data.dataset or "")
-    assert all(origin.uri.startswith("package://") for origin in card.origins)
+    assert all(origin.uri.startswith("package://") for origin in dataset_card(recipe.data.dataset or "").origins)
     assert recipe.model.backbone.preset is None
     assert recipe.model.backbone.vocabulary == (
         "nano_bpe" if full.model.backbone.family == "roberta" else "nano_uncased"
     )
     assert recipe.model.backbone.family == full.model.backbone.family
     assert recipe.model.head == full.model.head
-    if full.task != "multilabel":  # whose smoke data has fewer of them
-        assert len(card.label_names) == len(dataset_card(full.data.dataset or "").label_names)
-    assert recipe.training.epochs == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
