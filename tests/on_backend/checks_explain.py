@@ -13,7 +13,7 @@ from references import EXPLAINED
 
 import zoo
 from zoo.data.tokens import load_tokenizer
-from zoo.errors import RecipeError
+from zoo.errors import DataError, RecipeError
 from zoo.explain.attribution import integrated_gradients, occlusion, word_importance
 from zoo.explain.deletion import deletion
 from zoo.explain.subject import Subject
@@ -204,6 +204,8 @@ def test_a_run_explains_itself(whole: Run) -> None:
     text = "A <script>touching</script> film for $\\frac{ \x1b[31m."
     found = whole.explain(text)
     (predicted,) = whole.predict([text])
+    with pytest.raises(DataError, match="trained on single texts"):
+        whole.explain(text, "a second one")
     assert found.label == found.predicted == predicted.label
     assert found.probabilities == pytest.approx(predicted.probabilities, abs=1e-6)
     assert "".join(found.names).count("script") == 2

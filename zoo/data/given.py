@@ -15,10 +15,10 @@ from zoo.errors import DataError
 
 __all__ = ["Given", "refuse_other", "rows_of"]
 
-SINGLE = "this run was trained on single texts, and got pairs: give run.predict([text, ...])"
+SINGLE = "this run was trained on single texts, and got pairs: give the first texts alone"
 PAIRS = (
-    "this run was trained on pairs of texts, and got single ones: give run.predict([(text, second), ...]), or "
-    "run.predict(texts, seconds)"
+    "this run was trained on pairs of texts, and got single ones: give the second texts too, in Python as a second "
+    "argument or as a list of pairs"
 )
 
 
