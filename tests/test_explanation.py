@@ -1,11 +1,13 @@
 """Explanations of plain values: pictures, page, terminal, JSON; and what the verb refuses before it computes."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from pages_read import Page, size
 from rich.console import Console
 
@@ -14,6 +16,7 @@ from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.tokens import load_tokenizer
 from zoo.data.words import words
 from zoo.errors import OutputError, RecipeError
+from zoo.explain import explained
 from zoo.explain import page as explanation_page
 from zoo.explain import plots as explanation_plots
 from zoo.explain import screen as explanation_screen
@@ -146,6 +149,20 @@ def test_a_head_that_is_not_there() -> None:
     for layer, head, fault in ((2, None, "layer: got 2, expected 0 to 1"), (0, -1, "head: got -1, expected 0 to 2")):
         with pytest.raises(RecipeError, match=fault):
             found.head(layer, head)
+
+
+def test_its_charts_are_figures_and_a_notebook_shows_the_text() -> None:
+    base = explanation()
+    found = explained.Explanation(**{field.name: getattr(base, field.name) for field in dataclasses.fields(base)})
+    for name in ("words", "deletion", "attention", "heads", "overview", "rollout"):
+        assert isinstance(getattr(found.plot, name)(), Figure), name
+    assert found.plot.attention(1, 2).get_suptitle() == "Attention, layer 1, head 2"
+    with pytest.raises(RecipeError, match="layer: got 2"):
+        found.plot.attention(2)
+    page = Page(found._repr_html_())
+    assert page.shown.startswith(shown(HOSTILE))
+    assert page.scripts == 0
+    assert len(page.loaded) == 1
 
 
 # --- the folder ---------------------------------------------------------------------------------

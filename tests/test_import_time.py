@@ -1,4 +1,4 @@
-"""`import zoo` and `import recipes` are light: no Keras, no backend, under 0.3 s."""
+"""`import zoo` and `import recipes` are light: no Keras, no backend, no matplotlib, under 0.3 s."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = ("keras", "keras_hub", "jax", "tensorflow", "torch")
+HEAVY = ("keras", "keras_hub", "jax", "tensorflow", "torch", "matplotlib")
 # The promise is 0.3 s of CPU; a busy machine in CI gets three times that before the test fails.
 MOST_SECONDS = 0.9
 

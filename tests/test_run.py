@@ -81,7 +81,7 @@ def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path, capsys
     assert "holds a finished run" in err
     shown = json.loads(told)
     assert (shown["run"], shown["status"], shown["backend"]) == (str(out), "done", "torch")
-    assert shown["metrics"] == zoo.load_run(out).metrics
+    assert shown["metrics"] == zoo.load_run(out).folder.run["metrics"]
     # Neither is a run of another recipe what was asked for.
     assert zoo.run.main([*map(str, call), "--resume", "--set", "training.epochs=7"]) == 6
     assert "training.epochs: the run was begun with 2, now it is 7" in capsys.readouterr().err

@@ -23,20 +23,37 @@ import wrapt
 
 if TYPE_CHECKING:
     from zoo.assemble import build
+    from zoo.data.dataset import Dataset, load_data
+    from zoo.explain.explained import Explanation
     from zoo.finished import Run, load_run
     from zoo.recipe import Recipe, load_recipe
     from zoo.run import train
     from zoo.runs.screen import Screen
     from zoo.tasks import Prediction
 
-__all__ = ["Prediction", "Recipe", "Run", "Screen", "build", "load_recipe", "load_run", "train"]
+__all__ = [
+    "Dataset",
+    "Explanation",
+    "Prediction",
+    "Recipe",
+    "Run",
+    "Screen",
+    "build",
+    "load_data",
+    "load_recipe",
+    "load_run",
+    "train",
+]
 
 _HOMES = {
+    "Dataset": "zoo.data.dataset",
+    "Explanation": "zoo.explain.explained",
     "Prediction": "zoo.tasks",
     "Recipe": "zoo.recipe",
     "Run": "zoo.finished",
     "Screen": "zoo.runs.screen",
     "build": "zoo.assemble",
+    "load_data": "zoo.data.dataset",
     "load_recipe": "zoo.recipe",
     "load_run": "zoo.finished",
     "train": "zoo.run",

@@ -16,16 +16,29 @@ from zoo.runs.run_folder import open_run
 from zoo.training.memory import within_memory
 
 if TYPE_CHECKING:
-    from zoo.explain.explanation import Explanation
+    from zoo.explain.explained import Explanation
     from zoo.export import Exported
+    from zoo.report.run_plots import RunPlots
 
 
 class Run(run.Run):
     """A run folder with what one does with it; the model is loaded at the first prediction."""
 
+    @property
+    def plot(self) -> RunPlots:
+        """Charts of the run, each a matplotlib figure, as `run.plot.curves()`; see `zoo.report.run_plots`."""
+        from zoo.report.run_plots import RunPlots  # matplotlib takes a while
+
+        return RunPlots(self.folder)
+
+    def _repr_html_(self) -> str:
+        from zoo.report.run_plots import in_notebook
+
+        return in_notebook(self.folder)
+
     def explain(self, text: str, pair: str | None = None, *, label: str | None = None) -> Explanation:
-        """Why the model gives a text its class; see `zoo.explain.explanation.explain`."""
-        from zoo.explain.explanation import explain
+        """Why the model gives a text its class; see `zoo.explain.explained.explain`."""
+        from zoo.explain.explained import explain
 
         refuse_other(pair is not None, self.takes_pairs)
         with within_memory(activate(), "what explains this text", "give a shorter text"):

@@ -76,7 +76,7 @@ def test_smoke(name: str, tmp_path: Path) -> None:
         assert difference <= LIMIT
         rows = FOLDER / "samples" / dataset_card(recipe.data.dataset or "").origins[0].splits["test"]
         judged = judge(run, str(rows), text_columns(run, None), None, 32)
-        assert judged.metrics == pytest.approx(run.metrics["test"], abs=2e-3)
+        assert judged.metrics == pytest.approx(told["metrics"]["test"], abs=2e-3)
         with TestClient(create_app(run), base_url="http://localhost") as client:
             answer = client.post("/predict", json={"texts": ["A gem of a film."]}).json()
         assert answer["predictions"][0].keys() == prediction.fields().keys()

@@ -19,7 +19,8 @@ import numpy as np
 
 from zoo.data.catalog import DatasetCard, dataset_card
 from zoo.data.columns import as_tuple, columns_of_file, missing_rows, of_card, of_files
-from zoo.data.sources import Missing, folder_of, locate_first
+from zoo.data.shown import Row, in_notebook
+from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
 from zoo.data.splitting import draw, shuffled
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
@@ -30,7 +31,7 @@ from zoo.tasks import Stated, Task, task_of
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Split:
     """Rows of one split.
 
@@ -48,6 +49,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def __repr__(self) -> str:
+        return f"Split({len(self):,} rows)"
+
     def take(self, chosen: np.ndarray) -> Split:
         """The rows of a mask, in their order, or of row numbers, in theirs."""
         rows = (np.flatnonzero(chosen) if chosen.dtype == bool else chosen).tolist()
@@ -63,9 +67,9 @@ class Split:
         return self.texts if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset:
-    """The splits of a run; `notes` are warnings to show."""
+    """The splits of a run; `notes` are warnings to show. sha256: of all rows in their order, with the names."""
 
     train: Split
     validation: Split
@@ -73,6 +77,42 @@ class Dataset:
     task: Task
     sha256: str
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{count:,} {split}" for split, count in self.rows.items())
+        return f"Dataset({rows} rows; {self.task.listed_names})"
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each split, by its name."""
+        return {name: len(split) for name, split in self._splits().items()}
+
+    @property
+    def label_counts(self) -> dict[str, dict[str, int]]:
+        """How often each class, or level of a scale, occurs in each split; empty where labels are any numbers."""
+        targets = {name: split.labels for name, split in self._splits().items()}
+        found = self.task.occurrences(self.task.account(targets))
+        if found is None:
+            return {}
+        counts, names = found.arguments
+        return {name: dict(zip(names, values, strict=True)) for name, values in counts.items()}
+
+    def sample(self, split: Literal["train", "validation", "test"] = "train", count: int = 5) -> tuple[Row, ...]:
+        """So many rows of a split, or all where it has fewer, drawn the same each time, in their order."""
+        of = self._splits()[split]
+        drawn = np.random.default_rng(0).permutation(len(of))[:count]
+        chosen = of.take(np.sort(drawn))
+        pairs: Sequence[str | None] = chosen.pairs or [None] * len(chosen)
+        labels = map(self.task.label, chosen.labels)
+        parts = zip(chosen.ids, chosen.texts, pairs, labels, strict=True)
+        return tuple(Row(id=key, text=text, pair=pair, label=label) for key, text, pair, label in parts)
+
+    def _splits(self) -> dict[str, Split]:
+        return {name: getattr(self, name) for name in SPLITS}
+
+    def _repr_html_(self) -> str:
+        """In a notebook: rows and labels of each split, notes, and some rows of train."""
+        return in_notebook(self.rows, self.label_counts, self.task.listed_names, self.notes, self.sample())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +152,16 @@ def load_dataset(recipe: Recipe) -> Dataset:
         )
     run_length(recipe.training, rows=len(splits["train"]))  # refuses what is too long, before a text is tokenized
     return Dataset(**splits, task=task, sha256=_digest(splits, task.names), notes=(*notes, *faults))
+
+
+def load_data(recipe: Recipe) -> Dataset:
+    """The rows of a recipe as training has them, brought into the cache where they are not there; no backend is used.
+
+    Raises as `load_dataset`; EnvironmentFault where the network is needed and away.
+    """
+    if missing_data(recipe):
+        fetch_first(_card(recipe).origins)
+    return load_dataset(recipe)
 
 
 def stated_task(recipe: Recipe) -> Task | None:

@@ -11,7 +11,10 @@ from typing import Literal
 
 from zoo.explain.attribution import Word
 
-__all__ = ["pieces"]
+__all__ = ["behind", "pieces"]
+
+STRONGEST = 0.75
+"""Opacity behind the word of the largest score: letters can be read on it, dark and light."""
 
 
 def pieces(
@@ -34,3 +37,9 @@ def pieces(
     if place < len(text):
         found.append((text[place:], None, None))
     return found
+
+
+def behind(share: float) -> str:
+    """The colour behind a word, as CSS has it."""
+    red, green, blue = (0, 114, 178) if share > 0 else (213, 94, 0)
+    return f"rgba({red}, {green}, {blue}, {abs(share) * STRONGEST:.3f})"

@@ -1,27 +1,23 @@
 """All that is known of why a model gives one text its class.
 
-In come a run and a text; out comes an `Explanation`: attention with its figures, the words' scores by two methods, and
-how faithful these are. Always of the float32 model, dropout off, the text alone. Refused: see `zoo.explain.subject`.
+An `Explanation` has attention with its figures, the words' scores by two methods, and how faithful these are. Always of
+the float32 model, dropout off, the text alone. Refused: a layer or head that the model does not have (RecipeError).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from zoo.errors import RecipeError
 from zoo.explain import attention
-from zoo.explain.attribution import METHODS, Attribution, Completeness
-from zoo.explain.deletion import Deletion, deletion
-from zoo.explain.subject import Subject
+from zoo.explain.attribution import Attribution, Completeness
+from zoo.explain.deletion import Deletion
 
-if TYPE_CHECKING:
-    from zoo.runs.run import Run
-
-__all__ = ["Explanation", "explain", "refuse_unknown_head"]
+__all__ = ["Explanation", "refuse_unknown_head"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,34 +159,3 @@ def refuse_unknown_head(layers: int, heads: int, layer: int | None, head: int | 
     ]
     if faults:
         raise RecipeError(faults)
-
-
-def explain(run: Run, text: str, pair: str | None = None, *, label: str | None = None) -> Explanation:
-    """Why a run gives a text its class.
-
-    Args:
-        run: a finished run.
-        text: the first text.
-        pair: the second text, where the run was trained on pairs.
-        label: the class that is explained; None is the one that the run predicts.
-
-    Raises:
-        DataError: a text that is empty or has no token.
-        RecipeError: a class that the run does not have.
-    """
-    subject = Subject(run, text, pair, label)
-    found = {name: method(subject) for name, method in METHODS.items()}
-    return Explanation(
-        text=text,
-        pair=pair,
-        tokens=subject.shown,
-        label=subject.label,
-        predicted=subject.predicted,
-        probabilities=subject.probabilities,
-        quantity=run.task.quantity,
-        attention=subject.opened.attention(subject.inputs(1)),
-        gradients=found["integrated_gradients"],
-        occlusion=found["occlusion"],
-        deletion=deletion(subject, {name: scores.order for name, scores in found.items()}),
-        names=tuple(subject.words_of(subject.spans)),
-    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.explain import plots
-from zoo.explain.colouring import pieces
+from zoo.explain.colouring import behind, pieces
 from zoo.explain.explanation import Explanation
 from zoo.recipe.showing import shown
 from zoo.report import pages
@@ -24,8 +24,6 @@ __all__ = ["free_folder", "write"]
 
 ROWS = 20
 CLASSES = 20
-STRONGEST = 0.75
-"""Opacity behind the word of the largest score: letters can be read on it, dark and light."""
 CAPTIONS = {
     "importance": "The words that count most, in the order of the text",
     "deletion": "What the model says as words are taken out, those first that speak most for the class; less is better",
@@ -81,7 +79,7 @@ def _page(explanation: Explanation, charts: dict[str, Drawn], warnings: list[str
     return pages.html(
         "explain.html.j2",
         run=run,
-        behind=_behind,
+        behind=behind,
         explanation=explanation,
         likeliest=explanation.likeliest(CLASSES),
         readings=[
@@ -102,9 +100,3 @@ def _page(explanation: Explanation, charts: dict[str, Drawn], warnings: list[str
         charts=[(CAPTIONS[name], chart) for name, chart in charts.items()],
         methods=plots.METHOD_NAMES,
     )
-
-
-def _behind(share: float) -> str:
-    """The colour behind a word, as CSS has it."""
-    red, green, blue = (0, 114, 178) if share > 0 else (213, 94, 0)
-    return f"rgba({red}, {green}, {blue}, {abs(share) * STRONGEST:.3f})"

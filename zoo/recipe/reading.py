@@ -18,6 +18,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from zoo.errors import RecipeError
+from zoo.recipe import notebook
 from zoo.recipe.faults import find_faults, not_among
 from zoo.recipe.hiding import hide_line
 from zoo.recipe.showing import is_unicode
@@ -39,6 +40,20 @@ class Recipe(Keys):
         Raises RecipeError on an unknown key or a value that does not fit.
         """
         return recipe_from(self.model_dump(exclude_unset=True), overrides=changes)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what matters most, and all of it as YAML."""
+        data, backbone, training = self.data, self.model.backbone, self.training
+        rows = [
+            ("task", f"{self.task}, a {self.model.head.type} head"),
+            ("data", data.dataset or (data.files and data.files.train)),
+            ("backbone", backbone.preset or f"a fresh {backbone.family}"),
+            ("tokens", f"at most {self.tokens.max_length}"),
+            ("training", f"{training.epochs} epochs of batches of {training.batch_size}"),
+            ("optimizer", f"{training.optimizer.type}, learning rate {training.optimizer.learning_rate:g}"),
+        ]
+        told = notebook.table(rows) + notebook.folded("recipe.yaml", notebook.preformatted(dump_recipe(self)))
+        return notebook.heading(self.name, "a recipe") + told
 
 
 def load_recipe(path: str | FilePath, *, profile: str | None = None, overrides: Overrides = ()) -> Recipe:

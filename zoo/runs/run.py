@@ -28,12 +28,14 @@ from zoo.models.saved import ModelCard, load_card, load_model
 from zoo.recipe import load_recipe
 from zoo.recipe.estimate import Precision
 from zoo.runs.run_folder import RunFolder
-from zoo.tasks import Prediction, Task
+from zoo.tasks import Predictions, Task
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
 
 BATCH = 64
 """Rows a batch in prediction, unless the caller says otherwise."""
+MOST_CONFUSED = 1_000
+"""Classes of a confusion matrix, which has as many numbers squared."""
 
 
 class Run:
@@ -50,10 +52,25 @@ class Run:
         return self.folder.path
 
     @property
-    def metrics(self) -> dict[str, dict[str, float]]:
-        """Figures of train, validation and test, as in run.json."""
-        found: dict[str, dict[str, float]] = self.folder.run.get("metrics", {})
+    def metrics(self) -> dict[str, dict[str, Any]]:
+        """Figures of train, validation and test, as in run.json, and with those of test the confusion matrix.
+
+        `confusion_matrix` is a list of rows, one a true class, with how many were taken for each class, in the order of
+        `task.names`, on a scale of its levels; there is none of other tasks, of more than MOST_CONFUSED classes, and
+        without predictions.jsonl.
+        """
+        found: dict[str, dict[str, Any]] = self.folder.run.get("metrics", {})
+        if "test" in found and (matrix := self._confusion) is not None:
+            found["test"] = found["test"] | {"confusion_matrix": matrix}
         return found
+
+    @cached_property
+    def _confusion(self) -> list[list[int]] | None:
+        task, tested = self.folder.task, self.folder.tested(self.folder.predictions)
+        if tested is None or len(task.names) > MOST_CONFUSED:
+            return None
+        found = task.confusion(*tested)
+        return None if found is None else found.tolist()
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -184,10 +201,10 @@ class Run:
             raise ZooError(f"this run predicts numbers ({self.task.listed_names}), not probabilities: use run.values")
         return self.values(texts, pairs, **options)
 
-    def named(self, values: NDArray[np.float64]) -> list[Prediction]:
+    def named(self, values: NDArray[np.float64]) -> Predictions:
         """The answers that values [rows, names] stand for."""
-        return self.task.predictions(values)
+        return Predictions(self.task.predictions(values))
 
-    def predict(self, texts: Given, pairs: Given | None = None) -> list[Prediction]:
+    def predict(self, texts: Given, pairs: Given | None = None) -> Predictions:
         """The answer for each text, in order, as the run's task has it; raises as `values`."""
         return self.named(self.values(texts, pairs))

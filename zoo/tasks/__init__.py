@@ -15,9 +15,9 @@ from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.regression import Regression
-from zoo.tasks.task import Prediction, Stated, Task
+from zoo.tasks.task import Prediction, Predictions, Stated, Task
 
-__all__ = ["TASKS", "AnyTask", "Prediction", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
+__all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
 
 if TYPE_CHECKING:
     AnyTask = Task

@@ -196,10 +196,16 @@ class Classification(Task):
         for key, label, guess, row in zip(ids, np.asarray(targets), self.decided(shares), shares, strict=True):
             yield {
                 "id": key,
-                "label": self.names[label],
+                "label": self.label(label),
                 "prediction": self.names[guess],
                 "probabilities": np.round(row, 8).tolist(),
             }
+
+    def label(self, target: Any) -> str:
+        return self.names[int(target)]
+
+    def confusion(self, targets: np.ndarray, values: Floats) -> NDArray[np.int64]:
+        return metrics.confusion(targets, self.decided(values), range(len(self.names)))
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
         number = {name: index for index, name in enumerate(self.names)}
@@ -246,7 +252,7 @@ class Classification(Task):
                 )
             )
         elif rankings is None:
-            counts = metrics.confusion(targets, predicted, range(len(names)))
+            counts = self.confusion(targets, values)
             columns = (Column(title=name, kind="number") for name in names)
             found.append(
                 Table(
@@ -258,10 +264,9 @@ class Classification(Task):
         return found
 
     def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
-        predicted = self.decided(values)
         return {
-            "classes": metrics.classification_table(targets, predicted, self.names),
-            "confusion": metrics.confusion(targets, predicted, range(len(self.names))).tolist(),
+            "classes": metrics.classification_table(targets, self.decided(values), self.names),
+            "confusion": self.confusion(targets, values).tolist(),
         }
 
     def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:

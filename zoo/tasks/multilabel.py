@@ -180,10 +180,13 @@ class Multilabel(Task):
         for key, own, chosen, row in zip(ids, np.asarray(targets), self.decided(shares), shares, strict=True):
             yield {
                 "id": key,
-                "label": list(self._names_of(own)),
+                "label": self.label(own),
                 "prediction": list(self._names_of(chosen)),
                 "probabilities": np.round(row, 8).tolist(),
             }
+
+    def label(self, target: Any) -> list[str]:
+        return list(self._names_of(target))
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
         number = {name: index for index, name in enumerate(self.names)}

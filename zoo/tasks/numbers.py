@@ -1,4 +1,4 @@
-"""Raw labels to numbers.
+"""Raw labels to numbers, and numbers for people.
 
 In come the cells of a split as they were read, or classes that the catalog knows the numbers of; out come float64
 numbers. Refused: cells that are no finite numbers, and whole numbers that could be class numbers as well.
@@ -6,7 +6,7 @@ numbers. Refused: cells that are no finite numbers, and whole numbers that could
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from zoo.recipe.showing import listed
 from zoo.tasks.labels import numbers_of
 from zoo.tasks.task import Stated
 
-__all__ = ["known_values", "numbers_in"]
+__all__ = ["known_values", "numbers_in", "told"]
 
 
 def numbers_in(split: str, rows: Sequence[Any], stated: Stated) -> np.ndarray:
@@ -58,3 +58,15 @@ def known_values(labels: Sequence[Any], stated: Stated) -> np.ndarray | None:
             f"themselves: write the names of the classes, as {listed(stated.names or (), 3)}"
         )
     return np.array(numbers)[:, None] if are_values else None
+
+
+def told(numbers: Mapping[str, float]) -> str:
+    """Numbers by name, for people; one alone needs no name."""
+    if len(numbers) == 1:
+        return _short(next(iter(numbers.values())))
+    return "  ".join(f"{name} {_short(value)}" for name, value in numbers.items())
+
+
+def _short(number: float) -> str:
+    """Whole numbers and large ones without a fraction, others with four digits."""
+    return f"{number:,.0f}" if number == int(number) or abs(number) >= 1000 else f"{number:.4g}"

@@ -20,7 +20,7 @@ from zoo.recipe.heads import RegressionHead
 from zoo.recipe.showing import listed
 from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
-from zoo.tasks.numbers import known_values, numbers_in
+from zoo.tasks.numbers import known_values, numbers_in, told
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task
 
@@ -54,19 +54,8 @@ class NumbersPrediction(Prediction):
 
     def told(self) -> tuple[str, str]:
         if self.levels is None:
-            return _told(self.values), ""
-        return _told(self.levels), f"({_told(self.values)})"
-
-
-def _told(numbers: Mapping[str, float]) -> str:
-    if len(numbers) == 1:
-        return _short(next(iter(numbers.values())))
-    return "  ".join(f"{name} {_short(value)}" for name, value in numbers.items())
-
-
-def _short(number: float) -> str:
-    """Whole numbers and large ones without a fraction, others with four digits."""
-    return f"{number:,.0f}" if number == int(number) or abs(number) >= 1000 else f"{number:.4g}"
+            return told(self.values), ""
+        return told(self.levels), f"({told(self.values)})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,18 +260,25 @@ class Regression(Task):
         given = np.asarray(values, dtype=np.float64)
         truth, decided = np.asarray(targets), self.decided(given)
         for key, own, chosen, row in zip(ids, truth, decided, np.round(given, 8), strict=True):
-            found: dict[str, Any] = {"id": key, "label": self._by_name(own), "prediction": self._by_name(row)}
+            found: dict[str, Any] = {"id": key, "label": self.label(own), "prediction": self.label(row)}
             if self.levels is not None:
-                found |= {"prediction": self._by_name(chosen), "values": self._by_name(row)}
+                found |= {"prediction": self.label(chosen), "values": self.label(row)}
             yield found
+
+    def label(self, target: Any) -> dict[str, float]:
+        return dict(zip(self.names, target.tolist(), strict=True))
+
+    def confusion(self, targets: np.ndarray, values: Floats) -> NDArray[np.int64] | None:
+        if self.levels is None:
+            return None
+        low, high = self.levels
+        levels = targets[:, 0].astype(np.int64) - low, self.decided(values)[:, 0] - low
+        return metrics.confusion(*levels, range(high - low + 1))
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
         truth = np.array([[row["label"][name] for name in self.names] for row in rows], np.float64)
         given = [row.get("values", row["prediction"]) for row in rows]
         return truth, np.array([[row[name] for name in self.names] for row in given], np.float64)
-
-    def _by_name(self, numbers: np.ndarray) -> dict[str, float]:
-        return dict(zip(self.names, numbers.tolist(), strict=True))
 
     # --- what is shown to people
 
@@ -354,9 +350,9 @@ class Regression(Task):
             worst=tuple(
                 Mistake(
                     row=int(row),
-                    label=_told(self._by_name(targets[row])),
-                    prediction=_told(self._by_name(values[row])),
-                    figure=_told(self._by_name(off[row])),
+                    label=told(self.label(targets[row])),
+                    prediction=told(self.label(values[row])),
+                    figure=told(self.label(off[row])),
                 )
                 for row in worst
             ),

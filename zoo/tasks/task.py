@@ -9,12 +9,15 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.recipe import notebook
 from zoo.score.ranking import Ranking
 from zoo.tasks.shown import Mistakes, Picture, Table
 
-__all__ = ["Prediction", "Rankings", "Stated", "Task", "no_label"]
+__all__ = ["Prediction", "Predictions", "Rankings", "Stated", "Task", "no_label"]
 
 Floats = NDArray[np.float64]
+MOST_SHOWN = 20
+"""Classes of a prediction, or predictions, that a notebook shows."""
 Rankings = Sequence[Ranking | None]
 """One a class; None where no row or every row is of it."""
 
@@ -51,6 +54,24 @@ class Prediction:
     def told(self) -> tuple[str, str]:
         """The answer in a word, and a figure beside it, for people."""
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the answer, and the likeliest classes where there are some."""
+        falling = sorted(self.fields().get("probabilities", {}).items(), key=lambda pair: -pair[1])
+        more = notebook.heading("", f"and {len(falling) - MOST_SHOWN:,} others") if len(falling) > MOST_SHOWN else ""
+        return notebook.heading(*self.told()) + (notebook.bars(falling[:MOST_SHOWN]) if falling else "") + more
+
+
+class Predictions(list[Prediction]):
+    """Predictions in the order of their texts: a list, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the first ones, a row each."""
+        rows = [(number, *each.told()) for number, each in enumerate(self[:MOST_SHOWN])]
+        left = len(self) - MOST_SHOWN
+        return notebook.table(rows, ("", "answer", "")) + (
+            notebook.heading("", f"and {left:,} more") if left > 0 else ""
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,6 +271,14 @@ class Task:
     def rows(self, ids: Sequence[str], targets: ArrayLike, values: ArrayLike) -> Iterator[dict[str, Any]]:
         """The rows of predictions.jsonl: id, label, prediction, and the values with 8 decimals."""
         raise NotImplementedError
+
+    def label(self, target: Any) -> str | list[str] | dict[str, float]:
+        """What a target says, as rows of predictions.jsonl have it: a class, several, or numbers by name."""
+        raise NotImplementedError
+
+    def confusion(self, targets: np.ndarray, values: Floats) -> NDArray[np.int64] | None:
+        """How many rows of each class (or level), by row, were taken for each, by column; None where there are none."""
+        return None
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
         """Targets and values of such rows."""
