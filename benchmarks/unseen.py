@@ -59,6 +59,13 @@ UNSEEN = (
     ),
     Unseen(what="The same on a TPU", without=_LOWERED, check="kernels", of=("jax",), platform="tpu"),
     Unseen(
+        what="Halves of a layer, a Pallas kernel each, on a TPU: 20 steps with them and without",
+        without=f"{_LOWERED}; whole steps compiled for a v5e, see above",
+        check="with_and_without",
+        of=("jax",),
+        platform="tpu",
+    ),
+    Unseen(
         what="20 steps with Pallas' kernels and without",
         without="the same by the interpreter (`checks_pallas.py`)",
         check="with_and_without",
@@ -105,7 +112,7 @@ UNSEEN = (
     ),
     Unseen(
         what="Attention by Pallas, shared out over several devices",
-        without="two devices that a CPU pretends to be (`tests/on_backend/sharded_attention.py`)",
+        without="two devices that a CPU pretends to be (`tests/on_backend/sharded_kernels.py`)",
         check="sharded",
         of=("jax",),
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -41,6 +41,16 @@ class Shape:
     def hidden(self) -> int:
         return self.heads * self.width
 
+    def numbers(self, drawn: Any, head: Any, queries: Any) -> Any:
+        """The numbers of a mask's rows in the whole batch.
+
+        Args:
+            drawn: int32 [3], the third the number of this device's first example.
+            head: number among all heads of this device's examples, from 0.
+            queries: numbers of queries.
+        """
+        return (drawn[2] * self.heads + head) * self.length + queries
+
 
 def fits(platform: Platform, length: int, heads: int, width: int) -> bool:
     """Whether the platform's kernels can do texts of this length, with heads of this width."""
@@ -61,16 +71,14 @@ def cost(shape: Shape, products: int, arrays: Sequence[Any]) -> pl.CostEstimate:
     )
 
 
-def row_bits(drawn: Any, head: Any, rows: Any, shape: Shape) -> Any:
+def row_bits(drawn: Any, rows: Any) -> Any:
     """What is mixed of the numbers of rows; see `Kernels.keep_mask`.
 
     Args:
-        drawn: of a mask, int32 [3]: its seed, its counter, and the number of the first example.
-        head: number among all heads of this device's examples, from 0.
-        rows: numbers of queries.
+        drawn: of a mask, int32 [2] or more: its seed and its counter.
+        rows: their numbers in the whole batch.
     """
-    first = (drawn[2] * shape.heads + head) * shape.length
-    return mix((first + rows) ^ mix(drawn[0] + drawn[1] * ROWS, _shifted), _shifted)
+    return mix(rows ^ mix(drawn[0] + drawn[1] * ROWS, _shifted), _shifted)
 
 
 def column_bits(drawn: Any, columns: Any) -> Any:
@@ -104,23 +112,41 @@ def attention(qkv: Any, bias: Any, seen: Any, state: Any, shape: Shape) -> Any:
     Returns:
         [batch, length, hidden].
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    devices = 1 if mesh.empty else mesh.size
-    axes = mesh.axis_names
-    own = replace(shape, batch=shape.batch // devices)
+    own = replace(shape, batch=shape.batch // devices())
 
-    def share(qkv: Any, bias: Any, seen: Any, state: Any) -> Any:
-        first = jax.lax.axis_index(axes) * own.batch if devices > 1 else 0
-        drawn = jnp.concatenate([state, jnp.full(1, first, jnp.int32)])
+    def share(number: Any, qkv: Any, seen: Any, bias: Any, state: Any) -> Any:
+        drawn = jnp.concatenate([state, jnp.full(1, number * own.batch, jnp.int32)])
         return _attention(qkv, bias, seen, drawn, own)
 
-    if devices == 1:
-        return share(qkv, bias, seen, state)
-    data = jax.sharding.PartitionSpec(axes)
-    everywhere = jax.sharding.PartitionSpec()
+    return on_each_device(share, (qkv, seen), (bias, state))
+
+
+def devices() -> int:
+    """How many share a batch: those of the mesh of `jax.set_mesh`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else int(mesh.size)
+
+
+def on_each_device(compute: Callable[..., Any], shared: Sequence[Any], everywhere: Sequence[Any]) -> Any:
+    """What each device computes of its part of the first dimension of `shared`, put together.
+
+    Args:
+        compute: takes a device's number, its part of each array of `shared`, and `everywhere`.
+        shared: arrays whose first dimensions the devices share equally.
+        everywhere: arrays that each has whole; their gradients are summed over the devices.
+    """
+    if devices() == 1:
+        return compute(0, *shared, *everywhere)
+    axes = jax.sharding.get_abstract_mesh().axis_names
+    data, whole = jax.sharding.PartitionSpec(axes), jax.sharding.PartitionSpec()
     # Pallas does not say how what it computes varies over a mesh, so that is not checked.
-    shared = jax.shard_map(share, in_specs=(data, everywhere, data, everywhere), out_specs=data, check_vma=False)
-    return shared(qkv, bias, seen, state)
+    mapped = jax.shard_map(
+        lambda *given: compute(jax.lax.axis_index(axes), *given),
+        in_specs=(*[data] * len(shared), *[whole] * len(everywhere)),
+        out_specs=data,
+        check_vma=False,
+    )
+    return mapped(*shared, *everywhere)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))

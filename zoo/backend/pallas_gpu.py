@@ -65,7 +65,8 @@ def _dropped(x: Any, drawn: Any, head: Any, rows: _Block, columns: _Block, shape
     """What stays of a block of weights, scaled; see `Kernels.keep_mask`."""
     if shape.least is None:
         return x
-    row, column = row_bits(drawn, head, rows.numbers, shape), column_bits(drawn, columns.numbers)
+    row = row_bits(drawn, shape.numbers(drawn, head, rows.numbers))
+    column = column_bits(drawn, columns.numbers)
     return jnp.where(bits_kept(row[:, None], column[None, :], shape.least), x * shape.scale, 0.0)
 
 

@@ -1,8 +1,8 @@
-"""`Kernels` for JAX on a TPU or a GPU: attention by Pallas, and gradients that compute again what is cheap.
+"""`Kernels` for JAX on a TPU or a GPU: halves of a layer by Pallas on a TPU, else attention alone.
 
-XLA fuses what stands between matrix products. What the forward pass keeps for the backward one is said here, as the
-memory that a step moves decides its speed: of each half of a layer the sum before its norm, of attention its products,
-of the feed-forward half what its activation takes. Masks, norms and activations are computed again.
+Elsewhere XLA fuses what stands between matrix products. What the forward pass keeps for the backward one is said here,
+as the memory that a step moves decides its speed: of each half of a layer the sum before its norm, of attention its
+products, of the feed-forward half what its activation takes. Masks, norms and activations are computed again.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 from keras import ops
 
-from zoo.backend import pallas_attention
+from zoo.backend import pallas_attention, pallas_attention_half, pallas_feedforward
 from zoo.backend.pallas_attention import Platform, Shape
 from zoo.backend.transformer import Drop, Kernels, LayerParts, States, least_kept
 
 PLAIN = Kernels()
+Halves = tuple[pallas_attention_half.Half, pallas_feedforward.Half]
 
 
 class AcceleratorKernels(Kernels):
@@ -35,35 +36,59 @@ class AcceleratorKernels(Kernels):
         _, heads, width = parts.query[0].shape
         if not self._fuses(x, heads, width):
             return super().layer(parts, x, mask, states)
-        x = x.reshape(batch * length, hidden)
-        kernel = jnp.concatenate([_like(kernel, x).reshape(hidden, hidden) for kernel, _ in parts.attended], 1)
-        bias = jnp.concatenate([_array(bias).reshape(1, hidden) for _, bias in parts.attended], 1)
-        qkv = jnp.matmul(x, kernel).reshape(batch, length, 3 * hidden)
-        drop = parts.weights_drop
-        state = states[0]
         shape = Shape(
             batch=batch,
             length=length,
             heads=heads,
             width=width,
-            least=None if state is None else least_kept(drop.rate),
-            scale=drop.scale,
+            least=_least(parts.weights_drop, states[0]),
+            scale=parts.weights_drop.scale,
             platform=self._platform,
             interpret=self._interpret,
         )
-        drawn = jnp.zeros(2, jnp.int32) if state is None else ops.cast(state, "int32")
-        context = pallas_attention.attention(qkv, bias, mask[:, 0].astype(jnp.int8), drawn, shape)
+        x, seen = x.reshape(batch * length, hidden), mask[:, 0].astype(jnp.int8)
+        halves = self._halves(parts, x, shape, states)
+        x = (
+            self._by_xla(parts, x, seen, states, shape)
+            if halves is None
+            else _by_halves(parts, x, seen, states, halves)
+        )
+        return x.reshape(batch, length, hidden)
+
+    def _by_xla(self, parts: LayerParts, x: Any, seen: Any, states: States, shape: Shape) -> Any:
+        """`layer` with attention alone as a kernel; x is [rows, hidden]."""
+        qkv = jnp.matmul(x, _side_by_side(parts, x)).reshape(shape.batch, shape.length, -1)
+        context = pallas_attention.attention(qkv, _biases(parts), seen, _drawn(states[0]), shape)
         kernel, bias = parts.output
         # Behind a barrier, or XLA takes the product apart by heads and copies what it was given.
-        kernel = jax.lax.optimization_barrier(_like(kernel, x).reshape(hidden, hidden))
-        found = jnp.matmul(context.reshape(-1, hidden), kernel)
+        kernel = jax.lax.optimization_barrier(_like(kernel, x).reshape(shape.hidden, -1))
+        found = jnp.matmul(context.reshape(-1, shape.hidden), kernel)
         drop, norm = parts.attention_drop, parts.attention_norm
         x = self.closed(x, found, bias, norm, parts.epsilon, drop, states[1])
         found = jnp.matmul(x, _like(parts.inner[0], x)) + _like(parts.inner[1], x)
         found = _activated_product(found, _like(parts.outer[0], x), parts.activation)
         drop, norm = parts.feedforward_drop, parts.feedforward_norm
-        x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, states[2])
-        return x.reshape(batch, length, hidden)
+        return self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, states[2])
+
+    def _halves(self, parts: LayerParts, x: Any, shape: Shape, states: States) -> Halves | None:
+        """Sizes of the halves that kernels compute whole; None where there is no room for them, and on a GPU."""
+        if self._platform != "tpu":
+            return None
+        first, second = parts.attention_drop, parts.feedforward_drop
+        attention = pallas_attention_half.Half(shape=shape, least=_least(first, states[1]), scale=first.scale)
+        feedforward = pallas_feedforward.Half(
+            rows=x.shape[0],
+            hidden=x.shape[1],
+            inner=parts.inner[0].shape[1],
+            activation=parts.activation,
+            epsilon=parts.epsilon,
+            least=_least(second, states[2]),
+            scale=second.scale,
+            interpret=self._interpret,
+        )
+        size = x.dtype.itemsize
+        fit = pallas_attention_half.fits(attention, size) and pallas_feedforward.fits(feedforward, size)
+        return (attention, feedforward) if fit else None
 
     def _fuses(self, x: Any, heads: int, width: int) -> bool:
         # On a GPU torch's kernels of the same kind are slower in 4 bytes than plain products (docs/accelerators.md).
@@ -76,6 +101,49 @@ class AcceleratorKernels(Kernels):
         weights = (_array(weight) for weight in (bias, *norm))
         state = None if state is None else ops.cast(state, "int32")
         return _closed(residual, x, *weights, state, epsilon, drop.rate)
+
+
+def _by_halves(parts: LayerParts, x: Any, seen: Any, states: States, halves: Halves) -> Any:
+    """A layer whose halves are a kernel each; x is [rows, hidden]."""
+    attention, feedforward = halves
+    output, bias = parts.output
+    hidden = x.shape[1]
+    weights = (_side_by_side(parts, x), _biases(parts), _like(output, x).reshape(hidden, hidden), _row(bias))
+    drawn = jnp.concatenate([_drawn(states[0]), _drawn(states[1])])
+    x = pallas_attention_half.attention_half(x, seen, weights, drawn, attention)
+    weights = (
+        *map(_row, parts.attention_norm),
+        *(_like(parts.inner[0], x), _row(parts.inner[1])),
+        *(_like(parts.outer[0], x), _row(parts.outer[1])),
+        *map(_row, parts.feedforward_norm),
+    )
+    return pallas_feedforward.feedforward(x, weights, _drawn(states[2]), feedforward)
+
+
+def _side_by_side(parts: LayerParts, x: Any) -> Any:
+    """The kernels of queries, keys and values in the type of x, [hidden, 3 * hidden]."""
+    hidden = x.shape[1]
+    return jnp.concatenate([_like(kernel, x).reshape(hidden, hidden) for kernel, _ in parts.attended], 1)
+
+
+def _biases(parts: LayerParts) -> Any:
+    """Their biases, [1, 3 * hidden]."""
+    return jnp.concatenate([_row(bias) for _, bias in parts.attended], 1)
+
+
+def _row(weight: Any) -> Any:
+    """A weight's array as one row."""
+    return _array(weight).reshape(1, -1)
+
+
+def _least(drop: Drop, state: Any | None) -> int | None:
+    """See `least_kept`; None where nothing is dropped."""
+    return None if state is None else least_kept(drop.rate)
+
+
+def _drawn(state: Any | None) -> Any:
+    """What a kernel draws a mask from, which takes numbers also where it draws none."""
+    return jnp.zeros(2, jnp.int32) if state is None else ops.cast(state, "int32")
 
 
 def _array(weight: Any) -> Any:
