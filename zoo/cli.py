@@ -30,7 +30,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from zoo.errors import EXIT_BUG, EXIT_DONE, DataError, RecipeError, TrainingError, ZooError
-from zoo.stopping import EXITS, WORDS, Stop, stoppable
+from zoo.stopping import EXITS, WORDS, Stop, leave, stoppable
 
 VERBS = {
     "run": "train, evaluate and report a recipe",
@@ -84,7 +84,8 @@ def output(**options: Any) -> Any:
 def run_command(
     command: Callable[..., int | None], argv: Sequence[str] | None = None, *, name: str, program: str | None = None
 ) -> int:
-    """Parse the arguments for a command function, call it, and give the exit code; raises nothing.
+    """Parse the arguments for a command function, call it, and give the exit code; raises nothing. A command that a
+    signal has stopped ends the process.
 
     Args:
         command: a function with typer annotations; its docstring is the help, what it returns the exit code.
@@ -201,6 +202,8 @@ def _guarded(command: Callable[..., int | None], debug: bool) -> Callable[..., N
                 raise
             if debug and code != EXIT_DONE:
                 print(_shown(traceback.format_exc()), file=sys.stderr)
+            if stop.since:
+                leave(code)
         raise typer.Exit(code)
 
     return guarded
