@@ -123,7 +123,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path, ending: str) -> None:
 def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("txt,label\na,1\n")
     message = refused({"files": {"train": str(tmp_path / "bad.csv"), "test": str(tmp_path / "gone.csv")}})
-    assert "no column 'text'; did you mean 'txt'?" in message
+    assert "(did you mean 'txt'?): name yours by --text-column" in message
     assert "gone.csv: no such file" in message
 
 
@@ -306,7 +306,7 @@ def test_texts_without_labels(tmp_path: Path) -> None:
     assert read_texts(tmp_path / "a.txt") == (["one", "two"], None)
     (tmp_path / "a.jsonl").write_text('{"a": "x", "b": "y"}\n')
     assert read_texts(tmp_path / "a.jsonl", ("a", "b")) == (["x"], ["y"])
-    with pytest.raises(DataError, match=r"no column 'text'.*The columns are 'a', 'b'"):
+    with pytest.raises(DataError, match=r"no column 'text', expected one of 'a', 'b'"):
         read_texts(tmp_path / "a.jsonl")
     (tmp_path / "a.txt").write_text("one\n\nthree\n")
     with pytest.raises(DataError, match="1 rows without text"):
