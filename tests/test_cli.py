@@ -177,6 +177,25 @@ class TestDispatcher:
         assert cli.main(["chekc"]) == 2
         assert "did you mean check?" in capsys.readouterr().err
 
+    def test_verbs_of_other_programs(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(["train", "quickstart"]) == 2
+        assert "did you mean run?" in capsys.readouterr().err
+        assert {*cli.MEANT.values()} <= {*cli.VERBS}
+        assert {*cli.MEANT}.isdisjoint(cli.VERBS)
+
+    @pytest.mark.parametrize(
+        ("call", "told"),
+        [
+            (["run", "x", "--backend", "torch", "--resume"], "KERAS_BACKEND=torch python -m zoo.run x --resume"),
+            (["serve", "a run", "--backend=jax"], "KERAS_BACKEND=jax python -m zoo.serve 'a run'"),
+            (["predict", "runs/a", "a text"], "python -m zoo.predict runs/a --text 'a text'"),
+            (["explain", "runs/a", "a text", "--label", "b"], "python -m zoo.explain runs/a --text 'a text' --label b"),
+        ],
+    )
+    def test_what_is_asked_in_another_way(self, call: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert cli.main(call) == 2
+        assert capsys.readouterr().err.endswith(f": {told}\n")
+
     def test_no_verb(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert cli.main([]) == 2
         assert "usage: zoo VERB" in capsys.readouterr().err

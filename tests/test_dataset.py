@@ -122,7 +122,7 @@ def test_all_formats_give_the_same_rows(tmp_path: Path, ending: str) -> None:
 def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("txt,label\na,1\n")
     message = refused({"files": {"train": str(tmp_path / "bad.csv"), "test": str(tmp_path / "gone.csv")}})
-    assert "no column 'text'; did you mean 'txt'?" in message
+    assert "(did you mean 'txt'?): name yours by --text-column" in message
     assert "gone.csv: no such file" in message
 
 

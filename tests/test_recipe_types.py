@@ -110,6 +110,11 @@ def test_lists_become_tuples() -> None:
             'got "cosin", expected one of linear, cosine, constant (did you mean cosine?)',
         ),
         (
+            "training.schedule.type",
+            "cosine_restarts",
+            'got "cosine_restarts", expected one of linear, cosine, constant (did you mean cosine?)',
+        ),
+        (
             "training.schedule",
             "linear",
             'got "linear", expected a group of keys with type: linear or cosine or constant '

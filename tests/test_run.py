@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -201,8 +202,8 @@ def test_nothing_cached_and_no_network(tmp_path: Path) -> None:
 
 
 def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    call = ("quickstart", "--profile", "smoke", "--set", "training.epochs=2000", "--out", out)
+    out = tmp_path / "it's a run"
+    call = ("quickstart", "--profile", "smoke", "--set", "training.epochs=2000", "--out", out, "--log", "tensorboard")
     process = command(*call)
     while process.poll() is None and not (out / "checkpoints").exists():
         time.sleep(0.1)
@@ -213,18 +214,25 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
         process.kill()  # one that goes on would disturb the tests after this one
         process.communicate()
     assert (process.returncode, told) == (143, ""), err
-    assert err.endswith(
-        f"terminated\ngo on with: KERAS_BACKEND=torch python -m zoo.run {out / 'recipe.yaml'} --out {out} --resume\n"
-    )
+    *_, said, told = err.splitlines()
+    assert said == "terminated"
+    lead, colon, again = told.partition(": ")
+    assert (lead, colon) == ("go on with", ": ")
+    backend, _, *parts = shlex.split(again)
+    options = ["--out", str(out), "--resume", "--log", "tensorboard"]
+    assert (backend, parts) == ("KERAS_BACKEND=torch", ["-m", "zoo.run", str(out / "recipe.yaml"), *options])
     run = zoo.load_run(out)
     assert run.folder.run["status"] == "interrupted"
     assert run.folder.run["owner"] is None
     assert not list(out.rglob(".*"))
 
-    code, told, err = finished(*call, "--set", "training.batch_size=4", "--resume")
-    assert (code, told) == (6, "")
-    assert "training.batch_size: the run was begun with 8, now it is 4" in err
-    assert "Traceback" not in err
+    # As it was told, but for the change.
+    call = ["sh", "-c", f"{again} --set training.batch_size=4"]
+    given = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT, env=given)
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "training.batch_size: the run was begun with 8, now it is 4" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])

@@ -85,6 +85,13 @@ def test_what_a_library_makes_of_it_is_no_error_of_its_own(name: str) -> None:
 
 
 @BOTH
+def test_what_crashes_as_python_is_taken_down_is_left_alone(name: str) -> None:
+    """As jax does where it was interrupted within a compilation."""
+    body = "import atexit\natexit.register(os.kill, os.getpid(), signal.SIGSEGV)\nprint('said')\ncome()"
+    assert command(name, body) == (ENDS[name][0], "said\n", ENDS[name][1])
+
+
+@BOTH
 def test_an_import_is_finished_first(name: str, tmp_path: Path) -> None:
     """A compiled module aborts the process where an exception goes through it, as torch's does."""
     (tmp_path / "slow.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{name})\nwhole = True\n")

@@ -131,7 +131,7 @@ def test_all_absent_columns_are_told_with_those_that_are_there(tmp_path: Path, e
     with pytest.raises(DataError) as caught:
         read_columns(path, ["text", "label"])
     first, second = caught.value.faults
-    assert "no column 'text'; did you mean 'Text'?" in first
+    assert "(did you mean 'Text'?): name yours by --text-column" in first
     assert "'stars'" in first
     assert "no column 'label'" in second
 

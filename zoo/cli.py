@@ -19,6 +19,7 @@ import importlib
 import io
 import os
 import select
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from zoo.errors import EXIT_BUG, EXIT_DONE, DataError, RecipeError, TrainingError, ZooError
-from zoo.stopping import EXITS, WORDS, Stop, stoppable
+from zoo.stopping import EXITS, WORDS, Stop, leave, stoppable
 
 VERBS = {
     "run": "train, evaluate and report a recipe",
@@ -46,6 +47,18 @@ VERBS = {
     "tokenize": "show a text as a backbone sees it: pieces, ids, masks, segments",
 }
 """Name of a verb, which is its module, and what it does."""
+MEANT = {
+    "train": "run",
+    "fit": "run",
+    "finetune": "run",
+    "test": "evaluate",
+    "validate": "check",
+    "classify": "predict",
+    "infer": "predict",
+    "download": "fetch",
+    "show": "list",
+}
+"""What verbs of other programs are called here."""
 
 EXIT_USAGE = RecipeError.exit_code
 
@@ -84,7 +97,8 @@ def output(**options: Any) -> Any:
 def run_command(
     command: Callable[..., int | None], argv: Sequence[str] | None = None, *, name: str, program: str | None = None
 ) -> int:
-    """Parse the arguments for a command function, call it, and give the exit code; raises nothing.
+    """Parse the arguments for a command function, call it, and give the exit code; raises nothing. A command that a
+    signal has stopped ends the process.
 
     Args:
         command: a function with typer annotations; its docstring is the help, what it returns the exit code.
@@ -100,10 +114,13 @@ def run_command(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what its encoding lacks is shown so, as on stderr
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(_guarded(command, debug))
+    begun = list[str]()
+    app.command()(_guarded(command, debug, begun))
     try:
         app(arguments, prog_name=program or f"zoo {name}")
     except SystemExit as done:  # typer ends so, also on --help and on wrong usage
+        if done.code == EXIT_USAGE and not begun and (told := _otherwise(name, arguments)):
+            _say("", told)
         return done.code if isinstance(done.code, int) else EXIT_DONE
     return EXIT_DONE
 
@@ -169,7 +186,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if first not in VERBS:
         from zoo.recipe.faults import not_among
 
-        _say("error: ", f"verb: {not_among(first, VERBS)}" if first else "got no verb\n\n" + _overview())
+        _say(
+            "error: ",
+            f"verb: {not_among(first, VERBS, MEANT.get(first))}" if first else "got no verb\n\n" + _overview(),
+        )
         return EXIT_USAGE
     verb = importlib.import_module(f"zoo.{first}")
     if hasattr(verb, "__path__"):  # a room, which holds its verb
@@ -177,12 +197,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(verb.main(arguments[1:]))
 
 
-def _guarded(command: Callable[..., int | None], debug: bool) -> Callable[..., NoReturn]:
-    """The command with every error turned into a message, and its exit code raised as typer wants it."""
+def _otherwise(name: str, arguments: list[str]) -> str:
+    """How a verb is told what was asked of it in another way; empty where that is not known."""
+    for place, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option == "--backend":
+            rest = arguments[place + 1 :]
+            if not equals:
+                value, rest = "".join(rest[:1]), rest[1:]
+            call = shlex.join(["python", "-m", f"zoo.{name}", *arguments[:place], *rest])
+            return f"the backend is chosen by the environment: KERAS_BACKEND={shlex.quote(value or 'torch')} {call}"
+    words = [argument for argument in arguments[:2] if not argument.startswith("-")]
+    if name in ("predict", "explain") and len(words) == 2:
+        call = shlex.join(["python", "-m", f"zoo.{name}", words[0], "--text", *arguments[1:]])
+        return f"a text is given by --text: {call}"
+    return ""
+
+
+def _guarded(command: Callable[..., int | None], debug: bool, begun: list[str]) -> Callable[..., NoReturn]:
+    """The command with every error turned into a message, and its exit code raised as typer wants it; `begun` is added
+    to where the arguments are in order."""
 
     @functools.wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> NoReturn:
         stop = Stop()
+        begun.append(command.__name__)
         try:
             with stoppable(stop):
                 code = command(*args, **kwargs) or EXIT_DONE
@@ -201,6 +240,8 @@ def _guarded(command: Callable[..., int | None], debug: bool) -> Callable[..., N
                 raise
             if debug and code != EXIT_DONE:
                 print(_shown(traceback.format_exc()), file=sys.stderr)
+            if stop.since:
+                leave(code)
         raise typer.Exit(code)
 
     return guarded

@@ -83,7 +83,7 @@ def train(
         backend.keep_compiled(cache_folder() / "compiled")
     out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
     with (
-        create_run(out, dump_recipe(recipe), resume=resume) as folder,
+        create_run(out, dump_recipe(recipe), resume=resume, backend=backend.name, log=log) as folder,
         # Batches say themselves what would fit.
         within_memory(backend, "the model", "choose a smaller model.backbone, or take a machine with more memory"),
         logging_to(log, folder) as loggers,

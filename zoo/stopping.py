@@ -1,9 +1,9 @@
 """Ctrl-C and SIGTERM: how a command ends by them.
 
 While a command works they raise KeyboardInterrupt or Terminated where the program stands, so that `finally` and `with`
-clean up (`stoppable`). Before, while modules are imported, and after it there is nothing to clean up, and the process
-leaves at once (`leave_at_once`); so it does at a second signal. A signal that was ignored when the process began, as in
-a job that a shell put into the background, stays ignored.
+clean up (`stoppable`), and then the process leaves (`leave`). Before, while modules are imported, and after it there is
+nothing to clean up, and it leaves at once (`leave_at_once`); so it does at a second signal. A signal that was ignored
+when the process began, as in a job that a shell put into the background, stays ignored.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from zoo.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
@@ -46,6 +46,17 @@ class Stop:
 
     signal: signal.Signals | None = None
     since = 0.0
+
+
+def leave(code: int) -> NoReturn:
+    """End the process, cleaned up as it is, before Python takes down what is imported.
+
+    What was interrupted may crash then: jax 0.10 does, within a compilation, and the exit code is no longer ours.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # its reader may be gone, or it is closed
+            stream.flush()
+    os._exit(code)
 
 
 @contextmanager

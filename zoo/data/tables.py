@@ -343,9 +343,12 @@ def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> 
             )
         elif name not in header:
             near = difflib.get_close_matches(name, header, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
             shown = ", ".join(repr(column) for column in header[:20])
-            faults.append(f"{path}: no column {name!r}{hint} The columns are {shown}")
+            faults.append(
+                f"{path}: no column {name!r}, expected one of {shown}{hint}: name yours by --text-column or "
+                "--label-column, in a recipe by data.files"
+            )
     if faults:
         raise DataError(faults)
 

@@ -50,15 +50,23 @@ def find_faults(document: Document) -> list[Fault]:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean X?)`, or nothing where nothing known is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    known = list(known)
+    # `cosine_restarts` has more letters in common with `constant` than with `cosine`, which it begins with.
+    begin = sorted((each for each in known if len(each) > 2 and word.startswith(each)), key=len)
+    near = (
+        difflib.get_close_matches(word, known, n=1, cutoff=0.8)
+        or begin[-1:]
+        or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    )
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def not_among(word: str, known: Iterable[str]) -> str:
-    """The message for a word that is none of the known ones."""
+def not_among(word: str, known: Iterable[str], meant: str | None = None) -> str:
+    """The message for a word that is none of the known ones; `meant` is what it stands for, where that is known."""
     known = tuple(known)
     choice = listed(known, CHOICES) or "none: there are none"
-    return f"got {show(word)}, expected one of {choice}{did_you_mean(word, known)}"
+    near = f" (did you mean {meant}?)" if meant else did_you_mean(word, known)
+    return f"got {show(word)}, expected one of {choice}{near}"
 
 
 def _newer_version(document: Document) -> Fault | None:

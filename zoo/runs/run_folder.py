@@ -18,6 +18,7 @@ import os
 import shlex
 import shutil
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,9 +53,11 @@ class RunFolder:
     `interrupted` after what is no error (Ctrl-C, SIGTERM, SystemExit); then the lock goes.
     """
 
-    def __init__(self, path: Path, lock: FolderLock | None = None) -> None:
+    def __init__(
+        self, path: Path, lock: FolderLock | None = None, *, backend: str | None = None, log: Sequence[str] = ()
+    ) -> None:
         self.path = path
-        self._lock = lock
+        self._lock, self._backend, self._loggers = lock, backend, log
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
@@ -198,10 +201,11 @@ class RunFolder:
 
     def _again(self) -> str:
         """The command that goes on with the run."""
-        recipe, folder = (shlex.quote(str(path)) for path in (self.path / "recipe.yaml", self.path))
-        backend = self.run.get("backend")
-        chosen = f"KERAS_BACKEND={backend} " if backend else ""
-        return f"{chosen}python -m zoo.run {recipe} --out {folder} --resume"
+        command = [_python(), "-m", "zoo.run", str(self.path / "recipe.yaml"), "--out", str(self.path), "--resume"]
+        for name in self._loggers:
+            command += ["--log", name]
+        chosen = f"KERAS_BACKEND={self._backend} " if self._backend else ""
+        return chosen + shlex.join(command)
 
     def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
         target = self.path / name
@@ -247,19 +251,27 @@ def default_folder(recipe_name: str, backend: str, root: Path = Path("runs")) ->
     return path
 
 
-def create_run(path: str | Path, recipe_text: str, *, resume: bool = False) -> RunFolder:
+def create_run(
+    path: str | Path,
+    recipe_text: str,
+    *,
+    resume: bool = False,
+    backend: str | None = None,
+    log: Sequence[str] = (),
+) -> RunFolder:
     """Make the folder, lock it, and write recipe.yaml and a run.json with status `running`.
 
     With `resume` the folder may hold an earlier run: its recipe.yaml stays, what a crash left half-written
     goes, and the status becomes `running` again. Raises OutputError as the module says. Only who holds the lock
-    removes anything: of two that start in one new folder, one gets it, and the other leaves it alone.
+    removes anything: of two that start in one new folder, one gets it, and the other leaves it alone. Where the run is
+    stopped, the command that goes on with it names `backend` and the loggers `log`.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file, expected a folder for the run: choose another --out")
     with storage_errors(path):
         lock, made = _take(path)
-    folder = RunFolder(path, lock)
+    folder = RunFolder(path, lock, backend=backend, log=log)
     try:
         _claim(folder, recipe_text, resume=resume)
     except BaseException:
@@ -376,6 +388,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _python() -> str:
+    """How this interpreter is called in a shell that stands here."""
+    found = shutil.which("python")
+    if not sys.executable or (found and os.path.dirname(os.path.abspath(found)) == os.path.dirname(sys.executable)):
+        return "python"
+    near = os.path.relpath(sys.executable)
+    return sys.executable if near.startswith(os.pardir) else near
 
 
 def _now() -> str:
