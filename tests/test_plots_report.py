@@ -80,6 +80,12 @@ def folder(tmp_path: Path) -> RunFolder:
     return folder
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without charts, which take a second: what is looked at is text."""
+    monkeypatch.setattr(report, "charts", lambda *_: ({}, {}))
+
+
 def test_curves_have_a_panel_for_what_there_is() -> None:
     three, two = size(plots.curves(HISTORY, TITLES).png()), size(plots.curves(HISTORY[:1], TITLES).png())
     assert three[1] > 1.3 * two[1]
@@ -179,6 +185,7 @@ def test_the_report_loads_nothing_by_style(folder: RunFolder) -> None:
     assert "prefers-color-scheme: dark" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_texts_are_shown_as_they_are(folder: RunFolder) -> None:
     text = write_report(folder, {"7": HOSTILE})[0].read_text(encoding="utf-8")
     assert "<script" not in text
@@ -191,6 +198,7 @@ def test_a_name_in_the_recipe_cannot_leave_its_place(tmp_path: Path) -> None:
     assert Page(write_report(folder)[0].read_text(encoding="utf-8")).scripts == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_report_says_what_came_out(folder: RunFolder) -> None:
     shown = Page(write_report(folder)[0].read_text(encoding="utf-8")).shown
     wanted = [
@@ -210,6 +218,7 @@ def test_the_report_says_what_came_out(folder: RunFolder) -> None:
     assert [text for text in wanted if text not in shown] == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_times_are_those_of_this_machine(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("TZ", "XYZ-5:30")
@@ -297,6 +306,7 @@ def own(tmp_path: Path) -> RunFolder:
     return folder
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verb_renders_again_with_texts(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert verb([str(own.path)]) == 0
     shown = capsys.readouterr()
@@ -305,6 +315,7 @@ def test_the_verb_renders_again_with_texts(own: RunFolder, capsys: pytest.Captur
     assert "a text number " in Page((own.path / "report.html").read_text(encoding="utf-8")).shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verb_shows_no_text_of_changed_data(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     table = own.path.parent / "reviews.csv"
     table.write_text(table.read_text(encoding="utf-8").replace("a text", "another text"), encoding="utf-8")
@@ -313,6 +324,7 @@ def test_the_verb_shows_no_text_of_changed_data(own: RunFolder, capsys: pytest.C
     assert "text number" not in Page((own.path / "report.html").read_text(encoding="utf-8")).shown
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_verb_does_without_the_data(own: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     (own.path.parent / "reviews.csv").unlink()
     assert verb([str(own.path)]) == 0

@@ -125,7 +125,7 @@ class Chart:
         """The matplotlib figure, to be changed, shown or saved."""
         with _style(theme):
             width, height = self.size
-            lines = textwrap.wrap(self.title, int(width * 12))
+            lines = textwrap.wrap(self.title, int(width * 10))
             figure = _Shown(figsize=(width, height + 0.2 * len(lines)), layout="constrained")
             figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=SIZE + 1, fontweight="bold")
             self.paint(figure)

@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 MOST_NUMBERED_CLASSES = 16
+MOST_BARRED = 12
+"""Classes with bars of their own."""
 LONGEST_SHARE = 0.99
 """Of the texts, the shortest first, are in the picture of their lengths."""
 # Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
@@ -112,11 +114,14 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, label_names: Seque
         title += f": the {classes} classes that are confused most; {left_out:,} others are left out"
     # Few classes stand beside the other charts; every one of many needs room for its count, or for its name.
     side = WIDTH if classes <= 7 else 1.9 + (0.5 if classes <= MOST_NUMBERED_CLASSES else 0.25) * classes
-    return Chart(title=title, size=(side, 0.76 * side if classes <= 7 else side - 0.3), paint=paint)
+    # A square, beside a scale where there are no counts.
+    height = 0.76 * side if classes <= 7 else side - (0.3 if classes <= MOST_NUMBERED_CLASSES else 1.6)
+    return Chart(title=title, size=(side, height), paint=paint)
 
 
 def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> Chart:
-    """How often each class occurs: `counts` maps a split's name to its rows a class; bars are shares of the split.
+    """How often each class occurs: `counts` maps a split's name to its rows a class; bars are shares of the split, and
+    dots where the classes are many.
 
     Of more than MOST_CLASSES classes the most and the least frequent ones are shown, half of each, falling.
     """
@@ -129,18 +134,23 @@ def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequenc
         falling = np.argsort(-np.sum(list(splits.values()), axis=0), kind="stable")
         kept = np.concatenate([falling[: MOST_CLASSES // 2], falling[-(MOST_CLASSES - MOST_CLASSES // 2) :]])
 
+    many = len(kept) > MOST_BARRED
+
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         for number, (split, values) in enumerate(splits.items()):
-            places = np.arange(len(kept)) + (number - (len(splits) - 1) / 2) * height
-            shares = values[kept] / values.sum()
-            bars = axes.barh(places, shares, height, label=f"{split} ({values.sum():,})")
+            middles, shares, told = np.arange(len(kept)), values[kept] / values.sum(), f"{split} ({values.sum():,})"
+            if many:
+                axes.plot(shares, middles, "o", alpha=0.8, markersize=5, label=told)
+                continue
+            bars = axes.barh(middles + (number - (len(splits) - 1) / 2) * height, shares, height, label=told)
             axes.bar_label(bars, [f"{value:,}" for value in values[kept]], padding=3, fontsize=8)
         axes.set_yticks(range(len(kept)), [short(label_names[int(number)]) for number in kept])
         axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
+        axes.grid(visible=many, axis="y")
         axes.margins(x=0.16, y=0.02)
-        axes.set_xlabel("share of the split (number at the bar's end)")
+        axes.set_xlim(0.0)
+        axes.set_xlabel("share of the split" if many else "share of the split (number at the bar's end)")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         legend(axes)
 
@@ -150,7 +160,8 @@ def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequenc
             f": the {MOST_CLASSES // 2} most and the {len(kept) - MOST_CLASSES // 2} least frequent classes; "
             f"the {left_out:,} between them are left out"
         )
-    return Chart(title=title, size=(WIDTH, 0.8 + 0.17 * len(kept) * (len(splits) + 0.7)), paint=paint)
+    each = 0.2 if many else 0.17 * (len(splits) + 0.7)
+    return Chart(title=title, size=(WIDTH, 0.8 + each * len(kept)), paint=paint)
 
 
 def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> Chart:
