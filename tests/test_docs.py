@@ -44,7 +44,7 @@ RUN = (
     "python -m zoo.fetch quickstart --profile smoke",
     "python -m zoo.run quickstart --profile smoke --out runs/first",
     'python -m zoo.predict runs/first --text "A truly great film."',
-    "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_reviews_test.csv",
+    "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_films_test.csv",
     "python -m zoo.export runs/first --to onnx",
     'python -m zoo.explain runs/first --text "A truly great film."',
     "python -m zoo.report runs/first",

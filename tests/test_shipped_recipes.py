@@ -115,14 +115,13 @@ def test_smoke_needs_nothing_that_is_not_shipped(name: str) -> None:
     card = dataset_card(recipe.data.dataset or "")
     assert all(origin.uri.startswith("package://") for origin in card.origins)
     assert recipe.model.backbone.preset is None
-    assert recipe.model.backbone.vocabulary == (
-        "nano_bpe" if full.model.backbone.family == "roberta" else "nano_uncased"
-    )
+    nano = "nano_bpe" if full.model.backbone.family == "roberta" else "nano_uncased"
+    assert recipe.model.backbone.vocabulary == ("nano_films" if name == "quickstart" else nano)
     assert recipe.model.backbone.family == full.model.backbone.family
     assert recipe.model.head == full.model.head
     if full.task != "multilabel":  # whose smoke data has fewer of them
         assert len(card.label_names) == len(dataset_card(full.data.dataset or "").label_names)
-    assert recipe.training.epochs == 2
+    assert recipe.training.epochs == (4 if name == "quickstart" else 2)  # the one that learns
 
 
 @pytest.mark.parametrize("name", NAMES)
