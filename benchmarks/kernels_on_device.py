@@ -223,7 +223,7 @@ def no_read_back(backend: Backend) -> dict[str, Any]:
     from zoo.training.prepare import prepare
 
     changes = {"training.precision": "bfloat16", "training.compile": "off"}
-    session = prepare(recipes.load("quickstart", profile="smoke", overrides=changes))
+    session = prepare(recipes.load("imdb_bert_2k", profile="smoke", overrides=changes))
     optimizer = session.optimizer(session.rates())
     trainer = session.backend.trainer(session.trained, optimizer, session.task.loss, precision=session.precision)
     (batch,) = islice(session.epoch_batches(0), 1)

@@ -115,9 +115,7 @@ def test_a_failing_check_fails_here(shared: Path, tmp_path: Path) -> None:
 
 TRAIN = """
 import sys, recipes, zoo
-changes = {"training.epochs": 10, "training.schedule": {"type": "constant"}, "training.optimizer.clip_norm": None}
-changes |= {"model.backbone.dropout": 0.0, "model.head": {"type": "classifier", "dropout": 0.0}}  # it learns sooner
-zoo.train(recipes.load("quickstart", profile="smoke", overrides=changes), out=sys.argv[1])
+zoo.train(recipes.load("quickstart", profile="smoke"), out=sys.argv[1])
 """
 PREDICT = """
 import json, sys, numpy, zoo, zoo.backend
@@ -178,7 +176,7 @@ sys.exit("it was not stopped")
 def test_a_run_goes_on_on_another_backend(shared: Path, tmp_path: Path, masks: str) -> None:
     """How far it then is from the uninterrupted run is measured by tools/parity.py."""
     out = tmp_path / "run"
-    changes = {"training.epochs": 4, "training.dropout_masks": masks}
+    changes = {"training.dropout_masks": masks}
     begun = [sys.executable, "-c", STOPPED, str(out), json.dumps(changes)]
     finish(subprocess.Popen(begun, env=environment("torch", shared), **PIPES))
     call = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(out), "--resume"]
@@ -188,7 +186,7 @@ def test_a_run_goes_on_on_another_backend(shared: Path, tmp_path: Path, masks: s
     if masks == "native":
         note += ", which draws dropout in its own way (training.dropout_masks: portable would not)"
     assert f"{note}\n" in told
-    assert "goes on after step 22 of 44" in told
+    assert "goes on after step 46 of 92" in told
     assert f"{note}\n" in (out / "log.txt").read_text()
     run = zoo.load_run(out)
     assert (run.folder.run["status"], run.folder.run["backend"]) == ("done", "tensorflow")

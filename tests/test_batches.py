@@ -39,16 +39,19 @@ def review_lengths(rows: int) -> np.ndarray:
 
 
 class TestChosenLengths:
-    @given(lengths=LENGTHS, shapes=st.integers(1, 4))
+    @given(lengths=LENGTHS, shapes=st.integers(1, 4), saving=st.sampled_from([0, 1, 9, 10**9]))
     @settings(max_examples=150, deadline=None)
-    def test_no_choice_pads_less(self, lengths: list[int], shapes: int) -> None:
-        chosen = choose_lengths(np.array(lengths), shapes=shapes)
+    def test_no_choice_pads_less(self, lengths: list[int], shapes: int, saving: int) -> None:
+        """What each length has to save counted as padding."""
+        chosen = choose_lengths(np.array(lengths), shapes=shapes, saving=saving)
         top = -(-max(lengths) // MULTIPLE) * MULTIPLE
         candidates = range(MULTIPLE, top, MULTIPLE)
         least = min(
-            padded(lengths, (*some, top)) for count in range(shapes) for some in combinations(candidates, count)
+            padded(lengths, (*some, top)) + saving * count
+            for count in range(shapes)
+            for some in combinations(candidates, count)
         )
-        assert padded(lengths, chosen) == least
+        assert padded(lengths, chosen) + saving * (len(chosen) - 1) == least
 
     @given(lengths=LENGTHS, shapes=st.integers(1, 9))
     @settings(max_examples=50, deadline=None)

@@ -268,7 +268,7 @@ def test_a_dataset_that_is_not_cached(tmp_path: Path, monkeypatch: pytest.Monkey
     assert missing_data(recipe({"files": {"train": "gone.csv"}})) == [], "own files are the user's to bring"
 
 
-@pytest.mark.parametrize("name", ["smoke_reviews", "smoke_stars", "smoke_questions"])
+@pytest.mark.parametrize("name", ["smoke_films", "smoke_reviews", "smoke_stars", "smoke_questions"])
 def test_samples_load(name: str) -> None:
     data = load_dataset(recipe({"dataset": name}))
     card = dataset_card(name)

@@ -85,7 +85,7 @@ def test_quickstart_smoke_and_what_a_finished_run_refuses(tmp_path: Path, capsys
     assert shown["metrics"] == zoo.load_run(out).folder.run["metrics"]
     # Neither is a run of another recipe what was asked for.
     assert zoo.run.main([*map(str, call), "--resume", "--set", "training.epochs=7"]) == 6
-    assert "training.epochs: the run was begun with 2, now it is 7" in capsys.readouterr().err
+    assert "training.epochs: the run was begun with 4, now it is 7" in capsys.readouterr().err
     assert (out / "run.json").read_bytes() == before
 
 
@@ -231,7 +231,7 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
     given = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT, env=given)
     assert (done.returncode, done.stdout) == (6, "")
-    assert "training.batch_size: the run was begun with 8, now it is 4" in done.stderr
+    assert "training.batch_size: the run was begun with 16, now it is 4" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -1,11 +1,11 @@
-"""Makes the two small vocabularies of fresh backbones from the sample data that the repository ships.
+"""Makes the small vocabularies of fresh backbones from the sample data that the repository ships.
 
     python tools/make_vocabularies.py            # writes zoo/data/catalog/vocabularies/
     python tools/make_vocabularies.py --check    # exit 1 where what is there differs
 
-In come some of samples/*.csv; out go nano_uncased (WordPiece, vocab.txt) and nano_bpe (byte-level BPE with RoBERTa's
-special tokens, vocab.json and merges.txt). Words are counted and merges are picked here, with ties broken by the
-alphabet, so that the files are the same on every machine and with every version of `tokenizers`.
+In come some of samples/*.csv; out go nano_uncased and nano_films (WordPiece, vocab.txt) and nano_bpe (byte-level BPE
+with RoBERTa's special tokens, vocab.json and merges.txt). Words are counted and merges are picked here, with ties
+broken by the alphabet, so that the files are the same on every machine and with every version of `tokenizers`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent.parent / "zoo" / "data" / "catalog"
 SAMPLES = [f"smoke_{name}_{split}.csv" for name in ("questions", "reviews", "stars") for split in ("test", "train")]
 """Samples that came later are left out: with them the vocabularies would be others, and so would what is trained."""
+FILMS = [f"smoke_films_{split}.csv" for split in ("test", "train")]
+"""Of nano_films: each of their words is a whole one there."""
 WORDS = 400
-"""Whole words in nano_uncased, the most frequent ones."""
+"""Whole words in a WordPiece vocabulary at most, the most frequent ones."""
 MERGES = 400
 """Merges in nano_bpe."""
 WORDPIECE_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -32,10 +34,10 @@ CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[]_`~"
 
 
-def sample_texts() -> list[str]:
-    """All texts of some of the shipped samples, the first column of each file."""
+def sample_texts(names: list[str]) -> list[str]:
+    """All texts of these shipped samples, the first column of each file."""
     texts = []
-    for name in SAMPLES:
+    for name in names:
         with (FOLDER / "samples" / name).open(encoding="utf-8", newline="") as handle:
             texts += [row[0] for row in list(csv.reader(handle))[1:]]
     return texts
@@ -89,13 +91,15 @@ def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 def files() -> dict[str, str]:
     """Path below vocabularies/ -> text."""
-    texts = sample_texts()
+    texts = sample_texts(SAMPLES)
     vocabulary, merges = bpe(texts)
     lower = {"do_lower_case": True, "tokenizer_class": "BertTokenizer", "model_max_length": 512}
     byte_level = {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False, "model_max_length": 512}
     return {
         "nano_uncased/vocab.txt": wordpiece(texts),
         "nano_uncased/tokenizer_config.json": json.dumps(lower, indent=2) + "\n",
+        "nano_films/vocab.txt": wordpiece(sample_texts(FILMS)),
+        "nano_films/tokenizer_config.json": json.dumps(lower, indent=2) + "\n",
         "nano_bpe/vocab.json": vocabulary,
         "nano_bpe/merges.txt": merges,
         "nano_bpe/tokenizer_config.json": json.dumps(byte_level, indent=2) + "\n",

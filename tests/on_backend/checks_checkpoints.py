@@ -107,7 +107,7 @@ class TestCheckpoints:
 
 def stepped(backend: Backend, steps: int = 2) -> tuple[Any, Any]:
     """A nano model and its optimizer after some steps."""
-    model = zoo.build(recipes.load("quickstart", profile="smoke"))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke"))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 3)
     trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32")
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}

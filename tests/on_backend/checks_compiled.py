@@ -53,7 +53,7 @@ def test_a_named_platform_decides_in_place_of_the_device(backend: Backend) -> No
 
 def test_what_a_device_elsewhere_does_not_multiply_is_refused() -> None:
     """A TPU has no TF32; of a GPU that is not here it is not known."""
-    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.precision": "tf32"})
+    recipe = recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": "tf32"})
     request = Request(recipe=recipe.model_dump_json(), target="v5e", devices=1, stock=False, folder=None)
     with pytest.raises(EnvironmentFault, match=r"got tf32, expected float32 or bfloat16, .* \(tpu\)"):
         compile_steps.compile_steps(request)

@@ -54,7 +54,7 @@ def step(backend: Backend, *, on_cpu: bool, monkeypatch: pytest.MonkeyPatch) -> 
     for module in ("zoo.models.layers", "zoo.models.dropout"):
         monkeypatch.setattr(f"{module}.kernels", lambda: kernels)
     kernels = TorchKernels(on_cpu=on_cpu)
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "bfloat16"}))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": "bfloat16"}))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
     trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="bfloat16")
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
@@ -133,7 +133,7 @@ def test_a_step_reads_nothing_back(backend: Backend, monkeypatch: pytest.MonkeyP
     for module in ("zoo.models.layers", "zoo.models.dropout"):
         monkeypatch.setattr(f"{module}.kernels", lambda: kernels)
     monkeypatch.setattr(backend, "fused_adamw", lambda: on_torch.FusedAdamW(on_cpu=on_cpu))
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "bfloat16"}))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": "bfloat16"}))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
     trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="bfloat16")
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
@@ -215,7 +215,7 @@ def test_a_layer_with_tritons_kernels_is_the_layer(triton_kernels: Any, monkeypa
         for module in ("zoo.models.layers", "zoo.models.dropout"):
             monkeypatch.setattr(f"{module}.kernels", lambda chosen=chosen: chosen)
         changes = {"training.precision": "float32", "model.backbone.num_layers": 1}
-        model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
+        model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=changes))
         (layer,) = (layer for layer in heads.layers_by_name(model).values() if isinstance(layer, TransformerEncoder))
         random = torch.Generator().manual_seed(0)
         x = torch.randn(2, 8, model.get_layer("backbone").hidden_dim, generator=random).half().requires_grad_()

@@ -27,7 +27,7 @@ def test_the_switch_reaches_every_product(
 ) -> None:
     """Of a step and its gradients, where it is set around the compilation; without dropout attention is Keras's own."""
     changes = {"training.precision": "float32", "model.backbone.dropout": dropout, "model.backbone.num_layers": 1}
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=changes))
     inputs = {name: tf.constant(np.ones((4, 8), np.int32)) for name in inference.input_names(model)}
 
     @tf.function(jit_compile=True)

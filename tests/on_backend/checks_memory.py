@@ -27,7 +27,7 @@ Found = tuple[list[float], np.ndarray, dict[str, np.ndarray]]
 def steps(backend: Backend, changes: Mapping[str, Any], *, accumulate: int = 1, weighted: bool = True) -> Found:
     """A few steps on drawn texts, with rows that do not count, in parts that have unlike shares of them."""
     overrides = {"training.precision": "float32", **changes}
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=overrides))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=overrides))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * STEPS)
     trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32", accumulate=accumulate)
     random = np.random.default_rng(0)
@@ -94,7 +94,7 @@ WAYS: dict[str, tuple[dict[str, Any], int]] = {
 def prepared(backend: Backend, changes: Mapping[str, Any], accumulate: int) -> tuple[Any, Any]:
     """A trainer, and a batch whose activations outweigh the weights."""
     wide = {"model.backbone.num_layers": 4, "training.precision": "float32", **changes}
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=wide))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=wide))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=4, rates=[1e-3])
     inputs = {name: np.ones((32, 32), np.int32) for name in inference.input_names(model)}
     batch = inputs, np.zeros(32, np.int32), np.ones(32, np.float32)
@@ -130,7 +130,7 @@ def kept_by_jax(changes: Mapping[str, Any]) -> int:
     import jax
 
     wide = {"model.backbone.num_layers": 4, "training.precision": "float32", **changes}
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=wide))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=wide))
     inputs = {name: np.ones((32, 32), np.int32) for name in inference.input_names(model)}
     others = [variable.value for variable in model.non_trainable_variables]
 

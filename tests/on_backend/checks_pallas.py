@@ -198,7 +198,7 @@ def losses(kernels: Kernels, backend: Backend, patch: pytest.MonkeyPatch, steps:
 
 def trained(backend: Backend, changes: dict[str, object]) -> tuple[Any, tuple[str, ...]]:
     """A trainer of a nano model, and the names of its inputs."""
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=changes))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=1, rates=[1e-3] * 20)
     trainer = backend.trainer(
         model,

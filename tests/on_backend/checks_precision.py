@@ -30,7 +30,7 @@ from zoo.training.trial import quicker_precision
 def gradients(backend: Backend, precision: str, seed: int = 1) -> tuple[float, dict[str, np.ndarray]]:
     """Loss and gradients of a step, dropout on: with an epsilon far above them, AdamW's first step is -rate * g."""
     changes = {"training.precision": precision, "seed": seed}
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides=changes))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=changes))
     config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=1.0, epsilon=1e4)
     optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e4])
     trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision=precision)  # type: ignore[arg-type]
@@ -233,7 +233,7 @@ def test_a_device_refuses_what_it_does_not_multiply(
     words = (
         r"training.precision: got tf32, expected float32 or bfloat16, .* \(cpu\) .*: set training.precision to float32"
     )
-    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.precision": "tf32"})
+    recipe = recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": "tf32"})
     with pytest.raises(EnvironmentFault, match=words):
         zoo.train(recipe, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -254,7 +254,7 @@ def test_tf32_where_a_device_has_it(
     monkeypatch.setattr(backend, "precisions", lambda: precisions_of_nvidia((8, 0)))
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     changes = {"training.epochs": 1, "training.precision": "tf32"}
-    run = zoo.train(recipes.load("quickstart", profile="smoke", overrides=changes), out=tmp_path / "run")
+    run = zoo.train(recipes.load("imdb_bert_2k", profile="smoke", overrides=changes), out=tmp_path / "run")
     assert run.folder.run["precision"] == "tf32"
     found = zoo.load_run(whole.path, precision="tf32")
     assert found.opened.model is found.model  # explanations are of float32 numbers, as these are

@@ -67,6 +67,8 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     assert 0.0 <= told["padding_fraction"] < 1.0
     assert told["memory"]["peak_bytes"] > 0
     assert told["training"]["epochs"] == recipe.training.epochs
+    if name == "quickstart":  # the tour's, which is to show something
+        assert run.metrics["test"]["accuracy"] > 0.9
     assert len(run.folder.predictions) == told["dataset"]["rows"]["test"]
     (prediction,) = run.predict(["A gem of a film, highly recommended."])
     assert prediction.fields() == run.named(run.values(["A gem of a film, highly recommended."]))[0].fields()

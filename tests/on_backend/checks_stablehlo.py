@@ -78,7 +78,7 @@ def test_every_product_says_its_precision(
 ) -> None:
     """Of a step with its gradients, and of a prediction."""
     monkeypatch.setattr(backend, "precisions", lambda: ("float32", "tf32", "bfloat16"))
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": precision}))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": precision}))
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
     batch = inputs, np.array([0, 1, 0, 1], np.int32), np.ones(4, np.float32)

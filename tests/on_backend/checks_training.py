@@ -94,7 +94,7 @@ class TestAdamW:
 
     def test_layer_decay_by_depth(self, backend: Backend) -> None:
         """Adam's first step moves each weight by its rate: the rates can be read off."""
-        model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"model.backbone.dropout": 0.0}))
+        model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"model.backbone.dropout": 0.0}))
         config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, epsilon=1e-12)
         optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e-3])
         before = {v.path: weights.to_numpy(v).copy() for v in model.trainable_variables}
@@ -113,7 +113,7 @@ class TestAdamW:
         assert rates == pytest.approx(expected, rel=2e-2)
 
     def test_rate_follows_the_schedule_and_holds(self) -> None:
-        model = zoo.build(recipes.load("quickstart", profile="smoke"))
+        model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke"))
         optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1.0, 2.0, 4.0])
         found = []
         for step in range(5):
@@ -123,7 +123,7 @@ class TestAdamW:
 
 
 def test_depth_of_every_layer() -> None:
-    model = zoo.build(recipes.load("quickstart", profile="smoke"))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke"))
     found = {v.path.split("/")[0]: depth(v.path, 2) for v in model.trainable_variables}
     assert found == {
         "token_embedding": 0,

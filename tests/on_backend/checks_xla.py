@@ -53,7 +53,7 @@ def test_what_xla_refuses_is_seen(backend: Backend) -> None:
         total, count = softmax_cross_entropy(outputs, targets, tf.ensure_shape(kept, weights.shape))
         return total, count
 
-    model = zoo.build(recipes.load("quickstart", profile="smoke", overrides={"training.precision": "float32"}))
+    model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": "float32"}))
     inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
     given = inputs, np.zeros(4, np.int32), np.ones(4, np.float32)
     optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3])

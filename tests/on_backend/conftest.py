@@ -53,8 +53,10 @@ def few_shapes() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def whole(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of three epochs that nothing happened to; nobody writes to its folder."""
-    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 3})
+    """A run of three short epochs that nothing happened to; nobody writes to its folder."""
+    from nano import SHORT  # it imports Keras
+
+    recipe = recipes.load("quickstart", profile="smoke", overrides=SHORT)
     return zoo.train(recipe, out=tmp_path_factory.mktemp("runs") / "whole")
 
 

@@ -20,7 +20,8 @@ import zoo.run
 from zoo.backend import activate
 from zoo.runs.run_folder import RunFolder
 
-RECIPE = recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 2, "training.log_every": 100})
+FEW = {"training.epochs": 2, "data.limit": {"train": 96}}
+RECIPE = recipes.load("quickstart", profile="smoke", overrides=FEW | {"training.log_every": 100})
 
 
 def main(base: Path, stride: int) -> None:

@@ -41,12 +41,13 @@ class Batch:
         return self.inputs["token_ids"].shape
 
 
-def choose_lengths(lengths: np.ndarray, *, shapes: int) -> tuple[int, ...]:
+def choose_lengths(lengths: np.ndarray, *, shapes: int, saving: float = 0.0) -> tuple[int, ...]:
     """The at most `shapes` lengths to which rows of these lengths are padded with the least padding.
 
     Args:
         lengths: tokens a row, [rows].
         shapes: how many lengths there may be.
+        saving: tokens of padding that each length has to save to be worth having.
 
     Returns:
         Lengths in rising order, multiples of 4; the last holds the longest row. The choice is exact:
@@ -59,14 +60,16 @@ def choose_lengths(lengths: np.ndarray, *, shapes: int) -> tuple[int, ...]:
     cost = np.full(len(values) + 1, np.inf)
     cost[0] = 0.0
     choices: list[np.ndarray] = []
+    least: list[float] = []  # all tokens with as many lengths, and what these have to save
     for _ in range(min(shapes, len(values))):
         options = cost[None, :] + (rows[1:, None] - rows[None, :]) * values[:, None]
         options[np.arange(len(values) + 1)[None, :] > np.arange(len(values))[:, None]] = np.inf
         choices.append(options.argmin(axis=1))
         cost = np.concatenate([[0.0], options.min(axis=1)])
+        least.append(cost[-1] + saving * len(choices))
     chosen: list[int] = []
     end = len(values)
-    for choice in reversed(choices):
+    for choice in reversed(choices[: int(np.argmin(least)) + 1]):
         if end == 0:
             break
         chosen.append(int(values[end - 1]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from zoo.models import heads, inference, weights
 from zoo.models.builder import POLICIES, Blueprint, assemble_model
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import Precision
+from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Task
 from zoo.training.checkpoint import Checkpoints, Progress
@@ -36,6 +36,8 @@ SHOWN = {"validation": "validate"}
 """What the evaluation of a split is called, where that is not its name."""
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
+COMPILING = 1e11
+"""Floating point operations that a length has to save: a second of two cores, less than a compiler takes for a step."""
 
 
 @dataclass(kw_only=True)
@@ -64,7 +66,8 @@ class Session:
 
     def __post_init__(self) -> None:
         every = np.concatenate([table.lengths for table in self.tables.values()])
-        self.lengths = choose_lengths(every, shapes=SHAPES)
+        saving = COMPILING / (self._length.epochs * self._flops_per_token)
+        self.lengths = choose_lengths(every, shapes=SHAPES, saving=saving)
         self.names = inference.input_names(self.model)
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._targets = self.task.scaled(self.labels["train"])
@@ -104,6 +107,12 @@ class Session:
     @property
     def _length(self) -> Length:
         return run_length(self.recipe.training, rows=len(self.tables["train"]))
+
+    @property
+    def _flops_per_token(self) -> int:
+        config = self.blueprint.backbone
+        size = Dimensions(**{field.name: getattr(config, field.name) for field in fields(Dimensions)})
+        return size.flops_per_token(self.recipe.tokens.max_length)
 
     def rates(self) -> np.ndarray:
         """The learning rate of each step, [steps]."""
