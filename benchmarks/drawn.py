@@ -130,7 +130,7 @@ def checkpoint(subject: Subject, words: Sequence[str], folder: Path) -> None:
         specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
         (folder / "vocab.txt").write_text("\n".join([*specials, *words, ""]), encoding="utf-8")
         # An alias that transformers makes when it is imported.
-        fast = transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)  # type: ignore[attr-defined]
+        fast = transformers.BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True)
     sizes["vocab_size"] = len(fast)
     if subject.family == "distilbert":
         config: Any = transformers.DistilBertConfig(

@@ -183,8 +183,8 @@ def build(material: Material, setting: Setting) -> Any:
     from transformers import AutoModelForSequenceClassification
     from transformers.utils import logging
 
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # or it tells at length that the head is new
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # or it tells at length that the head is new
+    logging.disable_progress_bar()
     blueprint = material.blueprint
     model, report = AutoModelForSequenceClassification.from_pretrained(
         material.preset.path,

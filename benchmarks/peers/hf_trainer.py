@@ -165,7 +165,7 @@ def _keep_best(material: Material) -> Any:
 
     config, monitor = material.recipe.training, material.recipe.monitor
 
-    class KeepBest(transformers.TrainerCallback):
+    class KeepBest(transformers.TrainerCallback):  # type: ignore[misc]
         """The weights of the best epoch, and a row an epoch as the zoo's history has it."""
 
         def __init__(self) -> None:

@@ -9,7 +9,7 @@ from zoo.backend import Backend
 
 
 @pytest.fixture(scope="module")
-def found(backend: Backend) -> dict[str, list[float]]:
+def found(backend: Backend, as_compiled_for_users: None) -> dict[str, list[float]]:
     return golden_losses.measured()
 
 

@@ -67,15 +67,14 @@ class TestPacked:
         model, other = pair_of(family)
         apart, together = both(model, other)
         expected = inference.to_host(backend.predictor(model, precision="float32")(apart.inputs))
-        found = inference.to_host(backend.predictor(other, precision="float32")(together.inputs))
+        predict = backend.predictor(other, precision="float32")
+        found = inference.to_host(predict(together.inputs))
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
         assert np.ptp(expected, axis=0).min() > 0.05  # texts differ
         # Texts that see each other are not the same, nor are those that do not begin at position 0.
         for name, value in (("padding_mask", 1), ("positions", 3)):
             wrong = {**together.inputs, name: np.full_like(together.inputs[name], value)}
-            assert (
-                np.abs(inference.to_host(backend.predictor(other, precision="float32")(wrong)) - expected).max() > 1e-2
-            )
+            assert np.abs(inference.to_host(predict(wrong)) - expected).max() > 1e-2
 
     def test_the_same_step(self, backend: Any, family: str) -> None:
         losses, values = [], []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ def epoch_losses(run: Run) -> list[float]:
     return [row["train"]["loss"] for row in run.history if row["kind"] == "epoch"]
 
 
+Stopped = Callable[[Path, int], None]
+
+
 class Interrupting(Screen):
     """Presses Ctrl-C at the second step of an epoch, and keeps what it is told."""
 
@@ -70,6 +74,20 @@ def interrupted(folder: Path, epoch: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         zoo.train(smoke(), out=folder, progress=Interrupting(epoch))
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
+    """Copies a run that was interrupted in some epoch; each such run is trained once."""
+    root = tmp_path_factory.mktemp("stopped")
+
+    def copied(folder: Path, epoch: int) -> None:
+        made = root / str(epoch)
+        if not made.exists():
+            interrupted(made, epoch)
+        shutil.copytree(made, folder)
+
+    return copied
 
 
 def assert_same_run(one: Run, other: Run) -> None:
@@ -175,17 +193,19 @@ class TestRuns:
         assert (other.path / name).read_bytes() != (whole.path / name).read_bytes()
 
     @pytest.mark.parametrize("epoch", [1, 2])
-    def test_resumed_equals_uninterrupted(self, whole: Run, tmp_path: Path, epoch: int) -> None:
-        interrupted(tmp_path / "run", epoch)
+    def test_resumed_equals_uninterrupted(self, whole: Run, tmp_path: Path, stopped: Stopped, epoch: int) -> None:
+        stopped(tmp_path / "run", epoch)
         screen = Interrupting(0)
         assert_same_run(zoo.train(smoke(), out=tmp_path / "run", resume=True, progress=screen), whole)
         assert screen.notes == []
         assert not (tmp_path / "run" / "checkpoints").exists()
 
     @pytest.mark.parametrize("name", ["model.safetensors", "best.safetensors", "progress.json"])
-    def test_damaged_newest_checkpoint_is_passed_over(self, whole: Run, tmp_path: Path, name: str) -> None:
+    def test_damaged_newest_checkpoint_is_passed_over(
+        self, whole: Run, tmp_path: Path, stopped: Stopped, name: str
+    ) -> None:
         folder = tmp_path / "run"
-        interrupted(folder, 3)
+        stopped(folder, 3)
         checkpoints = sorted((folder / "checkpoints").glob("step-*"))
         assert len(checkpoints) == 2
         path = checkpoints[-1] / name
@@ -214,9 +234,9 @@ class TestRuns:
         grown = ("total_seconds", "data_seconds", "build_seconds", "tokenize_seconds", "evaluate_seconds")
         assert [key for key in grown if second[key] <= first[key]] == []
 
-    def test_a_history_that_is_lost_costs_no_figure(self, whole: Run, tmp_path: Path) -> None:
+    def test_a_history_that_is_lost_costs_no_figure(self, whole: Run, tmp_path: Path, stopped: Stopped) -> None:
         folder = tmp_path / "run"
-        interrupted(folder, 2)
+        stopped(folder, 2)
         (folder / "history.jsonl").write_bytes(b"")
         screen = Interrupting(0)
         run = zoo.train(smoke(), out=folder, resume=True, progress=screen)
@@ -224,9 +244,9 @@ class TestRuns:
         assert run.metrics == whole.metrics
         assert run.history == [row for row in run.history if row["epoch"] > 1]
 
-    def test_resume_with_another_recipe(self, tmp_path: Path) -> None:
+    def test_resume_with_another_recipe(self, tmp_path: Path, stopped: Stopped) -> None:
         folder = tmp_path / "run"
-        interrupted(folder, 1)
+        stopped(folder, 1)
         with pytest.raises(OutputError, match=r"training\.batch_size: the run was begun with 16, now it is 4"):
             zoo.train(smoke({"training.batch_size": 4}), out=folder, resume=True)
 
@@ -245,9 +265,9 @@ class TestRuns:
             zoo.train(smoke({"training.epochs": 1}), out=tmp_path / "run")
         assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 
-    def test_goes_on_with_smaller_batches_in_evaluation(self, whole: Run, tmp_path: Path) -> None:
+    def test_goes_on_with_smaller_batches_in_evaluation(self, whole: Run, tmp_path: Path, stopped: Stopped) -> None:
         """Their size changes no weight, so it is no other recipe; the run's own has what it went on with."""
-        interrupted(tmp_path / "run", 2)
+        stopped(tmp_path / "run", 2)
         run = zoo.train(smoke({"training.eval_batch_size": 5}), out=tmp_path / "run", resume=True)
         assert "eval_batch_size: 5" in run.folder.recipe_text
         assert run.metrics["test"]["accuracy"] == whole.metrics["test"]["accuracy"]

@@ -19,6 +19,8 @@ from zoo.training import session
 ROOT = Path(__file__).parents[2]
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported: its kernels are computed by NumPy
+# Most of what jax does here is to compile nano models, and a quarter of that is LLVM making them fast.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 own_process()
 activate()  # before the checks import what imports Keras
 
@@ -41,6 +43,19 @@ def references(tmp_path_factory: pytest.TempPathFactory, real_cache: Path) -> Pa
     given = os.environ | {"PYTHONPATH": str(ROOT), "ZOO_CACHE": str(real_cache)}
     subprocess.run([sys.executable, str(script), str(folder)], check=True, cwd=ROOT, env=given)
     return folder
+
+
+@pytest.fixture(scope="module")
+def as_compiled_for_users(backend: Backend) -> Iterator[None]:
+    """What is held to the last bit is optimized as it is elsewhere."""
+    if backend.name != "jax":
+        yield
+        return
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session", autouse=True)
