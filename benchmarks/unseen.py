@@ -79,7 +79,7 @@ UNSEEN = (
     ),
     Unseen(
         what="A step that reads nothing back",
-        without="calls that read or copy are counted in a step on a CPU that takes a GPU's way (`checks_cuda.py`)",
+        without="a GPU's step of tensors that have no numbers to read, and its copies counted (`checks_cuda.py`)",
         check="no_read_back",
         of=("torch",),
     ),
