@@ -90,8 +90,9 @@ class LineStage:
         self._moved += seconds
 
     def _due(self) -> bool:
+        """Whether it is time for a line; at the end there is none, as what comes next says that it is done."""
         now = time.monotonic()
-        return now - self._at >= max(EVERY, SHARE * (now - self._begun))
+        return self._done != self._total and now - self._at >= max(EVERY, SHARE * (now - self._begun))
 
     def _seconds(self) -> float:
         """Seconds since the last line in which what is timed was done."""
