@@ -142,8 +142,10 @@ def test_the_lines_of_training(clock: list[float]) -> None:
         for step, seconds, first in ((11, 30.0, True), (12, 6.0, False), (13, 20.0, True), (14, 2.0, False)):
             if step == 14:
                 with kept.bar("validate", 10) as advance:
-                    clock[0] += 40.0
-                    advance(10)
+                    clock[0] += 20.0
+                    advance(5)
+                    clock[0] += 20.0
+                    advance(5)  # what comes next says that it is done
             clock[0] += seconds
             kept.on_step(step, 1, 600, lambda: 0.5, first)
     assert kept.lines == [
@@ -152,7 +154,7 @@ def test_the_lines_of_training(clock: list[float]) -> None:
         ("train", "11 of 100 steps (11%)  epoch 1  loss 0.5000  the first of its length"),
         ("train", "12 of 100 steps (12%)  epoch 1  loss 0.5000  100 tokens/s  0:08:48 left"),
         ("train", "13 of 100 steps (13%)  epoch 1  loss 0.5000  the first of its length"),
-        ("validate", "10 of 10 rows (100%)  0 rows/s"),
+        ("validate", "5 of 10 rows (50%)  0 rows/s  0:00:20 left"),
         ("train", "14 of 100 steps (14%)  epoch 1  loss 0.5000  300 tokens/s  0:02:52 left"),
     ]
 
