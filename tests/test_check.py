@@ -4,12 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import recipes
+import zoo.run
 from zoo import check
 from zoo.recipe.estimate import SHARE_OF_PEAK, Dimensions, Machine, estimate, machine_named
 
@@ -70,6 +72,25 @@ def test_is_quick_and_imports_no_backend(tmp_path: Path) -> None:
     assert (exit_code, loaded) == ("0", "[]")
     # The promise is 1 s of CPU; a busy machine gets twice that before the test fails.
     assert float(seconds) < 2.0
+
+
+@pytest.mark.parametrize("verb", [check.main, zoo.run.main])
+def test_faults_of_recipe_and_rows_are_told_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: Callable[[list[str]], int]
+) -> None:
+    text = OWN.replace("batch_size: 4", "batch_size: 0, optimizer: {learning_rate: -1}")
+    path = own_recipe(tmp_path, text.replace("label: stars", "label: rating"))
+    assert verb([str(path)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("3 errors:")
+    assert all(
+        told in err for told in ("training.batch_size", "training.optimizer.learning_rate", "no column 'rating'")
+    )
+    # Sound rows add nothing, and where the keys that say how rows are read are wrong nothing is guessed of them.
+    assert verb([str(own_recipe(tmp_path, text))]) == 2
+    assert capsys.readouterr().err.startswith("2 errors:")
+    assert verb([str(path), "--set", "data.files.lable=rating"]) == 2
+    assert "no column" not in capsys.readouterr().err
 
 
 def test_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

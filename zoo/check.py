@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.filesize import decimal
 
 from zoo import backend, cli
@@ -28,7 +29,7 @@ from zoo.data.expense import expense
 from zoo.data.sources import cache_folder, locate_first
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
-from zoo.recipe.faults import find_faults
+from zoo.recipe.faults import find_faults, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
 from zoo.recipe.yaml12 import Document, Fault
@@ -56,14 +57,26 @@ class Report:
 def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> Report:
     """Check a recipe file, the profile and overrides that are asked for, and each of its other profiles."""
     report = Report(recipe=str(path), profile=profile)
-    recipe = _check_recipe(path, profile, overrides, report)
-    if recipe is not None:
+    recipe, of_rows = _check_recipe(path, profile, overrides, report)
+    if recipe is None and of_rows is not None:
+        _check_data(of_rows, report)
+    elif recipe is not None:
         rows, task = _check_data(recipe, report)
         if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, task, report):
             report.estimate, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
             report.notes += [("estimate", text) for text in told]
     _check_backend(recipe, report)
     return report
+
+
+def row_faults(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> tuple[str, ...]:
+    """What is wrong with the rows of a recipe that has other faults, as far as these let them be read."""
+    report = Report(recipe=str(path), profile=profile)
+    _, of_rows = _check_recipe(path, profile, overrides, report)
+    report.faults.clear()
+    if of_rows is not None:
+        _check_data(of_rows, report)
+    return tuple(text for fault in report.faults if isinstance(fault, DataError) for text in fault.faults)
 
 
 def check(
@@ -99,13 +112,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run_command(check, argv, name="check")
 
 
-def _check_recipe(path: Path, profile: str | None, overrides: Overrides, report: Report) -> Recipe | None:
-    """Faults of the recipe as asked for, then of what else the file offers; the recipe where it is sound."""
+def _check_recipe(
+    path: Path, profile: str | None, overrides: Overrides, report: Report
+) -> tuple[Recipe | None, Recipe | None]:
+    """Faults of the recipe as asked for, then of what else the file offers.
+
+    Returns:
+        The recipe where it is sound, and else, where that can be told, one with the same rows.
+    """
     try:
         document = read_document(path)
     except RecipeError as error:
         report.faults.append(error)
-        return None
+        return None, None
     asked = resolved(document, folder=path.parent, profile=profile, overrides=overrides)
     faults = _faults(asked)
     texts = [str(fault) for fault in faults]
@@ -118,11 +137,15 @@ def _check_recipe(path: Path, profile: str | None, overrides: Overrides, report:
     if texts:
         report.faults.append(RecipeError(texts))
     if faults:
-        return None
+        sound = sound_part(asked, faults)
+        try:
+            return None, None if sound is None else Recipe.model_validate(sound)
+        except ValidationError:  # without what is wrong it contradicts itself
+            return None, None
     offered = ", ".join(profile_names(document)) or "none"
     told = f"profile {profile}" if profile else "no profile"
     report.notes.append(("recipe", f"{path}, {told}; profiles: {offered}" + ("" if not texts else "; faults below")))
-    return Recipe.model_validate(asked.data)
+    return Recipe.model_validate(asked.data), None
 
 
 def _faults(document: Document) -> list[Fault]:

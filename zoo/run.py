@@ -15,6 +15,7 @@ import typer
 
 from zoo import cli
 from zoo.backend import choose
+from zoo.check import row_faults
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
@@ -131,7 +132,11 @@ def run(
 
     Example: KERAS_BACKEND=jax python -m zoo.run recipes/imdb_bert.yaml --profile cpu --out runs/mine
     """
-    loaded = load_recipe(cli.find_recipe(recipe), profile=profile, overrides=changes or ())
+    path = cli.find_recipe(recipe)
+    try:
+        loaded = load_recipe(path, profile=profile, overrides=changes or ())
+    except RecipeError as error:
+        raise RecipeError([*error.faults, *row_faults(path, profile=profile, overrides=changes or ())]) from error
     events = Events() if output == "json" else None
     done = train(loaded, out, resume=resume, progress=events or Screen(), log=log or ())
     if events is not None:

@@ -21,6 +21,8 @@ from zoo.recipe.showing import listed
 from zoo.recipe.types import SCHEMA_VERSION, Keys, with_head
 from zoo.recipe.yaml12 import Document, Fault, Path
 
+OF_ROWS: tuple[Path, ...] = (("data",), ("task",), ("model", "head"), ("profile",))
+"""The keys that say how rows are read."""
 CHOICES = 60
 """Of a list of what is allowed."""
 
@@ -46,6 +48,18 @@ def find_faults(document: Document) -> list[Fault]:
             if error["type"] == "clash":
                 found += _clashes(error, document, wrong)
     return sorted(found, key=lambda fault: (fault.place.line or 0, fault.place.column or 0))
+
+
+def sound_part(document: Document, faults: Iterable[Fault]) -> Any:
+    """The document's data without what is wrong, to look at its rows; None where that says how they are read."""
+    paths = [fault.path for fault in faults]
+    if any(not path or _under(path, rows) or _under(rows, path) for path in paths for rows in OF_ROWS):
+        return None
+    data = _repaired(document.data, paths)
+    if any(_under(("training", "batch_size"), path) for path in paths):
+        # More rows than this are not to be asked for.
+        data["training"] = {**data.get("training", {}), "batch_size": 1}
+    return data
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

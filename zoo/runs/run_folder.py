@@ -15,10 +15,8 @@ import difflib
 import json
 import math
 import os
-import shlex
 import shutil
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,6 +31,7 @@ from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors,
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, read_object
+from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
 __all__ = ["CHECKPOINTS", "RunFolder", "create_run", "default_folder", "finished_run", "open_run", "plain"]
@@ -192,20 +191,12 @@ class RunFolder:
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         try:
             if not isinstance(error, ZooError):  # those say themselves what to do
-                error.add_note(f"go on with: {self._again()}")
+                error.add_note(f"go on with: {resuming(self.path, self._backend, self._loggers)}")
             self.log("".join(traceback.format_exception(error)))
             self.finish(status, str(error) or type(error).__name__)
         except OutputError as second:
             # The first error is the one to tell; on a full disk the status cannot be written either.
             error.add_note(str(second))
-
-    def _again(self) -> str:
-        """The command that goes on with the run."""
-        command = [_python(), "-m", "zoo.run", str(self.path / "recipe.yaml"), "--out", str(self.path), "--resume"]
-        for name in self._loggers:
-            command += ["--log", name]
-        chosen = f"KERAS_BACKEND={self._backend} " if self._backend else ""
-        return chosen + shlex.join(command)
 
     def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
         target = self.path / name
@@ -388,15 +379,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _python() -> str:
-    """How this interpreter is called in a shell that stands here."""
-    found = shutil.which("python")
-    if not sys.executable or (found and os.path.dirname(os.path.abspath(found)) == os.path.dirname(sys.executable)):
-        return "python"
-    near = os.path.relpath(sys.executable)
-    return sys.executable if near.startswith(os.pardir) else near
 
 
 def _now() -> str:
