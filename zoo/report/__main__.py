@@ -20,10 +20,12 @@ from rich.table import Table
 from zoo import cli
 from zoo.errors import RecipeError
 from zoo.recipe.showing import as_json, shown
+from zoo.report import pages
 from zoo.report.card import write_card
 from zoo.report.comparison import write_comparison
 from zoo.report.report import tested_texts, write_report
 from zoo.runs.run_folder import RunFolder, open_run
+from zoo.score import digits
 
 COMPARED = Path("runs/compared")
 
@@ -99,9 +101,9 @@ def _show(found: Mapping[str, Any]) -> None:
                 pair["first"].partition(":")[0],
                 pair["second"].partition(":")[0],
                 *(f"{pair[count]:,}" for count in counts),
-                f"{100 * pair['difference']:+.2f}",
-                f"{pair['p_mid']:.4f}",
-                f"{pair['p_exact']:.4f}",
+                digits.points(pair["difference"], pair["rows"]),
+                pages.chance(pair["p_mid"]),
+                pages.chance(pair["p_exact"]),
             )
             for pair in found["pairs"]
         ]
