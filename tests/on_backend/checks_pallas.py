@@ -117,20 +117,29 @@ def trained(backend: Backend, changes: dict[str, object]) -> tuple[Any, tuple[st
     return trainer, inference.input_names(model)
 
 
-def test_twenty_steps_are_those_of_plain_products(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = losses(Kernels(), backend, monkeypatch, 20)
+@pytest.fixture(scope="module")
+def expected(backend: Backend) -> list[float]:
+    """Losses of twenty steps with plain products."""
+    with pytest.MonkeyPatch.context() as patch:
+        return losses(Kernels(), backend, patch, 20)
+
+
+def test_twenty_steps_are_those_of_plain_products(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, expected: list[float]
+) -> None:
     for platform in PLATFORMS:
         found = losses(AcceleratorKernels(platform, interpret=True), backend, monkeypatch, 20)
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert expected[0] != expected[-1]
 
 
-def test_masks_of_another_step_would_be_seen(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_of_another_step_would_be_seen(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, expected: list[float]
+) -> None:
     """The comparison above can fail: with the masks of attention alone drawn from another state."""
-    expected = losses(Kernels(), backend, monkeypatch, 3)
     monkeypatch.setattr("zoo.backend.transformer_jax.pallas_attention.attention", with_other_masks(attention))
     found = losses(AcceleratorKernels("tpu", interpret=True), backend, monkeypatch, 3)
-    assert np.abs(np.subtract(found, expected)).max() > 1e-4
+    assert np.abs(np.subtract(found, expected[:3])).max() > 1e-4
 
 
 def with_other_masks(function: Callable[..., Any]) -> Callable[..., Any]:
