@@ -38,6 +38,7 @@ def environment(backend: str, shared: Path) -> dict[str, str]:
         # Most of what jax does here is to compile the same nano models again.
         "JAX_COMPILATION_CACHE_DIR": str(shared / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # the checks use none, and some take a second to import
     }
 
 
@@ -68,16 +69,15 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "build", "precision", "export"),
-    "training": ("golden", "training", "memory", "compile", "checkpoints", "dropout", "packing", "runs"),
-    "results": ("explain", "serving"),
-    "recipes": ("recipes", "keras"),
+    "model": ("model", "build", "export", "keras"),
+    "training": ("golden", "training", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
+    "runs": ("runs", "precision", "explain", "serving"),
 }
-"""What one process checks: each costs an import of Keras."""
+"""What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo")},
     "tensorflow": {"model": ("hlo", "xla")},
-    "torch": {"model": ("cuda",)},
+    "torch": {"model": ("cuda", "programs")},
 }
 """What only one backend has to keep, by backend and part."""
 

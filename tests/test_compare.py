@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import json
 import os
@@ -15,7 +14,7 @@ import pytest
 from rich.console import Console
 
 import recipes
-from benchmarks import compare, processes, protocol, speed, tables, tidy, turns
+from benchmarks import compare, processes, protocol, speed, tables, turns
 from benchmarks.processes import Contender, Failed, Live
 from zoo.errors import OutputError, RecipeError
 from zoo.recipe import Recipe
@@ -250,29 +249,6 @@ class TestDocument:
         assert shown.rows[0] == (
             *("quickstart (cpu)", "torch", "accuracy", "3 (1 collapsed)", "0.8400", "0.0400", "0.8200", "within noise"),
         )
-
-    def test_one_long_table(self) -> None:
-        """A value a row: of whole runs by seed, of processes by round; what failed has none."""
-        peer = result(contender="hf_tuned", peer=True, seed=1, precision="bfloat16")
-        failed = {"contender": "jax", "peer": False, "failed": "exit code 5"}
-        speeds = [{**measured(), "rows": [*measured()["rows"], failed]}]
-        read = list(csv.DictReader(io.StringIO(tidy.text(compare.document([result(), peer], speeds, options())))))
-        assert tuple(read[0]) == tidy.COLUMNS
-        where = {"recipe": "quickstart", "profile": "cpu", "backend": "torch", "peer": "", "precision": "", "round": ""}
-        accuracy = {"seed": "0", "figure": "test.accuracy", "value": "0.85", "unit": "1"}
-        assert {**where, **accuracy} in read
-        theirs = {"seed": "1", "peer": "hf_tuned", "precision": "bfloat16"}
-        assert {**where, **accuracy, **theirs} in read
-        assert {**where, "seed": "0", "figure": "memory.peak_bytes", "value": "2000000000", "unit": "B"} in read
-        compiling = {"seed": "", "precision": "float32", "figure": "compile_seconds.32x16", "value": "1.0", "unit": "s"}
-        assert {**where, **compiling} in read
-        rates = [row for row in read if row["figure"] == speed.TRAIN and not row["peer"]]
-        assert [(row["round"], float(row["value"]), row["unit"]) for row in rates] == [
-            ("0", 1000.0, "tokens/s"),
-            ("1", 500.0, "tokens/s"),
-            ("2", 200.0, "tokens/s"),
-        ]
-        assert {row["backend"] for row in read} == {"torch"}
 
     @pytest.mark.parametrize(
         "folder", sorted(compare.RESULTS.glob("*/results.json")), ids=lambda path: path.parent.name

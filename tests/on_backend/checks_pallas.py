@@ -209,8 +209,16 @@ def trained(backend: Backend, changes: dict[str, object]) -> tuple[Any, tuple[st
     return trainer, inference.input_names(model)
 
 
-def test_twenty_steps_are_those_of_plain_products(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = losses(Kernels(), backend, monkeypatch, 20)
+@pytest.fixture(scope="module")
+def expected(backend: Backend) -> list[float]:
+    """Losses of twenty steps with plain products."""
+    with pytest.MonkeyPatch.context() as patch:
+        return losses(Kernels(), backend, patch, 20)
+
+
+def test_twenty_steps_are_those_of_plain_products(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, expected: list[float]
+) -> None:
     for platform in PLATFORMS:
         found = losses(AcceleratorKernels(platform, interpret=True), backend, monkeypatch, 20)
         np.testing.assert_allclose(found, expected, atol=1e-5)
@@ -219,10 +227,9 @@ def test_twenty_steps_are_those_of_plain_products(backend: Backend, monkeypatch:
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_masks_of_another_step_would_be_seen(
-    platform: Platform, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, backend: Backend, monkeypatch: pytest.MonkeyPatch, expected: list[float]
 ) -> None:
     """The comparison above can fail: with one mask of three drawn from another state."""
-    expected = losses(Kernels(), backend, monkeypatch, 3)
     if platform == "gpu":
         other = with_other_masks(attention)
         monkeypatch.setattr("zoo.backend.transformer_jax.pallas_attention.attention", other)
@@ -230,7 +237,7 @@ def test_masks_of_another_step_would_be_seen(
         other = with_other_masks(pallas_feedforward.feedforward)
         monkeypatch.setattr("zoo.backend.transformer_jax.pallas_feedforward.feedforward", other)
     found = losses(AcceleratorKernels(platform, interpret=True), backend, monkeypatch, 3)
-    assert np.abs(np.subtract(found, expected)).max() > 1e-4
+    assert np.abs(np.subtract(found, expected[:3])).max() > 1e-4
 
 
 def with_other_masks(function: Callable[..., Any]) -> Callable[..., Any]:
