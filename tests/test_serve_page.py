@@ -178,14 +178,14 @@ def test_light_and_dark(browser: webdriver.Chrome, address: Callable[..., str], 
 def test_many_classes(browser: webdriver.Chrome, address: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     names = tuple(f"class {number}" for number in range(12))
     monkeypatch.setattr(serving_stand_in, "NAMES", names)
-    monkeypatch.setattr(StandIn, "probabilities", lambda self, texts, *_, **__: np.array([range(12)] * len(texts)) / 66)
+    monkeypatch.setattr(StandIn, "values", lambda self, texts, *_, **__: np.array([range(12)] * len(texts)) / 66)
     browser.get(address())
     browser.find_element(By.ID, "text").send_keys("a text")
     browser.find_element(By.ID, "go").click()
     visible(browser, "answer")
     rows = [row.text.split("\n")[0] for row in browser.find_elements(By.CSS_SELECTOR, "#bars li")]
     assert rows == [*reversed(names[2:]), "and 2 less likely"]
-    assert "Tells 12 classes apart" in browser.find_element(By.TAG_NAME, "body").text
+    assert "sort texts into 12 classes" in browser.find_element(By.TAG_NAME, "body").text
 
 
 def test_pairs(browser: webdriver.Chrome, address: Callable[..., str]) -> None:
