@@ -13,6 +13,8 @@ import pytest
 import recipes
 import zoo.run
 from zoo import check
+from zoo.data.expense import _time
+from zoo.data.this_machine import this_machine
 from zoo.recipe.estimate import SHARE_OF_PEAK, Dimensions, Machine, estimate, machine_named
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,8 +98,32 @@ def test_faults_of_recipe_and_rows_are_told_together(
 def test_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(str(own_recipe(tmp_path)), capsys=capsys)
     assert (code, err) == (0, "")
-    assert "own files: 32 train, 4 validation, 4 test rows; classes: bad, good" in out
+    assert "own files: 32 train, 4 validation, 4 test rows; classes: bad 50.0%, good 50.0%\n" in out
+    assert "no text is cut: none has more than 32" in out
     assert "all that this recipe needs is on this machine" in out
+
+
+def test_the_speed_of_this_computer_is_steady() -> None:
+    """Of one core, also while both are busy: a product of all cores swung by a factor of sixty."""
+    speeds = []
+    for _ in range(3):
+        this_machine.cache_clear()
+        speeds.append(this_machine().flops["float32"])
+    assert max(speeds) < 2 * min(speeds)
+
+
+def test_hours_have_one_digit() -> None:
+    assert [_time(hours * 3600) for hours in (1.6, 12.3, 234.0)] == ["2 h", "10 h", "200 h"]
+
+
+def test_a_rare_class_and_long_texts_are_seen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = own_recipe(tmp_path)
+    rows = [f"a fine film number {n},{'bad' if n % 10 == 0 else 'good'}" for n in range(100)]
+    (tmp_path / "rows.csv").write_text("review,stars\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    code, out, _ = run(str(path), "--set", "tokens.max_length=8", capsys=capsys)
+    assert code == 0
+    assert "classes: bad 9.9%, good 90.1%; the largest class alone has an accuracy of 90.1%: look at F1 beside" in out
+    assert "warning   100.0% of 81 train texts are cut at tokens.max_length: 8" in out
 
 
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

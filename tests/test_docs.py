@@ -48,7 +48,7 @@ RUN = (
     "python -m zoo.predict runs/first --file zoo/data/catalog/samples/smoke_films_test.csv --out scored.csv",
     "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_films_test.csv",
     "python -m zoo.export runs/first --to onnx",
-    'python -m zoo.explain runs/first --text "A truly great film."',
+    'python -m zoo.explain runs/first --text "A truly boring film."',
     "python -m zoo.report runs/first",
     'python -m zoo.tokenize "I like NLP" --backbone nano_uncased',
     "python -m zoo.run quickstart --profile smoke --set seed=1 --out runs/other",

@@ -15,7 +15,7 @@ from zoo.data import tokens
 from zoo.data.catalog import backbone_card, vocabulary_folder
 from zoo.data.dataset import load_dataset
 from zoo.data.sources import locate_first
-from zoo.data.tokens import Tokenizer, TokenTable, doubts, load_tokenizer
+from zoo.data.tokens import Tokenizer, TokenTable, cut_told, doubts, load_tokenizer
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
@@ -325,9 +325,11 @@ def test_doubts() -> None:
         "test": tokenizer.encode(["电 影"], None, config),
     }
     assert doubts(tokenizer, tables, config) == [
-        "25% of the validation rows are cut at tokens.max_length: 4",
         "50% of the test tokens are unknown to the vocabulary: is it the right one?",
     ]
+    told = "0.0% of 4 train, 25.0% of 4 validation, 0.0% of 1 test texts are cut at tokens.max_length: 4"
+    assert cut_told(tables, config) == ("warning", told)
+    assert cut_told({"train": tables["train"]}, config) == ("tokens", "no text is cut: none has more than 4")
 
 
 @pytest.mark.parametrize(("words", "told"), [(96, False), (20, True)])

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 from rich.filesize import decimal
 
@@ -24,9 +25,10 @@ from zoo import backend, cli
 from zoo.data.against_catalog import disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
-from zoo.data.dataset import load_dataset, missing_data, stated_task
+from zoo.data.dataset import Split, load_dataset, missing_data, stated_task
 from zoo.data.expense import expense
 from zoo.data.sources import cache_folder, locate_first
+from zoo.data.tokens import cut_told
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.recipe.faults import find_faults, sound_part
@@ -36,6 +38,8 @@ from zoo.recipe.yaml12 import Document, Fault
 from zoo.tasks import Task
 
 MAX_READ = 16 * 1024 * 1024
+MAX_CUT = 2000
+"""Texts that are cut into tokens, to see how many are too long."""
 
 
 @dataclass(kw_only=True)
@@ -61,8 +65,8 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     if recipe is None and of_rows is not None:
         _check_data(of_rows, report)
     elif recipe is not None:
-        rows, task = _check_data(recipe, report)
-        if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, task, report):
+        rows, task, texts = _check_data(recipe, report)
+        if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, task, texts, report):
             report.estimate, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
             report.notes += [("estimate", text) for text in told]
     _check_backend(recipe, report)
@@ -158,11 +162,11 @@ def _faults(document: Document) -> list[Fault]:
     return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
 
 
-def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None]:
+def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None, Split | None]:
     """Read the rows where they are here and small.
 
     Returns:
-        The number of rows to train on and the task; None what is not known.
+        The number of rows to train on, the task, and some of the rows; None what is not known.
     """
     name = recipe.data.dataset or "own files"
     files = list(_files(recipe))
@@ -171,19 +175,19 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
         told = f"here; {decimal(size)} of rows are not read by this check" if files else "not cached"
         report.notes.append(("data", f"{name}: {told}"))
         try:
-            return _stated_rows(recipe, report), stated_task(recipe)
+            return _stated_rows(recipe, report), stated_task(recipe), None
         except RecipeError as error:
             report.faults.append(error)
-            return None, None
+            return None, None, None
     try:
         data = load_dataset(recipe)
     except (DataError, RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
-        return None, None
+        return None, None, None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
-    report.notes.append(("data", f"{name}: {splits} rows; {data.task.listed_names}"))
+    report.notes.append(("data", f"{name}: {splits} rows; {data.task.listed_shares(data.train.labels)}"))
     report.notes += [("warning", note) for note in data.notes]
-    return len(data.train), data.task
+    return len(data.train), data.task, data.train.take(np.arange(min(len(data.train), MAX_CUT)))
 
 
 def _stated_rows(recipe: Recipe, report: Report) -> int | None:
@@ -214,8 +218,11 @@ def _size(file: Path) -> int:
     return os.path.getsize(file) if os.path.isfile(file) else 0
 
 
-def _check_backbone(recipe: Recipe, task: Task | None, report: Report) -> bool:
-    """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights."""
+def _check_backbone(recipe: Recipe, task: Task | None, texts: Split | None, report: Report) -> bool:
+    """Read vocabulary and configuration: whether the run would refuse nothing before it reads weights.
+
+    `texts` are some to train on, which train's order has shuffled: how many of them would be cut is told.
+    """
     from zoo.data.parts import load_parts
     from zoo.models.builder import plan
     from zoo.models.presets import read_config
@@ -231,6 +238,9 @@ def _check_backbone(recipe: Recipe, task: Task | None, report: Report) -> bool:
         return False
     if parts.tokenizer.note:
         report.notes.append(("warning", parts.tokenizer.note))
+    if texts is not None:
+        table = parts.tokenizer.encode(texts.texts, texts.pairs, recipe.tokens)
+        report.notes.append(cut_told({"train": table}, recipe.tokens))
     return True
 
 

@@ -110,7 +110,7 @@ def _splits(dataset: Dataset) -> list[Split]:
 
 def _tell(dataset: Dataset, screen: Screen) -> None:
     rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(SPLITS, _splits(dataset), strict=True))
-    screen.say("data", f"{rows} rows; {dataset.task.listed_names}")
+    screen.say("data", f"{rows} rows; {dataset.task.listed_shares(dataset.train.labels)}")
     for note in dataset.notes:
         screen.say("warning", note)
 

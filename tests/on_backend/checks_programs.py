@@ -212,6 +212,7 @@ class TestOnnx:
         assert done.difference is not None
         assert done.difference > 10 * LIMIT  # it is another model
         assert done.files["model.onnx"] < whole.files["model.onnx"]
+        assert done.sizes == {"int8": done.files["model.onnx"], "float32": whole.files["model.onnx"]}
         assert set(done.speeds) == {"int8", "float32"}
         assert min(done.speeds.values()) > 0
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import SHORT
+from nano import SHORT, nano_recipe
 
 import recipes
 import zoo
@@ -106,6 +106,7 @@ def assert_time_is_of_all_parts(run: Run) -> None:
     epochs = [row["seconds"] for row in run.history if row["kind"] == "epoch"]
     assert timing["train_seconds"] == pytest.approx(sum(epochs))
     assert timing["total_seconds"] > timing["train_seconds"]
+    assert (timing["compile_seconds"] > 0) == (run.folder.run["backend"] != "torch")  # which computes eagerly here
     # Real tokens a second over the steps that compiled nothing, in whatever part they were.
     assert timing["tokens_per_second"] > 0
 
@@ -296,6 +297,21 @@ class TestRuns:
         """The run that was made first predicts as ever, after all the others."""
         text = "A touching film, a delight."
         np.testing.assert_array_equal(whole.probabilities([text]), zoo.load_run(whole.path).probabilities([text]))
+
+    def test_one_class_predicted_for_all_is_said(self, tmp_path: Path) -> None:
+        rows = [f"row {n} of many,{'spam' if n % 10 == 0 else 'ham'}" for n in range(100)]
+        (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]))
+        changes = {"data": {"files": {"train": str(tmp_path / "rows.csv")}}, "training.epochs": 1}
+        changes |= {"training.batch_size": 8, "training.optimizer.learning_rate": 1e-2}
+        run = zoo.train(nano_recipe(changes), out=tmp_path / "run")
+        assert run.folder.run["never_predicted"] == ["spam"]
+        assert run.metrics["test"]["classes_predicted"] == 1
+        for split in ("train", "validation", "test"):
+            assert run.metrics[split]["majority_share"] == pytest.approx(0.9, abs=0.02)
+        log = (run.path / "log.txt").read_text()
+        assert "best so far, one class predicted for all" in log
+        last = "the largest class alone 0.9000), macro f1 0.4737, f1 0.0000; one class is predicted for every text; "
+        assert f"{last}never predicted: spam" in log
 
     def test_binary_head_and_bfloat16(self, tmp_path: Path) -> None:
         changes = {"model.head": {"type": "binary", "threshold": "tune"}, "training.precision": "bfloat16"}

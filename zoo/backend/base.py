@@ -116,6 +116,10 @@ class Backend:
         """Whether a training step may be compiled as a whole: what a trial of seconds chooses from, the usual first."""
         raise NotImplementedError
 
+    def compiles_shapes(self, compiled: bool) -> bool:
+        """Whether the first step of each shape of batch compiles something, the step compiled as a whole or not."""
+        return True
+
     def refuse_compile(self, asked: str) -> None:
         """Raise EnvironmentFault where this backend cannot do as `training.compile` says; by itself it can."""
 

@@ -55,6 +55,9 @@ class Torch(Backend):
     def peak_device_bytes(self) -> int | None:
         return torch.cuda.max_memory_allocated() if _device().type == "cuda" else None
 
+    def compiles_shapes(self, compiled: bool) -> bool:
+        return compiled
+
     def compiles(self) -> tuple[bool, ...]:
         # On a CPU the C++ compiler that torch.compile calls takes half a minute for a layer, and what comes out was
         # slower than the eager step (docs/decisions/0007): no trial of seconds can be made of it.

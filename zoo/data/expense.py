@@ -84,6 +84,7 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
         told.append(
             f"time of {found.steps:,} steps at full length, by roofline at {SHARE_OF_PEAK:.0%} of each peak: "
             + "; ".join(f"{name} {_times(by)}" for name, by in seconds.items())
+            + ". This CPU's is what its cores reach with nothing else to do: beside other programs it takes longer"
         )
     told += [_told(machine_named(name), precision, program) for (name, precision), program in compiled.items()]
     if asked == "auto":
@@ -161,4 +162,4 @@ def _times(by_precision: Mapping[Precision, float | None]) -> str:
 def _time(seconds: float) -> str:
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{float(f'{seconds / 3600:.1g}'):,.0f} h"

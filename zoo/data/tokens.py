@@ -348,16 +348,23 @@ def encode_splits(
 
 
 def doubts(tokenizer: Tokenizer, tables: Mapping[str, TokenTable], config: Tokens) -> list[str]:
-    """What looks wrong about the tokens: a guess about the vocabulary, many rows cut, many words that it lacks."""
+    """What looks wrong about the tokens: a guess about the vocabulary, many words that it lacks."""
     found = [tokenizer.note] if tokenizer.note else []
     for name, table in tables.items():
-        share = table.truncated / max(1, len(table))
-        if share > MUCH_CUT:
-            found.append(f"{share:.0%} of the {name} rows are cut at tokens.max_length: {config.max_length}")
         unknown = float(np.mean(table.ids == tokenizer.unknown)) if tokenizer.unknown is not None else 0.0
         if unknown > MUCH_UNKNOWN:
             found.append(f"{unknown:.0%} of the {name} tokens are unknown to the vocabulary: is it the right one?")
     return found
+
+
+def cut_told(tables: Mapping[str, TokenTable], config: Tokens) -> tuple[str, str]:
+    """How many rows of each split are cut: a topic, `warning` where they are many, and a sentence."""
+    shares = {name: table.truncated / max(1, len(table)) for name, table in tables.items()}
+    if not any(shares.values()):
+        return "tokens", f"no text is cut: none has more than {config.max_length}"
+    listed = ", ".join(f"{share:.1%} of {len(tables[name]):,} {name}" for name, share in shares.items())
+    topic = "warning" if max(shares.values()) > MUCH_CUT else "tokens"
+    return topic, f"{listed} texts are cut at tokens.max_length: {config.max_length}"
 
 
 def _content_key(tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str] | None, config: Tokens) -> str:

@@ -39,7 +39,8 @@ class Format:
     write: puts the files into a folder and returns warnings. rows: what it is checked with. check: loads the folder in
     the other program; its name and version, and its values [rows, names]. require: raises where it cannot be
     written here. missing: what has to be installed before it can be checked. remarks: more warnings, of what was
-    written. speeds: texts a second by kind. exact: whether values, not only labels, are to agree.
+    written. speeds: texts a second by kind. sizes: bytes of the model by kind. exact: whether values, not only labels,
+    are to agree.
     """
 
     write: Callable[[Source, Path], list[str]]
@@ -49,6 +50,7 @@ class Format:
     missing: Callable[[], str | None] = lambda: None
     remarks: Callable[[Source, Path, Rows], list[str]] = lambda source, folder, rows: []
     speeds: Callable[[Source, Path, Rows], dict[str, float]] = lambda source, folder, rows: {}
+    sizes: Callable[[Source, Path], dict[str, int]] = lambda source, folder: {}
     exact: bool = True
 
 
@@ -73,6 +75,7 @@ FORMATS: dict[str, Format] = {
         check=onnx_files.check,
         require=onnx_files.require,
         speeds=onnx_files.speeds,
+        sizes=onnx_files.sizes,
         exact=False,
     ),
     "tf_saved_model": Format(
@@ -92,7 +95,8 @@ class Exported:
 
     files: bytes by name. checked_by: the other program with its version, None where it is not installed; then rows is
     0 and difference and agreement are None. rows_from: where the rows are from. difference: the largest of a value, see
-    `Task.difference`. agreement: share of rows with the run's own label, 0 to 1. speeds: texts a second by kind.
+    `Task.difference`. agreement: share of rows with the run's own label, 0 to 1. speeds: texts a second by kind. sizes:
+    bytes of the model by kind.
     """
 
     format: str
@@ -104,6 +108,7 @@ class Exported:
     difference: float | None
     agreement: float | None
     speeds: Mapping[str, float]
+    sizes: Mapping[str, int]
     warnings: tuple[str, ...]
 
 
@@ -152,13 +157,25 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
             warnings += kind.remarks(source, folder, rows)
         else:
             warnings.append(f"not checked: {needed}, and export again")
+        sizes = kind.sizes(source, folder)
     return Exported(
         format=to,
         path=target,
         files=files,
-        warnings=tuple(warnings),
+        sizes=sizes,
+        warnings=tuple(warnings + saves_nothing(sizes, found["speeds"])),
         **found,
     )
+
+
+def saves_nothing(sizes: Mapping[str, int], speeds: Mapping[str, float]) -> list[str]:
+    """What the int8 model, where there is one, does not save beside the float32 one."""
+    told = []
+    if sizes and sizes["int8"] >= sizes["float32"]:
+        told.append("int8 saves no space on this model: its matrices are too small, and embeddings stay float32")
+    if speeds and speeds["int8"] <= speeds["float32"]:
+        told.append("int8 is no quicker than float32 on this machine, for these texts")
+    return told
 
 
 def compared(kind: Format, source: Source, folder: Path, rows: Rows, to: str) -> Mapping[str, Any]:

@@ -63,6 +63,10 @@ def _show(done: Exported) -> None:
     if done.speeds:
         each = ", ".join(f"{name} {speed:,.0f} texts a second" for name, speed in done.speeds.items())
         print(f"measured here: {each} ({done.speeds['int8'] / done.speeds['float32']:.2f} times)")
+    if done.sizes:
+        share = done.sizes["int8"] / done.sizes["float32"]
+        each = ", ".join(f"{name} {decimal(size)}" for name, size in done.sizes.items())
+        print(f"the model alone: {each} ({share:.0%})")
     print(f"{', '.join(done.files)}: {decimal(sum(done.files.values()))}")
     cli.tell(done.path)
 

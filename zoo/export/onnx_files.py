@@ -97,6 +97,11 @@ def speeds(source: Source, folder: Path, chosen: Rows) -> dict[str, float]:
     return {name: len(chosen) / spent for name, spent in seconds.items()}
 
 
+def sizes(source: Source, folder: Path) -> dict[str, int]:
+    """Bytes of the int8 model as it was written, and of the float32 one as it would be."""
+    return {"int8": (folder / FILE).stat().st_size, "float32": _graph(source).ByteSize()}
+
+
 def _graph(source: Source) -> Any:
     described = {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

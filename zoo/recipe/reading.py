@@ -15,7 +15,9 @@ import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Self
+
+from pydantic import PrivateAttr
 
 from zoo.errors import RecipeError
 from zoo.recipe import notebook
@@ -34,12 +36,24 @@ Overrides = Mapping[str, Any] | Sequence[str]
 class Recipe(Keys):
     """All that decides a run."""
 
+    _profile: str | None = PrivateAttr(default=None)
+
+    @property
+    def profile(self) -> str | None:
+        """The profile that was laid over the file; None without one, and of a recipe that a run wrote down."""
+        return self._profile
+
+    def told_of(self, profile: str | None) -> Self:
+        """This recipe, which from now on knows the profile that was laid over its file; that decides nothing."""
+        self._profile = profile
+        return self
+
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """A new recipe with the values of some dotted keys replaced, as `{"training.epochs": 1}`.
 
         Raises RecipeError on an unknown key or a value that does not fit.
         """
-        return recipe_from(self.model_dump(exclude_unset=True), overrides=changes)
+        return recipe_from(self.model_dump(exclude_unset=True), overrides=changes).told_of(self._profile)
 
     def _repr_html_(self) -> str:
         """In a notebook: what matters most, and all of it as YAML."""
@@ -58,7 +72,8 @@ class Recipe(Keys):
 
 def load_recipe(path: str | FilePath, *, profile: str | None = None, overrides: Overrides = ()) -> Recipe:
     """The recipe of a file; raises RecipeError with every fault, each with its place."""
-    return validate(resolved(read_document(path), folder=FilePath(path).parent, profile=profile, overrides=overrides))
+    document = resolved(read_document(path), folder=FilePath(path).parent, profile=profile, overrides=overrides)
+    return validate(document).told_of(profile)
 
 
 def validate(document: Document) -> Recipe:

@@ -81,6 +81,7 @@ class RunFile(TypedDict, total=False):
     owner: Owner | None
     error: str | None
     started: str
+    profile: str | None
     finished: str | None
     backend: str
     device: str
@@ -96,6 +97,7 @@ class RunFile(TypedDict, total=False):
     dataset: Data
     expected: Expected | None
     metrics: dict[str, Figures]
+    never_predicted: list[str]
     threshold: Number | list[Number] | None
     training: Trained
     timing: dict[str, Number]

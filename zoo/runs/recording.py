@@ -14,15 +14,18 @@ from typing import Any
 from zoo.backend import Backend
 from zoo.data.dataset import Dataset
 from zoo.data.packing import row_width
+from zoo.data.tokens import cut_told
 from zoo.errors import OutputError
 from zoo.models.saved import ModelCard, save_model
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.flattening import flat
+from zoo.recipe.showing import listed
 from zoo.runs import account
 from zoo.runs.run_folder import CHECKPOINTS, RunFolder
 from zoo.runs.screen import Lines, Screen
 from zoo.runs.stages import Unit
 from zoo.runs.tracking import Logger
+from zoo.score.metrics import majority_share
 from zoo.tasks import dump_task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
@@ -71,6 +74,7 @@ class Recorder:
         self._folder.update_run(
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
+                "profile": self._recipe.profile or self._folder.run.get("profile"),
                 "precision_trial": dict(session.trial.seconds) if session.trial else None,
                 "compiled": session.compiled,
                 "compile_trial": dict(session.compile_trial.seconds) if session.compile_trial else None,
@@ -86,6 +90,7 @@ class Recorder:
             f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
+        self._say(*cut_told(session.tables, self._recipe.tokens))
 
     def train(self, session: Session, *, resume: bool) -> Progress:
         """Train with the bar on the screen."""
@@ -105,8 +110,11 @@ class Recorder:
             validation = session.task.values(session.logits("validation", self))
             task = session.task.tuned(validation, data.validation.labels)
             test = task.values(session.logits("test", self))
+        train = dict(progress.train)
+        if "accuracy" in train:
+            train["majority_share"] = majority_share(data.train.labels)
         figures = {
-            "train": progress.train,
+            "train": train,
             "validation": task.figures(validation, data.validation.labels),
             "test": task.figures(test, data.test.labels),
         }
@@ -123,6 +131,7 @@ class Recorder:
                 "metrics": figures,
                 "task": dump_task(task),
                 "threshold": task.threshold,
+                "never_predicted": task.never_predicted(data.test.labels, test),
                 "training": {
                     "epochs": progress.epoch,
                     "steps": progress.step,
@@ -142,6 +151,10 @@ class Recorder:
         """The last lines: what came out, and where it is told."""
         test = self._folder.run["metrics"]["test"]
         text = self._dataset.task.told(test)
+        if test.get("classes_predicted") == 1:
+            text += "; one class is predicted for every text"
+        if never := self._folder.run["never_predicted"]:
+            text += f"; never predicted: {listed(never)}"
         expected = self._recipe.expected
         wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1")}
         if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:

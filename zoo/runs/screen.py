@@ -245,8 +245,13 @@ def _environment() -> Mapping[str, str]:
 def epoch_line(row: Mapping[str, Any]) -> str:
     """A history row of kind `epoch` in words."""
     parts = [f"{split} {_figures(row[split])}" for split in ("train", "validation")]
-    return "   ".join([*parts, f"{row['seconds']:.1f} s", *["best so far"] * row["best"]])
+    one = row["validation"].get("classes_predicted") == 1
+    judged = ["best so far"] * row["best"] + ["one class predicted for all"] * one
+    return "   ".join([*parts, f"{row['seconds']:.1f} s", *[", ".join(judged)] * bool(judged)])
 
 
 def _figures(figures: Mapping[str, float]) -> str:
-    return " ".join(f"{name} {figures[name]:.4f}" for name in TOLD if name in figures)
+    told = {name: f"{name} {figures[name]:.4f}" for name in TOLD if name in figures}
+    if "accuracy" in told and "majority_share" in figures:
+        told["accuracy"] += f" (largest class {figures['majority_share']:.4f})"
+    return " ".join(told.values())

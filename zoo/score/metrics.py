@@ -33,6 +33,7 @@ __all__ = [
     "confusion",
     "evaluate",
     "finite",
+    "majority_share",
     "most_confused",
     "predictions",
     "probabilities",
@@ -102,12 +103,19 @@ def predictions(probabilities: Floats, threshold: float | None = None) -> Labels
     return np.asarray(chosen, dtype=np.int64)
 
 
+def majority_share(targets: NDArray[Any]) -> float:
+    """Share of the rows that have the commonest target, `[rows]` or `[rows, names]`: what that alone would score."""
+    counts = np.unique(targets, axis=0, return_counts=True)[1]
+    return float(counts.max() / len(targets))
+
+
 def evaluate(
     probabilities: Floats, labels: ArrayLike, label_names: Sequence[str], threshold: float | None = None
 ) -> dict[str, float]:
     """The figures of one split, each a plain number.
 
-    `rows`; `accuracy` with `accuracy_low` and `accuracy_high` (95% Wilson interval); `f1`, `precision`
+    `rows`; `accuracy` with `accuracy_low` and `accuracy_high` (95% Wilson interval); `majority_share`;
+    `classes_predicted`, how many classes any row is put into; `f1`, `precision`
     and `recall`, of class 1 with two classes and macro-averaged with more; `macro_f1`; `matthews`
     (Matthews 1975); `loss`, the mean cross-entropy in nats; with two classes, where both occur in
     `labels`, also `roc_auc` and `average_precision` of class 1. A macro average runs over the classes
@@ -131,6 +139,8 @@ def evaluate(
         "accuracy": correct / rows,
         "accuracy_low": low,
         "accuracy_high": high,
+        "majority_share": majority_share(truth),
+        "classes_predicted": len(np.unique(predicted)),
         "f1": float(chosen[2]),
         "precision": float(chosen[0]),
         "recall": float(chosen[1]),

@@ -23,7 +23,7 @@ from sklearn.metrics import (
 )
 
 from zoo.errors import DataError, ZooError
-from zoo.score.metrics import tune_threshold, wilson_interval
+from zoo.score.metrics import majority_share, tune_threshold, wilson_interval
 
 __all__ = ["class_table", "decided", "evaluate", "tune_thresholds"]
 
@@ -50,11 +50,11 @@ def evaluate(
     """The figures of one split, each a plain number.
 
     `rows`; `accuracy`, the share of rows whose whole set of classes is right, with `accuracy_low` and `accuracy_high`
-    (95% Wilson interval); `f1`, `precision` and `recall`, macro averages over the classes that occur in the targets or
-    the predictions; `micro_f1`, of all decisions taken together; `samples_f1`, the mean of the rows' own;
-    `label_ranking_average_precision` (Tsoumakas et al. 2010); `hamming_loss`, the share of decisions that are wrong;
-    `loss`, the mean binary cross-entropy of rows and classes in nats; where some class has rows with and without it,
-    also `roc_auc` and `average_precision`, macro averages over such classes.
+    (95% Wilson interval); `majority_share`, of the commonest set; `f1`, `precision` and `recall`, macro averages over
+    the classes that occur in the targets or the predictions; `micro_f1`, of all decisions taken together; `samples_f1`,
+    the mean of the rows' own; `label_ranking_average_precision` (Tsoumakas et al. 2010); `hamming_loss`, the share of
+    decisions that are wrong; `loss`, the mean binary cross-entropy of rows and classes in nats; where some class has
+    rows with and without it, also `roc_auc` and `average_precision`, macro averages over such classes.
 
     A ratio whose denominator is 0 counts as 0, but a row with neither true nor predicted classes is right: its
     `samples_f1` counts as 1, and so does the ranking of a row without true classes.
@@ -75,6 +75,7 @@ def evaluate(
         "accuracy": correct / rows,
         "accuracy_low": low,
         "accuracy_high": high,
+        "majority_share": majority_share(truth),
         "f1": float(macro[2]),
         "precision": float(macro[0]),
         "recall": float(macro[1]),

@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error, mean_squared_error, r2_score
 
 from zoo.errors import DataError, ZooError
-from zoo.score.metrics import refuse_not_finite, wilson_interval
+from zoo.score.metrics import majority_share, refuse_not_finite, wilson_interval
 
 __all__ = ["error_table", "evaluate", "ordinal", "rounded"]
 
@@ -56,9 +56,9 @@ def ordinal(values: ArrayLike, targets: ArrayLike, levels: tuple[int, int]) -> d
     """The figures of one number `[rows]` on a scale of whole levels, lowest and highest given; each a plain number.
 
     Those of `evaluate`, of the values as they are; of the values `rounded` to a level: `accuracy` with `accuracy_low`
-    and `accuracy_high` (95% Wilson interval), `within_one`, the share that is at most one level off, and
-    `quadratic_kappa` (Cohen 1968), agreement beyond chance where a mistake weighs the square of its levels, -1 to 1;
-    this one is left out where all targets and predictions are one and the same level.
+    and `accuracy_high` (95% Wilson interval), `majority_share`, `within_one`, the share that is at most one level off,
+    and `quadratic_kappa` (Cohen 1968), agreement beyond chance where a mistake weighs the square of its levels, -1 to
+    1; this one is left out where all targets and predictions are one and the same level.
 
     Raises as `evaluate` does, and DataError for a target that is no level.
     """
@@ -78,6 +78,7 @@ def ordinal(values: ArrayLike, targets: ArrayLike, levels: tuple[int, int]) -> d
         "accuracy": correct / rows,
         "accuracy_low": low,
         "accuracy_high": high,
+        "majority_share": majority_share(truth),
         "within_one": float((off <= 1).mean()),
     }
     if len(np.union1d(truth, predicted)) > 1:

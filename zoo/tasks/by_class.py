@@ -11,7 +11,12 @@ from zoo.score import metrics
 from zoo.score.ranking import Ranking
 from zoo.tasks.shown import Column, Picture, Table
 
-__all__ = ["class_occurrences", "class_table", "in_turns", "ranking_pictures"]
+__all__ = ["class_occurrences", "class_table", "in_turns", "ranking_pictures", "with_shares"]
+
+
+def with_shares(names: Sequence[str], counts: np.ndarray, rows: int) -> list[str]:
+    """Each class with its share of the rows."""
+    return [f"{name} {count / rows:.1%}" for name, count in zip(names, counts, strict=True)]
 
 
 def class_table(rows: Sequence[Mapping[str, Any]], ranked: Sequence[Ranking | None] | None, most: int) -> Table:

@@ -17,10 +17,10 @@ from zoo.errors import DataError, RecipeError
 from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.showing import listed
 from zoo.score import calibration, metrics, ranking
-from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
+from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task
+from zoo.tasks.task import LARGE, Floats, Prediction, Rankings, Stated, Task
 
 __all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -58,6 +58,7 @@ class Classification(Task):
 
     titles: ClassVar[Mapping[str, str]] = {
         "accuracy": "accuracy",
+        "majority_share": "largest class alone",
         "f1": "F1",
         "macro_f1": "F1, macro",
         "precision": "precision",
@@ -69,6 +70,7 @@ class Classification(Task):
         "expected_calibration_error": "expected calibration error",
         "brier_score": "Brier score",
     }
+    commonest: ClassVar[str] = "the largest class"
     least: ClassVar[int] = 1
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "expected_calibration_error", "brier_score"})
     shares: ClassVar[frozenset[str]] = frozenset(titles) - falling - {"matthews"}
@@ -221,6 +223,16 @@ class Classification(Task):
     @property
     def listed_names(self) -> str:
         return f"classes: {listed(self.names)}"
+
+    def listed_shares(self, targets: np.ndarray) -> str:
+        counts = np.bincount(targets, minlength=len(self.names))
+        told = f"classes: {listed(with_shares(self.names, counts, len(targets)))}"
+        if (largest := counts.max() / len(targets)) > LARGE:
+            told += f"; the largest class alone has an accuracy of {largest:.1%}: look at F1 beside it"
+        return told
+
+    def never_predicted(self, targets: np.ndarray, values: Floats) -> list[str]:
+        return [self.names[number] for number in np.setdiff1d(targets, self.decided(values))]
 
     @property
     def averaged(self) -> bool:

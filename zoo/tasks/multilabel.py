@@ -20,7 +20,7 @@ from zoo.recipe.faults import not_among
 from zoo.recipe.heads import MultilabelHead
 from zoo.recipe.showing import listed
 from zoo.score import metrics, multilabel, ranking
-from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures
+from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, no_label
@@ -71,6 +71,7 @@ class Multilabel(Task):
         "precision": "precision, macro",
         "recall": "recall, macro",
         "accuracy": "whole set right",
+        "majority_share": "commonest set alone",
         "label_ranking_average_precision": "label ranking average precision",
         "roc_auc": "area under ROC, macro",
         "average_precision": "average precision, macro",
@@ -79,6 +80,7 @@ class Multilabel(Task):
     }
     shares: ClassVar[frozenset[str]] = frozenset(titles) - {"loss"}
     headline: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
+    commonest: ClassVar[str] = "the commonest set"
     drawn: ClassVar[tuple[str, ...]] = ("f1", "micro_f1", "accuracy")
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "hamming_loss"})
 
@@ -204,6 +206,14 @@ class Multilabel(Task):
     @property
     def listed_names(self) -> str:
         return f"classes, any number a text: {listed(self.names)}"
+
+    def listed_shares(self, targets: np.ndarray) -> str:
+        told = with_shares(self.names, targets.sum(axis=0), len(targets))
+        return f"classes, any number a text: {listed(told)}"
+
+    def never_predicted(self, targets: np.ndarray, values: Floats) -> list[str]:
+        lacking = np.any(targets, axis=0) & ~np.any(self.decided(values), axis=0)
+        return [self.names[number] for number in np.flatnonzero(lacking)]
 
     @property
     def averaged(self) -> bool:

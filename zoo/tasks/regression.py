@@ -82,12 +82,14 @@ class Regression(Task):
         "r2": "R²",
         "spearman": "Spearman correlation",
         "accuracy": "level right",
+        "majority_share": "commonest level alone",
         "within_one": "at most one level off",
         "quadratic_kappa": "quadratic kappa",
         "loss": "loss",
     }
-    shares: ClassVar[frozenset[str]] = frozenset({"accuracy", "within_one"})
+    shares: ClassVar[frozenset[str]] = frozenset({"accuracy", "majority_share", "within_one"})
     headline: ClassVar[tuple[str, ...]] = ("mean_absolute_error", "r2", "accuracy", "within_one")
+    commonest: ClassVar[str] = "the commonest level"
     drawn: ClassVar[tuple[str, ...]] = ("r2", "spearman", "accuracy")
     amounts: ClassVar[frozenset[str]] = frozenset({"mean_absolute_error", "mean_squared_error"})
     falling: ClassVar[frozenset[str]] = amounts | {"loss"}

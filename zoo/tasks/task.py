@@ -15,6 +15,8 @@ from zoo.tasks.shown import Mistakes, Picture, Table
 
 __all__ = ["Prediction", "Predictions", "Rankings", "Stated", "Task", "no_label"]
 
+LARGE = 0.6
+"""Share of the rows from which on the largest class makes accuracy say little."""
 Floats = NDArray[np.float64]
 MOST_SHOWN = 20
 """Classes of a prediction, or predictions, that a notebook shows."""
@@ -98,6 +100,8 @@ class Task:
     """Those that are drawn over the epochs on one axis."""
     falling: ClassVar[frozenset[str]] = frozenset({"loss"})
     """Figures of which less is better."""
+    commonest: ClassVar[str] = "the commonest answer"
+    """What `majority_share` is the share of."""
     least: ClassVar[int] = 0
     """Rows of each stratum that have to be in every split and under every limit."""
     quantity: ClassVar[str] = "probability"
@@ -296,14 +300,29 @@ class Task:
         """The names with what they are, as `classes: a, b`."""
         raise NotImplementedError
 
+    def listed_shares(self, targets: np.ndarray) -> str:
+        """`listed_names`, with the share of these rows that each class has."""
+        return self.listed_names
+
+    def never_predicted(self, targets: np.ndarray, values: Floats) -> list[str]:
+        """Classes that rows have, and that none is given; none where there are no classes."""
+        return []
+
     def told(self, figures: Mapping[str, float]) -> str:
         """The figures of the test split that matter most, in a line."""
         parts = []
         for name in self.headline:
-            if name in figures:
-                low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
-                interval = "" if low is None else f" (95% interval {low:.4f} to {high:.4f})"
-                parts.append(f"{name} {figures[name]:.4f}{interval}")
+            if name not in figures:
+                continue
+            beside = []
+            if (low := figures.get(f"{name}_low")) is not None:
+                beside.append(f"95% interval {low:.4f} to {figures[f'{name}_high']:.4f}")
+            largest = figures.get("majority_share", 0.0) if name == "accuracy" else 0.0
+            if largest:
+                beside.append(f"{self.commonest} alone {largest:.4f}")
+            parts.append(f"{name} {figures[name]:.4f}" + (f" ({'; '.join(beside)})" if beside else ""))
+            if largest > LARGE and not self.averaged and "macro_f1" in figures:
+                parts.append(f"macro f1 {figures['macro_f1']:.4f}")
         return ", ".join(parts)
 
     @property

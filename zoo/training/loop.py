@@ -101,6 +101,7 @@ def fit(
     )
     clock = replace(progress.clock)
     shapes: set[tuple[int, int]] = set()
+    compiles = backend.compiles_shapes(compiled)
     remedy = _remedy(config)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
@@ -112,7 +113,7 @@ def fit(
         for batch in epoch_batches(epoch):
             if step == length.steps:
                 break
-            new_shape = batch.shape not in shapes
+            new_shape = compiles and batch.shape not in shapes
             started = time.perf_counter()
             with within_memory(backend, _named(batch), remedy):
                 value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
