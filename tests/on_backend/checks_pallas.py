@@ -107,19 +107,20 @@ def agree(ours: Callable[..., Any], expected: Callable[..., Any], x: Any, weight
 @pytest.mark.parametrize(("heads", "width", "rate", "packed"), [(2, 64, 0.1, True), (8, 16, 0.0, False)])
 def test_an_attention_half_in_one_kernel(heads: int, width: int, rate: float, packed: bool) -> None:
     """Two masks, two texts, a program each."""
-    shape, states = shape_of(2, 48, heads, width, rate), jnp.array([5, 7, 11, 3], jnp.int32)
+    shape, states = shape_of(2, 44, heads, width, rate), jnp.array([5, 7, 11, 3], jnp.int32)
     half = pallas_attention_half.Half(shape=shape, least=shape.least, scale=shape.scale)
     assert pallas_attention_half.fits(half, 4)
     hidden = shape.hidden
-    x, *weights = drawn((96, hidden), (hidden, 3 * hidden), (1, 3 * hidden), (hidden, hidden), (1, hidden))
-    seen = (np.random.default_rng(0).random((2, 48 if packed else 1, 48)) > 0.2).astype(np.int8)
+    x, *weights = drawn((88, hidden), (hidden, 3 * hidden), (1, 3 * hidden), (hidden, hidden), (1, hidden))
+    seen = (np.random.default_rng(0).random((2, 44 if packed else 1, 44)) > 0.2).astype(np.int8)
 
     def ours(x: Any, weights: Any) -> Any:
-        return pallas_attention_half.attention_half(x, seen, weights, states, half)
+        texts = x.reshape(2, 44, hidden)
+        return pallas_attention_half.attention_half(texts, seen, weights, states, half).reshape(x.shape)
 
     def plainly(x: Any, weights: Any) -> Any:
         kernel, bias, output, output_bias = weights
-        qkv = (x @ kernel).reshape(2, 48, -1)
+        qkv = (x @ kernel).reshape(2, 44, -1)
         context = plain(qkv, bias, seen, shape, rate, states[:2]).reshape(x.shape)
         return x + kept_of(context @ output + output_bias, states[2:], rate)
 

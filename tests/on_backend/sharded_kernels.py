@@ -91,13 +91,13 @@ def main() -> None:
     def halves(x: Any, seen: Any, *weights: Any) -> Any:
         states = jnp.asarray([*state, *state])
         x = pallas_attention_half.attention_half(x, seen, weights[:4], states, first)
-        return pallas_feedforward.feedforward(x, weights[4:], jnp.asarray(state), second)
+        return pallas_feedforward.feedforward(x.reshape(ROWS, hidden), weights[4:], jnp.asarray(state), second)
 
     vector = (1, hidden)
     sizes = [(hidden, 3 * hidden), (1, 3 * hidden), (hidden, hidden), vector]
     sizes += [vector, vector, (hidden, INNER), (1, INNER), (INNER, hidden), vector, vector, vector]
     seen = np.ones((BATCH, 1, ROWS // BATCH), np.int8)
-    agree(halves, [normal(ROWS, hidden), seen], [normal(*size) * size[-1] ** -0.5 for size in sizes])
+    agree(halves, [normal(BATCH, ROWS // BATCH, hidden), seen], [normal(*size) * size[-1] ** -0.5 for size in sizes])
     print("halves")
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
 from zoo.backend.pallas_attention import Shape, devices, on_each_device
-from zoo.backend.pallas_rows import ROOM, add, begin, called, dropped, each_part, finish, sums_of
+from zoo.backend.pallas_rows import ROOM, add, begin, called, dropped, each_part, finish, shaped, sums_of
 from zoo.backend.pallas_tpu import attended, by_attended, first_head, groups, lanes_of, product
 from zoo.backend.pallas_tpu import fits as attention_fits
 
@@ -43,25 +43,21 @@ attended to; biases have two dimensions, the first 1."""
 def fits(half: Half, itemsize: int) -> bool:
     """Whether a text fills registers, and with the weights has room in vector memory."""
     shape = half.shape
-    return (
-        attention_fits(shape.length, shape.heads, shape.width)
-        and shape.length % 16 == 0
-        and half.room(itemsize) <= ROOM
-    )
+    return attention_fits(shape.length, shape.heads, shape.width) and half.room(itemsize) <= ROOM
 
 
 def attention_half(x: Any, seen: Any, weights: Weights, states: Any, half: Half) -> Any:
     """x + dropped(attention(x) kernel + bias).
 
     Args:
-        x: hidden states of all texts, [rows, hidden].
+        x: hidden states, [batch, length, hidden].
         seen: which keys a query sees, 1 or 0, int8 [batch, 1 or length, length].
         weights: see `Weights`; kernels in x's type.
         states: what the masks of attention's weights and of what comes out are drawn from, int32 [4].
         half: sizes and rates.
 
     Returns:
-        [rows, hidden].
+        [batch, length, hidden].
     """
     batch = half.shape.batch // devices()
     own = replace(half, shape=replace(half.shape, batch=batch))
@@ -81,19 +77,23 @@ def _half(x: Any, weights: Weights, seen: Any, drawn: Any, half: Half) -> Any:
     """
     hidden = half.shape.hidden
     scratch = [((half.shape.length, width), x.dtype) for width in (3 * hidden, hidden)]
-    return _forward(x, weights, seen, drawn, half, outs=[(hidden, x.dtype)], scratch=scratch)[0]
+    return _forward(x, weights, seen, drawn, half, outs=[x], scratch=scratch)[0]
 
 
 def _kept(x: Any, weights: Weights, seen: Any, drawn: Any, half: Half) -> tuple[Any, Any]:
-    hidden = half.shape.hidden
-    outs = [(width, x.dtype) for width in (hidden, 3 * hidden, hidden)]
+    outs = [x, shaped((*x.shape[:2], 3 * half.shape.hidden), x.dtype), x]
     summed, qkv, context = _forward(x, weights, seen, drawn, half, outs=outs, scratch=())
     return summed, (x, qkv, context, weights, seen, drawn)
 
 
+def _own(ref: Any) -> Any:
+    """A reference to this program's text, without the first dimension."""
+    return ref.at[0] if len(ref.shape) == 3 else ref
+
+
 def _forward_program(half: Half, drawn: Any, *refs: Any) -> None:
-    x, seen, kernel, bias, output, output_bias, summed, qkv, context = refs
-    shape, shown, example = half.shape, seen[0].astype(jnp.int32), pl.program_id(0)
+    x, seen, kernel, bias, output, output_bias, summed, qkv, context = map(_own, refs)
+    shape, shown, example = half.shape, seen[...].astype(jnp.int32), pl.program_id(0)
 
     def part(group: Any, columns: Any) -> None:
         for place in map(columns, range(3)):
@@ -107,9 +107,9 @@ def _forward_program(half: Half, drawn: Any, *refs: Any) -> None:
 
 
 def _backward_program(half: Half, drawn: Any, *refs: Any) -> None:
-    x, qkv, context, given, seen, kernel, _, output, _, by_x, *others = refs
+    x, qkv, context, given, seen, kernel, _, output, _, by_x, *others = map(_own, refs)
     by_kernel, by_bias, by_output, by_output_bias, kernel_sum, output_sum, by_context, by_states = others
-    shape, shown, example = half.shape, seen[0].astype(jnp.int32), pl.program_id(0)
+    shape, shown, example = half.shape, seen[...].astype(jnp.int32), pl.program_id(0)
     begin((kernel_sum, by_bias, output_sum, by_output_bias))
     gradient = given[...].astype(jnp.float32)
     by_states[...] = gradient
@@ -142,7 +142,7 @@ def _called(program: Any, name: str, half: Half, drawn: Any, arrays: list[Any], 
     return called(
         functools.partial(program, half),
         name=name,
-        rows=shape.length,
+        programs=shape.batch,
         drawn=drawn,
         arrays=arrays,
         weights=weights,
@@ -169,7 +169,7 @@ def _backward(half: Half, saved: Any, given: Any) -> tuple[Any, Weights, None, N
         drawn,
         arrays,
         weights,
-        outs=[(hidden, x.dtype)],
+        outs=[x],
         sums=sums_of(weights),
         scratch=[
             *[(weights[place].shape, jnp.float32) for place in (0, 2)],

@@ -187,7 +187,7 @@ def _called(
     found: list[Any] = called(
         functools.partial(program, half),
         name=name,
-        rows=rows,
+        programs=half.rows // rows,
         drawn=drawn,
         arrays=arrays,
         weights=weights,
@@ -203,7 +203,7 @@ def _called(
 
 def _forward(x: Any, weights: Weights, drawn: Any, half: Half, *, kept: int) -> list[Any]:
     """The result, and as second the sum before the last norm."""
-    outs = [(half.hidden, x.dtype)] * kept
+    outs = [x] * kept
     return _called(_forward_program, "feedforward_forward", half, drawn, [x], weights, 2, outs=outs, sums=())
 
 
@@ -217,7 +217,7 @@ def _backward(half: Half, saved: Any, given: Any) -> tuple[Any, Weights, None]:
         [x, summed, given],
         weights,
         5,
-        outs=[(half.hidden, x.dtype)],
+        outs=[x],
         sums=sums_of(weights),
         scratch=[(weights[place].shape, jnp.float32) for place in (2, 4)],
     )

@@ -24,11 +24,11 @@ def called(
     program: Callable[..., None],
     *,
     name: str,
-    rows: int,
+    programs: int,
     drawn: Any,
     arrays: Sequence[Any],
     weights: Sequence[Any],
-    outs: Sequence[tuple[int, Any]],
+    outs: Sequence[Any],
     sums: Sequence[Any],
     scratch: Sequence[tuple[tuple[int, int], Any]],
     operations: int,
@@ -41,35 +41,33 @@ def called(
     Args:
         program: takes references to drawn, arrays, weights, outs, sums and scratch.
         name: of the kernel.
-        rows: of a program.
+        programs: how many share the rows.
         drawn: what masks are drawn from, int32.
         arrays: [all rows, n], of which a program has its rows, or [programs, m, n], of which it has one.
         weights: [m, n], which each program has whole.
-        outs: widths and types of results [all rows, n].
-        sums: arrays; results have their shapes and types, and each program has them whole.
+        outs: arrays; results have their shapes and types, and programs have parts of them as of `arrays`.
+        sums: arrays; further results have their shapes and types, and each program has them whole.
         scratch: shapes and types of what a program has to itself.
         operations, transcendentals: of all programs.
         room: bytes of vector memory.
         interpret: whether a CPU computes it, operation by operation.
     """
-    everything = next(array for array in arrays if array.ndim == 2).shape[0]
 
     def own(array: Any) -> pl.BlockSpec:
         if array.ndim == 3:
             return pl.BlockSpec((1, *array.shape[1:]), lambda number: (number, 0, 0))
-        return pl.BlockSpec((rows, array.shape[1]), lambda number: (number, 0))
+        return pl.BlockSpec((array.shape[0] // programs, array.shape[1]), lambda number: (number, 0))
 
     def whole(array: Any) -> pl.BlockSpec:
         # Once and not twice, as the next program has the same.
         return pl.BlockSpec(array.shape, lambda number: (0, 0), pipeline_mode=pl.Buffered(1))
 
-    by_rows = [_shaped((everything, width), kind) for width, kind in outs]
-    summed = [_shaped(array.shape, array.dtype) for array in sums]
+    by_rows, summed = ([shaped(array.shape, array.dtype) for array in group] for group in (outs, sums))
     moved = [*arrays, *weights, *by_rows, *summed]
     return pl.pallas_call(
         program,
         out_shape=[*by_rows, *summed],
-        grid=(everything // rows,),
+        grid=(programs,),
         in_specs=[pl.BlockSpec(memory_space=pltpu.SMEM), *map(own, arrays), *map(whole, weights)],
         out_specs=[*map(own, by_rows), *map(whole, summed)],
         scratch_shapes=[pltpu.VMEM(*each) for each in scratch],
@@ -84,7 +82,8 @@ def called(
     )(drawn, *arrays, *weights)
 
 
-def _shaped(shape: tuple[int, ...], kind: Any) -> Any:
+def shaped(shape: tuple[int, ...], kind: Any) -> Any:
+    """Something with this shape and type."""
     return jax.ShapeDtypeStruct(shape, kind)  # type: ignore[no-untyped-call]
 
 
@@ -144,4 +143,4 @@ def each_part(number: int, width: int, compute: Callable[[Any, Callable[..., Any
 
 def sums_of(weights: Sequence[Any]) -> list[Any]:
     """What the gradients of weights are like: of kernels like them, of vectors float32, in which they are added up."""
-    return [weight if weight.shape[0] > 1 else _shaped(weight.shape, jnp.float32) for weight in weights]
+    return [weight if weight.shape[0] > 1 else shaped(weight.shape, jnp.float32) for weight in weights]

@@ -110,7 +110,8 @@ def _by_halves(parts: LayerParts, x: Any, seen: Any, states: States, halves: Hal
     hidden = x.shape[1]
     weights = (_side_by_side(parts, x), _biases(parts), _like(output, x).reshape(hidden, hidden), _row(bias))
     drawn = jnp.concatenate([_drawn(states[0]), _drawn(states[1])])
-    x = pallas_attention_half.attention_half(x, seen, weights, drawn, attention)
+    texts = x.reshape(seen.shape[0], -1, hidden)
+    x = pallas_attention_half.attention_half(texts, seen, weights, drawn, attention).reshape(x.shape)
     weights = (
         *map(_row, parts.attention_norm),
         *(_like(parts.inner[0], x), _row(parts.inner[1])),
