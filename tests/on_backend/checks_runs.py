@@ -312,6 +312,9 @@ class TestRuns:
         assert "best so far, one class predicted for all" in log
         last = "the largest class alone 0.9000), macro f1 0.4737, f1 0.0000; one class is predicted for every text; "
         assert f"{last}never predicted: spam" in log
+        assert (
+            "Warning: never predicted, though rows of test are of them: spam" in (run.path / "report.html").read_text()
+        )
 
     def test_binary_head_and_bfloat16(self, tmp_path: Path) -> None:
         changes = {"model.head": {"type": "binary", "threshold": "tune"}, "training.precision": "bfloat16"}

@@ -18,6 +18,7 @@ import yaml
 
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
+from zoo.recipe.showing import listed
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
 from zoo.runs.run_folder import RunFolder
@@ -77,7 +78,7 @@ def write_report(
         task=task,
         recipe=yaml.safe_load(folder.recipe_text),
         recipe_text=folder.recipe_text,
-        warnings=told,
+        warnings=(*_one_sided(run), *told),
         splits=splits,
         figures={
             name: [figures.get(name) for figures in splits.values()]
@@ -178,6 +179,12 @@ def worst_rows(
         }
         for key, mistake in zip(ids, mistakes.worst, strict=True)
     ]
+
+
+def _one_sided(run: Mapping[str, Any]) -> tuple[str, ...]:
+    """A warning of classes that rows of test have and that none is given."""
+    never = run.get("never_predicted") or ()
+    return (f"never predicted, though rows of test are of them: {listed(never)}",) if never else ()
 
 
 def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
