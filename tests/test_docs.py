@@ -143,11 +143,11 @@ def test_the_quick_commands_run(clone: Path) -> None:
 
 def test_the_python_of_the_pages_runs(clone: Path) -> None:
     blocks = [block for page in PAGES for block in fences(page, "python")]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     done = run_in(clone, [sys.executable, "-W", "error::SyntaxWarning", "-c", "\n".join(blocks)])
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
-        r"[01]\.\d+ \d+\n(posi|nega)tive\n2 token_embedding\n32 test/\d+\n32\n\(2, 2\) \['\w+', '\w+'\]\n", done.stdout
+        r"[01]\.\d+ \d+\n(posi|nega)tive\n2 token_embedding\n80 test/\d+\n80\n\(2, 2\) \['\w+', '\w+'\]\n", done.stdout
     )
 
 

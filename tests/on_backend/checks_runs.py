@@ -177,12 +177,12 @@ class TestRuns:
         assert_same_run(run, whole)
         for told in (capsys.readouterr().err, (run.path / "log.txt").read_text()):
             for line in (
-                r"tokenize:?  ?86 of 128 rows \(67%\)",
-                r"validate:?  ?10 of 10 rows",
-                r"test:?  ?32 of 32 rows",
+                r"tokenize:?  ?86 of 176 rows \(49%\)",
+                r"test:?  ?\d\d of 80 rows \(\d+%\)",
             ):
                 assert re.search(line, told), line
-            assert len(re.findall(r"train:?  ?\d+ of 33 steps \(\d+%\)  epoch \d  loss \d\.\d{4}  ", told)) == 33
+            steps = re.findall(r"train:?  ?(\d+) of 18 steps \(\d+%\)  epoch \d  loss \d\.\d{4}  ", told)
+            assert [*map(int, steps)] == [*range(1, 18)]  # of the last one its epoch tells
 
     def test_another_seed_another_run(self, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         other = zoo.train(
@@ -280,7 +280,7 @@ class TestRuns:
             whole.probabilities(texts)
         with pytest.raises(TrainingError, match=r"1 rows of up to \d+ tokens .*: give shorter texts"):
             whole.probabilities(texts, batch_size=1)
-        monkeypatch.setattr("zoo.explain.explanation.explain", out_of_memory)
+        monkeypatch.setattr("zoo.explain.explained.explain", out_of_memory)
         with pytest.raises(TrainingError, match=r"what explains this text .*: give a shorter text"):
             whole.explain(texts[0])
 
