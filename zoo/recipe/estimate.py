@@ -7,8 +7,8 @@ is measured here and nothing refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Literal, Self
 
 from zoo.recipe.length import run_length
 from zoo.recipe.types import Keys
@@ -33,6 +33,11 @@ class Dimensions:
     intermediate_dim: int
     vocabulary_size: int
     max_positions: int
+
+    @classmethod
+    def of(cls, backbone: object) -> Self:
+        """Those of what has them among its attributes: a backbone's config, or its card in the catalog."""
+        return cls(**{field.name: getattr(backbone, field.name) for field in fields(cls)})
 
     @property
     def layer_parameters(self) -> int:

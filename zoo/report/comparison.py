@@ -37,7 +37,7 @@ LEFT_OUT = ("expected", "profiles")
 CAPTIONS = {
     "curves": "Loss, and the figure that matters most, over the epochs",
     "accuracy": "Intervals of Wilson 1927",
-    "time": "Train: steps without compilation; other: validation between epochs and the like",
+    "time": plots.TIME_CAPTION,
 }
 
 

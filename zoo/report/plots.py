@@ -20,6 +20,7 @@ from zoo.score.metrics import confusion, most_confused
 from zoo.tasks.shown import MOST_CLASSES
 
 __all__ = [
+    "TIME_CAPTION",
     "confusion_matrix",
     "curves",
     "label_distribution",
@@ -36,6 +37,7 @@ LONGEST_SHARE = 0.99
 """Of the texts, the shortest first, are in the picture of their lengths."""
 # Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
 PARTS = ("data", "import", "tokenize", "build", "compile", "train", "evaluate")
+TIME_CAPTION = "Train: steps without compilation; other: validation between epochs and the like"
 
 
 def curves(history: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> Chart:

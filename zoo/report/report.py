@@ -27,7 +27,7 @@ from zoo.tasks import Task
 from zoo.tasks.shown import Mistakes
 from zoo.tasks.task import Rankings
 
-__all__ = ["charts", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
+__all__ = ["SPLITS", "charts", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
 
 MISTAKES = 20
 LONGEST_TEXT = 600
@@ -39,7 +39,7 @@ SPLITS = ("train", "validation", "test")
 CAPTIONS = {
     "curves": "Loss, figures that matter most, and learning rate, over the optimizer steps",
     "lengths": "In tokens, before any text is cut",
-    "time": "Train: steps without compilation; other: validation between epochs and the like",
+    "time": plots.TIME_CAPTION,
 }
 DRAWN_BY: Mapping[str, Callable[..., Chart]] = {
     "confusion_matrix": plots.confusion_matrix,

@@ -12,7 +12,7 @@ from zoo.errors import OutputError
 from zoo.recipe import notebook
 from zoo.recipe.showing import listed
 from zoo.report import pages
-from zoo.report.report import charts
+from zoo.report.report import SPLITS, charts
 from zoo.runs.run_folder import RunFolder
 
 __all__ = ["RunPlots", "in_notebook"]
@@ -84,7 +84,7 @@ class RunPlots:
 def in_notebook(folder: RunFolder) -> str:
     """A run as a notebook shows it: what it is, its figures, and the first pictures of its report."""
     run, task = folder.run, folder.task
-    splits = {name: run["metrics"][name] for name in ("train", "validation", "test") if name in run.get("metrics", {})}
+    splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
     counts = run.get("dataset", {}).get("rows", {})
     of = {split: found.get("rows", counts.get(split)) for split, found in splits.items()}
     rows = [

@@ -66,10 +66,11 @@ class Run:
 
     @cached_property
     def _confusion(self) -> list[list[int]] | None:
-        task, tested = self.folder.task, self.folder.tested(self.folder.predictions)
-        if tested is None or len(task.names) > MOST_CONFUSED:
+        task = self.folder.task
+        if len(task.names) > MOST_CONFUSED:
             return None
-        found = task.confusion(*tested)
+        tested = self.folder.tested(self.folder.predictions)
+        found = None if tested is None else task.confusion(*tested)
         return None if found is None else found.tolist()
 
     @property

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +147,7 @@ class _Work:
     @property
     def flops_per_token(self) -> int:
         """Of the products of a training step."""
-        config = self.blueprint.backbone
-        size = Dimensions(**{field.name: getattr(config, field.name) for field in fields(Dimensions)})
-        return size.flops_per_token(self.length)
+        return Dimensions.of(self.blueprint.backbone).flops_per_token(self.length)
 
     def training(self) -> Compiled:
         """The step that a run takes; with packing as if each text filled its row."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -110,9 +110,7 @@ class Session:
 
     @property
     def _flops_per_token(self) -> int:
-        config = self.blueprint.backbone
-        size = Dimensions(**{field.name: getattr(config, field.name) for field in fields(Dimensions)})
-        return size.flops_per_token(self.recipe.tokens.max_length)
+        return Dimensions.of(self.blueprint.backbone).flops_per_token(self.recipe.tokens.max_length)
 
     def rates(self) -> np.ndarray:
         """The learning rate of each step, [steps]."""

@@ -137,7 +137,7 @@ class BackboneCard(Card):
     @property
     def dimensions(self) -> Dimensions:
         """What decides its cost."""
-        return Dimensions(**{name: getattr(self, name) for name in Dimensions.__dataclass_fields__})
+        return Dimensions.of(self)
 
 
 def dataset_names() -> tuple[str, ...]:
