@@ -49,6 +49,7 @@ class Data(TypedDict, total=False):
     label_names: list[str]
     label_counts: dict[str, list[Count]]
     truncated: dict[str, Count]
+    windows: dict[str, Count]
     token_lengths: TokenLengths
     notes: list[str]
 
