@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.data.words import words
+from zoo.data.worded import places_of
 from zoo.errors import DataError
 from zoo.score.ragged import Ragged
 
@@ -59,8 +59,8 @@ class Texts:
 
     @classmethod
     def of(cls, texts: list[str], pairs: list[str] | None, *, worded: bool) -> Texts:
-        """Texts whose words are those that `zoo.data.words` finds."""
-        found = Ragged.of((words(text) for text in texts), np.int32, item=(2,)) if worded else None
+        """Texts whose words are those that `zoo.data.worded` finds."""
+        found = Ragged.of(map(places_of, texts), np.int32, item=(2,)) if worded else None
         return cls(texts=texts, pairs=pairs, words=found)
 
 

@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-__all__ = ["OUTSIDE", "SCHEMES", "Scheme", "Span", "broken", "parts", "retagged", "scheme_of", "spans", "tags_of"]
+__all__ = [
+    *("OUTSIDE", "SCHEMES", "Scheme", "Span", "broken", "learned_scheme", "parts", "retagged", "scheme_of", "spans"),
+    "tags_of",
+]
 
 Scheme = Literal["plain", "iob1", "iob2", "bioes"]
 SCHEMES: tuple[Scheme, ...] = ("plain", "iob1", "iob2", "bioes")
@@ -104,8 +107,13 @@ def broken(tags: Sequence[str], scheme: Scheme) -> list[int]:
     return [place for place, (own, tag) in enumerate(zip(tags, right, strict=True)) if parts(own) != parts(tag)]
 
 
+def learned_scheme(scheme: Scheme) -> Scheme:
+    """That in which a model learns tags of a scheme: of IOB1 it is IOB2, where a tag says by itself what begins."""
+    return "iob2" if scheme == "iob1" else scheme
+
+
 def retagged(tags: Sequence[str], scheme: Scheme) -> list[str]:
-    """The tags of the same spans as a model learns them: IOB1 as IOB2, all else in its own scheme."""
+    """The tags of the same spans as a model learns them."""
     if scheme == "plain":
         return list(tags)
-    return tags_of(spans(tags), len(tags), "iob2" if scheme == "iob1" else scheme)
+    return tags_of(spans(tags), len(tags), learned_scheme(scheme))
