@@ -167,8 +167,7 @@ def worst_rows(
 ) -> list[dict[str, Any]]:
     """id, label, prediction, figure and text (None where unknown) of the worst rows.
 
-    A long text is cut in its middle; where there is room for all of it, marks are what of it the label and the prediction
-    speak of, else None.
+    A long text is cut in its middle. marks are what of a whole one label and prediction speak of, else None.
     """
     ids = [predictions[mistake.row]["id"] for mistake in mistakes.worst]
     return [

@@ -226,7 +226,7 @@ class Task:
 
     def same(self, first: Any, second: Any) -> NDArray[np.bool_]:
         """Whether both values decide the same, [rows]."""
-        equal = np.asarray(self.decided(first) == self.decided(second))
+        equal: Any = self.decided(first) == self.decided(second)
         found: NDArray[np.bool_] = equal.reshape(len(equal), -1).all(axis=1)
         return found
 
