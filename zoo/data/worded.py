@@ -26,7 +26,7 @@ from zoo.errors import DataError
 from zoo.score.tagging import Scheme, Span, broken, parts, retagged, scheme_of, tags_of
 from zoo.tasks import Stated
 
-__all__ = ["Places", "Worded", "places_of", "read_tags", "read_texts"]
+__all__ = ["Places", "Worded", "joined", "odd_word", "places_of", "read_tags", "read_texts"]
 
 Places = list[tuple[int, int]]
 """First and one past the last character of each word of a text."""
@@ -46,14 +46,26 @@ def read_texts(split: str, path: Path, columns: Mapping[str, Any]) -> dict[str, 
             texts.append(text)
             found.append(None)
             continue
-        odd = [word for word in text if not isinstance(word, str) or not word.strip()]
-        if odd:
-            faults.add("has a word that is none", line, f"{odd[0]!r:.40}, expected a string with characters")
-        texts.append(" ".join(map(str, text)))
-        ends = list(itertools.accumulate(len(str(word)) + 1 for word in text))
-        found.append([(end - 1 - len(str(word)), end - 1) for word, end in zip(text, ends, strict=True)])
+        if told := odd_word(text):
+            faults.add("has a word that is none", line, told)
+            continue
+        whole, places = joined(text)
+        texts.append(whole)
+        found.append(places)
     faults.refuse()
     return {**columns, "text": texts, "words": found}
+
+
+def odd_word(given: Sequence[Any]) -> str | None:
+    """What is told of the first of these words that is none; None where all are words."""
+    odd = [word for word in given if not isinstance(word, str) or not word.strip()]
+    return f"{odd[0]!r:.40}, expected a string with characters" if odd else None
+
+
+def joined(given: Sequence[str]) -> tuple[str, Places]:
+    """The text of a list of words, and where they stand in it."""
+    ends = list(itertools.accumulate(len(word) + 1 for word in given))
+    return " ".join(given), [(end - 1 - len(word), end - 1) for word, end in zip(given, ends, strict=True)]
 
 
 def places_of(text: str) -> Places:

@@ -15,7 +15,7 @@ from zoo.recipe import notebook
 from zoo.recipe.notebook import Mark
 from zoo.score.ragged import Ragged
 from zoo.score.tagging import Span, spans
-from zoo.tasks.prediction import Prediction
+from zoo.tasks.prediction import Prediction, Schema, closed
 
 __all__ = ["Entity", "Tagged", "WordsPrediction", "entities_of", "marks"]
 
@@ -89,6 +89,16 @@ class WordsPrediction(Prediction):
         entities = {"entities": [entity.fields() for entity in self.entities]} if self.kinds else {}
         scores = [round(score, 6) for score in self.scores]
         return {**entities, "words": list(self.words), "tags": list(self.tags), "scores": scores}
+
+    def schema(self, names: Sequence[str]) -> dict[str, Schema]:
+        place: Schema = {"type": "integer", "minimum": 0}
+        text: Schema = {"type": "string"}
+        score: Schema = {"type": "number"}
+        kind: Schema = {"type": "string", "enum": list(self.kinds)}
+        entity = closed({"start": place, "end": place, "text": text, "label": kind, "score": score})
+        fields = {"words": text, "tags": {"type": "string", "enum": list(names)}, "scores": score}
+        found = {"entities": entity, **fields} if self.kinds else fields
+        return {key: {"type": "array", "items": items} for key, items in found.items()}
 
     def cells(self) -> list[tuple[str, Any]]:
         entities = [f"{entity.label} {entity.text}" for entity in self.entities]

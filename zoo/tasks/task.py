@@ -275,6 +275,11 @@ class Task:
     # --- what is shown to people
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the parts of a text that the answer is about; none where it is about the text."""
+        return ()
+
+    @property
     def aim(self) -> str:
         """What the model does with texts, as the end of a sentence that begins with `to`."""
         raise NotImplementedError
