@@ -300,8 +300,8 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification", "multilabel", "regression"] = "classification"
-    """What is learned of a text: its class, which of several classes it has, or numbers."""
+    task: Literal["classification", "multilabel", "regression", "tokens"] = "classification"
+    """What is learned of a text: its class, which of several classes it has, numbers, or a class of each word."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
     data: Data

@@ -29,7 +29,7 @@ Figures = dict[str, Number | None]
 
 
 Label = str | list[str] | dict[str, Number]
-"""A class, the classes of a text, or numbers by name."""
+"""A class, the classes of a text or of its words, or numbers by name."""
 
 
 class Owner(TypedDict):
@@ -131,7 +131,8 @@ class PredictionRow(TypedDict):
     id: str
     label: Label
     prediction: Label
-    probabilities: NotRequired[list[Number]]
+    probabilities: NotRequired[list[Number] | list[list[Number] | None]]
+    words: NotRequired[list[list[Count]]]
     values: NotRequired[dict[str, Number]]
 
 
