@@ -11,11 +11,12 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["best_threshold", "evaluate", "matches", "normalised"]
+__all__ = ["best_threshold", "evaluate", "kind_table", "matches", "normalised"]
 
 Floats = NDArray[np.float64]
 
@@ -64,6 +65,32 @@ def evaluate(exact: Floats, f1: Floats, answerable: NDArray[np.bool_]) -> dict[s
         for kind, rows in (("has_answer", answerable), ("no_answer", ~answerable)):
             found |= {f"{kind}_exact_match": float(exact[rows].mean()), f"{kind}_f1": float(f1[rows].mean())}
     return found
+
+
+def kind_table(predicted: Sequence[str], right: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """How well questions of each kind are answered, the kinds that there are: how many they are, exact match, F1, and
+    the share of them that is given an answer at all. Words are those of a question's first right answer."""
+    exact, f1 = matches(predicted, right)
+    given, there = (np.array(list(map(bool, rows))) for rows in (predicted, right))
+    words = np.array([len(normalised(golds[0]).split()) if golds else 0 for golds in right])
+    kinds = {
+        "all": np.ones(len(there), bool),
+        "answer of one word": there & (words <= 1),
+        "answer of two or three words": (words == 2) | (words == 3),
+        "answer of more words": words > 3,
+        "no answer": ~there,
+    }
+    return [
+        {
+            "name": name,
+            "rows": int(chosen.sum()),
+            "exact_match": float(exact[chosen].mean()),
+            "f1": float(f1[chosen].mean()),
+            "answered": float(given[chosen].mean()),
+        }
+        for name, chosen in kinds.items()
+        if chosen.any()
+    ]
 
 
 def best_threshold(

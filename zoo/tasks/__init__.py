@@ -15,6 +15,7 @@ from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.regression import Regression
+from zoo.tasks.span import Span
 from zoo.tasks.task import Prediction, Predictions, Stated, Task
 
 __all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
@@ -22,7 +23,7 @@ __all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "d
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Annotated[Classification | Multilabel | Regression, Field(discriminator="type")]
+    AnyTask = Annotated[Classification | Multilabel | Regression | Span, Field(discriminator="type")]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
@@ -31,6 +32,7 @@ TASKS: Mapping[str, type[Task]] = {
     "binary": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
+    "span": Span,
 }
 """The type of a recipe's head -> its task."""
 
