@@ -12,9 +12,9 @@ import pytest
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import Recipe, recipe_from
 from zoo.tasks import dump_task, task_of, task_of_run
-from zoo.tasks.answers import Answers, Right, read_answers, refuse_misplaced
+from zoo.tasks.answers import Answers, Right, Rights, read_answers, refuse_misplaced
+from zoo.tasks.material import Stated
 from zoo.tasks.span import Span
-from zoo.tasks.task import Stated
 
 MILL = "Ada built the mill in 1902."
 STATED = Stated(columns=("answers",))
@@ -31,6 +31,10 @@ def recipe(head: dict[str, Any] | None = None, task: str = "span", **files: Any)
             "model": {"backbone": {**backbone, "vocabulary": "nano_uncased"}, **({"head": head} if head else {})},
         }
     )
+
+
+def answers(*rows: list[Right]) -> Answers:
+    return Answers(rows=tuple(map(Rights, rows)))
 
 
 def table(*rows: list[tuple[int, int]], owners: list[int]) -> Any:
@@ -56,7 +60,7 @@ def logits(**placed: float) -> np.ndarray:
     return found
 
 
-ROWS = SimpleNamespace(pairs=[MILL, MILL], labels=Answers(rows=((Right("the mill", 10), Right("mill", 14)), ())))
+ROWS = SimpleNamespace(pairs=[MILL, MILL], labels=answers([Right("the mill", 10), Right("mill", 14)], []))
 
 
 def test_cells_of_squad_and_of_hugging_face_are_answers() -> None:
@@ -70,7 +74,7 @@ def test_cells_of_squad_and_of_hugging_face_are_answers() -> None:
     assert len(found[np.array([3, 0])]) == 2
     assert found[found.there].texts == found[np.array([0, 1])].texts == [["Ada"], ["Ada", "Ada built"]]
     assert found[0] == (Right("Ada", 0),)
-    assert found.digest() == found[np.arange(4)].digest() != found[np.array([1, 0, 2, 3])].digest()
+    assert found.tobytes() == found[np.arange(4)].tobytes() != found[np.array([1, 0, 2, 3])].tobytes()
     assert read_answers("train", [[{"text": " mill ", "answer_start": 13}]]).spans.tolist() == [[14, 18]]
 
 
@@ -90,7 +94,7 @@ def test_other_cells_are_refused(cell: Any) -> None:
 def test_an_answer_has_to_stand_where_it_is_said_to() -> None:
     refuse_misplaced("train", ROWS.labels, ROWS.pairs)
     with pytest.raises(DataError, match=r"1 answers do not stand in their context .question 1: 'mill', but at 13"):
-        refuse_misplaced("train", Answers(rows=((), (Right("mill", 13),))), ROWS.pairs)
+        refuse_misplaced("train", answers([], [Right("mill", 13)]), ROWS.pairs)
 
 
 def test_the_target_is_in_the_windows_that_have_it_whole_and_at_their_first_token_elsewhere() -> None:
@@ -115,6 +119,9 @@ def test_answers_over_windows_and_the_threshold_above_which_none_is_given() -> N
     assert tuned.decided(found) == ["the mill", ""]
     assert Span().decided(found) == ["the mill", "built"]
     assert fitted.figures(found, ROWS.labels) == {
+        "rows": 2,
+        "exact_match_low": pytest.approx(0.34, abs=0.01),
+        "exact_match_high": 1.0,
         "exact_match": 1.0,
         "f1": 1.0,
         **{f"{kind}_{name}": 1.0 for kind in ("has_answer", "no_answer") for name in ("exact_match", "f1")},
@@ -135,14 +142,14 @@ def test_what_is_answered() -> None:
     assert none.told() == ("no answer", "100%")
     assert dict(none.cells()) | {"probability": 1} == {"answer": "", "start": None, "end": None, "probability": 1}
     assert "<script" not in given._repr_html_()
-    assert {type(value) for _, value in task.blank().cells()} == {str, int, float}
+    assert {type(value) for _, value in task.predictions(task.blank)[0].cells()} == {str, int, float}
 
 
 def test_rows_of_predictions_are_read_back() -> None:
     task = Span().fitted(ROWS.labels)
     found = task.gathered(logits(start_6=4.25, end_7=4, start_9=9), TABLE, ROWS)
     rows = json.loads(json.dumps(list(task.rows(["a", "b"], ROWS.labels, found))))
-    assert rows[0]["label"] == [{"text": "the mill", "start": 10}, {"text": "mill", "start": 14}]
+    assert (rows[0]["label"], rows[0]["starts"]) == (["the mill", "mill"], [10, 14])
     assert [row["prediction"] for row in rows] == ["the mill", ""]
     targets, values = task.of_rows(rows)
     assert targets == ROWS.labels
@@ -187,5 +194,5 @@ def test_heads_and_files_that_do_not_fit() -> None:
             recipe(head, **files)
     assert "expected a head for classes" in str(task.misfit(Stated(columns=("label",), names=("a", "b"))))
     with pytest.raises(DataError, match="nothing to learn"):
-        Span().fitted(Answers(rows=((), ())))
-    assert Span().fitted(Answers(rows=((Right("Ada", 0),),))).threshold is None
+        Span().fitted(answers([], []))
+    assert Span().fitted(answers([Right("Ada", 0)])).threshold is None

@@ -45,7 +45,7 @@ def run_rows(run: Path) -> list[dict[str, Any]]:
     rows = map(json.loads, (run / "predictions.jsonl").read_text(encoding="utf-8").splitlines())
     return [
         {
-            "right": [each["text"] for each in row["label"]],
+            "right": row["label"],
             "predicted": row["answers"][0]["text"] if row["answers"] else "",
             "preference": row["no_answer_score"] - row["answers"][0]["score"] if row["answers"] else 0.0,
         }

@@ -19,7 +19,11 @@ BERT = Family(
     modules={
         "embeddings_layer_norm": "embeddings.LayerNorm",
         "pooled_dense": "pooler.dense",
-        "logits": "classifier",
+    },
+    heads={
+        "SequenceClassification": {"logits": "classifier"},
+        "TokenClassification": {"logits": "classifier"},
+        "QuestionAnswering": {"logits": "qa_outputs"},
     },
     layers="encoder.layer",
     layer_modules={

@@ -168,7 +168,11 @@ def build_model(
     elif preset.layout == "hf":
         fresh = set(
             weights.load_hugging_face(
-                model, blueprint.backbone, preset.path, head=from_preset, head_rows=blueprint.head_rows
+                model,
+                blueprint.backbone,
+                preset.path,
+                head=blueprint.head.program if from_preset else None,
+                head_rows=blueprint.head_rows,
             )
         )
     else:
@@ -177,8 +181,6 @@ def build_model(
         inside = {variable.path for variable in weights.parameters(backbone)}
         fresh = {variable.path for variable in weights.parameters(model)} - inside
     if from_preset and fresh:
-        raise RecipeError(
-            "model.head.init: got preset, but this backbone comes without a classification head: use init: seed"
-        )
+        raise RecipeError("model.head.init: got preset, but this backbone comes without a head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model

@@ -18,8 +18,11 @@ DISTILBERT = Family(
     head_input_dropout=False,
     modules={
         "embeddings_layer_norm": "embeddings.LayerNorm",
-        "head_dense": "pre_classifier",
-        "logits": "classifier",
+    },
+    heads={
+        "SequenceClassification": {"head_dense": "pre_classifier", "logits": "classifier"},
+        "TokenClassification": {"logits": "classifier"},
+        "QuestionAnswering": {"logits": "qa_outputs"},
     },
     layers="transformer.layer",
     layer_modules={

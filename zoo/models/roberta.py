@@ -18,8 +18,11 @@ ROBERTA = replace(
     head_input_dropout=True,
     modules={
         "embeddings_layer_norm": "embeddings.LayerNorm",
-        "head_dense": "classifier.dense",
-        "logits": "classifier.out_proj",
+    },
+    heads={
+        "SequenceClassification": {"head_dense": "classifier.dense", "logits": "classifier.out_proj"},
+        "TokenClassification": {"logits": "classifier"},
+        "QuestionAnswering": {"logits": "qa_outputs"},
     },
     first_position=2,  # fairseq counts positions from its padding id 1, plus one
 )

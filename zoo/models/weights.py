@@ -122,7 +122,7 @@ def _assign(variable: Any, value: np.ndarray, path: Path) -> None:
 
 
 def load_hugging_face(
-    model: Any, config: BackboneConfig, folder: Path, *, head: bool, head_rows: Sequence[int] | None = None
+    model: Any, config: BackboneConfig, folder: Path, *, head: str | None, head_rows: Sequence[int] | None = None
 ) -> list[str]:
     """Fill a model from a Hugging Face folder.
 
@@ -130,7 +130,7 @@ def load_hugging_face(
     into the position embeddings. The same holds for RoBERTa's single token type, which keras-hub drops.
 
     Args:
-        head: whether the classification head is taken too.
+        head: the kind of head that is taken too, see `Family.heads`; None takes none.
         head_rows: which row of the head's last layer each logit takes; None takes them as they stand.
 
     Returns:
@@ -142,19 +142,19 @@ def load_hugging_face(
     """
     tensors = {_plain_name(name): value for name, value in _read_folder(folder).items()}
     if head_rows is not None:
-        for name in LAST_LAYER:
+        for name in _last_layer(head):
             if name in tensors:
                 tensors[name] = tensors[name][list(head_rows)]
     left: list[str] = []
     for variable in parameters(model):
         top = variable.path.split("/", 1)[0]
-        if top in ("logits", "head_dense") and not head:
+        if top in HEAD_LAYERS and head is None:
             left.append(variable.path)
             continue
-        value = _hugging_face_value(variable, config, tensors)
+        value = _hugging_face_value(variable, config, head, tensors)
         if value is not None:
             _assign(variable, value, folder)
-        elif top == "pooled_dense" and not head:
+        elif top == "pooled_dense" and head != SEQUENCE:
             left.append(variable.path)
         else:
             what = (
@@ -180,24 +180,32 @@ def _plain_name(name: str) -> str:
     return name.removesuffix(".beta") + ".bias" if name.endswith(".beta") else name
 
 
-LAST_LAYER = [
-    f"{name}.{part}"
-    for name in sorted({family.modules["logits"] for family in FAMILIES.values()})
-    for part in ("weight", "bias")
-]
-"""Tensors of a classification head with a row for each class."""
+SEQUENCE = "SequenceClassification"
+"""The kind of head that needs BERT's pooler."""
+HEAD_LAYERS = frozenset(layer for family in FAMILIES.values() for head in family.heads.values() for layer in head)
+"""Layers of ours that are of a head."""
+
+
+def _last_layer(head: str | None) -> list[str]:
+    """Tensors of a head of this kind with a row for each output."""
+    names = {family.module("logits", head) for family in FAMILIES.values()}
+    return [f"{name}.{part}" for name in sorted(filter(None, names)) for part in ("weight", "bias")]
+
+
 HUGGING_FACE_PARTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 """What Hugging Face calls a variable of a layer, by Keras's name for it."""
 WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
 """Hugging Face's tables of embeddings."""
 
 
-def _hugging_face_value(variable: Any, config: BackboneConfig, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
+def _hugging_face_value(
+    variable: Any, config: BackboneConfig, head: str | None, tensors: dict[str, np.ndarray]
+) -> np.ndarray | None:
     layer, _, part = variable.path.rpartition("/")
     if layer.endswith("_embedding"):
         return _embedding(layer.rpartition("/")[2], config, tensors)
     # Under the names of any family: a BERT without its segments is a DistilBERT.
-    modules = [family.module(layer) for family in FAMILIES.values()]
+    modules = [family.module(layer, head) for family in FAMILIES.values()]
     names = [f"{module}.{HUGGING_FACE_PARTS[part]}" for module in modules if module is not None]
     value = next((tensors[name] for name in names if name in tensors), None)
     if value is None or part in ("gamma", "beta"):

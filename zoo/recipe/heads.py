@@ -25,6 +25,10 @@ class TaskHead(Config):
 
     task: ClassVar[str]
     """The task that it is for."""
+    each: ClassVar[Literal["text", "token"]] = "text"
+    """What has an output."""
+    program: ClassVar[str] = "SequenceClassification"
+    """transformers' name for models with such a head, as in BertForSequenceClassification."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
 
@@ -161,6 +165,8 @@ class SpanHead(TaskHead):
     """Two logits a token: whether the answer to a question starts there, and whether it ends there."""
 
     task: ClassVar[str] = "span"
+    each: ClassVar[Literal["text", "token"]] = "token"
+    program: ClassVar[str] = "QuestionAnswering"
     monitors: ClassVar[tuple[str, ...]] = ("f1", "exact_match", "loss")
 
     @property

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from zoo.data.batches import few_lengths
 from zoo.data.columns import SHOWN
 from zoo.data.streams import OnMissing, Part, Source
@@ -97,4 +95,4 @@ def _taken(part: Part, found: Sequence[Any], rows: Sequence[int]) -> tuple[Part,
 
 def blank(run: Run) -> Prediction:
     """Any prediction of a run, for its columns; nothing is computed."""
-    return run.named(np.zeros((1, len(run.task.names))))[0]
+    return run.named(run.task.blank)[0]

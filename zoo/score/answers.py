@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.score.metrics import wilson_interval
+
 __all__ = ["best_threshold", "evaluate", "kind_table", "matches", "normalised"]
 
 Floats = NDArray[np.float64]
@@ -54,13 +56,21 @@ def _overlap(right: list[str], given: list[str]) -> float:
 
 
 def evaluate(exact: Floats, f1: Floats, answerable: NDArray[np.bool_]) -> dict[str, float]:
-    """The means of exact match and F1, and where some questions have an answer and some have none, of both kinds.
+    """How many questions there are, the means of exact match (with its 95% interval) and F1, and where some questions
+    have an answer and some have none, the means of both kinds.
 
     Args:
         exact, f1: of each question, [questions], see `matches`.
         answerable: which of them have an answer, [questions].
     """
-    found = {"exact_match": float(exact.mean()), "f1": float(f1.mean())}
+    low, high = wilson_interval(int(exact.sum()), len(exact))
+    found: dict[str, float] = {
+        "rows": len(exact),
+        "exact_match": float(exact.mean()),
+        "exact_match_low": low,
+        "exact_match_high": high,
+        "f1": float(f1.mean()),
+    }
     if answerable.any() and not answerable.all():
         for kind, rows in (("has_answer", answerable), ("no_answer", ~answerable)):
             found |= {f"{kind}_exact_match": float(exact[rows].mean()), f"{kind}_f1": float(f1[rows].mean())}

@@ -8,7 +8,6 @@ they are said to.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeVar, overload
@@ -18,9 +17,19 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.recipe import notebook
-from zoo.tasks.task import Prediction
+from zoo.tasks.prediction import Prediction
 
-__all__ = ["NONE", "AnswerPrediction", "Answers", "Candidate", "Given", "Right", "read_answers", "refuse_misplaced"]
+__all__ = [
+    "NONE",
+    "AnswerPrediction",
+    "Answers",
+    "Candidate",
+    "Given",
+    "Right",
+    "Rights",
+    "read_answers",
+    "refuse_misplaced",
+]
 
 NONE = "no answer"
 """How people are told that there is none."""
@@ -52,20 +61,28 @@ class Candidate(NamedTuple):
     score: float
 
 
+class Rights(tuple[Right, ...]):
+    """The right answers of one question, none where it has none."""
+
+    def tobytes(self) -> bytes:
+        """As an array has it."""
+        return repr([tuple(answer) for answer in self]).encode()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """The right answers of questions, none where a question has none."""
+    """The right answers of questions."""
 
-    rows: tuple[tuple[Right, ...], ...]
+    rows: tuple[Rights, ...]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[tuple[Right, ...]]:
+    def __iter__(self) -> Iterator[Rights]:
         return iter(self.rows)
 
     @overload
-    def __getitem__(self, rows: int | np.integer) -> tuple[Right, ...]: ...
+    def __getitem__(self, rows: int | np.integer) -> Rights: ...
     @overload
     def __getitem__(self, rows: Rows) -> Self: ...
     def __getitem__(self, rows: Any) -> Any:
@@ -93,9 +110,9 @@ class Answers:
                 found[place] = start + len(text) - len(text.lstrip()), start + len(text.rstrip())
         return found
 
-    def digest(self) -> bytes:
-        """Of all answers in their order."""
-        return hashlib.sha256(repr([[tuple(answer) for answer in row] for row in self.rows]).encode()).digest()
+    def tobytes(self) -> bytes:
+        """As an array has it."""
+        return b"\0".join(row.tobytes() for row in self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +205,7 @@ def read_answers(split: str, cells: Sequence[Any]) -> Answers:
     return Answers(rows=tuple(rows))
 
 
-def _answers(cell: Any) -> tuple[Right, ...] | None:
+def _answers(cell: Any) -> Rights | None:
     """The answers of a cell; None where it has others than answers."""
     if isinstance(cell, Mapping):
         texts, starts = (cell.get(key) for key in ("text", "answer_start"))
@@ -202,7 +219,7 @@ def _answers(cell: Any) -> tuple[Right, ...] | None:
         isinstance(text, str) and text.strip() and isinstance(start, int) and not isinstance(start, bool) and start >= 0
         for text, start in found
     )
-    return tuple(Right(text, start) for text, start in found) if whole else None
+    return Rights(Right(text, start) for text, start in found) if whole else None
 
 
 def refuse_misplaced(split: str, answers: Answers, contexts: Sequence[str]) -> None:

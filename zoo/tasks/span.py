@@ -20,10 +20,12 @@ from zoo.errors import DataError
 from zoo.recipe.heads import SpanHead
 from zoo.recipe.showing import listed
 from zoo.score import answers, metrics, spans
-from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given, Right, read_answers
+from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given, Right, Rights, read_answers
 from zoo.tasks.by_class import class_occurrences
+from zoo.tasks.material import Rows, Stated, Tokenized
+from zoo.tasks.prediction import Prediction
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task
+from zoo.tasks.task import Floats, Rankings, Task
 
 __all__ = ["Span", "span_loss"]
 
@@ -123,12 +125,13 @@ class Span(Task):
         return "softmax"
 
     @property
-    def problem_type(self) -> str:
-        return "question_answering"
+    def problem_type(self) -> None:
+        return None
 
-    def placed(self, targets: Answers, table: Any, rows: Any) -> NDArray[np.int32]:
+    def placed(self, targets: Any, table: Tokenized, rows: Rows) -> NDArray[np.int32]:
         """1 where the first answer starts, 2 more where it ends, both at a window's first token where it has the answer
         not whole, and 0 elsewhere, [tokens] int32."""
+        assert table.spans is not None
         at = spans.places(targets.spans, table.offsets, table.owners, table.spans)
         at = np.where(at < 0, table.offsets[:-1, None], at)
         found = np.zeros(len(table.ids), np.int32)
@@ -136,34 +139,31 @@ class Span(Task):
             found[at[:, column]] += bit
         return found
 
-    def counted(self, targets: NDArray[np.int32]) -> int:
-        """Rows of a batch."""
-        return len(targets)
-
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """Cross-entropy in nats over the tokens, the mean of that of the start and that of the end; see `Task.loss`."""
         return span_loss(outputs, targets, weights)
 
-    def hits(self, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
         return {}
 
     # --- from outputs to what is said of them
 
-    def gathered(self, outputs: NDArray[np.float32], table: Any, rows: Any) -> Given:
+    def gathered(self, outputs: np.ndarray, table: Tokenized, rows: Rows) -> Given:
         """The best answers over the windows of each question."""
+        assert table.spans is not None
         logits = metrics.finite(outputs, self.units)
         best = spans.best_spans(
             logits, table.offsets, table.owners, table.spans, count=self.count, longest=self.longest
         )
         candidates, none = [], []
-        for context, found in zip(rows.pairs, best, strict=True):
+        for context, found in zip(rows.pairs or (), best, strict=True):
             candidates.append(tuple(_candidate(context, *each) for each in _ranked(found)))
             none.append(found.none)
         known = getattr(rows, "labels", None)
         losses = None if known is None else self._losses(logits, table, self.placed(known, table, rows))
         return Given(candidates=tuple(candidates), none=np.array(none), losses=losses)
 
-    def _losses(self, logits: Floats, table: Any, targets: NDArray[np.int32]) -> Floats:
+    def _losses(self, logits: Floats, table: Tokenized, targets: NDArray[np.int32]) -> Floats:
         """The mean of each question's windows, as `loss` has it, [questions]."""
         each = [
             -sum(float(log_softmax(logits[rows, column])[(targets[rows] & bit) > 0].sum()) for column, bit in BITS) / 2
@@ -228,17 +228,18 @@ class Span(Task):
             )
         return found
 
-    def blank(self) -> Prediction:
-        one = Given(candidates=((Candidate("", 0, 0, 0.0),),), none=np.zeros(1))
-        return replace(self, threshold=None).predictions(one)[0]
+    @property
+    def blank(self) -> Given:
+        return Given(candidates=((Candidate("", 0, 0, 0.0),),), none=np.full(1, -np.inf))
 
     def rows(self, ids: Sequence[str], targets: Any, values: Any) -> Iterator[dict[str, Any]]:
-        """id, label (answers with their starts), prediction, the answers that could be given and the score of none."""
+        """id, label (the right answers) and their starts, prediction, what could be answered, and the score of none."""
         decided = self.decided(values)
         for key, own, chosen, row, none in zip(ids, targets, decided, values.candidates, values.none, strict=True):
             yield {
                 "id": key,
-                "label": [answer._asdict() for answer in own],
+                "label": self.label(own),
+                "starts": [answer.start for answer in own],
                 "prediction": chosen,
                 "answers": [{**each._asdict(), "score": round(each.score, 8)} for each in row],
                 "no_answer_score": round(float(none), 8),
@@ -248,7 +249,7 @@ class Span(Task):
         return [answer.text for answer in target]
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
-        right = Answers(rows=tuple(tuple(Right(**answer) for answer in row["label"]) for row in rows))
+        right = Answers(rows=tuple(Rights(map(Right, row["label"], row["starts"])) for row in rows))
         candidates = tuple(tuple(Candidate(**each) for each in row["answers"]) for row in rows)
         return right, Given(candidates=candidates, none=np.array([row["no_answer_score"] for row in rows]))
 
