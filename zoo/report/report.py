@@ -195,6 +195,7 @@ def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     measured = {
         "accuracy": test.get("accuracy"),
         "f1": test.get("f1"),
+        "exact_match": test.get("exact_match"),
         "hours": None if seconds is None else seconds / 3600,
     }
     return [

@@ -57,6 +57,7 @@ class Data(TypedDict, total=False):
 class Expected(TypedDict, total=False):
     accuracy: Number | None
     f1: Number | None
+    exact_match: Number | None
     hours: Number | None
     seeds: Count
     source: str | None
@@ -127,6 +128,13 @@ class EpochRow(TypedDict):
     best: bool
 
 
+class Answer(TypedDict):
+    text: str
+    start: Count
+    end: Count
+    score: Number
+
+
 class PredictionRow(TypedDict):
     id: str
     label: Label
@@ -134,6 +142,9 @@ class PredictionRow(TypedDict):
     probabilities: NotRequired[list[Number] | list[list[Number] | None]]
     words: NotRequired[list[list[Count]]]
     values: NotRequired[dict[str, Number]]
+    starts: NotRequired[list[Count]]
+    answers: NotRequired[list[Answer]]
+    no_answer_score: NotRequired[Number]
 
 
 HISTORY, PREDICTIONS, RUN = "history.jsonl", "predictions.jsonl", "run.json"

@@ -155,7 +155,7 @@ class Recorder:
         if never := self._folder.run["never_predicted"]:
             text += f"; never predicted: {listed(never)}"
         expected = self._recipe.expected
-        wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1")}
+        wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1", "exact_match")}
         if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:
             text += f"; the recipe expects {', '.join(told)}"
         self._say("test", text)

@@ -17,6 +17,7 @@ from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.prediction import Prediction, Predictions
 from zoo.tasks.regression import Regression
+from zoo.tasks.span import Span
 from zoo.tasks.task import Task
 from zoo.tasks.tokens import Tokens
 
@@ -25,7 +26,7 @@ __all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "d
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Annotated[Classification | Multilabel | Regression | Tokens, Field(discriminator="type")]
+    AnyTask = Annotated[Classification | Multilabel | Regression | Tokens | Span, Field(discriminator="type")]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
@@ -35,6 +36,7 @@ TASKS: Mapping[str, type[Task]] = {
     "multilabel": Multilabel,
     "regression": Regression,
     "tokens": Tokens,
+    "span": Span,
 }
 """The type of a recipe's head -> its task."""
 
