@@ -145,6 +145,8 @@ def load_dataset(recipe: Recipe) -> Dataset:
     columns = _read(layout, task, data.on_missing, notes)
     task, targets = task.learned({split: found["label"] for split, found in columns.items()}, layout.label)
     splits = {split: _split(split, columns[split], targets[split]) for split in columns}
+    if misplaced := [fault for split, rows in splits.items() for fault in task.misplaced(split, rows.labels, rows)]:
+        raise DataError(misplaced)
     faults = _duplicates(splits, data.deduplicate, notes)
     splits = _carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
@@ -236,7 +238,10 @@ def read_labelled(
     )
     if faults:
         raise DataError(faults)
-    return _split("rows", columns, task.targets(columns["label"], stated)), notes
+    found = _split("rows", columns, task.targets(columns["label"], stated))
+    if faults := task.misplaced("rows", found.labels, found):
+        raise DataError(faults)
+    return found, notes
 
 
 def _stated(recipe: Recipe) -> Stated:

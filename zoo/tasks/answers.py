@@ -28,7 +28,7 @@ __all__ = [
     "Right",
     "Rights",
     "read_answers",
-    "refuse_misplaced",
+    "misplaced",
 ]
 
 NONE = "no answer"
@@ -222,16 +222,18 @@ def _answers(cell: Any) -> Rights | None:
     return Rights(Right(text, start) for text, start in found) if whole else None
 
 
-def refuse_misplaced(split: str, answers: Answers, contexts: Sequence[str]) -> None:
-    """DataError where an answer does not stand in its context at the character that it is said to begin at."""
+def misplaced(split: str, answers: Answers, contexts: Sequence[str]) -> list[str]:
+    """The fault, if any, of answers that do not stand in their context at the character that they are said to begin
+    at."""
     wrong = [
         f"question {number}: {text!r:.40}, but at {start} stands {context[start : start + len(text)]!r:.40}"
         for number, (row, context) in enumerate(zip(answers, contexts, strict=True))
         for text, start in row
         if not context.startswith(text, start)
     ]
-    if wrong:
-        raise DataError(
-            f"label: in {split}, {len(wrong)} answers do not stand in their context ({'; '.join(wrong[:SHOWN])}), "
-            "expected the context's own words from answer_start on, counted in characters from 0: correct these rows"
-        )
+    if not wrong:
+        return []
+    return [
+        f"label: in {split}, {len(wrong)} answers do not stand in their context ({'; '.join(wrong[:SHOWN])}), expected "
+        "the context's own words from answer_start on, counted in characters from 0: correct these rows"
+    ]

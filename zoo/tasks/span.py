@@ -20,7 +20,7 @@ from zoo.errors import DataError
 from zoo.recipe.heads import SpanHead
 from zoo.recipe.showing import listed
 from zoo.score import answers, metrics, spans
-from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given, Right, Rights, read_answers
+from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given, Right, Rights, misplaced, read_answers
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.material import Rows, Stated, Tokenized
 from zoo.tasks.prediction import Prediction
@@ -53,6 +53,7 @@ class Span(Task):
 
     each: ClassVar[Literal["text", "token"]] = "token"
     spanned: ClassVar[bool] = True
+    pair: ClassVar[tuple[str, str]] = ("question", "context")
     watched: ClassVar[bool] = False
     titles: ClassVar[Mapping[str, str]] = {
         "f1": "F1",
@@ -88,6 +89,9 @@ class Span(Task):
 
     def targets(self, labels: Sequence[Any], stated: Stated) -> Any:
         return read_answers("rows", labels)
+
+    def misplaced(self, split: str, targets: Any, rows: Rows) -> list[str]:
+        return misplaced(split, targets, rows.pairs or ())
 
     def fitted(self, train: Any) -> Self:
         there = train.there
