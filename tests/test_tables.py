@@ -77,6 +77,46 @@ def test_txt_has_a_text_a_line(tmp_path: Path) -> None:
     assert "one text a line" in refused(path)
 
 
+CONLL = """-DOCSTART- -X- O
+
+# sent_id = 1
+EU NNP B-ORG
+# # O
+
+\u200bPeter NNP B-PER
+
+"""
+
+
+def test_conll_has_a_word_a_line_and_a_sentence_a_row(tmp_path: Path) -> None:
+    """Columns by number, the first also as word and the last as tag; comments are told by their number of columns."""
+    path = write(tmp_path, "a.conll", CONLL)
+    table, lines = read_table(path, ["word", "tag", "1"])
+    assert table == {
+        "word": [["EU", "#"], ["\u200bPeter"]],
+        "tag": [["B-ORG", "O"], ["B-PER"]],
+        "1": [["NNP", "#"], ["NNP"]],
+    }
+    assert list(lines) == [4, 7]
+    assert column_names(path) == ["word", "1", "tag"]
+    assert read_columns(write(tmp_path, "b.conll", "New York\tB\r\nis\tO"), ["0", "tag"]) == {
+        "0": [["New York", "is"]],
+        "tag": [["B", "O"]],
+    }
+    universal = "# text = don't\n1-2\tdon't\t_\t_\n1\tdo\tdo\tAUX\n2\tn't\tnot\tPART\n2.1\tx\tx\tX\n"
+    path = write(tmp_path, "a.conllu", universal)
+    assert read_columns(path, ["word", "upos"]) == {"word": [["do", "n't"]], "upos": [["AUX", "PART"]]}
+    assert column_names(path) == ["id", "form", "lemma", "upos"]
+
+
+def test_a_conll_file_with_other_columns_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.conll", CONLL + "A B C D\nis VBZ O\n\nno\n")
+    assert f"{path}:9: 4 columns, the lines above have 3" in refused(path, ["word"])
+    assert f"{path}:12: 1 columns" in refused(path, ["word"])
+    assert "no column '3', expected one of 'word', '1', 'tag'" in refused(write(tmp_path, "b.conll", CONLL), ["3"])
+    assert "no rows" in refused(write(tmp_path, "c.conll", "# nothing\n\n"), ["word"])
+
+
 def test_fields_may_hold_delimiters_quotes_lines_and_long_texts(tmp_path: Path) -> None:
     long = "word " * 60_000
     path = write(tmp_path, "a.csv", f'text,label\n"a, ""b""\nc",1\n{long},0\nhe said "no" to it,1\n')

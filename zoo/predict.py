@@ -135,7 +135,12 @@ def _source(
     if keep and given.file is None:
         raise RecipeError(f"--keep: got {listed(keep)}, expected none without --file: leave it out, or give a file")
     if given.file is not None:
-        return of_file(Path(given.file), text_columns(run, columns), keep=keep or None, on_missing=on_missing)
+        return of_file(
+            *(Path(given.file), text_columns(run, columns)),
+            keep=keep or None,
+            on_missing=on_missing,
+            worded=run.task.worded,
+        )
     if given.questions:
         _refuse_empty("--question", given.questions)
         _refuse_empty("--context", [given.context or ""])

@@ -1,9 +1,10 @@
-"""Reads columns of csv, tsv, jsonl, parquet and txt files, and of json files in SQuAD's layout.
+"""Reads columns of csv, tsv, jsonl, parquet, conll, conllu and txt files, and of json files in SQuAD's layout.
 
 In comes a file and the columns wanted; out come its rows one by one, or each column as a list, in the file's order:
-strings (csv, tsv, txt), or strings, numbers, booleans, lists, objects and None (jsonl, parquet, json). Refused, with
-the line or the byte: wrong encoding, NUL bytes, ragged rows, unclosed quotes, broken JSON, another layout than SQuAD's,
-cut-short parquet, columns that are absent or stand twice, files without rows, and pickles of any kind.
+strings (csv, tsv, txt), a string a word (conll, conllu), or strings, numbers, booleans, lists, objects and None (jsonl,
+parquet, json). Refused, with the line or the byte: wrong encoding, NUL bytes, ragged rows, unclosed quotes, broken
+JSON, another layout than SQuAD's, cut-short parquet, columns that are absent or stand twice, files without rows, and
+pickles of any kind.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.data import squad
+from zoo.data import conll, squad
 from zoo.errors import DataError
 from zoo.recipe.data_group import is_text_encoding
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".txt")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".conllu", ".txt")
 PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 SHOWN = 5
 """Faults of one kind that are listed; the rest is counted."""
@@ -285,6 +286,22 @@ def _parquet(path: Path) -> Iterator[Any]:
         ) from error
 
 
+def _conll_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
+    with closing(_lines(path, encoding)) as lines:
+        for number, values in conll.sentences(path, lines):
+            at = [conll.column_of(path, name, len(values)) for name in columns]
+            unknown = [name for name, place in zip(columns, at, strict=True) if place is None]
+            _check_header(path, conll.names_of(path, len(values)), unknown)
+            yield number, [values[place] for place in at if place is not None]
+
+
+def _conll_names(path: Path, encoding: str) -> Iterator[str]:
+    with closing(_lines(path, encoding)) as lines, closing(conll.sentences(path, lines)) as found:
+        for _, values in found:
+            yield from conll.names_of(path, len(values))
+            return
+
+
 def _txt_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
     if len(columns) != 1:
         raise DataError(
@@ -300,6 +317,8 @@ _READERS = {
     ".jsonl": _Reader(rows=_jsonl_rows, names=_jsonl_names),
     ".json": _Reader(rows=_squad_rows, names=lambda path, encoding: iter(squad.COLUMNS)),
     ".parquet": _Reader(rows=_parquet_rows, names=_parquet_names),
+    ".conll": _Reader(rows=_conll_rows, names=_conll_names),
+    ".conllu": _Reader(rows=_conll_rows, names=_conll_names),
     ".txt": _Reader(rows=_txt_rows, names=lambda path, encoding: iter(())),
 }
 

@@ -161,6 +161,38 @@ class RegressionHead(TaskHead):
             yield Clash(("label",), f"got {len(files.label)} columns, expected one with model.head.ordinal")
 
 
+class TokensHead(TaskHead):
+    """One logit a class of words, for every token, softmax."""
+
+    task: ClassVar[str] = "tokens"
+    each: ClassVar[Literal["text", "token"]] = "token"
+    program: ClassVar[str] = "TokenClassification"
+    monitors: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "precision", "recall", "macro_f1", "loss")
+
+    type: Literal["tokens"] = "tokens"
+    """Kind of head."""
+    pieces: Literal["first", "all"] = "first"
+    """What speaks for a word of several pieces: the first, as BERT has it, or all of them: each learns the word's tag,
+    and their probabilities are averaged."""
+    scheme: Literal["auto", "plain", "iob1", "iob2", "bioes"] = "auto"
+    """How tags tell entities: `auto` looks at them, `plain` has classes and no entities, as parts of speech. BILOU is
+    read as bioes."""
+    on_broken: Literal["repair", "error"] = "repair"
+    """What tags get that have no place in their scheme, and spans that end within a word: read as conlleval reads them
+    and widened to whole words (the count is printed), or an error."""
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        if not isinstance(files.text, str):
+            yield Clash(("text",), f"got {len(files.text)} columns, expected one: the words of one text have tags")
+        if not isinstance(files.label, str):
+            yield Clash(("label",), f"got {len(files.label)} columns, expected one, with a tag a word or spans")
+        if files.label_delimiter is not None:
+            message = (
+                f"got {files.label_delimiter}, expected null: a text has a list of tags, or white space between them"
+            )
+            yield Clash(("label_delimiter",), message)
+
+
 class SpanHead(TaskHead):
     """Two logits a token: whether the answer to a question starts there, and whether it ends there."""
 
@@ -207,6 +239,7 @@ Head = Annotated[
     | Annotated[BinaryHead, Tag("binary")]
     | Annotated[MultilabelHead, Tag("multilabel")]
     | Annotated[RegressionHead, Tag("regression")]
+    | Annotated[TokensHead, Tag("tokens")]
     | Annotated[SpanHead, Tag("span")],
     kind_or("classifier"),
 ]
@@ -214,6 +247,7 @@ HEADS: Mapping[str, str] = {
     "classification": "classifier",
     "multilabel": "multilabel",
     "regression": "regression",
+    "tokens": "tokens",
     "span": "span",
 }
 """The type of head that a task has where the recipe names none."""

@@ -303,8 +303,9 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification", "multilabel", "regression", "span"] = "classification"
-    """What is learned of a text: its class, which of several classes it has, numbers, or the answers to questions."""
+    task: Literal["classification", "multilabel", "regression", "tokens", "span"] = "classification"
+    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, or the
+    answers to questions."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
     data: Data

@@ -25,7 +25,6 @@ from zoo.runs.run_folder import CHECKPOINTS, RunFolder
 from zoo.runs.screen import Lines, Screen
 from zoo.runs.stages import Unit
 from zoo.runs.tracking import Logger
-from zoo.score.metrics import majority_share
 from zoo.tasks import dump_task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
@@ -112,7 +111,7 @@ class Recorder:
             test = task.values(session.logits("test", self))
         train = dict(progress.train)
         if "accuracy" in train:
-            train["majority_share"] = majority_share(data.train.labels)
+            train["majority_share"] = task.majority(data.train.labels)
         figures = {
             "train": train,
             "validation": task.figures(validation, data.validation.labels),
