@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.recipe import notebook
-from zoo.tasks.prediction import Prediction
+from zoo.tasks.prediction import Prediction, Schema, closed
 
 __all__ = [
     "NONE",
@@ -169,6 +169,18 @@ class AnswerPrediction(Prediction):
         ]
         found = {"answer": self.answer, "start": self.start, "end": self.end, "probability": self.probability}
         return {**found, "no_answer": self.no_answer, "answers": told}
+
+    def schema(self, names: Sequence[str]) -> dict[str, Schema]:
+        text, share, nothing = {"type": "string"}, {"type": "number"}, {"type": "null"}
+        place = {"type": "integer", "minimum": 0}
+        one = closed({"text": text, "start": place, "end": place, "probability": share})
+        return {
+            "answer": text,
+            **{name: {"anyOf": [place, nothing]} for name in ("start", "end")},
+            "probability": share,
+            "no_answer": {"anyOf": [share, nothing]},
+            "answers": {"type": "array", "items": one},
+        }
 
     def cells(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.fields().items() if name not in ("no_answer", "answers")]
