@@ -18,11 +18,11 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.data.catalog import DatasetCard, dataset_card
-from zoo.data.columns import as_tuple, columns_of_file, missing_rows, of_card, of_files
+from zoo.data.columns import as_tuple, columns_of_file, of_card, of_files
+from zoo.data.layout import Layout, present, read_files, tagged
 from zoo.data.shown import Row, in_notebook
 from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
 from zoo.data.splitting import draw, shuffled
-from zoo.data.worded import read_tags
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
@@ -122,17 +122,6 @@ class Dataset:
         return in_notebook(self.rows, self.label_counts, self.task.listed_names, self.notes, self.sample())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How rows stand in files."""
-
-    files: Mapping[str, Path]
-    text: tuple[str, ...]
-    label: Stated
-    select: Mapping[str, str]
-    encoding: str
-
-
 def load_dataset(recipe: Recipe) -> Dataset:
     """The rows of a recipe.
 
@@ -143,7 +132,7 @@ def load_dataset(recipe: Recipe) -> Dataset:
     """
     data, notes, task = recipe.data, list[str](), task_of(recipe.model.head)
     layout = _layout(recipe)
-    columns = _read(layout, task, data.on_missing, notes)
+    columns = read_files(layout, task, data.on_missing, notes)
     task, targets = task.learned({split: found["label"] for split, found in columns.items()}, layout.label)
     splits = {split: _split(split, columns[split], targets[split]) for split in columns}
     if misplaced := [fault for split, rows in splits.items() for fault in task.misplaced(split, rows.labels, rows)]:
@@ -235,12 +224,12 @@ def read_labelled(
     path, notes = Path(path), list[str]()
     wanted = as_tuple(text or text_column(recipe))
     columns = columns_of_file("rows", path, wanted, stated, {}, "utf-8", worded=task.worded)
-    columns, faults = _present(
+    columns, faults = present(
         "rows", path, columns, task, on_missing, "leave such rows out with --on-missing drop", notes
     )
     if faults:
         raise DataError(faults)
-    columns = _tagged({"rows": columns}, {"rows": path}, stated, task, notes)["rows"]
+    columns = tagged({"rows": columns}, {"rows": path}, stated, task, notes)["rows"]
     found = _split("rows", columns, task.targets(columns["label"], stated))
     if faults := task.misplaced("rows", found.labels, found):
         raise DataError(faults)
@@ -279,52 +268,6 @@ def _layout(recipe: Recipe) -> Layout:
         select=card.select,
         encoding="utf-8",
     )
-
-
-def _read(layout: Layout, task: Task, on_missing: str, notes: list[str]) -> dict[str, dict[str, Any]]:
-    """Split -> text, pair, label and row, equally long and none missing; the faults of all files at once."""
-    found: dict[str, dict[str, Any]] = {}
-    faults: list[str] = []
-    for split, path in layout.files.items():
-        try:
-            columns = columns_of_file(
-                *(split, path, layout.text, layout.label, layout.select, layout.encoding), worded=task.worded
-            )
-        except DataError as error:
-            faults.extend(error.faults)
-            continue
-        found[split], wrong = _present(
-            split, path, columns, task, on_missing, "leave such rows out with data.on_missing=drop", notes
-        )
-        faults += wrong
-    if faults:
-        raise DataError(faults)
-    return _tagged(found, layout.files, layout.label, task, notes)
-
-
-def _tagged(
-    columns: dict[str, dict[str, Any]], paths: Mapping[str, Path], stated: Stated, task: Task, notes: list[str]
-) -> dict[str, dict[str, Any]]:
-    """The columns of each split with a tag a word, where the task is about words."""
-    if not task.worded:
-        return columns
-    how = task.tagging
-    found = read_tags(columns, paths, stated, scheme=how.asked, learned=how.learned, repair=how.repair)
-    notes += found.notes
-    return found.columns
-
-
-def _present(
-    split: str, path: Path, columns: dict[str, Any], task: Task, on_missing: str, repair: str, notes: list[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The rows that have text and label, where the others may be left out, and the faults."""
-    faults, gone = missing_rows(split, path, columns, repair, task)
-    if gone.any() and on_missing == "drop":
-        notes.append(f"{split}: {np.count_nonzero(gone)} rows without text or label were left out")
-        keep = np.flatnonzero(~gone).tolist()
-        columns = {name: [values[i] for i in keep] for name, values in columns.items()}
-        faults = [] if keep else [f"{split}: no row has both text and label"]
-    return columns, [f"{path}: {fault}" for fault in faults]
 
 
 def _split(split: str, columns: Mapping[str, Any], labels: Any) -> Split:
