@@ -101,7 +101,7 @@ class Dataset:
         found = self.task.occurrences(self.task.account(targets))
         if found is None:
             return {}
-        counts, names = found.arguments
+        counts, names, *_ = found.arguments
         return {name: dict(zip(names, values, strict=True)) for name, values in counts.items()}
 
     def sample(self, split: Literal["train", "validation", "test"] = "train", count: int = 5) -> tuple[Row, ...]:

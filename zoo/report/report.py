@@ -34,6 +34,7 @@ LONGEST_TEXT = 600
 LONGEST_MARKED = 5_000
 ROWS = 100
 """Of a table."""
+FOREMOST = ("confusion_matrix", "labels")
 CONFIDENCE, TIME = ("reliability",), ("time",)
 """Charts that stand in sections of their own."""
 SPLITS = ("train", "validation", "test")
@@ -141,8 +142,9 @@ def charts(
     of_task = task.pictures(*tested, rankings) if tested else {}
     if (occurrences := task.occurrences(dataset)) is not None:
         of_task["labels"] = occurrences
-    for name, picture in of_task.items():
-        drawings[name] = functools.partial(DRAWN_BY[picture.kind], *picture.arguments)
+    # The two that say most stand first; so do, of two columns, the tall ones and the low ones beside each other.
+    for name in sorted(of_task, key=lambda name: name not in FOREMOST):
+        drawings[name] = functools.partial(DRAWN_BY[of_task[name].kind], *of_task[name].arguments)
     if lengths := dataset.get("token_lengths"):
         drawings["lengths"] = lambda: plots.token_lengths(**lengths)
     if any(plots.split_seconds(timing).values()):

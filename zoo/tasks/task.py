@@ -363,6 +363,11 @@ class Task:
         raise NotImplementedError
 
     @property
+    def further_explained(self) -> str:
+        """What the figures of `further` mean, likewise."""
+        return ""
+
+    @property
     def threshold_note(self) -> str | None:
         """What a program has to be told that knows no threshold, as a sentence without its subject."""
         return None
