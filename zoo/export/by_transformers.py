@@ -17,8 +17,8 @@ def answer(folder: str, texts: list[str], pairs: list[str] | None, truncation: s
     """Label to score, or logits [tokens, labels], a row each."""
     import transformers
 
-    if model == "TokenClassification":
-        return of_tokens(folder, texts)
+    if model in ("TokenClassification", "QuestionAnswering"):
+        return of_tokens(folder, texts, pairs, truncation, model)
     classify: Any = transformers.pipeline("text-classification", model=folder, tokenizer=folder, device="cpu")
     given: list[Any] = list(texts)
     if pairs is not None:
@@ -27,16 +27,22 @@ def answer(folder: str, texts: list[str], pairs: list[str] | None, truncation: s
     return [{score["label"]: score["score"] for score in row} for row in found]
 
 
-def of_tokens(folder: str, texts: list[str]) -> list[list[list[float]]]:
-    """Logits [tokens, labels] of each text."""
+def of_tokens(
+    folder: str, texts: list[str], pairs: list[str] | None, truncation: str, model: str
+) -> list[list[list[float]]]:
+    """Logits [tokens, labels] of each text; of answers to questions those of their start and of their end."""
     import torch
     import transformers
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForTokenClassification.from_pretrained(folder).eval()
+    made = getattr(transformers, f"AutoModelFor{model}").from_pretrained(folder).eval()
+    found = []
     with torch.no_grad():
-        found = [model(**tokenizer(text, truncation=True, return_tensors="pt")).logits[0] for text in texts]
-    return [logits.tolist() for logits in found]
+        for row in zip(texts, *([] if pairs is None else [pairs]), strict=True):
+            output = made(**tokenizer(*row, truncation=truncation, return_tensors="pt"))
+            logits = output.logits if "logits" in output else torch.stack([output.start_logits, output.end_logits], -1)
+            found.append(logits[0].tolist())
+    return found
 
 
 if __name__ == "__main__":

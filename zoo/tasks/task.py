@@ -56,6 +56,8 @@ class Task:
     """What a value is."""
     pipeline: ClassVar[str] = "text-classification"
     """What hubs and transformers' pipelines call it."""
+    piped: ClassVar[bool] = True
+    """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token"]] = "text"
     """What has an output: a text, or every token."""
     worded: ClassVar[bool] = False
