@@ -22,12 +22,12 @@ import numpy as np
 import tokenizers
 from tokenizers import Tokenizer as RustTokenizer
 
+from zoo.data.columns import SHOWN, unfit
 from zoo.data.dataset import SPLITS, Dataset
 from zoo.data.sources import ANOTHER_CACHE, cache_folder
 from zoo.data.vocabulary import read_vocabulary
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, EnvironmentFault
-from zoo.recipe.showing import is_unicode
 from zoo.recipe.types import Tokens
 
 FORMAT = "2"
@@ -35,6 +35,9 @@ FORMAT = "2"
 
 CHUNK = 2000
 """Rows tokenized between two reports of progress."""
+
+Place = Callable[[int], str]
+"""Where people find a row, by its number."""
 
 MUCH_CUT = 0.2
 MUCH_UNKNOWN = 0.02
@@ -142,7 +145,7 @@ class Tokenizer:
         config: Tokens,
         *,
         progress: Callable[[int], None] | None = None,
-        ids: Sequence[str] | None = None,
+        place: Place = "texts[{}]".format,
     ) -> TokenTable:
         """Tokenize all rows.
 
@@ -151,7 +154,7 @@ class Tokenizer:
             pairs: second text of each row, or None.
             config: length and truncation.
             progress: called with the number of rows done since the last call.
-            ids: what an error calls each row; None counts them from 0.
+            place: where people find a row, by its number.
 
         Raises:
             DataError: a text is not Unicode, or a pair is too long and the text that has to give way would vanish.
@@ -160,20 +163,23 @@ class Tokenizer:
         middle = self.specials.between if pairs is not None else ()
         room = config.max_length - 2 - len(middle)
         strategy = config.pair_truncation if pairs is not None else "longest_first"
-        flat = array("i")
+        flat, too_long = array("i"), list[str]()
         offsets = np.zeros(len(texts) + 1, np.int64)
         second = np.zeros(len(texts), np.int32)
         full = np.zeros(len(texts), np.int32)
-        for index, (a, b) in enumerate(self._raw(texts, pairs, progress)):
+        for index, (a, b) in enumerate(self._raw(texts, pairs, progress, place)):
             kept = _budgets(len(a), len(b), room, strategy)
             if kept is None:
-                raise DataError(_too_long(ids[index] if ids else str(index), len(a), len(b), room, config))
+                too_long += [_too_long(place(index), len(a), len(b), room, config)] * (len(too_long) < SHOWN)
+                continue
             full[index] = len(a) + len(b) + config.max_length - room
             a, b = _cut(a, kept[0], config), _cut(b, kept[1], config)
             flat.extend((start, *a, *middle, *b, end))
             offsets[index + 1] = len(flat)
             # Hugging Face counts the first separator to segment 0.
             second[index] = 2 + len(a) if pairs is not None else 2 + len(a) + len(b)
+        if too_long:
+            raise DataError(too_long)
         tokens = np.frombuffer(flat, np.int32) if flat else np.zeros(0, np.int32)
         return TokenTable(ids=tokens, offsets=offsets, second=second, full=full, pad=self.specials.pad)
 
@@ -203,26 +209,24 @@ class Tokenizer:
         ]
 
     def _raw(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, progress: Callable[[int], None] | None
+        self, texts: Sequence[str], pairs: Sequence[str] | None, progress: Callable[[int], None] | None, place: Place
     ) -> Iterator[tuple[list[int], list[int]]]:
         for start in range(0, len(texts), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            first = self._ids(texts[chunk])
-            other: list[list[int]] = self._ids(pairs[chunk]) if pairs is not None else [[]] * len(first)
+            first = self._ids(texts, start, place)
+            other: list[list[int]] = self._ids(pairs, start, place) if pairs is not None else [[]] * len(first)
             yield from zip(first, other, strict=True)
             if progress is not None:
                 progress(len(first))
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+    def _ids(self, texts: Sequence[str], start: int, place: Place) -> list[list[int]]:
+        chunk = list(texts[start : start + CHUNK])
         try:
-            return [e.ids for e in self.rust.encode_batch_fast(list(texts), add_special_tokens=False)]
+            return [e.ids for e in self.rust.encode_batch_fast(chunk, add_special_tokens=False)]
         except TypeError as error:
-            broken = next((text for text in texts if not is_unicode(text)), None)
-            if broken is None:
+            faults = [f"{place(start + i)} {fault}" for i, text in enumerate(chunk) if (fault := unfit(text))]
+            if not faults:
                 raise
-            raise DataError(
-                f"a text holds half of a character (a lone surrogate): {broken!r:.80}; expected Unicode, repair the row"
-            ) from error
+            raise DataError(faults[:SHOWN]) from error
 
 
 def _budgets(
@@ -239,10 +243,10 @@ def _budgets(
     return (room - shorter, shorter) if a > b else (shorter, room - shorter)
 
 
-def _too_long(row: str, a: int, b: int, room: int, config: Tokens) -> str:
+def _too_long(place: str, a: int, b: int, room: int, config: Tokens) -> str:
     cut, kept, count = ("first", "second", b) if config.pair_truncation == "only_first" else ("second", "first", a)
     return (
-        f"row {row}: its texts have {a} and {b} tokens, and the {kept} one alone leaves no room for the {cut} one, "
+        f"{place}: its texts have {a} and {b} tokens, and the {kept} one alone leaves no room for the {cut} one, "
         f"which tokens.pair_truncation: {config.pair_truncation} cuts; expected {kept} texts of less than {room} "
         f"tokens: set tokens.max_length to {config.max_length - room + count + 1} or more, or "
         "tokens.pair_truncation=longest_first"
@@ -267,7 +271,7 @@ def encode_cached(
     config: Tokens,
     *,
     progress: Callable[[int], None] | None = None,
-    ids: Sequence[str] | None = None,
+    place: Place = "texts[{}]".format,
     tell: Callable[[str], None] | None = None,
 ) -> TokenTable:
     """`Tokenizer.encode`, kept on disk under a hash of the tokenizer, the settings and the texts.
@@ -287,7 +291,7 @@ def encode_cached(
             return table
         if tell is not None:
             tell(f"{path}, the cache of tokens, is damaged ({wrong}): it is made anew")
-    table = tokenizer.encode(texts, pairs, config, progress=progress, ids=ids)
+    table = tokenizer.encode(texts, pairs, config, progress=progress, place=place)
     with storage_errors(path.parent, ANOTHER_CACHE), write_atomically(path) as stream:
         np.savez(stream, **{name: getattr(table, name) for name in _ARRAYS})
     return table
@@ -342,7 +346,9 @@ def encode_splits(
     """
     splits = {name: getattr(dataset, name) for name in SPLITS}
     return {
-        name: encode_cached(tokenizer, split.texts, split.pairs, config, progress=progress, ids=split.ids, tell=tell)
+        name: encode_cached(
+            tokenizer, split.texts, split.pairs, config, progress=progress, place=split.place, tell=tell
+        )
         for name, split in splits.items()
     }
 
@@ -374,9 +380,8 @@ def _content_key(tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str
     for column in (texts, pairs):
         digest.update(b"\x01" if column is not None else b"\x00")
         for text in column or ():
-            encoded = text.encode("utf-8", "surrogatepass")
-            digest.update(len(encoded).to_bytes(8, "little"))
-            digest.update(encoded)
+            encoded = text.encode()
+            digest.update(len(encoded).to_bytes(8, "little") + encoded)
     return digest.hexdigest()
 
 

@@ -153,7 +153,7 @@ class Run:
         *,
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
-        ids: Sequence[str] | None = None,
+        place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
@@ -166,7 +166,7 @@ class Run:
             lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
                 None takes what pads these texts least. With the same ones again little is compiled anew: fewer texts
                 than a batch are filled up to a power of two.
-            ids: what an error calls each row; None counts them from 0.
+            place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
 
         Raises:
@@ -178,7 +178,7 @@ class Run:
             raise DataError("there are no texts: give at least one")
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
-        table = tokenizer.encode(texts, pairs, card.tokens, ids=ids)
+        table = tokenizer.encode(texts, pairs, card.tokens, place=place)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")

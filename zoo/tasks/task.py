@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoo.recipe import notebook
 from zoo.score.ranking import Ranking
+from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import Mistakes, Picture, Table
 
 __all__ = ["Prediction", "Predictions", "Rankings", "Stated", "Task", "no_label"]
@@ -126,12 +127,15 @@ class Task:
         """Whether a label, as it was read, is none."""
         return no_label(label)
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, np.ndarray]]:
         """The task with what the rows tell, and the targets of each split, [rows] or [rows, names].
 
         Args:
             labels: split -> a label a row as it was read, of several columns a tuple; none is missing.
             stated: what is known of them.
+            where: what tells where rows stand that are refused.
 
         Raises:
             DataError: labels that cannot be used, all faults at once.
@@ -139,8 +143,8 @@ class Task:
         """
         raise NotImplementedError
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
-        """The targets of other rows, once the names are known; raises as `learned`."""
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
+        """The targets of other rows, once the names are known; raises as `learned`, of the split `rows`."""
         raise NotImplementedError
 
     def fitted(self, train: np.ndarray) -> Self:
