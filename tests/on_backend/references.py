@@ -39,6 +39,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "two": (CLASSIFIER, {"id2label": {0: "POSITIVE", 1: "NEGATIVE"}}),
     "five": (CLASSIFIER, {"num_labels": 5}),
     "one": (CLASSIFIER, {"num_labels": 1, "problem_type": "multi_label_classification"}),
+    "tokens": ("ForTokenClassification", {"num_labels": 5}),
 }
 """What the checkpoints are written by, and what is particular to their configs, in BERT's words."""
 EXPLAINED = {
@@ -72,7 +73,7 @@ def write_checkpoint(folder: Path, family: str, kind: str) -> None:
         folder / "reference.npz",
         **batch,
         hidden=found.hidden_states[-1].numpy(),
-        **({"logits": found.logits.numpy()} if task == CLASSIFIER else {}),
+        **({"logits": found.logits.numpy()} if task not in ("Model", "ForMaskedLM") else {}),
     )
     if kind == "gelu":
         write_explained(folder, model, *EXPLAINED["nano"])
@@ -176,6 +177,11 @@ def write_losses(path: Path) -> None:
     )
     numbers = random.normal(size=(8, CLASSES)).astype(np.float32)
     squared = torch.nn.functional.mse_loss(torch.tensor(many[real]), torch.tensor(numbers[real]))
+    words = (random.normal(size=(8, 4, CLASSES)) * 3).astype(np.float32)
+    tags = random.integers(-1, CLASSES, (8, 4)).astype(np.int32)
+    by_word = torch.nn.functional.cross_entropy(
+        torch.tensor(words[real]).flatten(0, 1), torch.tensor(tags[real]).long().flatten(), ignore_index=-1
+    )
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     np.savez(
         path,
@@ -192,6 +198,9 @@ def write_losses(path: Path) -> None:
         multilabel_logits=many,
         multilabel_labels=several,
         multilabel_loss=each.item(),
+        tokens_logits=words,
+        tokens_labels=tags,
+        tokens_loss=by_word.item(),
     )
 
 

@@ -180,7 +180,7 @@ def build_model(
         weights.load_keras_preset(backbone, blueprint.backbone, preset.path)
         inside = {variable.path for variable in weights.parameters(backbone)}
         fresh = {variable.path for variable in weights.parameters(model)} - inside
-    if from_preset and fresh:
+    if from_preset and any(path.partition("/")[0] in weights.HEAD_LAYERS for path in fresh):
         raise RecipeError("model.head.init: got preset, but this backbone comes without a head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model

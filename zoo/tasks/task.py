@@ -55,6 +55,8 @@ class Task:
     """Rows of each stratum that have to be in every split and under every limit."""
     quantity: ClassVar[str] = "probability"
     """What a value is."""
+    pipeline: ClassVar[str] = "text-classification"
+    """What hubs and transformers' pipelines call it."""
     each: ClassVar[Literal["text", "token"]] = "text"
     """What has an output: a text, or every token."""
     worded: ClassVar[bool] = False

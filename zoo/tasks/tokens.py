@@ -67,6 +67,7 @@ class Tokens(Task):
     headline: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
     drawn: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
     commonest: ClassVar[str] = "the commonest tag"
+    pipeline: ClassVar[str] = "token-classification"
     each: ClassVar[Literal["text", "token"]] = "token"
     worded: ClassVar[bool] = True
     spanned: ClassVar[bool] = True
