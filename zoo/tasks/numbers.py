@@ -7,6 +7,7 @@ numbers. Refused: cells that are no finite numbers, and whole numbers that could
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,30 @@ from zoo.errors import DataError
 from zoo.recipe.showing import listed
 from zoo.tasks.labels import numbers_of
 from zoo.tasks.material import Stated
+from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where
 
-__all__ = ["known_values", "numbers_in", "told"]
+__all__ = ["NumbersPrediction", "known_values", "numbers_in", "told"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumbersPrediction(Prediction):
+    """The numbers of one text by name, and on an ordinal scale the levels that they are nearest to."""
+
+    values: dict[str, float]
+    levels: dict[str, int] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        return {"values": self.values} if self.levels is None else {"levels": self.levels, "values": self.values}
+
+    def cells(self) -> list[tuple[str, Any]]:
+        levels = [(f"{name}_level", level) for name, level in (self.levels or {}).items()]
+        return [*levels, *self.values.items()]
+
+    def told(self) -> tuple[str, str]:
+        if self.levels is None:
+            return told(self.values), ""
+        return told(self.levels), f"({told(self.values)})"
 
 
 def numbers_in(split: str, rows: Sequence[Any], stated: Stated, where: Where) -> np.ndarray:

@@ -21,7 +21,7 @@ from zoo.recipe.showing import listed
 from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.material import Stated
-from zoo.tasks.numbers import known_values, numbers_in, told
+from zoo.tasks.numbers import NumbersPrediction, known_values, numbers_in, told
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
@@ -39,26 +39,6 @@ NEAR = 0.01
 """Deviations by which two numbers may differ and count as the same."""
 GOLDEN = 0.6180339887498949
 """Multiples of it, less their whole part, are spread evenly however many are taken."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NumbersPrediction(Prediction):
-    """The numbers of one text by name, and on an ordinal scale the levels that they are nearest to."""
-
-    values: dict[str, float]
-    levels: dict[str, int] | None = None
-
-    def fields(self) -> dict[str, Any]:
-        return {"values": self.values} if self.levels is None else {"levels": self.levels, "values": self.values}
-
-    def cells(self) -> list[tuple[str, Any]]:
-        levels = [(f"{name}_level", level) for name, level in (self.levels or {}).items()]
-        return [*levels, *self.values.items()]
-
-    def told(self) -> tuple[str, str]:
-        if self.levels is None:
-            return told(self.values), ""
-        return told(self.levels), f"({told(self.values)})"
 
 
 @dataclass(frozen=True, kw_only=True)
