@@ -22,9 +22,10 @@ from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
 from zoo.errors import DataError, ZooError
 from zoo.models import inference
+from zoo.models.blueprint import ModelCard, load_card
 from zoo.models.builder import POLICIES
 from zoo.models.opened import Opened
-from zoo.models.saved import ModelCard, load_card, load_model
+from zoo.models.saved import load_model
 from zoo.recipe import load_recipe
 from zoo.recipe.estimate import Precision
 from zoo.runs.run_folder import RunFolder
