@@ -157,16 +157,59 @@ class RegressionHead(TaskHead):
             yield Clash(("label",), f"got {len(files.label)} columns, expected one with model.head.ordinal")
 
 
+class MaskedHead(TaskHead):
+    """The tokens that were hidden, by scores of the whole vocabulary: a masked language model, its last layer tied to
+    the token embeddings."""
+
+    task: ClassVar[str] = "masked"
+    monitors: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy")
+
+    type: Literal["masked"] = "masked"
+    """Kind of head."""
+    init: Literal["auto", "seed", "preset"] = "auto"  # type: ignore[assignment]  # a preset often has this head
+    """Where the head's weights come from: the preset, which has to have a masked-language head; drawn from the recipe's
+    seed; or with `auto` the preset's where it has one, else the seed."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    """Share of a text's tokens that are predicted (Devlin et al. 2019, section 3.1)."""
+    masked: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
+    """Share of these that the model sees as the mask token."""
+    random: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """Share of these that it sees as any other token; those that are left it sees as they are."""
+    whole_word: bool = False
+    """Whether all pieces of a word are hidden together."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ("accuracy",)
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.preset_labels is not None:
+            yield Clash(("preset_labels",), f"got {', '.join(self.preset_labels)}, expected null: there are no classes")
+        if self.dropout is not None:
+            yield Clash(("dropout",), f"got {self.dropout:g}, expected null: this head drops nothing")
+        if self.masked + self.random > 1.0:
+            message = f"got {self.masked:g} beside random: {self.random:g}, expected at most 1 together"
+            yield Clash(("masked", "random"), message)
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        if files.label_names is not None:
+            yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: no labels are read")
+        if files.label_delimiter is not None:
+            yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: no labels are read")
+
+
 Head = Annotated[
     Annotated[ClassifierHead, Tag("classifier")]
     | Annotated[BinaryHead, Tag("binary")]
     | Annotated[MultilabelHead, Tag("multilabel")]
-    | Annotated[RegressionHead, Tag("regression")],
+    | Annotated[RegressionHead, Tag("regression")]
+    | Annotated[MaskedHead, Tag("masked")],
     kind_or("classifier"),
 ]
 HEADS: Mapping[str, str] = {
     "classification": "classifier",
     "multilabel": "multilabel",
     "regression": "regression",
+    "masked": "masked",
 }
 """The type of head that a task has where the recipe names none."""
