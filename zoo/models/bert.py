@@ -21,6 +21,12 @@ BERT = Family(
         "pooled_dense": "pooler.dense",
         "logits": "classifier",
     },
+    masked_modules={
+        "head_dense": "cls.predictions.transform.dense",
+        "head_layer_norm": "cls.predictions.transform.LayerNorm",
+        "logits": "cls.predictions",
+    },
+    masked_activation=None,
     layers="encoder.layer",
     layer_modules={
         "self_attention_layer/query": "attention.self.query",

@@ -22,7 +22,7 @@ from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions
-from zoo.recipe.heads import Head
+from zoo.recipe.heads import Head, MaskedHead
 from zoo.recipe.types import Backbone
 from zoo.tasks import Task
 
@@ -34,8 +34,9 @@ POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16
 class Blueprint:
     """All that decides what a model computes, its weights apart.
 
-    head has its rate of dropout as a number. units: outputs a row. head_rows is, for a head that comes with the
-    preset, which row of the preset's last layer each output takes; None takes them as they stand.
+    head has its rate of dropout as a number. units: outputs a row, of a masked language model a token. head_rows is,
+    for a head that comes with the preset, which row of the preset's last layer each output takes; None takes them as
+    they stand.
     """
 
     backbone: BackboneConfig
@@ -85,9 +86,10 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     head, rows = recipe.model.head, None
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
-    if head.init == "preset" and found is not None and found.head is not None:
+    if head.init == "preset" and head.type != "masked" and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
-    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units, head_rows=rows)
+    units = task.units or config.vocabulary_size
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=units, head_rows=rows)
 
 
 def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
@@ -106,7 +108,7 @@ def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
     config = checked_config(family=wanted.family, **asdict(size), **own)
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT})
-    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units)
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units or config.vocabulary_size)
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
@@ -162,13 +164,21 @@ def build_model(
         EnvironmentFault: the preset's weights do not fit.
     """
     model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat)
+    masked = isinstance(blueprint.head, MaskedHead)
     from_preset = blueprint.head.init == "preset"
+    if preset is not None and preset.layout == "hf" and blueprint.head.init == "auto":
+        from_preset = weights.has_masked_head(preset.path)
     if preset is None:
         fresh = {variable.path for variable in weights.parameters(model)}
     elif preset.layout == "hf":
         fresh = set(
             weights.load_hugging_face(
-                model, blueprint.backbone, preset.path, head=from_preset, head_rows=blueprint.head_rows
+                model,
+                blueprint.backbone,
+                preset.path,
+                head=from_preset,
+                head_rows=blueprint.head_rows,
+                masked=masked,
             )
         )
     else:
@@ -176,9 +186,8 @@ def build_model(
         weights.load_keras_preset(backbone, blueprint.backbone, preset.path)
         inside = {variable.path for variable in weights.parameters(backbone)}
         fresh = {variable.path for variable in weights.parameters(model)} - inside
-    if from_preset and fresh:
-        raise RecipeError(
-            "model.head.init: got preset, but this backbone comes without a classification head: use init: seed"
-        )
+    if from_preset and any(path.split("/", 1)[0] in weights.HEAD_LAYERS for path in fresh):
+        kind = "masked-language" if masked else "classification"
+        raise RecipeError(f"model.head.init: got preset, but this backbone comes without a {kind} head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model

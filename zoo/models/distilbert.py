@@ -21,6 +21,12 @@ DISTILBERT = Family(
         "head_dense": "pre_classifier",
         "logits": "classifier",
     },
+    masked_modules={
+        "head_dense": "vocab_transform",
+        "head_layer_norm": "vocab_layer_norm",
+        "logits": "vocab_projector",
+    },
+    masked_activation=None,
     layers="transformer.layer",
     layer_modules={
         "self_attention_layer/query": "attention.q_lin",

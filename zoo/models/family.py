@@ -37,6 +37,10 @@ class Family:
     """Whether the head also drops what comes into it."""
     modules: Mapping[str, str]
     """Layers outside the transformer layers, but for embeddings, and what transformers calls them."""
+    masked_modules: Mapping[str, str]
+    """Layers of a masked-language head, and what transformers calls them; of the last one it has the bias alone."""
+    masked_activation: Activation | None
+    """Of that head's dense layer; None is the backbone's."""
     layers: str
     """What transformers calls the list of transformer layers."""
     layer_modules: Mapping[str, str]
@@ -44,12 +48,15 @@ class Family:
     first_position: int
     """Row of transformers' position embedding at which the first token stands."""
 
-    def module(self, layer: str) -> str | None:
+    def module(self, layer: str, *, masked: bool = False) -> str | None:
         """What transformers calls a layer with weights that is no embedding; None where the family has none such.
 
         Args:
             layer: its path, as transformer_layer_3/self_attention_layer/query.
+            masked: whether the head is that of a masked language model.
         """
+        if masked and layer in self.masked_modules:
+            return self.masked_modules[layer]
         if not layer.startswith("transformer_layer_"):
             return self.modules.get(layer)
         number, _, inner = layer.removeprefix("transformer_layer_").partition("/")

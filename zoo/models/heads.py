@@ -13,8 +13,9 @@ import numpy as np
 
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
+from zoo.models.masked import attach as attach_masked
 from zoo.models.topology import classify
-from zoo.recipe.heads import Head
+from zoo.recipe.heads import Head, MaskedHead
 
 if TYPE_CHECKING:
     from zoo.models.dropout import Masks
@@ -41,8 +42,11 @@ def attach(
 
     Returns:
         A keras.Model from the backbone's dict of inputs, each [batch, length] int32, to float32
-        logits [batch, units]. The backbone is one of its layers.
+        logits [batch, units], of a masked language model [batch, length, vocabulary]. The backbone is one of its
+        layers.
     """
+    if isinstance(head, MaskedHead):
+        return attach_masked(backbone, config, seed=seed)
     import keras
 
     from zoo.models.dropout import dropout, seed_at

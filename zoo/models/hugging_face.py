@@ -19,7 +19,7 @@ from zoo.models.backbone import ACTIVATIONS, BackboneConfig
 from zoo.models.families import FAMILIES
 from zoo.models.presets import HUGGING_FACE_EPSILON, hugging_face_keys
 from zoo.models.saved import ModelCard
-from zoo.models.weights import HUGGING_FACE_PARTS, POSITIONS, TYPES, WORDS
+from zoo.models.weights import HEAD_LAYERS, HUGGING_FACE_PARTS, POSITIONS, TYPES, WORDS
 
 SIDES = {"head": "right", "head_tail": "right", "tail": "left"}
 """Which side of a text transformers has to cut, by what stays; it cannot cut in the middle."""
@@ -34,7 +34,9 @@ def refuse_what_differs(config: BackboneConfig) -> None:
         )
 
 
-def tensors(arrays: Mapping[str, np.ndarray], config: BackboneConfig, *, pad: int) -> dict[str, np.ndarray]:
+def tensors(
+    arrays: Mapping[str, np.ndarray], config: BackboneConfig, *, pad: int, masked: bool = False
+) -> dict[str, np.ndarray]:
     """The tensors of model.safetensors.
 
     RoBERTa's token type is zero: reading has added it into the positions. Its first rows of positions belong to
@@ -44,6 +46,7 @@ def tensors(arrays: Mapping[str, np.ndarray], config: BackboneConfig, *, pad: in
         arrays: weights by the path of their variable, as `weights.save` writes them.
         config: of the backbone.
         pad: the padding id.
+        masked: whether the head is that of a masked language model.
     """
     found: dict[str, np.ndarray] = {}
     for path, value in arrays.items():
@@ -51,9 +54,9 @@ def tensors(arrays: Mapping[str, np.ndarray], config: BackboneConfig, *, pad: in
         if layer.endswith("_embedding"):
             found |= {f"{config.family}.{name}": table for name, table in _embedding(layer, value, config, pad).items()}
             continue
-        module = FAMILIES[config.family].module(layer)
+        module = FAMILIES[config.family].module(layer, masked=masked)
         # Hugging Face's prefix is that of the encoder, and BERT's pooler is part of it.
-        head = layer in ("head_dense", "logits")
+        head = layer in HEAD_LAYERS
         name = f"{module}.{HUGGING_FACE_PARTS[part]}"
         found[name if head else f"{config.family}.{name}"] = _torch_layout(layer, part, value)
     return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}

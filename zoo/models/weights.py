@@ -122,7 +122,13 @@ def _assign(variable: Any, value: np.ndarray, path: Path) -> None:
 
 
 def load_hugging_face(
-    model: Any, config: BackboneConfig, folder: Path, *, head: bool, head_rows: Sequence[int] | None = None
+    model: Any,
+    config: BackboneConfig,
+    folder: Path,
+    *,
+    head: bool,
+    head_rows: Sequence[int] | None = None,
+    masked: bool = False,
 ) -> list[str]:
     """Fill a model from a Hugging Face folder.
 
@@ -130,8 +136,9 @@ def load_hugging_face(
     into the position embeddings. The same holds for RoBERTa's single token type, which keras-hub drops.
 
     Args:
-        head: whether the classification head is taken too.
+        head: whether the head is taken too.
         head_rows: which row of the head's last layer each logit takes; None takes them as they stand.
+        masked: whether the head is that of a masked language model.
 
     Returns:
         Paths of the variables that the preset does not have (the pooler of a masked language
@@ -145,23 +152,59 @@ def load_hugging_face(
         for name in LAST_LAYER:
             if name in tensors:
                 tensors[name] = tensors[name][list(head_rows)]
+    if masked and head:
+        _refuse_untied(tensors, folder)
     left: list[str] = []
     for variable in parameters(model):
         top = variable.path.split("/", 1)[0]
-        if top in ("logits", "head_dense") and not head:
+        if top in HEAD_LAYERS and not head:
             left.append(variable.path)
             continue
-        value = _hugging_face_value(variable, config, tensors)
+        value = _hugging_face_value(variable, config, tensors, masked)
         if value is not None:
             _assign(variable, value, folder)
-        elif top == "pooled_dense" and not head:
+        elif top == "pooled_dense" and (masked or not head):
             left.append(variable.path)
         else:
-            what = (
-                "a classification head" if head and top in ("logits", "head_dense", "pooled_dense") else variable.path
-            )
+            kind = "a masked-language head" if masked else "a classification head"
+            what = kind if head and top in (*HEAD_LAYERS, "pooled_dense") else variable.path
             raise EnvironmentFault(f"{folder}: the preset has no weights for {what}: use another preset")
     return left
+
+
+HEAD_LAYERS = ("head_dense", "head_layer_norm", "logits")
+"""Layers with weights that no backbone has."""
+
+
+def has_masked_head(folder: Path) -> bool:
+    """Whether a Hugging Face folder holds the head of a masked language model of any family."""
+    names = set(map(_plain_name, _names_in(folder)))
+    return any(f"{family.masked_modules['head_dense']}.weight" in names for family in FAMILIES.values())
+
+
+def _refuse_untied(tensors: dict[str, np.ndarray], folder: Path) -> None:
+    """EnvironmentFault where the scores of a masked language model are not by its token embeddings."""
+    for name in UNTIED:
+        if name in tensors and not np.array_equal(tensors[name], tensors.get(WORDS, np.zeros(0))):
+            raise EnvironmentFault(
+                f"{folder}: {name} is not the token embeddings, expected a masked-language head that is tied to them: "
+                "use another preset, or model.head.init: seed"
+            )
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names of the tensors of a folder; none of them is read."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return list(read_object(index, "fetch it again")["weight_map"])
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            return list(opened.keys())
+    except (SafetensorError, OSError) as error:
+        raise EnvironmentFault(f"{path}: cannot be read as safetensors ({error}): fetch it again") from error
 
 
 def _read_folder(folder: Path) -> dict[str, np.ndarray]:
@@ -191,13 +234,18 @@ HUGGING_FACE_PARTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "be
 WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
 """Hugging Face's tables of embeddings."""
 
+UNTIED = ("cls.predictions.decoder.weight", "vocab_projector.weight", "lm_head.decoder.weight")
+"""Last layers of masked-language heads; presets that are tied leave them out, or have the token embeddings there."""
 
-def _hugging_face_value(variable: Any, config: BackboneConfig, tensors: dict[str, np.ndarray]) -> np.ndarray | None:
+
+def _hugging_face_value(
+    variable: Any, config: BackboneConfig, tensors: dict[str, np.ndarray], masked: bool
+) -> np.ndarray | None:
     layer, _, part = variable.path.rpartition("/")
     if layer.endswith("_embedding"):
         return _embedding(layer.rpartition("/")[2], config, tensors)
     # Under the names of any family: a BERT without its segments is a DistilBERT.
-    modules = [family.module(layer) for family in FAMILIES.values()]
+    modules = [family.module(layer, masked=masked) for family in FAMILIES.values()]
     names = [f"{module}.{HUGGING_FACE_PARTS[part]}" for module in modules if module is not None]
     value = next((tensors[name] for name in names if name in tensors), None)
     if value is None or part in ("gamma", "beta"):
