@@ -24,6 +24,7 @@ def table_of(lengths: list[int]) -> TokenTable:
         offsets=np.concatenate([[0], np.cumsum(lengths)]),
         second=np.asarray(lengths, np.int32) // 2,
         full=np.asarray(lengths, np.int32),
+        owners=np.arange(len(lengths), dtype=np.int32),
         pad=0,
     )
 

@@ -24,7 +24,7 @@ from zoo.data.against_catalog import dimensions
 from zoo.data.batches import filled_up
 from zoo.data.dataset import load_dataset, stated_task
 from zoo.data.parts import load_parts
-from zoo.data.tokens import encode_splits
+from zoo.data.token_cache import encode_splits
 from zoo.errors import DataError, EnvironmentFault
 from zoo.models.builder import outline, plan
 from zoo.recipe.estimate import machine_named

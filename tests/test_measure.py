@@ -205,7 +205,8 @@ class TestPeer:
         """Same tokens, same head, groups and rates; and a whole run by Trainer."""
         from benchmarks.peers import hf_trainer
         from zoo.data.backbones import locate_vocabulary
-        from zoo.data.tokens import encode_splits, load_tokenizer
+        from zoo.data.token_cache import encode_splits
+        from zoo.data.tokens import load_tokenizer
         from zoo.models.weights import draw
 
         monkeypatch.setenv("ZOO_CACHE", str(real_cache))

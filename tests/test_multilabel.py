@@ -15,8 +15,8 @@ from zoo.data.dataset import Dataset, load_dataset, read_labelled
 from zoo.errors import DataError, RecipeError, ZooError
 from zoo.recipe import Recipe, recipe_from
 from zoo.tasks import task_of, task_of_run
+from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
-from zoo.tasks.task import Stated
 
 NAMES = ("joy", "fear", "anger")
 LISTS = [["joy"], ["fear", "joy"], [], ["anger"], ["fear"], ["anger", "fear"]] * 8

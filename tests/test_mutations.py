@@ -18,7 +18,8 @@ from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import load_dataset
 from zoo.data.sources import Origin, cache, fetch, locate
 from zoo.data.sources.request import Request
-from zoo.data.tokens import encode_cached, load_tokenizer
+from zoo.data.token_cache import encode_cached
+from zoo.data.tokens import load_tokenizer
 from zoo.errors import ZooError
 from zoo.recipe import recipe_from
 from zoo.recipe.types import Tokens

@@ -15,8 +15,8 @@ from zoo.errors import DataError, RecipeError
 from zoo.recipe import Recipe, recipe_from
 from zoo.score.pairing import compare_rows
 from zoo.tasks import dump_task, task_of, task_of_run
+from zoo.tasks.material import Stated
 from zoo.tasks.regression import Regression
-from zoo.tasks.task import Stated
 
 STARS = Regression(names=("stars",), ordinal=True, levels=(1, 5), mean=(3.0,), deviation=(2.0,))
 PRICES = Regression(names=("price", "weight"), mean=(1000.0, 1.0), deviation=(500.0, 0.5))

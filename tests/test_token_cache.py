@@ -10,7 +10,8 @@ import pytest
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import Dataset, Split
 from zoo.data.sources import cache_folder
-from zoo.data.tokens import Tokenizer, encode_cached, encode_splits, load_tokenizer
+from zoo.data.token_cache import encode_cached, encode_splits
+from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import DataError, OutputError
 from zoo.recipe.types import Tokens
 from zoo.tasks.classification import Classification

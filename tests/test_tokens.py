@@ -11,7 +11,7 @@ import pytest
 import recipes
 from tools.comparisons import tokenization
 from tools.comparisons.tokenization import HARD, differences, original
-from zoo.data import tokens
+from zoo.data import cutting, tokens
 from zoo.data.catalog import backbone_card, vocabulary_folder
 from zoo.data.dataset import load_dataset
 from zoo.data.sources import locate_first
@@ -152,7 +152,7 @@ class TestRealReviews:
         self, reviews: list[str], minilm: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         theirs, ours = original("BertTokenizer", minilm), load_tokenizer(minilm)
-        monkeypatch.setattr(tokens, "_budgets", lambda a, b, room, _: (min(a, room), min(b, room - min(a, room))))
+        monkeypatch.setattr(cutting, "_budgets", lambda a, b, room, _: (min(a, room), min(b, room - min(a, room))))
         wrong = [what for what, found, expected in differences(theirs, ours, reviews[:20]) if found != expected]
         assert any("longest_first" in what for what in wrong)
         assert any("only_first" in what for what in wrong)

@@ -16,7 +16,8 @@ import numpy as np
 from zoo.backend import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.data.backbones import Preset, bring, locate_backbone, locate_like, locate_vocabulary
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
-from zoo.data.tokens import Tokenizer, encode_splits, load_tokenizer
+from zoo.data.token_cache import encode_splits
+from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import EnvironmentFault
 from zoo.models.builder import Blueprint, plan
 from zoo.models.weights import draw

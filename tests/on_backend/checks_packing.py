@@ -34,6 +34,7 @@ def table() -> TokenTable:
         offsets=np.concatenate([[0], np.cumsum(SIZES)]),
         second=(SIZES // 2).astype(np.int32),
         full=SIZES.astype(np.int32),
+        owners=np.arange(len(SIZES), dtype=np.int32),
         pad=0,
     )
 

@@ -50,7 +50,7 @@ def changed(source: Path, target: Path, changes: dict[str, Any], file: str = "co
 def backbone_of(found: Preset) -> Any:
     config = read_config(found).backbone
     backbone = assemble(config, dtype="float32")
-    weights.load_hugging_face(backbone, config, found.path, head=False)
+    weights.load_hugging_face(backbone, config, found.path, head=None)
     return backbone
 
 

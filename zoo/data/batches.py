@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -24,8 +25,8 @@ class Batch:
     """One step's rows.
 
     inputs: token_ids, padding_mask and segment_ids, each [batch, length] int32.
-    labels: the targets, [batch] or [batch, ...], int32 or float32; weights: [batch] float32, 0 where a row only fills
-    the batch up.
+    labels: the targets, [batch] or [batch, ...], int32 or float32; of tokens [batch, length] int32, -1 of those that
+    have none. weights: [batch] float32, 0 where a row only fills the batch up.
     rows: [real rows] int64, which rows of the table these are, in order.
     tokens: real tokens, padding and filling rows not counted.
     """
@@ -131,16 +132,20 @@ def batches(
     batch_size: int,
     lengths: Sequence[int],
     names: Sequence[str],
+    each: Literal["text", "token"] = "text",
+    weights: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """The batches of an order.
 
     Args:
         table: the rows' tokens.
-        labels: the targets, [rows] or [rows, ...], or None where only logits are wanted.
+        labels: the targets, [rows] or [rows, ...], flat by token [tokens] int32, or None where only logits are wanted.
         order: rows a batch, from `training_order` or `evaluation_order`.
         batch_size: rows of every batch; fewer rows are filled up with weight 0.
         lengths: the lengths a batch may have, rising; the last holds the longest row.
         names: which inputs the model takes, of token_ids, padding_mask and segment_ids.
+        each: what the targets are of: a row's text, or every token.
+        weights: how much each row counts, [rows] float32; None is 1.
     """
     sizes = table.lengths
     for rows in order:
@@ -155,23 +160,37 @@ def batches(
         real = column < size[:, None]
         positions = np.zeros(batch_size, np.int64)
         positions[: len(rows)] = table.offsets[rows]
-        token_ids = np.where(real, table.ids[np.minimum(positions[:, None] + column, len(table.ids) - 1)], table.pad)
+        places = np.minimum(positions[:, None] + column, len(table.ids) - 1)
+        token_ids = np.where(real, table.ids[places], table.pad)
         inputs = {
             "token_ids": token_ids.astype(np.int32),
             "padding_mask": real.astype(np.int32),
             "segment_ids": (real & (column >= second[:, None])).astype(np.int32),
         }
-        yield filled_up({name: inputs[name] for name in names}, table, labels, rows, batch_size)
+        taken = None if labels is None else labels[rows] if each == "text" else labels[places[: len(rows)]]
+        if taken is not None and each == "token":
+            taken = np.where(real[: len(rows)], taken, -1)
+        yield filled_up({name: inputs[name] for name in names}, table, taken, rows, batch_size, weights)
 
 
 def filled_up(
-    inputs: dict[str, np.ndarray], table: TokenTable, labels: np.ndarray | None, rows: np.ndarray, batch_size: int
+    inputs: dict[str, np.ndarray],
+    table: TokenTable,
+    taken: np.ndarray | None,
+    rows: np.ndarray,
+    batch_size: int,
+    weights: np.ndarray | None = None,
 ) -> Batch:
-    """The batch of these inputs and rows: labels and weights of `batch_size` places, 0 where there is no row."""
-    taken = np.zeros(len(rows), np.int32) if labels is None else labels[rows]
+    """The batch of these inputs and rows, with targets and weights of `batch_size` places, 0 where there is no row.
+
+    Args:
+        taken: the targets of these rows, [rows of the batch, ...]; None is none.
+        weights: how much each row of the table counts, [rows]; None is 1.
+    """
+    taken = np.zeros(len(rows), np.int32) if taken is None else taken
     kind = np.int32 if np.issubdtype(taken.dtype, np.integer) else np.float32
     filled = np.zeros((batch_size, *taken.shape[1:]), kind)
     filled[: len(rows)] = taken
-    weights = np.zeros(batch_size, np.float32)
-    weights[: len(rows)] = 1.0
-    return Batch(inputs=inputs, labels=filled, weights=weights, rows=rows, tokens=int(table.lengths[rows].sum()))
+    counting = np.zeros(batch_size, np.float32)
+    counting[: len(rows)] = 1.0 if weights is None else weights[rows]
+    return Batch(inputs=inputs, labels=filled, weights=counting, rows=rows, tokens=int(table.lengths[rows].sum()))

@@ -17,7 +17,7 @@ from zoo.data.tables import place, read_table
 from zoo.errors import DataError
 from zoo.recipe.data_group import Files
 from zoo.tasks import Stated, Task
-from zoo.tasks.task import no_label
+from zoo.tasks.material import no_label
 
 __all__ = ["as_tuple", "columns_of_file", "missing_rows", "no_string", "of_card", "of_files", "without"]
 

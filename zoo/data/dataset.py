@@ -26,6 +26,7 @@ from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.recipe.showing import listed
+from zoo.score.ragged import Ragged
 from zoo.tasks import Stated, Task, task_of
 
 SPLITS = ("train", "validation", "test")
@@ -37,14 +38,18 @@ class Split:
 
     texts: [rows], the first text of each row.
     pairs: [rows], the second text, or None where rows have one.
-    labels: the targets, [rows] int32 class numbers or as the task has them, [rows, ...].
+    labels: the targets, [rows] int32 class numbers or as the task has them: an array [rows, ...], a `Ragged`, or a
+    class of the task's own that has rows as these do (a length, rows by number, mask or numbers, and `tobytes`).
     ids: [rows], split and row number in the file it came from, counted from 0, as in train/123.
+    words: first and one past the last character of each word of the texts, [words, 2] int32; None where the task has no
+    use for words.
     """
 
     texts: list[str]
     pairs: list[str] | None
-    labels: np.ndarray
+    labels: Any
     ids: list[str]
+    words: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -60,6 +65,7 @@ class Split:
             pairs=None if self.pairs is None else [self.pairs[i] for i in rows],
             labels=self.labels[rows],
             ids=[self.ids[i] for i in rows],
+            words=None if self.words is None else self.words[rows],
         )
 
     def identities(self) -> Sequence[Any]:
@@ -382,7 +388,10 @@ def _digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
     digest = hashlib.sha256("\0".join(names).encode())
     for part, split in splits.items():
         digest.update(f"\0{part}\0{len(split)}\0".encode())
-        digest.update(split.labels.astype(split.labels.dtype.newbyteorder("<")).tobytes())
+        labels = split.labels
+        if isinstance(labels, np.ndarray):
+            labels = labels.astype(labels.dtype.newbyteorder("<"))
+        digest.update(labels.tobytes())
         for texts in (split.texts, split.pairs or ()):
             for text in texts:
                 raw = text.encode("utf-8", "surrogatepass")

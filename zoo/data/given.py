@@ -9,11 +9,16 @@ knows pairs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from zoo.errors import DataError
+import numpy as np
 
-__all__ = ["Given", "refuse_other", "rows_of"]
+from zoo.data.words import words
+from zoo.errors import DataError
+from zoo.score.ragged import Ragged
+
+__all__ = ["Given", "Texts", "refuse_other", "rows_of"]
 
 SINGLE = "this run was trained on single texts, and got pairs: give the first texts alone"
 PAIRS = (
@@ -42,6 +47,21 @@ class _Frame(Protocol):
 
 Given = Sequence[Any] | _Arrow | _Series | _Array | _Frame
 """Texts in a container that people have: a sequence; Arrow's, pandas's, Polars's or NumPy's; a frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """Texts, the second ones of pairs, and the places of the words of the first ones where a task is about words."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    words: Ragged | None
+
+    @classmethod
+    def of(cls, texts: list[str], pairs: list[str] | None, *, worded: bool) -> Texts:
+        """Texts whose words are those that `zoo.data.words` finds."""
+        found = Ragged.of((words(text) for text in texts), np.int32, item=(2,)) if worded else None
+        return cls(texts=texts, pairs=pairs, words=found)
 
 
 def rows_of(texts: Given, pairs: Given | None, *, takes_pairs: bool | None) -> tuple[list[str], list[str] | None]:

@@ -76,6 +76,7 @@ def packed_batches(
     batch_size: int,
     width: int,
     names: Sequence[str],
+    weights: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """The batches of an order.
 
@@ -86,6 +87,7 @@ def packed_batches(
         batch_size: texts of every batch; fewer are filled up with weight 0.
         width: tokens a row, at least the longest text's.
         names: which inputs the model takes.
+        weights: how much each text counts, [texts] float32; None is 1.
     """
     for texts in order:
         sizes = table.lengths[texts]
@@ -107,4 +109,4 @@ def packed_batches(
                 first[place] = number * width + start
                 start += size
         inputs["first"] = first
-        yield filled_up({name: inputs[name] for name in names}, table, labels, texts, batch_size)
+        yield filled_up({name: inputs[name] for name in names}, table, labels[texts], texts, batch_size, weights)

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from zoo.data.columns import SHOWN, as_tuple, no_string, without
 from zoo.data.tables import column_names, place, read_rows
 from zoo.errors import DataError
-from zoo.tasks.task import no_label
+from zoo.tasks.material import no_label
 
 __all__ = ["OnMissing", "Part", "Source", "of_file", "of_stdin", "of_texts"]
 

@@ -55,6 +55,11 @@ class Subject:
         self.text, self.pair = text, pair
         card, self._tokenizer = run.card, run.tokenizer
         self._task = run.task
+        if self._tokenizer.encode([text], None if pair is None else [pair], card.tokens).windowed:
+            raise DataError(
+                f"the text is longer than one window of {card.tokens.max_length} tokens, and its answer is pooled over "
+                "several: give a part of it"
+            )
         self.pieces: tuple[Piece, ...] = tuple(self._tokenizer.row(text, pair, card.tokens))
         if all(piece.of is None for piece in self.pieces):
             raise DataError(f"{text!r:.60} has no token in this vocabulary: give a text with words or signs")
@@ -132,6 +137,7 @@ class Subject:
             offsets=np.concatenate([[0], np.cumsum(sizes)]),
             second=np.array([mask[: self.second].sum() for mask in kept], np.int32),
             full=np.array(sizes, np.int32),
+            owners=np.arange(len(sizes), dtype=np.int32),
             pad=self.pad,
         )
         return inference.logits(

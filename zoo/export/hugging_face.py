@@ -44,7 +44,9 @@ def write(source: Source, folder: Path) -> list[str]:
 
     card, tokenizer = source.card, source.tokenizer
     refuse_what_differs(card.blueprint.backbone)
-    arrays = tensors(source.arrays, card.blueprint.backbone, pad=tokenizer.specials.pad)
+    arrays = tensors(
+        source.arrays, card.blueprint.backbone, head=card.blueprint.head.program, pad=tokenizer.specials.pad
+    )
     save_file(arrays, folder / "model.safetensors", metadata={"format": "pt"})
     write_config(source, folder)
     notes = cutting_notes(source, [kept for kept in SIDES if kept != "head_tail"], "transformers")
@@ -66,7 +68,8 @@ def write_config(source: Source, folder: Path) -> None:
 
 
 def rows(source: Source) -> Rows:
-    return source.rows(FEW, whole=source.card.tokens.truncation == "head_tail")
+    tokens = source.card.tokens
+    return source.rows(FEW, whole=tokens.truncation == "head_tail" or tokens.long == "window")
 
 
 def missing() -> str | None:

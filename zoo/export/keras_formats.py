@@ -24,7 +24,7 @@ FILE = "model.keras"
 
 
 def rows(source: Source) -> Rows:
-    return source.rows(FEW)
+    return source.rows(FEW, whole=source.card.tokens.long == "window")
 
 
 def _filled(source: Source) -> Any:

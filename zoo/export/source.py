@@ -16,11 +16,13 @@ import numpy as np
 
 from zoo.backend import versions
 from zoo.data.dataset import load_dataset
+from zoo.data.given import Texts
 from zoo.data.tokens import TokenTable
 from zoo.errors import ZooError
 from zoo.models import inference
 from zoo.models.weights import read_safetensors
 from zoo.recipe import load_recipe
+from zoo.score.ragged import Ragged
 
 if TYPE_CHECKING:
     from zoo.runs.run import Run
@@ -50,6 +52,7 @@ class Rows:
 
     texts: list[str]
     pairs: list[str] | None
+    words: Ragged | None
     table: TokenTable
     what: str
 
@@ -106,16 +109,19 @@ class Source:
 
     def _taken(self, texts: list[str], pairs: list[str] | None, what: str, most: int, whole: bool) -> Rows:
         table = self.tokenizer.encode(texts, pairs, self.card.tokens)
-        chosen = np.flatnonzero(table.full <= table.lengths) if whole else np.arange(len(texts))
-        within = np.cumsum(table.lengths[chosen]) <= MOST_TOKENS
+        chosen = np.flatnonzero(table.full <= self.card.tokens.max_length) if whole else np.arange(len(texts))
+        within = np.cumsum(np.bincount(table.owners, table.lengths)[chosen]) <= MOST_TOKENS
         chosen = chosen[within][:most]
         kept = [texts[i] for i in chosen]
         second = None if pairs is None else [pairs[i] for i in chosen]
-        return Rows(texts=kept, pairs=second, table=self.tokenizer.encode(kept, second, self.card.tokens), what=what)
+        task = self.card.task
+        words = Texts.of(kept, second, worded=task.worded).words
+        table = self.tokenizer.encode(kept, second, self.card.tokens, spans=task.spanned)
+        return Rows(texts=kept, pairs=second, words=words, table=table, what=what)
 
     def expected(self, rows: Rows) -> np.ndarray:
         """The run's own values, [rows, names] float64."""
-        return self.run.values(rows.texts, rows.pairs, batch_size=BATCH)
+        return self.run.values_of(rows, batch_size=BATCH)
 
     def values(
         self, predict: Callable[[Mapping[str, Any]], Any], rows: Rows, *, lengths: Sequence[int] | None = None
@@ -129,7 +135,8 @@ class Source:
         """
         size = min(BATCH, len(rows))
         logits = inference.logits(predict, rows.table, names=self.input_names(), batch_size=size, lengths=lengths)
-        return self.run.task.values(logits)
+        task, pool = self.run.task, self.card.tokens.pool
+        return task.values(inference.by_text(logits, task, rows.table, rows, pool=pool))
 
     def input_names(self) -> tuple[str, ...]:
         segments = ("segment_ids",) if self.card.blueprint.backbone.num_segments is not None else ()
@@ -149,9 +156,14 @@ def cutting_notes(source: Source, known: Sequence[str], what: str) -> list[str]:
         what: the program.
     """
     tokens = source.card.tokens
-    if tokens.truncation in known:
+    if tokens.truncation in known and tokens.long == "cut":
         return []
+    lacks = (
+        "look through windows (tokens.long)"
+        if tokens.long == "window"
+        else f"cut texts by truncation: {tokens.truncation}"
+    )
     return [
-        f"{what} cannot cut texts by truncation: {tokens.truncation}: it keeps the head of a text of more than "
+        f"{what} cannot {lacks}: it keeps the head of a text of more than "
         f"{tokens.max_length} tokens, and gives such a text other probabilities than the run does"
     ]

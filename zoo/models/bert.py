@@ -19,12 +19,16 @@ BERT = Family(
     modules={
         "embeddings_layer_norm": "embeddings.LayerNorm",
         "pooled_dense": "pooler.dense",
-        "logits": "classifier",
     },
-    masked_modules={
-        "head_dense": "cls.predictions.transform.dense",
-        "head_layer_norm": "cls.predictions.transform.LayerNorm",
-        "logits": "cls.predictions",
+    heads={
+        "SequenceClassification": {"logits": "classifier"},
+        "TokenClassification": {"logits": "classifier"},
+        "QuestionAnswering": {"logits": "qa_outputs"},
+        "MaskedLM": {
+            "head_dense": "cls.predictions.transform.dense",
+            "head_layer_norm": "cls.predictions.transform.LayerNorm",
+            "logits": "cls.predictions",
+        },
     },
     masked_activation=None,
     layers="encoder.layer",

@@ -22,7 +22,7 @@ from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions
-from zoo.recipe.heads import Head, MaskedHead
+from zoo.recipe.heads import Head
 from zoo.recipe.types import Backbone
 from zoo.tasks import Task
 
@@ -34,9 +34,8 @@ POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16
 class Blueprint:
     """All that decides what a model computes, its weights apart.
 
-    head has its rate of dropout as a number. units: outputs a row, of a masked language model a token. head_rows is,
-    for a head that comes with the preset, which row of the preset's last layer each output takes; None takes them as
-    they stand.
+    head has its rate of dropout as a number. units: outputs a row or token. head_rows is, for a head that comes
+    with the preset, which row of the preset's last layer each output takes; None takes them as they stand.
     """
 
     backbone: BackboneConfig
@@ -86,7 +85,8 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     head, rows = recipe.model.head, None
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
-    if head.init == "preset" and head.type != "masked" and found is not None and found.head is not None:
+    # The outputs of a masked language model are the vocabulary, and in its order.
+    if head.init == "preset" and task.units and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
     units = task.units or config.vocabulary_size
     return Blueprint(backbone=_with_rates(config, wanted), head=head, units=units, head_rows=rows)
@@ -164,10 +164,10 @@ def build_model(
         EnvironmentFault: the preset's weights do not fit.
     """
     model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat)
-    masked = isinstance(blueprint.head, MaskedHead)
-    from_preset = blueprint.head.init == "preset"
-    if preset is not None and preset.layout == "hf" and blueprint.head.init == "auto":
-        from_preset = weights.has_masked_head(preset.path)
+    head = blueprint.head
+    from_preset = head.init == "preset"
+    if head.init == "auto" and preset is not None and preset.layout == "hf":
+        from_preset = weights.has_head(preset.path, head.program)
     if preset is None:
         fresh = {variable.path for variable in weights.parameters(model)}
     elif preset.layout == "hf":
@@ -176,9 +176,8 @@ def build_model(
                 model,
                 blueprint.backbone,
                 preset.path,
-                head=from_preset,
+                head=head.program if from_preset else None,
                 head_rows=blueprint.head_rows,
-                masked=masked,
             )
         )
     else:
@@ -187,7 +186,6 @@ def build_model(
         inside = {variable.path for variable in weights.parameters(backbone)}
         fresh = {variable.path for variable in weights.parameters(model)} - inside
     if from_preset and any(path.split("/", 1)[0] in weights.HEAD_LAYERS for path in fresh):
-        kind = "masked-language" if masked else "classification"
-        raise RecipeError(f"model.head.init: got preset, but this backbone comes without a {kind} head: use init: seed")
+        raise RecipeError("model.head.init: got preset, but this backbone comes without a head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model

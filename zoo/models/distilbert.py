@@ -18,13 +18,16 @@ DISTILBERT = Family(
     head_input_dropout=False,
     modules={
         "embeddings_layer_norm": "embeddings.LayerNorm",
-        "head_dense": "pre_classifier",
-        "logits": "classifier",
     },
-    masked_modules={
-        "head_dense": "vocab_transform",
-        "head_layer_norm": "vocab_layer_norm",
-        "logits": "vocab_projector",
+    heads={
+        "SequenceClassification": {"head_dense": "pre_classifier", "logits": "classifier"},
+        "TokenClassification": {"logits": "classifier"},
+        "QuestionAnswering": {"logits": "qa_outputs"},
+        "MaskedLM": {
+            "head_dense": "vocab_transform",
+            "head_layer_norm": "vocab_layer_norm",
+            "logits": "vocab_projector",
+        },
     },
     masked_activation=None,
     layers="transformer.layer",

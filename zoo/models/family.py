@@ -36,11 +36,12 @@ class Family:
     head_input_dropout: bool
     """Whether the head also drops what comes into it."""
     modules: Mapping[str, str]
-    """Layers outside the transformer layers, but for embeddings, and what transformers calls them."""
-    masked_modules: Mapping[str, str]
-    """Layers of a masked-language head, and what transformers calls them; of the last one it has the bias alone."""
+    """Layers of the encoder outside the transformer layers, but for embeddings, and what transformers calls them."""
+    heads: Mapping[str, Mapping[str, str]]
+    """transformers' name of a kind of head, as in BertForTokenClassification -> its layers, and what transformers calls
+    them; of the last layer of a masked language model it has the bias alone."""
     masked_activation: Activation | None
-    """Of that head's dense layer; None is the backbone's."""
+    """Of the dense layer in the head of a masked language model; None is the backbone's."""
     layers: str
     """What transformers calls the list of transformer layers."""
     layer_modules: Mapping[str, str]
@@ -48,16 +49,14 @@ class Family:
     first_position: int
     """Row of transformers' position embedding at which the first token stands."""
 
-    def module(self, layer: str, *, masked: bool = False) -> str | None:
+    def module(self, layer: str, program: str | None) -> str | None:
         """What transformers calls a layer with weights that is no embedding; None where the family has none such.
 
         Args:
             layer: its path, as transformer_layer_3/self_attention_layer/query.
-            masked: whether the head is that of a masked language model.
+            program: the kind of head, one of `heads`; None is none.
         """
-        if masked and layer in self.masked_modules:
-            return self.masked_modules[layer]
         if not layer.startswith("transformer_layer_"):
-            return self.modules.get(layer)
+            return {**self.modules, **(self.heads[program] if program else {})}.get(layer)
         number, _, inner = layer.removeprefix("transformer_layer_").partition("/")
         return f"{self.layers}.{number}.{self.layer_modules[inner]}"

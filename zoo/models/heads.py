@@ -14,7 +14,7 @@ import numpy as np
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
 from zoo.models.masked import attach as attach_masked
-from zoo.models.topology import classify
+from zoo.models.topology import classify, tag
 from zoo.recipe.heads import Head, MaskedHead
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def attach(
 
     Returns:
         A keras.Model from the backbone's dict of inputs, each [batch, length] int32, to float32
-        logits [batch, units], of a masked language model [batch, length, vocabulary]. The backbone is one of its
-        layers.
+        logits [batch, units]; with a head for tokens or for hidden ones [batch, length, units]. The backbone is one of
+        its layers, and a pooler that such a head has no use for is not trained.
     """
     if isinstance(head, MaskedHead):
         return attach_masked(backbone, config, seed=seed)
@@ -60,7 +60,16 @@ def attach(
         drawn = keras.initializers.GlorotUniform(seed=seed_at(seed, name))
         return keras.layers.Dense(size, kernel_initializer=drawn, name=name, **options)
 
-    layers: dict[str, Any] = {}
+    inputs = backbone.input
+    outputs = backbone(inputs)
+    if head.each == "token":
+        layers = {"head_dropout": dropped("head_dropout"), "logits": dense("logits", units, dtype="float32")}
+        states = outputs
+        if family.dense == "pooled_dense":
+            states = outputs["sequence_output"]
+            backbone.get_layer("pooled_dense").trainable = False
+        return keras.Model(inputs, tag(layers, states), name="token_classifier")
+    layers = dict[str, Any]()
     if family.head_input_dropout:
         layers["head_input_dropout"] = dropped("head_input_dropout")
     if family.dense == "head_dense":
@@ -68,8 +77,6 @@ def attach(
     layers["head_dropout"] = dropped("head_dropout")
     # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
     layers["logits"] = dense("logits", units, dtype="float32")
-    inputs = backbone.input
-    outputs = backbone(inputs)
     features = outputs["pooled_output"] if family.dense == "pooled_dense" else outputs[:, 0, :]
     return keras.Model(inputs, classify(layers, features), name="text_classifier")
 

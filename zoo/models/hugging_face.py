@@ -1,7 +1,7 @@
 """A finished model in Hugging Face's layout: what `weights` and `presets` read, the other way round.
 
 In come a `ModelCard`, its tokenizer and the arrays of its weights; out come the tensors and the configs of a
-transformers model for sequence classification. The names are those of the tables that reading uses. Refused: a
+transformers model of the run's kind. The names are those of the tables that reading uses. Refused: a
 DistilBERT whose layer norms have another epsilon than transformers', which knows one alone.
 """
 
@@ -19,7 +19,7 @@ from zoo.models.backbone import ACTIVATIONS, BackboneConfig
 from zoo.models.families import FAMILIES
 from zoo.models.presets import HUGGING_FACE_EPSILON, hugging_face_keys
 from zoo.models.saved import ModelCard
-from zoo.models.weights import HEAD_LAYERS, HUGGING_FACE_PARTS, POSITIONS, TYPES, WORDS
+from zoo.models.weights import HEAD_LAYERS, HUGGING_FACE_PARTS, POSITIONS, SEQUENCE, TYPES, WORDS
 
 SIDES = {"head": "right", "head_tail": "right", "tail": "left"}
 """Which side of a text transformers has to cut, by what stays; it cannot cut in the middle."""
@@ -34,9 +34,7 @@ def refuse_what_differs(config: BackboneConfig) -> None:
         )
 
 
-def tensors(
-    arrays: Mapping[str, np.ndarray], config: BackboneConfig, *, pad: int, masked: bool = False
-) -> dict[str, np.ndarray]:
+def tensors(arrays: Mapping[str, np.ndarray], config: BackboneConfig, *, head: str, pad: int) -> dict[str, np.ndarray]:
     """The tensors of model.safetensors.
 
     RoBERTa's token type is zero: reading has added it into the positions. Its first rows of positions belong to
@@ -45,8 +43,8 @@ def tensors(
     Args:
         arrays: weights by the path of their variable, as `weights.save` writes them.
         config: of the backbone.
+        head: the kind of head, see `Family.heads`.
         pad: the padding id.
-        masked: whether the head is that of a masked language model.
     """
     found: dict[str, np.ndarray] = {}
     for path, value in arrays.items():
@@ -54,11 +52,12 @@ def tensors(
         if layer.endswith("_embedding"):
             found |= {f"{config.family}.{name}": table for name, table in _embedding(layer, value, config, pad).items()}
             continue
-        module = FAMILIES[config.family].module(layer, masked=masked)
+        if layer == "pooled_dense" and head != SEQUENCE:
+            continue  # transformers leaves out what the head has no use for
+        module = FAMILIES[config.family].module(layer, head)
         # Hugging Face's prefix is that of the encoder, and BERT's pooler is part of it.
-        head = layer in HEAD_LAYERS
         name = f"{module}.{HUGGING_FACE_PARTS[part]}"
-        found[name if head else f"{config.family}.{name}"] = _torch_layout(layer, part, value)
+        found[name if layer in HEAD_LAYERS else f"{config.family}.{name}"] = _torch_layout(layer, part, value)
     return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
 
 
@@ -92,7 +91,7 @@ def model_config(card: ModelCard, tokenizer: Tokenizer) -> dict[str, Any]:
     config, task = card.blueprint.backbone, card.task
     family, key, pad = config.family, hugging_face_keys(config.family), tokenizer.specials.pad
     found: dict[str, Any] = {
-        "architectures": [f"{FAMILIES[family].class_prefix}ForSequenceClassification"],
+        "architectures": [f"{FAMILIES[family].class_prefix}For{card.blueprint.head.program}"],
         "model_type": family,
         key["vocabulary_size"]: config.vocabulary_size,
         key["num_layers"]: config.num_layers,

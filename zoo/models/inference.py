@@ -1,17 +1,20 @@
 """From token ids to logits, dropout off.
 
-In come a predictor (`Backend.predictor`) and a `TokenTable`; out come logits in the table's order.
+In come a predictor (`Backend.predictor`) and a `TokenTable`; out come logits in the table's order, and of these the
+outputs of each text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from zoo.data.batches import batches, choose_lengths, evaluation_order
 from zoo.data.tokens import TokenTable
+from zoo.tasks import Task
+from zoo.tasks.material import Rows
 
 SHAPES = 6
 """Lengths that batches of one table may have: each is traced once where the backend compiles."""
@@ -31,10 +34,10 @@ def logits(
     lengths: Sequence[int] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
-    """Logits [rows, units] float32 of all rows, in the table's order.
+    """Logits [rows, units] float32 of all rows, in the table's order; of a model for tokens [tokens, units].
 
     Args:
-        predict: from inputs, each [batch, length] int32, to logits [batch, units].
+        predict: from inputs, each [batch, length] int32, to logits [batch, units] or [batch, length, units].
         table: the rows, at least one.
         names: the model's inputs.
         batch_size: rows a batch.
@@ -47,12 +50,43 @@ def logits(
     for batch in batches(table, None, order, batch_size=batch_size, lengths=lengths, names=names):
         values = to_host(predict(batch.inputs))[: len(batch.rows)]
         if result is None:
-            result = np.zeros((len(table), values.shape[1]), np.float32)
-        result[batch.rows] = values
+            things = len(table) if values.ndim == 2 else len(table.ids)
+            result = np.zeros((things, values.shape[-1]), np.float32)
+        if values.ndim == 2:
+            result[batch.rows] = values
+        else:
+            for row, of_row in zip(batch.rows, values, strict=True):
+                start, end = table.offsets[row : row + 2]
+                result[start:end] = of_row[: end - start]
         if progress is not None:
             progress(len(batch.rows))
     assert result is not None
     return result
+
+
+def by_text(
+    outputs: np.ndarray, task: Task, table: TokenTable, rows: Rows, *, pool: Literal["mean", "max"]
+) -> np.ndarray:
+    """Outputs of a table as the task's `values` takes them: of each text.
+
+    Args:
+        outputs: from `logits`.
+        table: whose they are.
+        rows: the texts.
+        pool: how the outputs of a text's windows become those of the text, where it has one output.
+    """
+    if task.each == "token":
+        found: np.ndarray = task.gathered(outputs, table, rows)
+        return found
+    if not table.windowed:
+        return outputs
+    firsts = np.searchsorted(table.owners, np.arange(len(table.full)))
+    if pool == "max":
+        largest: np.ndarray = np.maximum.reduceat(outputs, firsts, axis=0)
+        return largest
+    sums = np.add.reduceat(outputs, firsts, axis=0, dtype=np.float64)
+    means: np.ndarray = (sums / table.windows[:, None]).astype(np.float32)
+    return means
 
 
 def to_host(values: Any) -> np.ndarray:

@@ -250,7 +250,7 @@ def head_rows(found: PresetHead, head: Head, *, family: str, task: Task) -> tupl
     Raises:
         RecipeError: the preset has no head of this kind, or its classes are not known to be the data's.
     """
-    _refuse_other_heads(found, family, task)
+    _refuse_other_heads(found, head, family, task)
     theirs, ours = found.label_names, task.unit_names
     if head.preset_labels is not None:
         rows = _places(theirs, head.preset_labels)
@@ -283,7 +283,7 @@ def _says_nothing(names: Sequence[str]) -> bool:
     return all(name.upper() in (f"LABEL_{number}", str(number)) for number, name in enumerate(names))
 
 
-def _refuse_other_heads(found: PresetHead, family: str, task: Task) -> None:
+def _refuse_other_heads(found: PresetHead, head: Head, family: str, task: Task) -> None:
     """Refuse heads of another make, of other numbers of outputs, or trained for something else."""
     rows = len(found.label_names)
     where, otherwise = "model.head.init: got preset, but", "use init: seed"
@@ -292,15 +292,15 @@ def _refuse_other_heads(found: PresetHead, family: str, task: Task) -> None:
             f"{where} the head of a {found.model_type} preset does not fit a {family} backbone: "
             f"{otherwise}, or family: {found.model_type}"
         )
-    if found.tasks and not any(name.endswith("ForSequenceClassification") for name in found.tasks):
+    if found.tasks and not any(name.endswith(f"For{head.program}") for name in found.tasks):
         raise RecipeError(
             f"{where} {found.owner} was written by {', '.join(found.tasks)}, "
-            f"expected a model for sequence classification: {otherwise}"
+            f"expected a model For{head.program}: {otherwise}"
         )
     # transformers trains a single output as a regression and several as classes of which a text has one, unless the
     # config says otherwise.
     kind = found.problem_type or ("regression" if rows == 1 else "single_label_classification")
-    if kind != task.problem_type:
+    if task.problem_type is not None and kind != task.problem_type:
         default = "" if found.problem_type else f" ({rows} output{'' if rows == 1 else 's'} and no problem_type)"
         raise RecipeError(
             f"{where} the head of {found.owner} was trained for {kind}{default}, expected {task.problem_type}: "

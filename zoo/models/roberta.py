@@ -18,13 +18,16 @@ ROBERTA = replace(
     head_input_dropout=True,
     modules={
         "embeddings_layer_norm": "embeddings.LayerNorm",
-        "head_dense": "classifier.dense",
-        "logits": "classifier.out_proj",
     },
-    masked_modules={
-        "head_dense": "lm_head.dense",
-        "head_layer_norm": "lm_head.layer_norm",
-        "logits": "lm_head",
+    heads={
+        "SequenceClassification": {"head_dense": "classifier.dense", "logits": "classifier.out_proj"},
+        "TokenClassification": {"logits": "classifier"},
+        "QuestionAnswering": {"logits": "qa_outputs"},
+        "MaskedLM": {
+            "head_dense": "lm_head.dense",
+            "head_layer_norm": "lm_head.layer_norm",
+            "logits": "lm_head",
+        },
     },
     masked_activation="gelu",
     first_position=2,  # fairseq counts positions from its padding id 1, plus one

@@ -7,13 +7,15 @@ other layers or other inputs. Nothing is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Layers = Mapping[str, Callable[..., Any]]
 """Layers by name: token_embedding, position_embedding, segment_embedding where the family has segments, embeddings_add,
 embeddings_layer_norm, embeddings_dropout, transformer_layer_0 and so on; and those of `HEAD` that there are."""
 
+TOKEN_HEAD = ("head_dropout", "logits")
+"""Layers between every token's hidden state and its logits, in order."""
 HEAD = ("pooled_dense", "head_input_dropout", "head_dense", "head_dropout", "logits")
 """Layers between the first token's hidden state and the logits, in order; BERT's pooler belongs to its encoder."""
 
@@ -53,7 +55,16 @@ def encode(
 
 def classify(layers: Layers, x: Any) -> Any:
     """Logits [batch, units] from the hidden states [batch, hidden] of first tokens."""
-    for name in HEAD:
+    return _through(layers, HEAD, x)
+
+
+def tag(layers: Layers, x: Any) -> Any:
+    """Logits [batch, length, units] from the hidden states [batch, length, hidden] of all tokens."""
+    return _through(layers, TOKEN_HEAD, x)
+
+
+def _through(layers: Layers, names: Sequence[str], x: Any) -> Any:
+    for name in names:
         if name in layers:
             x = layers[name](x)
     return x

@@ -122,13 +122,7 @@ def _assign(variable: Any, value: np.ndarray, path: Path) -> None:
 
 
 def load_hugging_face(
-    model: Any,
-    config: BackboneConfig,
-    folder: Path,
-    *,
-    head: bool,
-    head_rows: Sequence[int] | None = None,
-    masked: bool = False,
+    model: Any, config: BackboneConfig, folder: Path, *, head: str | None, head_rows: Sequence[int] | None = None
 ) -> list[str]:
     """Fill a model from a Hugging Face folder.
 
@@ -136,9 +130,8 @@ def load_hugging_face(
     into the position embeddings. The same holds for RoBERTa's single token type, which keras-hub drops.
 
     Args:
-        head: whether the head is taken too.
+        head: the kind of head that is taken too, see `Family.heads`; None takes none.
         head_rows: which row of the head's last layer each logit takes; None takes them as they stand.
-        masked: whether the head is that of a masked language model.
 
     Returns:
         Paths of the variables that the preset does not have (the pooler of a masked language
@@ -149,47 +142,32 @@ def load_hugging_face(
     """
     tensors = {_plain_name(name): value for name, value in _read_folder(folder).items()}
     if head_rows is not None:
-        for name in LAST_LAYER:
+        for name in _last_layer(head):
             if name in tensors:
                 tensors[name] = tensors[name][list(head_rows)]
-    if masked and head:
+    if head == MASKED:
         _refuse_untied(tensors, folder)
     left: list[str] = []
     for variable in parameters(model):
         top = variable.path.split("/", 1)[0]
-        if top in HEAD_LAYERS and not head:
+        if top in HEAD_LAYERS and head is None:
             left.append(variable.path)
             continue
-        value = _hugging_face_value(variable, config, tensors, masked)
+        value = _hugging_face_value(variable, config, head, tensors)
         if value is not None:
             _assign(variable, value, folder)
-        elif top == "pooled_dense" and (masked or not head):
+        elif top == "pooled_dense" and head != SEQUENCE:
             left.append(variable.path)
         else:
-            kind = "a masked-language head" if masked else "a classification head"
-            what = kind if head and top in (*HEAD_LAYERS, "pooled_dense") else variable.path
+            what = f"the head of a model For{head}" if head and top in (*HEAD_LAYERS, "pooled_dense") else variable.path
             raise EnvironmentFault(f"{folder}: the preset has no weights for {what}: use another preset")
     return left
 
 
-HEAD_LAYERS = ("head_dense", "head_layer_norm", "logits")
-"""Layers with weights that no backbone has."""
-
-
-def has_masked_head(folder: Path) -> bool:
-    """Whether a Hugging Face folder holds the head of a masked language model of any family."""
+def has_head(folder: Path, head: str) -> bool:
+    """Whether a Hugging Face folder holds a head of this kind, of any family; see `Family.heads`."""
     names = set(map(_plain_name, _names_in(folder)))
-    return any(f"{family.masked_modules['head_dense']}.weight" in names for family in FAMILIES.values())
-
-
-def _refuse_untied(tensors: dict[str, np.ndarray], folder: Path) -> None:
-    """EnvironmentFault where the scores of a masked language model are not by its token embeddings."""
-    for name in UNTIED:
-        if name in tensors and not np.array_equal(tensors[name], tensors.get(WORDS, np.zeros(0))):
-            raise EnvironmentFault(
-                f"{folder}: {name} is not the token embeddings, expected a masked-language head that is tied to them: "
-                "use another preset, or model.head.init: seed"
-            )
+    return any(all(f"{module}.bias" in names for module in family.heads[head].values()) for family in FAMILIES.values())
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -205,6 +183,16 @@ def _names_in(folder: Path) -> list[str]:
             return list(opened.keys())
     except (SafetensorError, OSError) as error:
         raise EnvironmentFault(f"{path}: cannot be read as safetensors ({error}): fetch it again") from error
+
+
+def _refuse_untied(tensors: dict[str, np.ndarray], folder: Path) -> None:
+    """EnvironmentFault where the scores of a masked language model are not by its token embeddings."""
+    for name in UNTIED:
+        if name in tensors and not np.array_equal(tensors[name], tensors.get(WORDS, np.zeros(0))):
+            raise EnvironmentFault(
+                f"{folder}: {name} is not the token embeddings, expected a masked-language head that is tied to them: "
+                "use another preset, or model.head.init: seed"
+            )
 
 
 def _read_folder(folder: Path) -> dict[str, np.ndarray]:
@@ -223,29 +211,36 @@ def _plain_name(name: str) -> str:
     return name.removesuffix(".beta") + ".bias" if name.endswith(".beta") else name
 
 
-LAST_LAYER = [
-    f"{name}.{part}"
-    for name in sorted({family.modules["logits"] for family in FAMILIES.values()})
-    for part in ("weight", "bias")
-]
-"""Tensors of a classification head with a row for each class."""
+SEQUENCE = "SequenceClassification"
+"""The kind of head that needs BERT's pooler."""
+MASKED = "MaskedLM"
+"""The kind of head whose last layer is tied to the token embeddings."""
+UNTIED = ("cls.predictions.decoder.weight", "vocab_projector.weight", "lm_head.decoder.weight")
+"""Last layers of such heads; presets that are tied leave them out, or have the token embeddings there."""
+HEAD_LAYERS = frozenset(layer for family in FAMILIES.values() for head in family.heads.values() for layer in head)
+"""Layers of ours that are of a head."""
+
+
+def _last_layer(head: str | None) -> list[str]:
+    """Tensors of a head of this kind with a row for each output."""
+    names = {family.module("logits", head) for family in FAMILIES.values()}
+    return [f"{name}.{part}" for name in sorted(filter(None, names)) for part in ("weight", "bias")]
+
+
 HUGGING_FACE_PARTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 """What Hugging Face calls a variable of a layer, by Keras's name for it."""
 WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
 """Hugging Face's tables of embeddings."""
 
-UNTIED = ("cls.predictions.decoder.weight", "vocab_projector.weight", "lm_head.decoder.weight")
-"""Last layers of masked-language heads; presets that are tied leave them out, or have the token embeddings there."""
-
 
 def _hugging_face_value(
-    variable: Any, config: BackboneConfig, tensors: dict[str, np.ndarray], masked: bool
+    variable: Any, config: BackboneConfig, head: str | None, tensors: dict[str, np.ndarray]
 ) -> np.ndarray | None:
     layer, _, part = variable.path.rpartition("/")
     if layer.endswith("_embedding"):
         return _embedding(layer.rpartition("/")[2], config, tensors)
     # Under the names of any family: a BERT without its segments is a DistilBERT.
-    modules = [family.module(layer, masked=masked) for family in FAMILIES.values()]
+    modules = [family.module(layer, head) for family in FAMILIES.values()]
     names = [f"{module}.{HUGGING_FACE_PARTS[part]}" for module in modules if module is not None]
     value = next((tensors[name] for name in names if name in tensors), None)
     if value is None or part in ("gamma", "beta"):

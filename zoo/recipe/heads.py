@@ -25,6 +25,10 @@ class TaskHead(Config):
 
     task: ClassVar[str]
     """The task that it is for."""
+    each: ClassVar[Literal["text", "token"]] = "text"
+    """What has an output."""
+    program: ClassVar[str] = "SequenceClassification"
+    """transformers' name for models with such a head, as in BertForSequenceClassification."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
 
@@ -162,6 +166,7 @@ class MaskedHead(TaskHead):
     the token embeddings."""
 
     task: ClassVar[str] = "masked"
+    program: ClassVar[str] = "MaskedLM"
     monitors: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy")
 
     type: Literal["masked"] = "masked"

@@ -44,6 +44,15 @@ class Tokens(Config):
 
     max_length: Annotated[int, Field(ge=4, le=8192)] = 128
     """Tokens a row at most, special tokens counted."""
+    long: Literal["cut", "window"] = "cut"
+    """What becomes of a text that is longer: it is cut, or seen whole, through several rows. Of a pair it is the second
+    text that each window has a part of."""
+    stride: Count | None = None
+    """With `long: window`: text tokens from the start of one window to that of the next, as BERT's doc_stride; None is
+    half a window."""
+    pool: Literal["mean", "max"] = "mean"
+    """With `long: window`: how the outputs of a text's windows become those of the text, where a text has one answer.
+    Training takes each window with the text's label, and a text counts as much as any other."""
     truncation: Literal["head", "tail", "head_tail"] = "head"
     """Which part of a long text stays: its start, its end, or both (Sun et al. 2019, section 5.3.1)."""
     head: Count | None = None
@@ -58,6 +67,20 @@ class Tokens(Config):
         elif self.head is not None and self.head > self.max_length - 3:
             room = self.max_length - 3
             yield Clash(("head", "max_length"), f"got {self.head}, expected at most {room}, to leave room for a tail")
+        if self.stride is not None and self.long == "cut":
+            yield Clash(("stride", "long"), f"got {self.stride}, expected null with long: cut")
+        elif self.stride is not None and self.stride > self.max_length - 2:
+            most = self.max_length - 2
+            yield Clash(
+                ("stride", "max_length"), f"got {self.stride}, expected at most {most}: words would be left out"
+            )
+        if self.long == "window" and self.truncation != "head":
+            yield Clash(
+                ("truncation", "long"), f"got {self.truncation}, expected head with long: window: nothing is cut"
+            )
+        if self.long == "window" and self.pair_truncation != "longest_first":
+            message = f"got {self.pair_truncation}, expected longest_first with long: window: nothing is cut"
+            yield Clash(("pair_truncation", "long"), message)
 
 
 class Backbone(Config):
@@ -315,6 +338,11 @@ class Keys(Config):
         if head.task != self.task:
             message = f"got {head.type}, a head for {head.task}, expected one for task: {self.task}"
             yield Clash(("model.head.type", "task"), message)
+        if head.each == "token" and self.training.packing:
+            yield Clash(
+                ("training.packing", "model.head.type"),
+                f"got true, expected false with head {head.type}: packed rows have outputs for texts, not for tokens",
+            )
         if self.training.monitor not in (None, *head.monitors):
             message = f"got {self.training.monitor}, expected one of {', '.join(head.monitors)}"
             yield Clash(("training.monitor", "model.head.type"), message)

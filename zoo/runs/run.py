@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zoo.backend import activate
 from zoo.data.dataset import takes_pairs
-from zoo.data.given import Given, rows_of
+from zoo.data.given import Given, Texts, rows_of
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
@@ -29,6 +29,7 @@ from zoo.recipe import load_recipe
 from zoo.recipe.estimate import Precision
 from zoo.runs.run_folder import RunFolder
 from zoo.tasks import Predictions, Task
+from zoo.tasks.material import Rows
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
 
@@ -176,14 +177,27 @@ class Run:
         texts, pairs = rows_of(texts, pairs, takes_pairs=self.takes_pairs)
         if not texts:
             raise DataError("there are no texts: give at least one")
+        rows = Texts.of(texts, pairs, worded=self.task.worded)
+        return self.values_of(rows, batch_size=batch_size, lengths=lengths, ids=ids, progress=progress)
+
+    def values_of(
+        self,
+        rows: Rows,
+        *,
+        batch_size: int = BATCH,
+        lengths: Sequence[int] | None = None,
+        ids: Sequence[str] | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float64]:
+        """What the model says of rows of the kind that it was trained on, at least one; see `values`."""
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
-        table = tokenizer.encode(texts, pairs, card.tokens, ids=ids)
+        table = tokenizer.encode(rows.texts, rows.pairs, card.tokens, ids=ids, spans=self.task.spanned)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
-        rows = len(texts) if lengths is None else 1 << (len(texts) - 1).bit_length()
-        size = min(batch_size, rows)
+        most = len(table) if lengths is None else 1 << (len(table) - 1).bit_length()
+        size = min(batch_size, most)
         what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
         with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):
             logits = inference.logits(
@@ -194,7 +208,7 @@ class Run:
                 lengths=lengths,
                 progress=progress,
             )
-        return self.task.values(logits)
+        return self.task.values(inference.by_text(logits, self.task, table, rows, pool=card.tokens.pool))
 
     def probabilities(self, texts: Given, pairs: Given | None = None, **options: Any) -> NDArray[np.float64]:
         """`values`, where they are probabilities; ZooError of a run that predicts numbers."""

@@ -13,9 +13,11 @@ from pydantic import Field, TypeAdapter
 
 from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
+from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
+from zoo.tasks.prediction import Prediction, Predictions
 from zoo.tasks.regression import Regression
-from zoo.tasks.task import Prediction, Predictions, Stated, Task
+from zoo.tasks.task import Task
 
 __all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
 

@@ -19,8 +19,10 @@ from zoo.recipe.showing import listed
 from zoo.score import calibration, metrics, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.material import Stated
+from zoo.tasks.prediction import Prediction
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import LARGE, Floats, Prediction, Rankings, Stated, Task
+from zoo.tasks.task import LARGE, Floats, Rankings, Task
 
 __all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 
@@ -154,9 +156,9 @@ class Classification(Task):
         entropy = softmax_cross_entropy if self.head == "classifier" else sigmoid_cross_entropy
         return entropy(outputs, targets, weights)
 
-    def hits(self, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
         predicted = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0.0
-        return {"accuracy": int((predicted == targets).sum())}
+        return {"accuracy": float(weights[predicted == targets].sum())}
 
     # --- from outputs to what is said of them
 

@@ -22,8 +22,10 @@ from zoo.recipe.showing import listed
 from zoo.score import metrics, multilabel, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.material import Stated, no_label
+from zoo.tasks.prediction import Prediction
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task, no_label
+from zoo.tasks.task import Floats, Rankings, Task
 
 __all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
 
@@ -149,8 +151,8 @@ class Multilabel(Task):
         """Binary cross-entropy in nats, the mean over the classes; see `Task.loss`."""
         return binary_cross_entropy(outputs, targets, weights)
 
-    def hits(self, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
-        return {"accuracy": int(((outputs > 0.0) == (targets == 1)).all(axis=1).sum())}
+    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
+        return {"accuracy": float(weights[((outputs > 0.0) == (targets == 1)).all(axis=1)].sum())}
 
     # --- from outputs to what is said of them
 

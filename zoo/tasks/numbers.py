@@ -14,7 +14,7 @@ import numpy as np
 from zoo.errors import DataError
 from zoo.recipe.showing import listed
 from zoo.tasks.labels import numbers_of
-from zoo.tasks.task import Stated
+from zoo.tasks.material import Stated
 
 __all__ = ["known_values", "numbers_in", "told"]
 

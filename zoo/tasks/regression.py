@@ -20,9 +20,11 @@ from zoo.recipe.heads import RegressionHead
 from zoo.recipe.showing import listed
 from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
+from zoo.tasks.material import Stated
 from zoo.tasks.numbers import known_values, numbers_in, told
+from zoo.tasks.prediction import Prediction
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Prediction, Rankings, Stated, Task
+from zoo.tasks.task import Floats, Rankings, Task
 
 __all__ = ["NumbersPrediction", "Regression", "squared_error"]
 
@@ -212,9 +214,9 @@ class Regression(Task):
         """Squared error by the variance in train, the mean over the numbers; see `Task.loss`."""
         return squared_error(outputs, targets, weights)
 
-    def hits(self, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
+    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
         off = np.abs(outputs - targets) * self.deviation
-        return {"mean_absolute_error": float(off.mean(axis=1).sum())}
+        return {"mean_absolute_error": float((off.mean(axis=1) * weights).sum())}
 
     # --- from outputs to what is said of them
 

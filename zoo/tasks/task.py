@@ -9,71 +9,18 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zoo.recipe import notebook
 from zoo.score.ranking import Ranking
+from zoo.tasks.material import Rows, Stated, Tokenized, no_label
+from zoo.tasks.prediction import Prediction
 from zoo.tasks.shown import Mistakes, Picture, Table
 
-__all__ = ["Prediction", "Predictions", "Rankings", "Stated", "Task", "no_label"]
+__all__ = ["Rankings", "Task"]
 
 LARGE = 0.6
 """Share of the rows from which on the largest class makes accuracy say little."""
 Floats = NDArray[np.float64]
-MOST_SHOWN = 20
-"""Classes of a prediction, or predictions, that a notebook shows."""
 Rankings = Sequence[Ranking | None]
 """One a class; None where no row or every row is of it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stated:
-    """What the recipe or the catalog says of the labels, before a row is read.
-
-    columns: where they stand. names: by number, None where the rows tell. numbers: label as it stands in the file ->
-    number of its class, None where the file has names or numbers. delimiter: between the labels of a text. values:
-    the number that each class stands for, for regression, and quantity what that number is called.
-    """
-
-    columns: tuple[str, ...]
-    names: tuple[str, ...] | None = None
-    numbers: Mapping[str, int] | None = None
-    delimiter: str | None = None
-    values: tuple[float, ...] | None = None
-    quantity: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a model says of one text; the subclass of a task has its fields."""
-
-    def fields(self) -> dict[str, Any]:
-        """As JSON has it."""
-        raise NotImplementedError
-
-    def cells(self) -> list[tuple[str, Any]]:
-        """As a row of a table, each cell with its column: strings, numbers, or a list of strings."""
-        raise NotImplementedError
-
-    def told(self) -> tuple[str, str]:
-        """The answer in a word, and a figure beside it, for people."""
-        raise NotImplementedError
-
-    def _repr_html_(self) -> str:
-        """In a notebook: the answer, and the likeliest classes where there are some."""
-        falling = sorted(self.fields().get("probabilities", {}).items(), key=lambda pair: -pair[1])
-        more = notebook.heading("", f"and {len(falling) - MOST_SHOWN:,} others") if len(falling) > MOST_SHOWN else ""
-        return notebook.heading(*self.told()) + (notebook.bars(falling[:MOST_SHOWN]) if falling else "") + more
-
-
-class Predictions(list[Prediction]):
-    """Predictions in the order of their texts: a list, which a notebook shows as a table."""
-
-    def _repr_html_(self) -> str:
-        """In a notebook: the first ones, a row each."""
-        rows = [(number, *each.told()) for number, each in enumerate(self[:MOST_SHOWN])]
-        left = len(self) - MOST_SHOWN
-        return notebook.table(rows, ("", "answer", "")) + (
-            notebook.heading("", f"and {left:,} more") if left > 0 else ""
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +53,14 @@ class Task:
     """Rows of each stratum that have to be in every split and under every limit."""
     quantity: ClassVar[str] = "probability"
     """What a value is."""
+    each: ClassVar[Literal["text", "token"]] = "text"
+    """What has an output: a text, or every token."""
+    worded: ClassVar[bool] = False
+    """Whether a text has a label for each word."""
+    spanned: ClassVar[bool] = False
+    """Whether it is needed where tokens stand in their texts."""
+    watched: ClassVar[bool] = True
+    """Whether the outputs of training are looked at, for `hits`."""
 
     # --- from rows to targets
 
@@ -179,8 +134,8 @@ class Task:
         raise NotImplementedError
 
     @property
-    def problem_type(self) -> str:
-        """What transformers calls it."""
+    def problem_type(self) -> str | None:
+        """What transformers calls it; None where the name of its model says all."""
         raise NotImplementedError
 
     def scaled(self, targets: np.ndarray) -> np.ndarray:
@@ -202,31 +157,45 @@ class Task:
         """The target of a row as a batch has it, of zeros: [] or [names], int32 or float32."""
         return np.zeros(len(self.names), np.int32)
 
+    def placed(self, targets: Any, table: Tokenized, rows: Rows) -> np.ndarray:
+        """Targets by row of the table, [rows, ...], or by token, [tokens] int32, -1 of those that have none."""
+        found: np.ndarray = targets[table.owners]
+        return found
+
+    def counted(self, targets: np.ndarray, weights: np.ndarray) -> float:
+        """The count that `loss` gives for these, on the host."""
+        return float(weights.sum())
+
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """The loss of a batch as a sum and a count, so that those of several batches can be added up.
 
         Args:
-            outputs: [batch, units] float32, of the active backend.
-            targets: [batch, ...], as `scaled` has them.
+            outputs: [batch, units] float32, of the active backend; of tokens [batch, length, units].
+            targets: [batch, ...], as `scaled` has them; of tokens [batch, length] int32, -1 of those that have none.
             weights: [batch] float32, 0 for a row that only fills the batch up.
 
         Returns:
-            The weighted sum over the rows, in nats or in the targets' own unit, and the sum of the weights; scalars.
+            The weighted sum over rows or tokens, in nats or in the targets' own unit, and the sum of their weights;
+            scalars.
         """
         raise NotImplementedError
 
-    def hits(self, outputs: np.ndarray, targets: np.ndarray) -> Mapping[str, float]:
-        """What is told of training while it goes on, by name: sums over these rows, to be divided by their number.
+    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
+        """What is told of training while it goes on, by name: weighted sums, to be divided by `counted`.
 
         Args:
-            outputs: [rows, units] float32; targets: [rows, ...], as `scaled` has them.
+            outputs, targets, weights: as those of `loss`, of real rows alone.
         """
         raise NotImplementedError
 
     # --- from outputs to what is said of them
 
+    def gathered(self, outputs: np.ndarray, table: Tokenized, rows: Rows) -> Any:
+        """The outputs of every token, [tokens, units] float32, as `values` takes them, by text."""
+        raise NotImplementedError
+
     def values(self, outputs: ArrayLike) -> Floats:
-        """What outputs [rows, units] say, [rows, names] float64: probabilities, for instance.
+        """What outputs [texts, units] say, [texts, names] float64: probabilities, for instance.
 
         Raises TrainingError where an output is not finite.
         """
@@ -378,8 +347,3 @@ class Task:
     def limits(self) -> tuple[str, ...]:
         """What to know before one uses it, a sentence each."""
         return ()
-
-
-def no_label(value: Any) -> bool:
-    """None, not a number, or a blank string."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip())

@@ -219,6 +219,7 @@ class _Work:
             model = build()
         made = optimizer(model.trainable_variables)  # it counts its steps, and has a number to begin with
         target = self.task.target
+        shape = (self.rows, self.length) if self.task.each == "token" else (self.rows, *target.shape)
         with _shapes_alone():
             made.build(model.trainable_variables)
             return self._compiled(
@@ -228,7 +229,7 @@ class _Work:
                     made,
                     loss,
                     inputs=_inputs(model, self.rows, self.length),
-                    labels=keras.KerasTensor((self.rows, *target.shape), str(target.dtype)),
+                    labels=keras.KerasTensor(shape, str(target.dtype)),
                     weights=keras.KerasTensor((self.rows,), "float32"),
                     precision=self.precision,
                     accumulate=accumulate,

@@ -194,13 +194,13 @@ class _EpochLog:
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
         self._since = time.perf_counter()
-        self._loss_sum, self._rows = 0.0, 0
+        self._loss_sum, self._count = 0.0, 0.0
         self._mean = math.nan
         self._hits: Counter[str] = Counter()
 
     def add(self, step: int, epoch: int, value: Any, logits: Any, batch: Batch) -> None:
         self._step, self._epoch = step, epoch
-        self._waiting.append((value, logits, batch))
+        self._waiting.append((value, logits if self._task.watched else None, batch))
         if step % self._every == 0:
             self._read()
 
@@ -208,25 +208,29 @@ class _EpochLog:
         """Mean loss since the last row, or where that has only just been written, its own."""
         if not self._waiting:
             return self._mean
-        rows = [len(batch.rows) for _, _, batch in self._waiting]
-        return float(np.average([float(to_host(value)) for value, _, _ in self._waiting], weights=rows))
+        counts = [self._counted(batch) for _, _, batch in self._waiting]
+        return float(np.average([float(to_host(value)) for value, _, _ in self._waiting], weights=counts))
 
     def close(self) -> dict[str, float]:
         """Mean loss and the task's shares over the epoch, as it went: dropout on, weights moving."""
         if self._waiting:
             self._read()
-        rows = max(1, self._rows)
-        return {"loss": self._loss_sum / rows, **{name: hits / rows for name, hits in self._hits.items()}}
+        count = self._count or 1.0
+        return {"loss": self._loss_sum / count, **{name: hits / count for name, hits in self._hits.items()}}
+
+    def _counted(self, batch: Batch) -> float:
+        real = len(batch.rows)
+        return self._task.counted(batch.labels[:real], batch.weights[:real])
 
     def _read(self) -> None:
-        losses, hits, rows = [], Counter[str](), 0
+        losses, hits, count = [], Counter[str](), 0.0
         for value, logits, batch in self._waiting:
-            real = len(batch.rows)
-            loss = float(to_host(value))
-            losses.append(loss * real)
-            hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real]))
-            rows += real
-        mean = self._mean = sum(losses) / rows
+            real, counted = len(batch.rows), self._counted(batch)
+            losses.append(float(to_host(value)) * counted)
+            if self._task.watched:
+                hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real], batch.weights[:real]))
+            count += counted
+        mean = self._mean = sum(losses) / count
         rate = float(self._rates[self._step - 1])
         if not math.isfinite(mean):
             newest = self._checkpoints.newest()
@@ -242,7 +246,7 @@ class _EpochLog:
                 "step": self._step,
                 "epoch": self._epoch,
                 "loss": mean,
-                **{name: count / rows for name, count in hits.items()},
+                **{name: total / count for name, total in hits.items()},
                 "learning_rate": rate,
                 "seconds": now - self._since,
                 "tokens": sum(batch.tokens for _, _, batch in self._waiting),
@@ -250,7 +254,7 @@ class _EpochLog:
         )
         self._since = now
         self._waiting.clear()
-        self._loss_sum, self._rows = self._loss_sum + sum(losses), self._rows + rows
+        self._loss_sum, self._count = self._loss_sum + sum(losses), self._count + count
         self._hits.update(hits)
 
 

@@ -15,7 +15,8 @@ from zoo.backend import Backend, activate
 from zoo.data.backbones import bring
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.parts import Parts, load_parts
-from zoo.data.tokens import doubts, encode_splits
+from zoo.data.token_cache import encode_splits
+from zoo.data.tokens import doubts
 from zoo.data.trials import Trial
 from zoo.models.builder import Blueprint, build_model, plan
 from zoo.recipe import Recipe
@@ -103,7 +104,7 @@ def prepare(
         model=built.model,
         tokenizer=parts.tokenizer,
         tables=tables,
-        labels={name: getattr(dataset, name).labels for name in tables},
+        splits={name: getattr(dataset, name) for name in tables},
         precision=built.precision,
         trial=built.trial,
         compiled=compiled,

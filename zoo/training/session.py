@@ -15,6 +15,7 @@ import numpy as np
 
 from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
+from zoo.data.dataset import Split
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
@@ -54,8 +55,8 @@ class Session:
     model: Any
     tokenizer: Tokenizer
     tables: Mapping[str, TokenTable]
-    labels: Mapping[str, np.ndarray]
-    """The targets of each split, as the data has them."""
+    splits: Mapping[str, Split]
+    """The rows of each, with their targets as the data has them."""
     precision: Precision
     trial: Trial[Precision] | None
     """What was measured to choose the precision; None where the recipe says which."""
@@ -70,7 +71,11 @@ class Session:
         self.lengths = choose_lengths(every, shapes=SHAPES, saving=saving)
         self.names = inference.input_names(self.model)
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
-        self._targets = self.task.scaled(self.labels["train"])
+        train, table = self.splits["train"], self.tables["train"]
+        self._targets = self.task.placed(self.task.scaled(train.labels), table, train)
+        # A text counts once, however many windows it is seen through.
+        whole = self.task.each == "token" or not table.windowed
+        self._weights = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
         self._predict = self.backend.predictor(self.model, precision=self.precision)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
@@ -101,7 +106,7 @@ class Session:
 
     def _judged(self, listener: Listener) -> Mapping[str, float]:
         """Figures of the validation split under the model's present weights."""
-        values, targets = self.task.values(self.logits("validation", listener)), self.labels["validation"]
+        values, targets = self.task.values(self.logits("validation", listener)), self.splits["validation"].labels
         return self.task.tuned(values, targets).figures(values, targets)
 
     @property
@@ -132,9 +137,20 @@ class Session:
         if self.recipe.training.packing:
             texts = balanced_order(table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
             width, names = row_width(table.lengths), inference.input_names(self.trained)
-            return packed_batches(table, self._targets, texts, batch_size=size, width=width, names=names)
+            return packed_batches(
+                table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
+            )
         order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
-        return batches(table, self._targets, order, batch_size=size, lengths=self.lengths, names=self.names)
+        return batches(
+            table,
+            self._targets,
+            order,
+            batch_size=size,
+            lengths=self.lengths,
+            names=self.names,
+            each=self.task.each,
+            weights=self._weights,
+        )
 
     def settle(self) -> None:
         """End training: from now on the model is the one that is saved.
@@ -152,13 +168,15 @@ class Session:
         self._predict = self.backend.predictor(self.model, precision="float32")
 
     def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
-        """Logits [rows, units] of a split under the model's present weights; `listener` is told how far it is."""
+        """Logits [texts, units] of a split under the model's present weights, of tokens what the task makes of them;
+        `listener` is told how far it is."""
         size, table = evaluation_rows(self.recipe.training), self.tables[split]
         remedy = halved("--resume --set training.eval_batch_size=", size, "lower tokens.max_length")
         with (
             within_memory(self.backend, f"a batch of {size} rows of the {split} split", remedy),
             listener.bar(SHOWN.get(split, split), len(table)) if listener else nullcontext() as advance,
         ):
-            return inference.logits(
+            found = inference.logits(
                 self._predict, table, names=self.names, batch_size=size, lengths=self.lengths, progress=advance
             )
+            return inference.by_text(found, self.task, table, self.splits[split], pool=self.recipe.tokens.pool)
