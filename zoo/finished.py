@@ -40,6 +40,7 @@ class Run(run.Run):
         """Why the model gives a text its class; see `zoo.explain.explained.explain`."""
         from zoo.explain.explained import explain
 
+        self.task.refuse("explain")
         refuse_other(pair is not None, self.takes_pairs)
         with within_memory(activate(), "what explains this text", "give a shorter text"):
             return explain(self, text, pair, label=label)

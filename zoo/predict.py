@@ -75,6 +75,7 @@ def predict(
     """
     target = None if out is None else _target(out, file, output)
     done = load_run(run, precision=precision).finished()
+    done.task.refuse("predict")
     on_missing = on_missing or ("error" if text or pair or file else "keep")
     source = _source(done, text, pair, file, text_column, keep, on_missing)
     screen = Screen()

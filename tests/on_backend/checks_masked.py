@@ -14,13 +14,13 @@ from safetensors.numpy import load_file, save_file
 from zoo.backend import Backend
 from zoo.data.batches import batches
 from zoo.data.catalog import vocabulary_folder
-from zoo.data.masking import PLACES, Masking
+from zoo.data.masking import PLACES, TARGETS, Masking
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault
 from zoo.models import inference, weights
 from zoo.models.builder import Blueprint, build_model
 from zoo.models.hugging_face import tensors
-from zoo.models.places import TARGETS, at_places, judged
+from zoo.models.places import at_places, judged
 from zoo.models.presets import read_config
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.types import Tokens

@@ -132,7 +132,7 @@ def batches(
     batch_size: int,
     lengths: Sequence[int],
     names: Sequence[str],
-    each: Literal["text", "token"] = "text",
+    each: Literal["text", "token", "place"] = "text",
     weights: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """The batches of an order.
@@ -144,7 +144,7 @@ def batches(
         batch_size: rows of every batch; fewer rows are filled up with weight 0.
         lengths: the lengths a batch may have, rising; the last holds the longest row.
         names: which inputs the model takes, of token_ids, padding_mask and segment_ids.
-        each: what the targets are of: a row's text, or every token.
+        each: what the targets are of: a row's text, or every token; hidden places get theirs later.
         weights: how much each row counts, [rows] float32; None is 1.
     """
     sizes = table.lengths
@@ -167,7 +167,7 @@ def batches(
             "padding_mask": real.astype(np.int32),
             "segment_ids": (real & (column >= second[:, None])).astype(np.int32),
         }
-        taken = None if labels is None else labels[rows] if each == "text" else labels[places[: len(rows)]]
+        taken = None if labels is None else labels[rows] if each != "token" else labels[places[: len(rows)]]
         if taken is not None and each == "token":
             taken = np.where(real[: len(rows)], taken, -1)
         yield filled_up({name: inputs[name] for name in names}, table, taken, rows, batch_size, weights)

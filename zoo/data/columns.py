@@ -59,9 +59,10 @@ def columns_of_file(
         columns["pair"] = table[text[1]]
     if label is not None:
         several = len(label.columns) > 1
-        columns["label"] = (
-            list(zip(*(table[name] for name in label.columns), strict=True)) if several else table[label.columns[0]]
-        )
+        columns["label"] = [None] * len(table[text[0]])  # of a task without labels
+        if label.columns:
+            each = [table[name] for name in label.columns]
+            columns["label"] = list(zip(*each, strict=True)) if several else each[0]
     columns["line"] = lines
     if select:
         columns = {name: [values[i] for i in rows] for name, values in columns.items()}
@@ -115,5 +116,5 @@ def missing_rows(
     return faults, gone
 
 
-def as_tuple(columns: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else columns
+def as_tuple(columns: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else columns or ()

@@ -16,14 +16,16 @@ from tokenizers.models import WordPiece
 from zoo.data.batches import Batch
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault
-from zoo.recipe.heads import MaskedHead
+from zoo.recipe.heads import Head, MaskedHead
 
-__all__ = ["NOTHING", "PLACES", "Masking"]
+__all__ = ["NOTHING", "PLACES", "TARGETS", "Masking", "mask_of", "masking_for"]
 
 NOTHING = -1
 """Target of a place at which nothing is predicted."""
 PLACES = "predicted_positions"
 """The input that says where in its row each prediction is made, [batch, places] int32."""
+TARGETS = "targets"
+"""The input that says what stands at these places, [batch, places] int32, where a model judges its own scores."""
 MASKS = ("[MASK]", "<mask>")
 FRAMES = ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "<s>", "</s>", "<pad>", "<unk>", *MASKS)
 """Entries of a vocabulary that are no part of a text, and are neither predicted nor put in its place."""
@@ -126,6 +128,11 @@ class Masking:
             if not left:
                 break
         return np.sort(np.concatenate(taken)) if taken else words[order[0]][:wanted]
+
+
+def masking_for(head: Head, tokenizer: Tokenizer) -> Masking | None:
+    """The masking of a recipe's head; None where none of its tokens are hidden. Raises as `Masking.of`."""
+    return Masking.of(head, tokenizer) if isinstance(head, MaskedHead) else None
 
 
 def mask_of(tokenizer: Tokenizer) -> int:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo.data.masking import PLACES, TARGETS
 from zoo.models.heads import layers_by_name
 from zoo.models.masked import HEAD
 from zoo.models.topology import encode
-
-PLACES, TARGETS = "predicted_positions", "targets"
-"""Inputs [batch, places] int32 beside those of the backbone: where something is predicted, and what stands there."""
+from zoo.tasks.masked import surprises
 
 
 def at_places(model: Any) -> Any:
@@ -50,23 +49,6 @@ def judged(model: Any) -> Any:
     right = ops.cast(ops.equal(ops.cast(ops.argmax(scores, axis=-1), "int32"), targets), "float32")
     columns = [ops.sum(each, axis=-1) for each in (losses, there, right)]
     return keras.Model({**inputs, TARGETS: targets}, ops.stack(columns, axis=-1), name="judged_at_places")
-
-
-def surprises(scores: Any, targets: Any) -> tuple[Any, Any]:
-    """Cross-entropy at each place, in nats and 0 where nothing is predicted, and where something is, 1.0 or 0.0.
-
-    Args:
-        scores: [batch, places, vocabulary] float32.
-        targets: [batch, places] int32, -1 where nothing is predicted.
-
-    Returns:
-        Both [batch, places] float32.
-    """
-    from keras import ops
-
-    there = ops.cast(targets >= 0, "float32")
-    own = ops.take_along_axis(scores, ops.expand_dims(ops.maximum(targets, 0), -1), axis=-1)[..., 0]
-    return (ops.logsumexp(scores, axis=-1) - own) * there, there
 
 
 def _scores(model: Any) -> tuple[dict[str, Any], Any]:

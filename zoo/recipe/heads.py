@@ -27,6 +27,8 @@ class TaskHead(Config):
     """The task that it is for."""
     each: ClassVar[Literal["text", "token"]] = "text"
     """What has an output."""
+    labelled: ClassVar[bool] = True
+    """Whether texts have labels."""
     program: ClassVar[str] = "SequenceClassification"
     """transformers' name for models with such a head, as in BertForSequenceClassification."""
     monitors: ClassVar[tuple[str, ...]]
@@ -52,7 +54,7 @@ class TaskHead(Config):
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         """What the recipe's files say that does not go with this head; keys are those of `data.files`."""
-        if not isinstance(files.label, str):
+        if files.label is not None and not isinstance(files.label, str):
             message = f"got {len(files.label)} columns, expected one: a text has one label"
             yield Clash(("label",), message)
         if files.label_delimiter is not None:
@@ -114,7 +116,7 @@ class MultilabelHead(TaskHead):
     picks for each class the one with the best F1 on validation."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
-        if isinstance(files.label, str):
+        if files.label is None or isinstance(files.label, str):
             return
         if files.label_delimiter is not None:
             message = f"got {files.label_delimiter}, expected null: data.files.label has a column a class"
@@ -157,7 +159,7 @@ class RegressionHead(TaskHead):
             yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: numbers are no classes")
         if files.label_delimiter is not None:
             yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: give a column a number")
-        if self.ordinal and not isinstance(files.label, str):
+        if self.ordinal and isinstance(files.label, tuple):
             yield Clash(("label",), f"got {len(files.label)} columns, expected one with model.head.ordinal")
 
 
@@ -167,6 +169,7 @@ class MaskedHead(TaskHead):
 
     task: ClassVar[str] = "masked"
     program: ClassVar[str] = "MaskedLM"
+    labelled: ClassVar[bool] = False
     monitors: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy")
 
     type: Literal["masked"] = "masked"

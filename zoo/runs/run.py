@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from zoo.backend import activate
 from zoo.data.dataset import takes_pairs
 from zoo.data.given import Given, Texts, rows_of
+from zoo.data.masking import Masking, masking_for
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
@@ -24,6 +25,7 @@ from zoo.errors import DataError, ZooError
 from zoo.models import inference
 from zoo.models.builder import POLICIES
 from zoo.models.opened import Opened
+from zoo.models.places import judged
 from zoo.models.saved import ModelCard, load_card, load_model
 from zoo.recipe import load_recipe
 from zoo.recipe.estimate import Precision
@@ -144,8 +146,14 @@ class Run:
         return Opened(model)
 
     @cached_property
+    def _masking(self) -> Masking | None:
+        """What hides tokens, where a masked language model is evaluated."""
+        return masking_for(self.card.blueprint.head, self.tokenizer)
+
+    @cached_property
     def _predictor(self) -> Callable[[Any], Any]:
-        return activate().predictor(self.model, precision=self.precision)
+        model = self.model if self._masking is None else judged(self.model)
+        return activate().predictor(model, precision=self.precision)
 
     def values(
         self,
@@ -206,6 +214,7 @@ class Run:
                 names=inference.input_names(self.model),
                 batch_size=size,
                 lengths=lengths,
+                masking=self._masking,
                 progress=progress,
             )
         return self.task.values(inference.by_text(logits, self.task, table, rows, pool=card.tokens.pool))
@@ -221,5 +230,7 @@ class Run:
         return Predictions(self.task.predictions(values))
 
     def predict(self, texts: Given, pairs: Given | None = None) -> Predictions:
-        """The answer for each text, in order, as the run's task has it; raises as `values`."""
+        """The answer for each text, in order, as the run's task has it; raises as `values`, and RecipeError where the
+        task has none for whole texts."""
+        self.task.refuse("predict")
         return self.named(self.values(texts, pairs))
