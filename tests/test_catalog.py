@@ -14,7 +14,9 @@ from types import ModuleType
 import pytest
 
 from zoo.data import catalog
+from zoo.data.columns import as_tuple
 from zoo.data.sources import address, locate_first
+from zoo.data.tables import read_rows
 from zoo.errors import RecipeError
 
 ROOT = Path(__file__).parent.parent
@@ -133,8 +135,9 @@ def test_samples_are_shipped_small_and_without_overlap(name: str) -> None:
     card = catalog.dataset_card(name)
     found = locate_first(card.origins)
     assert found is not None
+    columns = [*as_tuple(card.text), card.label]
     lines = {
-        split: (found[1] / file).read_text(encoding="utf-8").splitlines()[1:] for split, file in found[0].splits.items()
+        split: [str(row) for _, row in read_rows(found[1] / file, columns)] for split, file in found[0].splits.items()
     }
     assert {split: len(rows) for split, rows in lines.items()} == card.rows
     assert not set(lines["train"]) & set(lines["test"])

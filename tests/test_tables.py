@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from zoo.data.tables import Columns, column_names, place, read_table
+from zoo.data.tables import Columns, column_names, column_types, place, read_table
 from zoo.errors import DataError
 
 
@@ -74,6 +75,46 @@ def test_txt_has_a_text_a_line(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", 'one, "two"\nthree\n')
     assert read_columns(path, ["anything"]) == {"anything": ['one, "two"', "three"]}
     assert "one text a line" in refused(path)
+
+
+CONLL = """-DOCSTART- -X- O
+
+# sent_id = 1
+EU NNP B-ORG
+# # O
+
+\u200bPeter NNP B-PER
+
+"""
+
+
+def test_conll_has_a_word_a_line_and_a_sentence_a_row(tmp_path: Path) -> None:
+    """Columns by number, the first also as word and the last as tag; comments are told by their number of columns."""
+    path = write(tmp_path, "a.conll", CONLL)
+    table, lines = read_table(path, ["word", "tag", "1"])
+    assert table == {
+        "word": [["EU", "#"], ["\u200bPeter"]],
+        "tag": [["B-ORG", "O"], ["B-PER"]],
+        "1": [["NNP", "#"], ["NNP"]],
+    }
+    assert list(lines) == [4, 7]
+    assert column_names(path) == ["word", "1", "tag"]
+    assert read_columns(write(tmp_path, "b.conll", "New York\tB\r\nis\tO"), ["0", "tag"]) == {
+        "0": [["New York", "is"]],
+        "tag": [["B", "O"]],
+    }
+    universal = "# text = don't\n1-2\tdon't\t_\t_\n1\tdo\tdo\tAUX\n2\tn't\tnot\tPART\n2.1\tx\tx\tX\n"
+    path = write(tmp_path, "a.conllu", universal)
+    assert read_columns(path, ["word", "upos"]) == {"word": [["do", "n't"]], "upos": [["AUX", "PART"]]}
+    assert column_names(path) == ["id", "form", "lemma", "upos"]
+
+
+def test_a_conll_file_with_other_columns_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.conll", CONLL + "A B C D\nis VBZ O\n\nno\n")
+    assert f"{path}:9: 4 columns, the lines above have 3" in refused(path, ["word"])
+    assert f"{path}:12: 1 columns" in refused(path, ["word"])
+    assert "no column '3', expected one of 'word', '1', 'tag'" in refused(write(tmp_path, "b.conll", CONLL), ["3"])
+    assert "no rows" in refused(write(tmp_path, "c.conll", "# nothing\n\n"), ["word"])
 
 
 def test_fields_may_hold_delimiters_quotes_lines_and_long_texts(tmp_path: Path) -> None:
@@ -239,3 +280,67 @@ def test_a_file_that_is_refused_is_closed(tmp_path: Path, ending: str) -> None:
     with pytest.raises(DataError) as caught:  # which holds the frames, and in them what was not closed
         read_columns(path, ["absent"])
     assert set(os.listdir("/proc/self/fd")) == before, caught
+
+
+SQUAD = {
+    "version": "v2.0",
+    "data": [
+        {
+            "title": "Mill",
+            "paragraphs": [
+                {
+                    "context": "Ada built the mill in 1902.",
+                    "qas": [
+                        {"id": "a", "question": "Who built it?", "answers": [{"text": "Ada", "answer_start": 0}]},
+                        {"id": "b", "question": "Who burnt it?", "answers": [], "is_impossible": True},
+                    ],
+                }
+            ],
+        },
+        {"title": "Empty", "paragraphs": []},
+        {"paragraphs": [{"context": "x", "qas": [{"question": "y"}]}]},
+    ],
+}
+
+
+def test_squad_has_a_row_a_question(tmp_path: Path) -> None:
+    path = write(tmp_path, "dev.json", "\ufeff" + json.dumps(SQUAD, indent=1))
+    table, numbers = read_table(path, ["id", "title", "question", "context", "answers", "is_impossible"])
+    mill = "Ada built the mill in 1902."
+    assert [*zip(*table.values(), strict=True)] == [
+        ("a", "Mill", "Who built it?", mill, [{"text": "Ada", "answer_start": 0}], False),
+        ("b", "Mill", "Who burnt it?", mill, [], True),
+        (None, None, "y", "x", None, None),
+    ]
+    assert list(numbers) == [0, 1, 2]
+    assert place(path, 1, 2) == "questions 1, 2, counted from 0"
+    assert column_names(path)[2:4] == ["question", "context"]
+    assert set(map(str, column_types(path, ["id", "answers", "is_impossible"]).values())) == {"string", "bool"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ('{"data": [\n{"paragraphs"', "dev.json:2: not JSON"),
+        ('{"data": NaN}', "NaN is not a JSON value"),
+        ("[" * 100_000, "nested too deep"),
+        ("[]", "no list data, expected SQuAD's layout"),
+        ('{"data": [1]}', "data[0] is 1, expected an object"),
+        ('{"data": [{"paragraphs": {}}]}', "no list data[0].paragraphs"),
+        ('{"data": [{"paragraphs": [{"qas": []}]}]}', "data[0].paragraphs[0].context is None, expected a string"),
+        (
+            json.dumps(SQUAD)
+            .replace('"is_impossible": true', '"is_impossible": false')
+            .replace('"Who burnt it?"', "3"),
+            "data[0].paragraphs[0].qas[1].question is 3",
+        ),
+        (
+            json.dumps(SQUAD).replace('"answers": []', '"answers": [{}]'),
+            "data[0].paragraphs[0].qas[1] has answers and is_impossible: true",
+        ),
+        ('{"data": []}', "no rows beneath its header"),
+    ],
+)
+def test_what_is_no_squad(tmp_path: Path, content: str, told: str) -> None:
+    assert told in refused(write(tmp_path, "dev.json", content), ["question"])
+    assert "no column 'label'" in refused(write(tmp_path, "dev.json", content), ["label"])

@@ -114,7 +114,15 @@ def dataset_table() -> str:
     lines = []
     for card in map(dataset_card, dataset_names()):
         counts = ", ".join(f"{count:,} {split}" for split, count in card.rows.items())
-        lines.append((f"`{card.name}`", counts, ", ".join(card.label_names), f"`{card.origins[0].uri}`", card.license))
+        lines.append(
+            (
+                f"`{card.name}`",
+                counts,
+                ", ".join(card.label_names or ("none",)),
+                f"`{card.origins[0].uri}`",
+                card.license,
+            )
+        )
     return table(("name", "rows", "classes", "source", "licence"), lines)
 
 

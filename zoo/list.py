@@ -94,7 +94,7 @@ def _datasets() -> list[dict[str, Any]]:
                 "name": card.name,
                 "title": card.title,
                 "rows": dict(card.rows),
-                "classes": list(card.label_names),
+                "classes": None if card.label_names is None else list(card.label_names),
                 "size": card.size_bytes,
                 "source": card.origins[0].uri,
                 "license": card.license,

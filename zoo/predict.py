@@ -143,7 +143,12 @@ def _source(
     if keep and file is None:
         raise RecipeError(f"--keep: got {listed(keep)}, expected none without --file: leave it out, or give a file")
     if file is not None:
-        return of_file(Path(file), text_columns(run, columns), keep=keep or None, on_missing=on_missing)
+        return of_file(
+            *(Path(file), text_columns(run, columns)),
+            keep=keep or None,
+            on_missing=on_missing,
+            worded=run.task.worded,
+        )
     if text:
         _refuse_empty("--text", text)
         return of_texts(text)

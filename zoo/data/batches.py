@@ -167,10 +167,11 @@ def batches(
             "padding_mask": real.astype(np.int32),
             "segment_ids": (real & (column >= second[:, None])).astype(np.int32),
         }
-        taken = None if labels is None else labels[rows] if each != "token" else labels[places[: len(rows)]]
-        if taken is not None and each == "token":
-            taken = np.where(real[: len(rows)], taken, -1)
-        yield filled_up({name: inputs[name] for name in names}, table, taken, rows, batch_size, weights)
+        taken = None
+        if labels is not None:
+            taken = labels[rows] if each != "token" else np.where(real, labels[places], -1)[: len(rows)]
+        found = {name: inputs[name] for name in names}
+        yield filled_up(found, table, taken, rows, batch_size, weights, blank=-1 if each == "token" else 0)
 
 
 def filled_up(
@@ -180,16 +181,19 @@ def filled_up(
     rows: np.ndarray,
     batch_size: int,
     weights: np.ndarray | None = None,
+    blank: int = 0,
 ) -> Batch:
-    """The batch of these inputs and rows, with targets and weights of `batch_size` places, 0 where there is no row.
+    """The batch of these inputs and rows, with targets and weights of `batch_size` places; weights are 0 where there is
+    no row.
 
     Args:
         taken: the targets of these rows, [rows of the batch, ...]; None is none.
         weights: how much each row of the table counts, [rows]; None is 1.
+        blank: the target where there is no row.
     """
     taken = np.zeros(len(rows), np.int32) if taken is None else taken
     kind = np.int32 if np.issubdtype(taken.dtype, np.integer) else np.float32
-    filled = np.zeros((batch_size, *taken.shape[1:]), kind)
+    filled = np.full((batch_size, *taken.shape[1:]), blank, kind)
     filled[: len(rows)] = taken
     counting = np.zeros(batch_size, np.float32)
     counting[: len(rows)] = 1.0 if weights is None else weights[rows]

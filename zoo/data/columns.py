@@ -14,6 +14,7 @@ import numpy as np
 
 from zoo.data.catalog import DatasetCard
 from zoo.data.tables import place, read_table
+from zoo.data.worded import read_texts
 from zoo.errors import DataError
 from zoo.recipe.data_group import Files
 from zoo.tasks import Stated, Task
@@ -43,10 +44,18 @@ def of_card(card: DatasetCard) -> Stated:
 
 
 def columns_of_file(
-    split: str, path: Path, text: tuple[str, ...], label: Stated | None, select: Mapping[str, str], encoding: str
+    split: str,
+    path: Path,
+    text: tuple[str, ...],
+    label: Stated | None,
+    select: Mapping[str, str],
+    encoding: str,
+    *,
+    worded: bool = False,
 ) -> dict[str, Any]:
     """Columns text, pair (for pairs), label (where asked for; a tuple where it has several columns), row, its number in
-    the file from 0, and line, where it begins there."""
+    the file from 0, and line, where it begins there; with `worded`, where a text may be a list of its words, also
+    words."""
     wanted = [*text, *select, *(label.columns if label is not None else ())]
     table, lines = read_table(path, list(dict.fromkeys(wanted)), encoding)
     rows: Sequence[int] = range(len(table[text[0]]))
@@ -67,6 +76,8 @@ def columns_of_file(
     if select:
         columns = {name: [values[i] for i in rows] for name, values in columns.items()}
     columns["row"] = rows
+    if worded:
+        columns = read_texts(split, path, columns)
     strange = [
         f"{split}: {no_string(place(path, columns['line'][i]), value)}"
         for name in ("text", "pair")

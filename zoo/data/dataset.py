@@ -22,6 +22,7 @@ from zoo.data.columns import as_tuple, columns_of_file, missing_rows, of_card, o
 from zoo.data.shown import Row, in_notebook
 from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
 from zoo.data.splitting import draw, shuffled
+from zoo.data.worded import read_tags
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
@@ -230,12 +231,14 @@ def read_labelled(
     if label is not None and {*label} != {*stated.columns}:
         stated = replace(stated, columns=tuple(label))
     path, notes = Path(path), list[str]()
-    columns = columns_of_file("rows", path, as_tuple(text or text_column(recipe)), stated, {}, "utf-8")
+    wanted = as_tuple(text or text_column(recipe))
+    columns = columns_of_file("rows", path, wanted, stated, {}, "utf-8", worded=task.worded)
     columns, faults = _present(
         "rows", path, columns, task, on_missing, "leave such rows out with --on-missing drop", notes
     )
     if faults:
         raise DataError(faults)
+    columns = _tagged({"rows": columns}, {"rows": path}, stated, task, notes)["rows"]
     return _split("rows", columns, task.targets(columns["label"], stated)), notes
 
 
@@ -280,7 +283,9 @@ def _read(layout: Layout, task: Task, on_missing: str, notes: list[str]) -> dict
     faults: list[str] = []
     for split, path in layout.files.items():
         try:
-            columns = columns_of_file(split, path, layout.text, layout.label, layout.select, layout.encoding)
+            columns = columns_of_file(
+                *(split, path, layout.text, layout.label, layout.select, layout.encoding), worded=task.worded
+            )
         except DataError as error:
             faults.extend(error.faults)
             continue
@@ -290,7 +295,19 @@ def _read(layout: Layout, task: Task, on_missing: str, notes: list[str]) -> dict
         faults += wrong
     if faults:
         raise DataError(faults)
-    return found
+    return _tagged(found, layout.files, layout.label, task, notes)
+
+
+def _tagged(
+    columns: dict[str, dict[str, Any]], paths: Mapping[str, Path], stated: Stated, task: Task, notes: list[str]
+) -> dict[str, dict[str, Any]]:
+    """The columns of each split with a tag a word, where the task is about words."""
+    if not task.worded:
+        return columns
+    how = task.tagging
+    found = read_tags(columns, paths, stated, scheme=how.asked, learned=how.learned, repair=how.repair)
+    notes += found.notes
+    return found.columns
 
 
 def _present(
@@ -306,12 +323,13 @@ def _present(
     return columns, [f"{path}: {fault}" for fault in faults]
 
 
-def _split(split: str, columns: Mapping[str, Any], labels: np.ndarray) -> Split:
+def _split(split: str, columns: Mapping[str, Any], labels: Any) -> Split:
     return Split(
         texts=columns["text"],
         pairs=columns.get("pair"),
         labels=labels,
         ids=[f"{split}/{row}" for row in columns["row"]],
+        words=Ragged.of(columns["words"], np.int32, item=(2,)) if "words" in columns else None,
     )
 
 
@@ -393,6 +411,8 @@ def _digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
         if isinstance(labels, np.ndarray):
             labels = labels.astype(labels.dtype.newbyteorder("<"))
         digest.update(labels.tobytes())
+        if split.words is not None:
+            digest.update(split.words.tobytes())
         for texts in (split.texts, split.pairs or ()):
             for text in texts:
                 raw = text.encode("utf-8", "surrogatepass")

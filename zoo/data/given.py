@@ -1,9 +1,9 @@
 """Texts as people have them in Python: what they hand over in, lists of strings out.
 
-In come lists, tuples, NumPy arrays, pandas and Polars series, Arrow arrays, and for pairs also frames and lists of
-pairs, none of whose packages is imported here; out come the first texts, and the second ones of pairs. Refused, as
-DataError: a single string, anything else than texts, pairs where a run knows single texts, and single texts where it
-knows pairs.
+In come lists, tuples, NumPy arrays, pandas and Polars series, Arrow arrays, for pairs also frames and lists of pairs,
+and for tasks about words lists of words, none of whose packages is imported here; out come the first texts, and the
+second ones of pairs. Refused, as DataError: a single string, anything else than texts, pairs where a run knows single
+texts, and single texts where it knows pairs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.data.words import words
+from zoo.data.worded import Places, joined, odd_word, places_of
 from zoo.errors import DataError
 from zoo.score.ragged import Ragged
 
@@ -58,9 +58,25 @@ class Texts:
     words: Ragged | None
 
     @classmethod
+    def worded(cls, given: Given) -> Texts:
+        """Texts, or lists of their words; DataError for what is neither."""
+        found, places = list[str](), list[Places]()
+        for row, value in enumerate(_values(given, "texts")):
+            if isinstance(value, list | tuple):
+                if told := odd_word(value):
+                    raise DataError(f"texts[{row}] has a word that is none: {told}")
+                text, own = joined(value)
+            else:
+                _refuse_others("texts", [value], row)
+                text, own = value, places_of(value)
+            found.append(text)
+            places.append(own)
+        return cls(texts=found, pairs=None, words=Ragged.of(places, np.int32, item=(2,)))
+
+    @classmethod
     def of(cls, texts: list[str], pairs: list[str] | None, *, worded: bool) -> Texts:
-        """Texts whose words are those that `zoo.data.words` finds."""
-        found = Ragged.of((words(text) for text in texts), np.int32, item=(2,)) if worded else None
+        """Texts whose words are those that `zoo.data.worded` finds."""
+        found = Ragged.of(map(places_of, texts), np.int32, item=(2,)) if worded else None
         return cls(texts=texts, pairs=pairs, words=found)
 
 
@@ -141,8 +157,8 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2
 
 
-def _refuse_others(name: str, values: Sequence[Any]) -> None:
-    for row, value in enumerate(values):
+def _refuse_others(name: str, values: Sequence[Any], first: int = 0) -> None:
+    for row, value in enumerate(values, first):
         if not isinstance(value, str):
             kind = type(value).__name__
             raise DataError(f"{name}[{row}] is {value!r:.60} ({kind}), expected a string: leave such rows out")

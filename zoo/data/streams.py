@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from zoo.data.columns import SHOWN, as_tuple, no_string, without
 from zoo.data.tables import column_names, place, read_rows
+from zoo.data.worded import odd_word
 from zoo.errors import DataError
 from zoo.tasks.material import no_label
 
@@ -41,12 +42,14 @@ class Part:
 
     texts: [rows], the first text of each row, "" where it is missing.
     pairs: [rows], the second one likewise, or None where rows have one.
+    given: [rows], the first text of each row as it came: where a task is about words, it may be a list of these.
     kept: column -> [rows], what is carried along.
     places: [rows], where people find each of them.
     """
 
     texts: list[str]
     pairs: list[str] | None
+    given: list[str | list[str]]
     kept: Mapping[str, list[Any]]
     places: list[str]
 
@@ -85,6 +88,7 @@ def of_file(
     keep: Sequence[str] | None = None,
     on_missing: OnMissing = "error",
     encoding: str = "utf-8",
+    worded: bool = False,
 ) -> Source:
     """The rows of a file, looked through to its end.
 
@@ -94,6 +98,7 @@ def of_file(
         keep: columns to carry along; None takes all.
         on_missing: what rows without a text get; here it is only whether they are an error.
         encoding: of csv, tsv, jsonl and txt files.
+        worded: whether a text may be a list of its words.
 
     Raises:
         DataError: a row cannot be read or has no text, or no row has one.
@@ -108,7 +113,7 @@ def of_file(
             "say with --keep which columns to carry along"
         )
     wanted = list(dict.fromkeys((*texts, *columns)))
-    rows = _look_through(path, texts, read_rows(path, wanted, encoding), on_missing)
+    rows = _look_through(path, texts, read_rows(path, wanted, encoding), on_missing, worded)
     found = ((place(path, number), row) for number, row in read_rows(path, wanted, encoding))
     return Source(name=str(path), columns=columns, rows=rows, parts=_parts(found, wanted, columns, texts))
 
@@ -128,7 +133,11 @@ def of_stdin() -> Source:
 
 
 def _look_through(
-    path: Path, texts: Sequence[str], rows: Iterable[tuple[int, Sequence[Any]]], on_missing: OnMissing
+    path: Path,
+    texts: Sequence[str],
+    rows: Iterable[tuple[int, Sequence[Any]]],
+    on_missing: OnMissing,
+    worded: bool,
 ) -> int:
     """How many rows there are; DataError for what is wrong with their texts, which stand first in each."""
     count, strange = 0, list[str]()
@@ -136,10 +145,13 @@ def _look_through(
     for number, row in rows:
         count += 1
         for name, value in zip(texts, row, strict=False):
-            if no_label(value):
+            if no_label(value) or value == []:
                 missing[name] += 1
                 if len(lines[name]) < SHOWN:
                     lines[name].append(number)
+            elif worded and isinstance(value, list):
+                if (told := odd_word(value)) and len(strange) < SHOWN:
+                    strange.append(f"{path}: {place(path, number)} has a word that is none: {told}")
             elif not isinstance(value, str) and len(strange) < SHOWN:
                 strange.append(f"{path}: {no_string(place(path, number), value)}")
     if strange:
@@ -169,7 +181,8 @@ def _parts(
     def part() -> Part:
         first, *second = (["" if no_label(value) else value for value in table[name]] for name in texts or ())
         return Part(
-            texts=first,
+            texts=[" ".join(value) if isinstance(value, list) else value for value in first],
+            given=first,
             pairs=second[0] if second else None,
             kept={name: table[name] for name in columns},
             places=places,

@@ -1,9 +1,10 @@
-"""Reads columns of csv, tsv, jsonl, parquet and txt files.
+"""Reads columns of csv, tsv, jsonl, parquet, conll, conllu and txt files, and of json files in SQuAD's layout.
 
 In comes a file and the columns wanted; out come its rows one by one, or each column as a list, in the file's order:
-strings (csv, tsv, txt), or strings, numbers, booleans and None (jsonl, parquet). Refused, with the line or the byte:
-wrong encoding, NUL bytes, ragged rows, unclosed quotes, broken JSON, cut-short parquet, columns that are absent
-or stand twice, files without rows, and pickles of any kind.
+strings (csv, tsv, txt), a string a word (conll, conllu), or strings, numbers, booleans, lists, objects and None (jsonl,
+parquet, json). Refused, with the line or the byte: wrong encoding, NUL bytes, ragged rows, unclosed quotes, broken
+JSON, another layout than SQuAD's, cut-short parquet, columns that are absent or stand twice, files without rows, and
+pickles of any kind.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.data import conll, squad
 from zoo.errors import DataError
 from zoo.recipe.data_group import is_text_encoding
 
-ENDINGS = (".csv", ".tsv", ".jsonl", ".parquet", ".txt")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".conllu", ".txt")
 PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 SHOWN = 5
 """Faults of one kind that are listed; the rest is counted."""
@@ -83,7 +85,7 @@ def column_names(path: str | Path, encoding: str = "utf-8") -> list[str]:
 
 
 def column_types(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> dict[str, Any]:
-    """The pyarrow type of each column: a parquet file's own; of jsonl, which is read for that, what holds all of its
+    """The pyarrow type of each column: a parquet file's own; of jsonl and json, read for that, what holds all of its
     values, a string of JSON where they are of several kinds, lists or objects; else string.
 
     Raises:
@@ -96,7 +98,7 @@ def column_types(path: str | Path, columns: Sequence[str], encoding: str = "utf-
         with _parquet(path) as opened:
             return {name: opened.schema_arrow.field(name).type for name in columns}
     types = dict.fromkeys(columns, pyarrow.string())
-    if ending == ".jsonl":
+    if ending in (".jsonl", ".json"):
         kinds: dict[str, set[type]] = {name: set() for name in columns}
         for _, row in read_rows(path, columns, encoding):
             for name, value in zip(columns, row, strict=True):
@@ -111,11 +113,12 @@ def column_types(path: str | Path, columns: Sequence[str], encoding: str = "utf-
 
 
 def place(path: str | Path, *numbers: int) -> str:
-    """How people find rows in a file: by its lines from 1, or in parquet, which has none, by rows from 0."""
+    """How people find rows in a file: by its lines from 1, or in parquet and json, where they have none, from 0."""
     several = len(numbers) > 1
     listed = ", ".join(map(str, numbers))
-    if Path(path).suffix.lower() == ".parquet":
-        return f"row{'s' * several} {listed}, counted from 0"
+    counted = {".parquet": "row", ".json": "question"}.get(Path(path).suffix.lower())
+    if counted is not None:
+        return f"{counted}{'s' * several} {listed}, counted from 0"
     return f"line{'s' * several} {listed}"
 
 
@@ -229,6 +232,22 @@ def _objects(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise DataError(faults)
 
 
+def _squad_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
+    _check_header(path, squad.COLUMNS, columns)
+    try:
+        document = json.loads("".join(_lines(path, encoding)), parse_constant=_refuse_constant)
+        for number, row in enumerate(squad.questions(document)):
+            yield number, [row[name] for name in columns]
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{error.lineno}: not JSON ({error}); is the file cut short? Rows of a line each are jsonl"
+        ) from error
+    except RecursionError as error:
+        raise DataError(f"{path}: nested too deep, expected SQuAD's layout") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON value")
 
@@ -267,6 +286,22 @@ def _parquet(path: Path) -> Iterator[Any]:
         ) from error
 
 
+def _conll_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
+    with closing(_lines(path, encoding)) as lines:
+        for number, values in conll.sentences(path, lines):
+            at = [conll.column_of(path, name, len(values)) for name in columns]
+            unknown = [name for name, place in zip(columns, at, strict=True) if place is None]
+            _check_header(path, conll.names_of(path, len(values)), unknown)
+            yield number, [values[place] for place in at if place is not None]
+
+
+def _conll_names(path: Path, encoding: str) -> Iterator[str]:
+    with closing(_lines(path, encoding)) as lines, closing(conll.sentences(path, lines)) as found:
+        for _, values in found:
+            yield from conll.names_of(path, len(values))
+            return
+
+
 def _txt_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
     if len(columns) != 1:
         raise DataError(
@@ -280,7 +315,10 @@ _READERS = {
     ".csv": _delimited("excel"),
     ".tsv": _delimited("excel-tab"),
     ".jsonl": _Reader(rows=_jsonl_rows, names=_jsonl_names),
+    ".json": _Reader(rows=_squad_rows, names=lambda path, encoding: iter(squad.COLUMNS)),
     ".parquet": _Reader(rows=_parquet_rows, names=_parquet_names),
+    ".conll": _Reader(rows=_conll_rows, names=_conll_names),
+    ".conllu": _Reader(rows=_conll_rows, names=_conll_names),
     ".txt": _Reader(rows=_txt_rows, names=lambda path, encoding: iter(())),
 }
 

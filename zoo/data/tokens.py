@@ -266,7 +266,10 @@ def doubts(tokenizer: Tokenizer, tables: Mapping[str, TokenTable], config: Token
 
 
 def cut_told(tables: Mapping[str, TokenTable], config: Tokens) -> tuple[str, str]:
-    """How many rows of each split are cut: a topic, `warning` where they are many, and a sentence."""
+    """What becomes of long texts of each split: a topic, `warning` where many are cut, and a sentence."""
+    if config.long == "window":
+        told = ", ".join(f"{len(table.full):,} {name} texts in {len(table):,}" for name, table in tables.items())
+        return "tokens", f"windows of at most {config.max_length} tokens: {told}"
     shares = {name: table.truncated / max(1, len(table)) for name, table in tables.items()}
     if not any(shares.values()):
         return "tokens", f"no text is cut: none has more than {config.max_length}"

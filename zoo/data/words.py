@@ -1,7 +1,8 @@
 """Where the words of a text stand, the same for every vocabulary.
 
 In comes a text; out come the places of its words, as people read them. A word is a run of letters, digits and marks,
-with single apostrophes and hyphens inside it; a run of punctuation or symbols is one, and so is each Chinese character.
+with single apostrophes and hyphens inside it unless asked otherwise; a run of punctuation or symbols is one, and so is
+each Chinese character.
 A script that puts no space between words (Thai) has long ones. Nothing is refused.
 """
 
@@ -16,10 +17,15 @@ JOINING = "'\N{RIGHT SINGLE QUOTATION MARK}-"
 SPACE, SIGN, LETTER, IDEOGRAPH = "space", "sign", "letter", "ideograph"
 
 
-def words(text: str) -> list[tuple[int, int]]:
-    """First and one past the last character of each word, in order; nothing but white space lies between them."""
+def words(text: str, *, joined: bool = True) -> list[tuple[int, int]]:
+    """First and one past the last character of each word, in order; nothing but white space lies between them.
+
+    Args:
+        text: any.
+        joined: whether single apostrophes and hyphens belong to the word around them; else they are words themselves.
+    """
     kinds = [_kind(character) for character in text]
-    for place in range(1, len(text) - 1):
+    for place in range(1, len(text) - 1 if joined else 0):
         if text[place] in JOINING and kinds[place - 1] == kinds[place + 1] == LETTER:
             kinds[place] = LETTER
     found, start = list[tuple[int, int]](), 0

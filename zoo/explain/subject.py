@@ -2,7 +2,7 @@
 
 In comes a text, or a pair, and a run; out come its token ids, the words that they stand for, and the probability of a
 class where some of the tokens are others or away. Refused, as DataError: a text without a token; as RecipeError: a
-class that the run does not have.
+class that the run does not have, and runs with an answer for every token.
 """
 
 from __future__ import annotations
@@ -52,6 +52,11 @@ class Subject:
                 raise DataError(f"got {given!r:.60}, expected a string: give one text at a time")
             if not given.strip():
                 raise DataError("the text is empty, expected some words: give a text with at least one")
+        if run.task.each == "token":
+            raise RecipeError(
+                f"zoo.explain: got a run of task: {run.task.type}, which answers for every token, expected one with an "
+                "answer for the text: zoo.predict tells its answers, and how sure it is of each"
+            )
         self.text, self.pair = text, pair
         card, self._tokenizer = run.card, run.tokenizer
         self._task = run.task

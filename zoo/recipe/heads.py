@@ -163,6 +163,79 @@ class RegressionHead(TaskHead):
             yield Clash(("label",), f"got {len(files.label)} columns, expected one with model.head.ordinal")
 
 
+class TokensHead(TaskHead):
+    """One logit a class of words, for every token, softmax."""
+
+    task: ClassVar[str] = "tokens"
+    each: ClassVar[Literal["text", "token"]] = "token"
+    program: ClassVar[str] = "TokenClassification"
+    monitors: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "precision", "recall", "macro_f1", "loss")
+
+    type: Literal["tokens"] = "tokens"
+    """Kind of head."""
+    pieces: Literal["first", "all"] = "first"
+    """What speaks for a word of several pieces: the first, as BERT has it, or all of them: each learns the word's tag,
+    and their probabilities are averaged."""
+    scheme: Literal["auto", "plain", "iob1", "iob2", "bioes"] = "auto"
+    """How tags tell entities: `auto` looks at them, `plain` has classes and no entities, as parts of speech. BILOU is
+    read as bioes."""
+    on_broken: Literal["repair", "error"] = "repair"
+    """What tags get that have no place in their scheme, and spans that end within a word: read as conlleval reads them
+    and widened to whole words (the count is printed), or an error."""
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        if not isinstance(files.text, str):
+            yield Clash(("text",), f"got {len(files.text)} columns, expected one: the words of one text have tags")
+        if isinstance(files.label, tuple):
+            yield Clash(("label",), f"got {len(files.label)} columns, expected one, with a tag a word or spans")
+        if files.label_delimiter is not None:
+            message = (
+                f"got {files.label_delimiter}, expected null: a text has a list of tags, or white space between them"
+            )
+            yield Clash(("label_delimiter",), message)
+
+
+class SpanHead(TaskHead):
+    """Two logits a token: whether the answer to a question starts there, and whether it ends there."""
+
+    task: ClassVar[str] = "span"
+    each: ClassVar[Literal["text", "token"]] = "token"
+    program: ClassVar[str] = "QuestionAnswering"
+    monitors: ClassVar[tuple[str, ...]] = ("f1", "exact_match", "loss")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ("exact_match", "f1")
+
+    type: Literal["span"] = "span"
+    """Kind of head."""
+    dropout: Fraction | None = 0.0
+    """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face preset, 0.1 for others. BERT
+    was fine-tuned with none there."""
+    max_answer_length: Annotated[int, Field(gt=0, le=8192)] = 30
+    """Tokens of an answer, at most."""
+    n_best: Annotated[int, Field(gt=0, le=1000)] = 20
+    """Answers that are told of a question, best first, at most."""
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | Literal["tune"] = "tune"
+    """Where train has questions without an answer: by how much no answer has to score higher than the best one for none
+    to be given, in logits; `tune` picks the one with the best F1 on validation. Elsewhere an answer is always given."""
+
+    def clashes(self) -> Iterator[Clash]:
+        yield from super().clashes()
+        if self.preset_labels is not None:
+            yield Clash(
+                ("preset_labels",), f"got {', '.join(self.preset_labels)}, expected null: answers have no classes"
+            )
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        yield from super().clashes_with(files)
+        if isinstance(files.text, str):
+            message = f"got {files.text}, expected two columns, of the question and of the context: [question, context]"
+            yield Clash(("text",), message)
+        if files.label_names is not None:
+            yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: answers have no classes")
+
+
 class MaskedHead(TaskHead):
     """The tokens that were hidden, by scores of the whole vocabulary: a masked language model, its last layer tied to
     the token embeddings."""
@@ -211,6 +284,8 @@ Head = Annotated[
     | Annotated[BinaryHead, Tag("binary")]
     | Annotated[MultilabelHead, Tag("multilabel")]
     | Annotated[RegressionHead, Tag("regression")]
+    | Annotated[TokensHead, Tag("tokens")]
+    | Annotated[SpanHead, Tag("span")]
     | Annotated[MaskedHead, Tag("masked")],
     kind_or("classifier"),
 ]
@@ -218,6 +293,8 @@ HEADS: Mapping[str, str] = {
     "classification": "classifier",
     "multilabel": "multilabel",
     "regression": "regression",
+    "tokens": "tokens",
+    "span": "span",
     "masked": "masked",
 }
 """The type of head that a task has where the recipe names none."""

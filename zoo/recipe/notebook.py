@@ -8,10 +8,23 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from zoo.recipe.showing import shown
 
-__all__ = ["bars", "escaped", "folded", "heading", "picture", "preformatted", "table"]
+__all__ = ["Mark", "bars", "escaped", "folded", "heading", "marked", "picture", "preformatted", "table"]
+
+TURN = 137.5
+"""Degrees from one colour to the next: the golden angle, so that few of them are near each other."""
+
+
+class Mark(NamedTuple):
+    """Characters [start, end) of a text, what they are, and the number of their colour."""
+
+    start: int
+    end: int
+    label: str
+    colour: int
 
 
 def escaped(text: object) -> str:
@@ -40,6 +53,21 @@ def bars(shares: Iterable[tuple[object, float]]) -> str:
         for name, share in shares
     )
     return f"<table>{''.join(rows)}</table>"
+
+
+def marked(text: str, marks: Iterable[Mark]) -> str:
+    """A text with parts of it coloured, each with its label behind it; the parts do not overlap."""
+    done, pieces = 0, list[str]()
+    for mark in sorted(marks):
+        hue = f"{mark.colour * TURN % 360:.0f}"
+        pieces += [
+            escaped(text[done : mark.start]),
+            f'<mark style="background:hsl({hue} 75% 85%);color:#111;padding:.05em .25em;border-radius:.25em">'
+            f"{escaped(text[mark.start : mark.end])}"
+            f' <small style="color:hsl({hue} 80% 22%);font-weight:bold">{escaped(mark.label)}</small></mark>',
+        ]
+        done = mark.end
+    return "".join([*pieces, escaped(text[done:])])
 
 
 def preformatted(text: str) -> str:

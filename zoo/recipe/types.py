@@ -243,8 +243,8 @@ class Training(Config):
     monitor: Name | None = None
     """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
     `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
-    regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of masked `loss`, `perplexity`
-    or `accuracy`; None takes the first."""
+    regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
+    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -273,7 +273,9 @@ class Expected(Config):
     accuracy: Score | None = None
     """Test accuracy, 0 to 1."""
     f1: Score | None = None
-    """Test F1, 0 to 1: of class 1 with two classes, the macro average with more."""
+    """Test F1, 0 to 1: of class 1 with two classes, the macro average with more; of answers that of their words."""
+    exact_match: Score | None = None
+    """Of answers: share of test questions that are answered exactly, 0 to 1."""
     hours: Positive | None = None
     """Wall-clock training time in hours."""
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
@@ -301,8 +303,9 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification", "multilabel", "regression", "masked"] = "classification"
-    """What is learned of a text: its class, which of several classes it has, numbers, or its hidden tokens."""
+    task: Literal["classification", "multilabel", "regression", "tokens", "span", "masked"] = "classification"
+    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, the
+    answers to questions, or its hidden tokens."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
     data: Data
@@ -347,7 +350,7 @@ class Keys(Config):
         if self.training.monitor not in (None, *head.monitors):
             message = f"got {self.training.monitor}, expected one of {', '.join(head.monitors)}"
             yield Clash(("training.monitor", "model.head.type"), message)
-        for name in ("accuracy", "f1"):
+        for name in ("accuracy", "f1", "exact_match"):
             value = getattr(self.expected, name, None)
             if value is not None and name not in head.measured:
                 yield Clash(

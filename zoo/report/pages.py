@@ -9,14 +9,16 @@ from __future__ import annotations
 import base64
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 from rich.filesize import decimal
 
+from zoo.recipe.notebook import Mark, marked
 from zoo.recipe.showing import listed
 from zoo.score import digits
 from zoo.tasks import Task
@@ -100,6 +102,11 @@ def plain(text: Any) -> str:
     return re.sub(r"([\\`*_\[\]|$#~])", r"\\\1", line)
 
 
+def _coloured(text: str, marks: Iterable[Mark]) -> markupsafe.Markup:
+    """A text with parts of it coloured; all of it is escaped there."""
+    return markupsafe.Markup(marked(text, marks))
+
+
 @functools.cache
 def _house(*, escape: bool) -> jinja2.Environment:
     house = jinja2.Environment(
@@ -112,6 +119,7 @@ def _house(*, escape: bool) -> jinja2.Environment:
     )
     house.filters.update(share=share, number=number, amount=amount, points=digits.points, signed=digits.signed)
     house.filters.update(duration=duration, size=size, chance=chance, moment=moment, plain=plain, listed=listed)
+    house.filters["coloured"] = _coloured
     house.globals["figure"] = figure
     house.filters["base64"] = lambda content: base64.b64encode(content).decode()
     return house

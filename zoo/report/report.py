@@ -24,13 +24,14 @@ from zoo.report.drawing import Chart, draw_each
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.tested import tested_split
 from zoo.tasks import Task
-from zoo.tasks.shown import Mistakes
+from zoo.tasks.shown import Mistake, Mistakes
 from zoo.tasks.task import Rankings
 
 __all__ = ["SPLITS", "charts", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
 
 MISTAKES = 20
 LONGEST_TEXT = 600
+LONGEST_MARKED = 5_000
 ROWS = 100
 """Of a table."""
 CONFIDENCE, TIME = ("reliability",), ("time",)
@@ -167,7 +168,7 @@ def worst_rows(
 ) -> list[dict[str, Any]]:
     """id, label, prediction, figure and text (None where unknown) of the worst rows.
 
-    A long text is cut in its middle.
+    A long text is cut in its middle. marks are what of a whole one label and prediction speak of, else None.
     """
     ids = [predictions[mistake.row]["id"] for mistake in mistakes.worst]
     return [
@@ -176,7 +177,7 @@ def worst_rows(
             "label": mistake.label,
             "prediction": mistake.prediction,
             "figure": mistake.figure,
-            "text": _cut(texts[key]) if texts and key in texts else None,
+            **_shown(texts.get(key) if texts else None, mistake),
         }
         for key, mistake in zip(ids, mistakes.worst, strict=True)
     ]
@@ -195,6 +196,7 @@ def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     measured = {
         "accuracy": test.get("accuracy"),
         "f1": test.get("f1"),
+        "exact_match": test.get("exact_match"),
         "hours": None if seconds is None else seconds / 3600,
     }
     return [
@@ -202,6 +204,12 @@ def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
         for name, value in measured.items()
         if promised.get(name) is not None
     ]
+
+
+def _shown(text: str | None, mistake: Mistake) -> dict[str, Any]:
+    if text is None or mistake.marks is None or len(text) > LONGEST_MARKED:
+        return {"text": text and _cut(text), "marks": None}
+    return {"text": text, "marks": mistake.marks}
 
 
 def _cut(text: str) -> str:

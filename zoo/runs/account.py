@@ -83,6 +83,7 @@ def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length:
         "sha256": dataset.sha256,
         **dataset.task.account({name: split.labels for name, split in splits.items()}),
         "truncated": {name: table.truncated for name, table in tables.items()},
+        "windows": {name: len(table) for name, table in tables.items()},
         "token_lengths": {**histogram(tables["train"].full), "max_length": max_length},
         "notes": list(dataset.notes),
     }

@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from zoo.data.batches import few_lengths
 from zoo.data.columns import SHOWN
 from zoo.data.streams import OnMissing, Part, Source
@@ -65,7 +63,7 @@ def answer(
                 _ = run.model  # what it takes to load it is no part of the rate
                 begun = time.monotonic()
             values = run.values(
-                [part.texts[i] for i in present],
+                [part.given[i] for i in present],
                 None if part.pairs is None else [part.pairs[i] for i in present],
                 batch_size=batch_size,
                 lengths=lengths,
@@ -92,9 +90,10 @@ def _taken(part: Part, found: Sequence[Any], rows: Sequence[int]) -> tuple[Part,
 
     pairs = None if part.pairs is None else take(part.pairs)
     kept = {name: take(values) for name, values in part.kept.items()}
-    return Part(texts=take(part.texts), pairs=pairs, kept=kept, places=take(part.places)), take(found)
+    taken = Part(texts=take(part.texts), pairs=pairs, given=take(part.given), kept=kept, places=take(part.places))
+    return taken, take(found)
 
 
 def blank(run: Run) -> Prediction:
     """Any prediction of a run, for its columns; nothing is computed."""
-    return run.named(np.zeros((1, len(run.task.names))))[0]
+    return run.named(run.task.blank)[0]

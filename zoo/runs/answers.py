@@ -118,7 +118,7 @@ class Json:
 
     def write(self, part: Part, found: Sequence[Prediction | None]) -> None:
         for row, prediction in enumerate(found):
-            fields = dict.fromkeys(self._names) if prediction is None else _rounded(prediction)
+            fields = dict.fromkeys(self._names) if prediction is None else _rounded(prediction.fields())
             value = {name: _plain(values[row]) for name, values in part.kept.items()}
             value |= {self._names[name]: told for name, told in fields.items()}
             if self._array:
@@ -226,18 +226,21 @@ class Parquet:
             self._waiting = []
 
 
-def _rounded(prediction: Prediction) -> dict[str, Any]:
-    """What it answers, its numbers with six decimals."""
-    return {
-        key: {name: round(number, 6) for name, number in value.items()} if isinstance(value, dict) else value
-        for key, value in prediction.fields().items()
-    }
+def _rounded(value: Any) -> Any:
+    """What a prediction's fields hold, its numbers with six decimals."""
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _said(value: Any) -> str:
     """A cell of a prediction."""
     if isinstance(value, list):
         return ";".join(value)
+    if value is None:
+        return ""
     return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 

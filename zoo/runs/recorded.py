@@ -29,7 +29,7 @@ Figures = dict[str, Number | None]
 
 
 Label = str | list[str] | dict[str, Number]
-"""A class, the classes of a text, or numbers by name."""
+"""A class, the classes of a text or of its words, or numbers by name."""
 
 
 class Owner(TypedDict):
@@ -49,6 +49,7 @@ class Data(TypedDict, total=False):
     label_names: list[str]
     label_counts: dict[str, list[Count]]
     truncated: dict[str, Count]
+    windows: dict[str, Count]
     token_lengths: TokenLengths
     notes: list[str]
 
@@ -56,6 +57,7 @@ class Data(TypedDict, total=False):
 class Expected(TypedDict, total=False):
     accuracy: Number | None
     f1: Number | None
+    exact_match: Number | None
     hours: Number | None
     seeds: Count
     source: str | None
@@ -126,12 +128,23 @@ class EpochRow(TypedDict):
     best: bool
 
 
+class Answer(TypedDict):
+    text: str
+    start: Count
+    end: Count
+    score: Number
+
+
 class PredictionRow(TypedDict):
     id: str
     label: Label
     prediction: Label
-    probabilities: NotRequired[list[Number]]
+    probabilities: NotRequired[list[Number] | list[list[Number] | None]]
+    words: NotRequired[list[list[Count]]]
     values: NotRequired[dict[str, Number]]
+    starts: NotRequired[list[Count]]
+    answers: NotRequired[list[Answer]]
+    no_answer_score: NotRequired[Number]
 
 
 HISTORY, PREDICTIONS, RUN = "history.jsonl", "predictions.jsonl", "run.json"

@@ -25,7 +25,6 @@ from zoo.runs.run_folder import CHECKPOINTS, RunFolder
 from zoo.runs.screen import Lines, Screen
 from zoo.runs.stages import Unit
 from zoo.runs.tracking import Logger
-from zoo.score.metrics import majority_share
 from zoo.tasks import dump_task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
@@ -112,7 +111,7 @@ class Recorder:
             test = task.values(session.logits("test", self))
         train = dict(progress.train)
         if "accuracy" in train:
-            train["majority_share"] = majority_share(data.train.labels)
+            train["majority_share"] = task.majority(data.train.labels)
         figures = {
             "train": train,
             "validation": task.figures(validation, data.validation.labels),
@@ -156,7 +155,7 @@ class Recorder:
         if never := self._folder.run["never_predicted"]:
             text += f"; never predicted: {listed(never)}"
         expected = self._recipe.expected
-        wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1")}
+        wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1", "exact_match")}
         if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:
             text += f"; the recipe expects {', '.join(told)}"
         self._say("test", text)

@@ -169,7 +169,8 @@ class Run:
 
         Args:
             texts: the texts, in a list, tuple, NumPy array, pandas or Polars series, or Arrow array; where the run was
-                trained on pairs the first text of each, or without `pairs` a list of pairs, or a frame of two columns.
+                trained on pairs the first text of each, or without `pairs` a list of pairs, or a frame of two columns;
+                where it answers for words, also a list of the words of each text.
             pairs: second text of each row, where the run was trained on pairs.
             batch_size: rows a batch.
             lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
@@ -182,10 +183,13 @@ class Run:
             DataError: no texts, something else than strings, pairs to a run of single texts or single ones to a run of
                 pairs; `lengths` that do not hold the longest row.
         """
-        texts, pairs = rows_of(texts, pairs, takes_pairs=self.takes_pairs)
-        if not texts:
+        if self.task.worded and pairs is None:
+            rows = Texts.worded(texts)
+        else:
+            texts, pairs = rows_of(texts, pairs, takes_pairs=self.takes_pairs)
+            rows = Texts.of(texts, pairs, worded=False)
+        if not rows.texts:
             raise DataError("there are no texts: give at least one")
-        rows = Texts.of(texts, pairs, worded=self.task.worded)
         return self.values_of(rows, batch_size=batch_size, lengths=lengths, ids=ids, progress=progress)
 
     def values_of(

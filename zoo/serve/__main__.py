@@ -77,7 +77,7 @@ def application(run: Run, host: str, batch_size: int) -> FastAPI:
     pairs = bool(run.takes_pairs)
     return create_app(
         run,
-        explain=word_importance,
+        explain=word_importance if run.task.each == "text" else None,
         pairs=pairs,
         examples=examples(run, pairs=pairs),
         batch_size=batch_size,

@@ -152,7 +152,7 @@ class Batcher:
             return
         start = 0
         for job in jobs:
-            job.result.set_result(found[start : start + job.size])
+            job.result.set_result(found[np.arange(start, start + job.size)])
             start += job.size
 
 

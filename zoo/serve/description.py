@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.tasks.prediction import Schema, closed
+
 __all__ = ["HEALTH", "READY", "Schema", "answers", "bodies", "explanation", "predictions", "refused"]
 
-Schema = dict[str, Any]
 
 REFUSED = {
     400: "A Host header that is not this server's; a body that is not UTF-8.",
@@ -25,18 +26,8 @@ REFUSED = {
 }
 
 
-def _object(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
-    """An object of these keys and no other."""
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
 STRING: Schema = {"type": "string"}
-HEALTH = _object(
+HEALTH = closed(
     {
         "status": {"const": "ok"},
         "run": STRING,
@@ -44,7 +35,7 @@ HEALTH = _object(
         "waiting": {"type": "integer", "minimum": 0},
     }
 )
-READY = _object({"status": {"const": "ready"}})
+READY = closed({"status": {"const": "ready"}})
 
 
 def bodies(
@@ -57,25 +48,18 @@ def bodies(
     one, second = _text(most_explained), _text(most_characters)
     if pairs:
         return {
-            "Texts": _object({"texts": texts, "pairs": texts}),
-            "Text": _object({"text": one, "pair": second}, label),
+            "Texts": closed({"texts": texts, "pairs": texts}),
+            "Text": closed({"text": one, "pair": second}, label),
         }
     return {
-        "Texts": _object({"texts": texts}, {"pairs": nothing}),
-        "Text": _object({"text": one}, {"pair": nothing, **label}),
+        "Texts": closed({"texts": texts}, {"pairs": nothing}),
+        "Text": closed({"text": one}, {"pair": nothing, **label}),
     }
 
 
-def predictions(fields: Mapping[str, Any], names: Sequence[str]) -> Schema:
-    """The answer of /predict, of predictions whose fields are like these: names, numbers by name, lists of names."""
-
-    def of(value: Any) -> Schema:
-        if isinstance(value, dict):
-            return _object({name: {"type": "number"} for name in value})
-        name = {"type": "string", "enum": list(names)}
-        return {"type": "array", "items": name} if isinstance(value, list) else name
-
-    return _object({"predictions": {"type": "array", "items": _object({key: of(fields[key]) for key in fields})}})
+def predictions(fields: Mapping[str, Schema]) -> Schema:
+    """The answer of /predict, of predictions with these fields."""
+    return closed({"predictions": {"type": "array", "items": closed(fields)}})
 
 
 def explanation(names: Sequence[str]) -> Schema:
@@ -83,7 +67,7 @@ def explanation(names: Sequence[str]) -> Schema:
     place = {"type": "integer", "minimum": 0}
     of, score = {"enum": ["text", "pair"]}, {"type": "number"}
     word: dict[str, Schema] = {"start": place, "end": place, "of": of, "score": score}
-    return _object({"label": {"enum": list(names)}, "words": {"type": "array", "items": _object(word)}})
+    return closed({"label": {"enum": list(names)}, "words": {"type": "array", "items": closed(word)}})
 
 
 def _text(most: int) -> Schema:
@@ -99,7 +83,7 @@ def answers(schema: Schema, *statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What is refused with these statuses; a Host header, before all else, in plain text."""
-    error = {"application/json": {"schema": _object({"error": {"type": "string"}})}}
+    error = {"application/json": {"schema": closed({"error": {"type": "string"}})}}
     plain = {"text/plain": {"schema": STRING}}
     found: dict[int | str, dict[str, Any]] = {
         status: {"description": REFUSED[status], "content": error} for status in statuses

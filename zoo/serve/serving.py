@@ -171,10 +171,11 @@ def create_app(
     app.state.bodies = description.bodies(
         names, pairs=pairs, most_texts=MOST_TEXTS, most_characters=MOST_CHARACTERS, most_explained=MOST_EXPLAINED
     )
-    predicted = description.predictions(run.named(np.zeros((1, len(names))))[0].fields(), names)
+    predicted = description.predictions(run.named(run.task.blank)[0].schema(names))
     facts = {
         "pairs": pairs,
         "explains": explain is not None,
+        "kinds": run.task.kinds,
         "examples": [dict(example) for example in examples],
         "most_characters": MOST_CHARACTERS,
         "most_explained": MOST_EXPLAINED,

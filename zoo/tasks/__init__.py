@@ -18,14 +18,16 @@ from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.prediction import Prediction, Predictions
 from zoo.tasks.regression import Regression
+from zoo.tasks.span import Span
 from zoo.tasks.task import Task
+from zoo.tasks.tokens import Tokens
 
 __all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
 
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Annotated[Classification | Multilabel | Regression | Masked, Field(discriminator="type")]
+    AnyTask = Annotated[Classification | Multilabel | Regression | Tokens | Span | Masked, Field(discriminator="type")]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
@@ -34,6 +36,8 @@ TASKS: Mapping[str, type[Task]] = {
     "binary": Classification,
     "multilabel": Multilabel,
     "regression": Regression,
+    "tokens": Tokens,
+    "span": Span,
     "masked": Masked,
 }
 """The type of a recipe's head -> its task."""

@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zoo.score import metrics
 from zoo.score.ranking import Ranking
 from zoo.tasks.shown import Column, Picture, Table
 
-__all__ = ["class_occurrences", "class_table", "in_turns", "ranking_pictures", "with_shares"]
+__all__ = ["class_occurrences", "class_table", "in_turns", "ranking_pictures", "strata_of", "with_shares"]
+
+FEWEST = 4
+"""Rows of a set of classes that is a stratum of its own; rarer sets are drawn together."""
 
 
 def with_shares(names: Sequence[str], counts: np.ndarray, rows: int) -> list[str]:
@@ -19,13 +23,29 @@ def with_shares(names: Sequence[str], counts: np.ndarray, rows: int) -> list[str
     return [f"{name} {count / rows:.1%}" for name, count in zip(names, counts, strict=True)]
 
 
-def class_table(rows: Sequence[Mapping[str, Any]], ranked: Sequence[Ranking | None] | None, most: int) -> Table:
+def strata_of(flags: np.ndarray) -> NDArray[np.int64]:
+    """The set of each row's classes, [rows, classes] of 0 and 1, where it has enough rows; the others together."""
+    if not flags.shape[1]:
+        return np.zeros(len(flags), np.int64)
+    _, which, rows = np.unique(flags, axis=0, return_inverse=True, return_counts=True)
+    _, numbers = np.unique(np.where(rows[which.reshape(-1)] < FEWEST, -1, which.reshape(-1)), return_inverse=True)
+    found: NDArray[np.int64] = numbers.astype(np.int64)
+    return found
+
+
+def class_table(
+    rows: Sequence[Mapping[str, Any]],
+    ranked: Sequence[Ranking | None] | None,
+    most: int,
+    title: str = "By class, on the test split",
+) -> Table:
     """A row a class, at most so many, and then those with the lowest F1.
 
     Args:
         rows: of `metrics.classification_table`.
         ranked: how well each class is told from the others; None leaves the columns out.
         most: rows.
+        title: of the table.
     """
     columns = [
         Column(title="precision", kind="share", rows="predicted"),
@@ -46,7 +66,7 @@ def class_table(rows: Sequence[Mapping[str, Any]], ranked: Sequence[Ranking | No
     keys = ["label", *keys, "rows", "predicted"]
     left_out = max(0, len(rows) - most)
     return Table(
-        title="By class, on the test split",
+        title=title,
         columns=(Column(title="class", kind="name"), *columns),
         rows=tuple(tuple(row[key] for key in keys) for row in metrics.worst_classes(rows, most)),
         note=f"The {most} classes with the lowest F1; {left_out:,} others are left out." if left_out else "",

@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from zoo.score.ragged import Ragged
+from zoo.score.tagging import Scheme
 
-__all__ = ["Rows", "Stated", "Tokenized", "no_label"]
+__all__ = ["Rows", "Stated", "Tagging", "Tokenized", "no_label"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,19 @@ class Stated:
     delimiter: str | None = None
     values: tuple[float, ...] | None = None
     quantity: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tagging:
+    """How the tags of words are read.
+
+    asked: their scheme in files, None is told by the tags. learned: the scheme of the tags that the model knows, None
+    before the rows are read. repair: whether what has no place in its scheme is mended, or refused.
+    """
+
+    asked: Scheme | None
+    learned: Scheme | None
+    repair: bool
 
 
 class Tokenized(Protocol):

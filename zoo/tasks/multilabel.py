@@ -20,7 +20,7 @@ from zoo.recipe.faults import not_among
 from zoo.recipe.heads import MultilabelHead
 from zoo.recipe.showing import listed
 from zoo.score import metrics, multilabel, ranking
-from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
+from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, strata_of, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.material import Stated, no_label
 from zoo.tasks.prediction import Prediction
@@ -29,8 +29,6 @@ from zoo.tasks.task import Floats, Rankings, Task
 
 __all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
 
-FEWEST = 4
-"""Rows of a set of classes that is a stratum of its own; rarer sets are drawn together."""
 FLAGS = {"1": 1, "0": 0, "true": 1, "false": 0, "1.0": 1, "0.0": 0}
 """What may stand in the column of a class, in small letters."""
 
@@ -128,10 +126,7 @@ class Multilabel(Task):
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
         """The set of classes, where it has enough rows; the others together."""
-        _, which, rows = np.unique(targets, axis=0, return_inverse=True, return_counts=True)
-        _, numbers = np.unique(np.where(rows[which.reshape(-1)] < FEWEST, -1, which.reshape(-1)), return_inverse=True)
-        found: NDArray[np.int64] = numbers.astype(np.int64)
-        return found
+        return strata_of(targets)
 
     def account(self, targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
         counts = {split: matrix.sum(axis=0).tolist() for split, matrix in targets.items()}

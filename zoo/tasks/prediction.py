@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from zoo.recipe import notebook
 
-__all__ = ["Prediction", "Predictions"]
+__all__ = ["Prediction", "Predictions", "Schema", "closed"]
+
+Schema = dict[str, Any]
+"""A JSON Schema, in OpenAPI's terms."""
 
 MOST_SHOWN = 20
 """Classes of a prediction, or predictions, that a notebook shows."""
@@ -20,6 +24,17 @@ class Prediction:
     def fields(self) -> dict[str, Any]:
         """As JSON has it."""
         raise NotImplementedError
+
+    def schema(self, names: Sequence[str]) -> dict[str, Schema]:
+        """What `fields` has, by its keys, of a task with these names: names, numbers by name, lists of names."""
+
+        def of(value: Any) -> Schema:
+            if isinstance(value, dict):
+                return closed({name: {"type": "number"} for name in value})
+            name = {"type": "string", "enum": list(names)}
+            return {"type": "array", "items": name} if isinstance(value, list) else name
+
+        return {key: of(value) for key, value in self.fields().items()}
 
     def cells(self) -> list[tuple[str, Any]]:
         """As a row of a table, each cell with its column: strings, numbers, or a list of strings."""
@@ -46,3 +61,13 @@ class Predictions(list[Prediction]):
         return notebook.table(rows, ("", "answer", "")) + (
             notebook.heading("", f"and {left:,} more") if left > 0 else ""
         )
+
+
+def closed(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None = None) -> Schema:
+    """The schema of an object of these keys and no other."""
+    return {
+        "type": "object",
+        "properties": {**required, **(optional or {})},
+        "required": list(required),
+        "additionalProperties": False,
+    }

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zoo.recipe.notebook import Mark
+
 __all__ = ["MOST_CLASSES", "Column", "Mistake", "Mistakes", "Picture", "Table"]
 
 MOST_CLASSES = 40
@@ -58,12 +60,16 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A row that is wrong: its number, its label, what was predicted, and how wrong or how sure that was."""
+    """A row that is wrong: its number, its label, what was predicted, and how wrong or how sure that was.
+
+    marks: what of its text label and prediction speak of; None where they speak of all of it.
+    """
 
     row: int
     label: str
     prediction: str
     figure: str
+    marks: tuple[tuple[Mark, ...], tuple[Mark, ...]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

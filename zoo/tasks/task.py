@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import RecipeError
+from zoo.score.metrics import majority_share
 from zoo.score.ranking import Ranking
-from zoo.tasks.material import Rows, Stated, Tokenized, no_label
+from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.shown import Mistakes, Picture, Table
 
@@ -88,11 +89,16 @@ class Task:
         """The task with what is known of the labels, where that is all there is to know; None where it is not."""
         return None
 
+    @property
+    def tagging(self) -> Tagging:
+        """How the tags of words are read, where texts have a label for each."""
+        raise NotImplementedError
+
     def missing(self, label: Any) -> bool:
         """Whether a label, as it was read, is none."""
         return no_label(label)
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, Any]]:
         """The task with what the rows tell, and the targets of each split, [rows] or [rows, names].
 
         Args:
@@ -105,27 +111,31 @@ class Task:
         """
         raise NotImplementedError
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
+    def targets(self, labels: Sequence[Any], stated: Stated) -> Any:
         """The targets of other rows, once the names are known; raises as `learned`."""
         raise NotImplementedError
 
-    def fitted(self, train: np.ndarray) -> Self:
+    def fitted(self, train: Any) -> Self:
         """The task with what the targets of the rows to train on tell, once all others are taken out of them.
 
         Raises DataError where there is nothing to learn from them.
         """
         return self
 
-    def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
+    def strata(self, targets: Any) -> NDArray[np.int64]:
         """By what rows are drawn in proportion, a number from 0 a row, [rows]."""
         raise NotImplementedError
 
-    def refuse_few(self, targets: np.ndarray, parts: tuple[str, ...]) -> None:
+    def refuse_few(self, targets: Any, parts: tuple[str, ...]) -> None:
         """DataError where train has too few rows of some kind to stand in train and in each carved part."""
 
-    def account(self, targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def account(self, targets: Mapping[str, Any]) -> dict[str, Any]:
         """What run.json tells of the targets by split, in its group `dataset`."""
         raise NotImplementedError
+
+    def majority(self, targets: Any) -> float:
+        """Share of what is judged that has the commonest target."""
+        return majority_share(targets)
 
     # --- from targets to a trained model
 
@@ -149,7 +159,7 @@ class Task:
         """What transformers calls it; None where the name of its model says all."""
         raise NotImplementedError
 
-    def scaled(self, targets: np.ndarray) -> np.ndarray:
+    def scaled(self, targets: Any) -> Any:
         """Targets in the unit that the model learns them in."""
         return targets
 
@@ -173,7 +183,7 @@ class Task:
         found: np.ndarray = targets[table.owners]
         return found
 
-    def counted(self, targets: np.ndarray, weights: np.ndarray) -> float:
+    def counted(self, targets: Any, weights: np.ndarray) -> float:
         """The count that `loss` gives for these, on the host."""
         return float(weights.sum())
 
@@ -191,7 +201,7 @@ class Task:
         """
         raise NotImplementedError
 
-    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
+    def hits(self, outputs: np.ndarray, targets: Any, weights: np.ndarray) -> Mapping[str, float]:
         """What is told of training while it goes on, by name: weighted sums, to be divided by `counted`.
 
         Args:
@@ -216,21 +226,26 @@ class Task:
         """Values [rows, names] from another program's, a row by name of the unit."""
         return np.array([[row[name] for name in self.names] for row in rows])
 
-    def decided(self, values: Floats) -> np.ndarray:
+    @property
+    def blank(self) -> Any:
+        """Values of a text of which nothing is known, for the columns of its prediction."""
+        return np.zeros((1, len(self.names)))
+
+    def decided(self, values: Any) -> Any:
         """The prediction of each row, as targets are: from `values`."""
         raise NotImplementedError
 
-    def same(self, first: Floats, second: Floats) -> NDArray[np.bool_]:
+    def same(self, first: Any, second: Any) -> NDArray[np.bool_]:
         """Whether both values decide the same, [rows]."""
-        equal = self.decided(first) == self.decided(second)
+        equal: Any = self.decided(first) == self.decided(second)
         found: NDArray[np.bool_] = equal.reshape(len(equal), -1).all(axis=1)
         return found
 
-    def difference(self, first: Floats, second: Floats) -> float:
+    def difference(self, first: Any, second: Any) -> float:
         """The largest between values of the same rows: of a probability, or as a share of the largest number."""
         return float(np.abs(first - second).max())
 
-    def foremost(self, values: Floats) -> NDArray[np.int64]:
+    def foremost(self, values: Any) -> NDArray[np.int64]:
         """The number of the name that is spoken of first, [rows]: of the likeliest class, for instance."""
         found: NDArray[np.int64] = values.argmax(axis=1)
         return found
@@ -240,19 +255,19 @@ class Task:
         found: NDArray[np.float32] = np.eye(self.units, dtype=np.float32)[number]
         return found
 
-    def tuned(self, values: Floats, targets: ArrayLike) -> Self:
+    def tuned(self, values: Any, targets: Any) -> Self:
         """The task with what the validation split decides, a threshold for instance; itself where there is nothing."""
         return self
 
-    def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
+    def figures(self, values: Any, targets: Any) -> dict[str, float]:
         """The figures of a split, each a plain number."""
         raise NotImplementedError
 
-    def predictions(self, values: Floats) -> list[Prediction]:
+    def predictions(self, values: Any) -> list[Prediction]:
         """What is answered, a row each."""
         raise NotImplementedError
 
-    def rows(self, ids: Sequence[str], targets: ArrayLike, values: ArrayLike) -> Iterator[dict[str, Any]]:
+    def rows(self, ids: Sequence[str], targets: Any, values: Any) -> Iterator[dict[str, Any]]:
         """The rows of predictions.jsonl: id, label, prediction, and the values with 8 decimals."""
         raise NotImplementedError
 
@@ -260,15 +275,20 @@ class Task:
         """What a target says, as rows of predictions.jsonl have it: a class, several, or numbers by name."""
         raise NotImplementedError
 
-    def confusion(self, targets: np.ndarray, values: Floats) -> NDArray[np.int64] | None:
+    def confusion(self, targets: Any, values: Any) -> NDArray[np.int64] | None:
         """How many rows of each class (or level), by row, were taken for each, by column; None where there are none."""
         return None
 
-    def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
+    def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
         """Targets and values of such rows."""
         raise NotImplementedError
 
     # --- what is shown to people
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Types of the parts of a text that the answer is about; none where it is about the text."""
+        return ()
 
     @property
     def aim(self) -> str:
@@ -280,11 +300,11 @@ class Task:
         """The names with what they are, as `classes: a, b`."""
         raise NotImplementedError
 
-    def listed_shares(self, targets: np.ndarray) -> str:
+    def listed_shares(self, targets: Any) -> str:
         """`listed_names`, with the share of these rows that each class has."""
         return self.listed_names
 
-    def never_predicted(self, targets: np.ndarray, values: Floats) -> list[str]:
+    def never_predicted(self, targets: Any, values: Any) -> list[str]:
         """Classes that rows have, and that none is given; none where there are no classes."""
         return []
 
@@ -310,25 +330,23 @@ class Task:
         """Whether F1, precision and recall are means over the classes."""
         return False
 
-    def further(self, targets: np.ndarray, values: Floats) -> dict[str, float]:
+    def further(self, targets: Any, values: Any) -> dict[str, float]:
         """Figures of the test split that stand in the report alone, by name."""
         return {}
 
-    def rankings(self, targets: np.ndarray, values: Floats) -> Rankings:
+    def rankings(self, targets: Any, values: Any) -> Rankings:
         """How well each class is told from the others; none where there are no classes."""
         return []
 
-    def tables(
-        self, targets: np.ndarray, values: Floats, *, most: int, rankings: Rankings | None = None
-    ) -> list[Table]:
+    def tables(self, targets: Any, values: Any, *, most: int, rankings: Rankings | None = None) -> list[Table]:
         """Tables of the test split, of at most so many rows; `rankings` where they stand beside the pictures."""
         raise NotImplementedError
 
-    def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
+    def details(self, targets: Any, values: Any) -> dict[str, Any]:
         """All that the tables have, in plain values."""
         raise NotImplementedError
 
-    def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:
+    def pictures(self, targets: Any, values: Any, rankings: Rankings) -> dict[str, Picture]:
         """What to draw of the test split, by name."""
         raise NotImplementedError
 
@@ -336,11 +354,11 @@ class Task:
         """What to draw of `account`, if anything."""
         return None
 
-    def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
+    def mistakes(self, targets: Any, values: Any, *, most: int) -> Mistakes:
         """Rows that are wrong, the worst first, at most so many."""
         raise NotImplementedError
 
-    def showcase(self, values: Floats) -> list[int]:
+    def showcase(self, values: Any) -> list[int]:
         """Row numbers in the order in which rows are good examples of what the model tells."""
         raise NotImplementedError
 

@@ -80,8 +80,8 @@ class DatasetCard(Card):
     """Column of the text, or two columns for pairs."""
     label: str
     """Column of the label."""
-    label_names: tuple[str, ...] = Field(min_length=2)
-    """Class names, by class number from 0."""
+    label_names: tuple[str, ...] | None = Field(default=None, min_length=2)
+    """Class names, by class number from 0; None where labels are no classes, as answers are none."""
     labels: dict[str, int] | None = None
     """Label as it stands in the file -> class number; None where the file holds class numbers."""
     label_delimiter: str | None = None

@@ -1,0 +1,198 @@
+"""Answers to questions: how they are read, placed in windows, given and told, and what a recipe may say."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoo.errors import DataError, RecipeError
+from zoo.recipe import Recipe, recipe_from
+from zoo.tasks import dump_task, task_of, task_of_run
+from zoo.tasks.answers import Answers, Right, Rights, read_answers, refuse_misplaced
+from zoo.tasks.material import Stated
+from zoo.tasks.span import Span
+
+MILL = "Ada built the mill in 1902."
+STATED = Stated(columns=("answers",))
+
+
+def recipe(head: dict[str, Any] | None = None, task: str = "span", **files: Any) -> Recipe:
+    backbone = {"family": "bert", "num_layers": 1, "num_heads": 1, "hidden_dim": 8, "intermediate_dim": 8}
+    own = {"train": "rows.jsonl", "text": ["question", "context"], "label": "answers", **files}
+    return recipe_from(
+        {
+            "name": "own",
+            "task": task,
+            "data": {"files": own},
+            "model": {"backbone": {**backbone, "vocabulary": "nano_uncased"}, **({"head": head} if head else {})},
+        }
+    )
+
+
+def answers(*rows: list[Right]) -> Answers:
+    return Answers(rows=tuple(map(Rights, rows)))
+
+
+def table(*rows: list[tuple[int, int]], owners: list[int]) -> Any:
+    """Windows of tokens, each with [CLS] and [SEP]."""
+    flat = [[(-1, -1), *row, (-1, -1)] for row in rows]
+    offsets = np.cumsum([0, *map(len, flat)])
+    spans = np.array([span for row in flat for span in row], np.int32)
+    return SimpleNamespace(
+        offsets=offsets, owners=np.array(owners, np.int32), spans=spans, ids=np.zeros(len(spans), np.int32)
+    )
+
+
+ADA, BUILT, THE, MILLS = (0, 3), (4, 9), (10, 13), (14, 18)
+TABLE = table([ADA, BUILT], [BUILT, THE, MILLS], [ADA, BUILT], owners=[0, 0, 1])
+
+
+def logits(**placed: float) -> np.ndarray:
+    """Of TABLE, 0 but where said: start or end, and the number of the token."""
+    found = np.zeros((len(TABLE.ids), 2), np.float32)
+    for name, value in placed.items():
+        kind, _, token = name.partition("_")
+        found[int(token), int(kind == "end")] = value
+    return found
+
+
+ROWS = SimpleNamespace(pairs=[MILL, MILL], labels=answers([Right("the mill", 10), Right("mill", 14)], []))
+
+
+def test_cells_of_squad_and_of_hugging_face_are_answers() -> None:
+    theirs = {"text": ["Ada", "Ada built"], "answer_start": [0, 0]}
+    found = read_answers(
+        "train", [[{"text": "Ada", "answer_start": 0, "more": 1}], theirs, [], {"text": [], "answer_start": []}]
+    )
+    assert found.texts == [["Ada"], ["Ada", "Ada built"], [], []]
+    assert found.there.tolist() == [True, True, False, False]
+    assert found.spans.tolist() == [[0, 3], [0, 3], [-1, -1], [-1, -1]]
+    assert len(found[np.array([3, 0])]) == 2
+    assert found[found.there].texts == found[np.array([0, 1])].texts == [["Ada"], ["Ada", "Ada built"]]
+    assert found[0] == (Right("Ada", 0),)
+    assert found.tobytes() == found[np.arange(4)].tobytes() != found[np.array([1, 0, 2, 3])].tobytes()
+    assert read_answers("train", [[{"text": " mill ", "answer_start": 13}]]).spans.tolist() == [[14, 18]]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("Ada", 1, [1], [{"text": "Ada"}], [{"text": " ", "answer_start": 0}], [{"text": "Ada", "answer_start": -1}]),
+        *({"text": ["Ada"], "answer_start": []}, {"text": "Ada", "answer_start": 0}),
+        [{"text": "x", "answer_start": True}],
+    ],
+)
+def test_other_cells_are_refused(cell: Any) -> None:
+    with pytest.raises(DataError, match=r"in train, 1 cells are no answers .question 1: .*text, answer_start"):
+        read_answers("train", [[], cell])
+
+
+def test_an_answer_has_to_stand_where_it_is_said_to() -> None:
+    refuse_misplaced("train", ROWS.labels, ROWS.pairs)
+    with pytest.raises(DataError, match=r"1 answers do not stand in their context .question 1: 'mill', but at 13"):
+        refuse_misplaced("train", answers([], [Right("mill", 13)]), ROWS.pairs)
+
+
+def test_the_target_is_in_the_windows_that_have_it_whole_and_at_their_first_token_elsewhere() -> None:
+    task = Span()
+    assert task.placed(ROWS.labels, TABLE, ROWS).tolist() == [3, 0, 0, 0, 0, 0, 1, 2, 0, 3, 0, 0, 0]
+    assert task.units == 2
+
+
+def test_answers_over_windows_and_the_threshold_above_which_none_is_given() -> None:
+    fitted, tuned = Span().fitted(ROWS.labels), Span(asked=1.5).fitted(ROWS.labels)
+    assert (fitted.unanswerable, fitted.threshold, tuned.threshold) == (True, 0.0, 1.5)
+    # Both windows score "built"; the second one has "the mill"; its [CLS] scores lowest.
+    found = fitted.gathered(
+        logits(start_2=3, end_2=3, start_6=4, end_7=4, start_0=9, end_0=9, start_4=1, start_9=2, end_9=3, start_11=3),
+        TABLE,
+        ROWS,
+    )
+    assert [tuple(each) for each in found.candidates[0][:2]] == [("the mill", 10, 18, 8.0), ("built", 4, 9, 6.0)]
+    assert found.none.tolist() == [1.0, 5.0]
+    assert found.preferences.tolist() == [-7.0, 2.0]
+    assert fitted.decided(found) == ["the mill", ""]
+    assert tuned.decided(found) == ["the mill", ""]
+    assert Span().decided(found) == ["the mill", "built"]
+    assert fitted.figures(found, ROWS.labels) == {
+        "rows": 2,
+        "exact_match_low": pytest.approx(0.34, abs=0.01),
+        "exact_match_high": 1.0,
+        "exact_match": 1.0,
+        "f1": 1.0,
+        **{f"{kind}_{name}": 1.0 for kind in ("has_answer", "no_answer") for name in ("exact_match", "f1")},
+        "loss": pytest.approx(float(found.losses.mean())),
+    }
+    assert fitted.tuned(found, ROWS.labels).threshold == -7.0
+    assert tuned.tuned(found, ROWS.labels) is tuned
+
+
+def test_what_is_answered() -> None:
+    task = Span(count=2).fitted(ROWS.labels)
+    found = task.gathered(logits(start_6=4, end_7=4, start_9=9), TABLE, ROWS)
+    given, none = task.predictions(found)
+    assert given.told() == ("the mill", " 98%")
+    assert dict(given.cells()) == {"answer": "the mill", "start": 10, "end": 18, "probability": given.probability}
+    assert [each["text"] for each in given.fields()["answers"]] == ["the mill", "built the mill"]
+    assert sum(each["probability"] for each in given.fields()["answers"]) + given.no_answer == pytest.approx(1.0)
+    assert none.told() == ("no answer", "100%")
+    assert dict(none.cells()) | {"probability": 1} == {"answer": "", "start": None, "end": None, "probability": 1}
+    assert "<script" not in given._repr_html_()
+    assert {type(value) for _, value in task.predictions(task.blank)[0].cells()} == {str, int, float}
+
+
+def test_rows_of_predictions_are_read_back() -> None:
+    task = Span().fitted(ROWS.labels)
+    found = task.gathered(logits(start_6=4.25, end_7=4, start_9=9), TABLE, ROWS)
+    rows = json.loads(json.dumps(list(task.rows(["a", "b"], ROWS.labels, found))))
+    assert (rows[0]["label"], rows[0]["starts"]) == (["the mill", "mill"], [10, 14])
+    assert [row["prediction"] for row in rows] == ["the mill", ""]
+    targets, values = task.of_rows(rows)
+    assert targets == ROWS.labels
+    assert values.candidates == found.candidates
+    assert task.figures(values, targets) == {
+        name: value for name, value in task.figures(found, ROWS.labels).items() if name != "loss"
+    }
+    assert task_of_run({"task": dump_task(task)}) == task
+
+
+def test_what_is_shown() -> None:
+    task = Span().fitted(ROWS.labels)
+    found = task.gathered(logits(start_1=4, end_1=4, start_9=4), TABLE, ROWS)
+    assert [row[:2] for row in task.tables(ROWS.labels, found, most=9)[0].rows] == [
+        ("all", 2),
+        ("answer of one word", 1),
+        ("no answer", 1),
+    ]
+    mistakes = task.mistakes(ROWS.labels, found, most=9)
+    assert mistakes.wrong == 1
+    assert (mistakes.worst[0].label, mistakes.worst[0].prediction) == ("the mill / mill", "Ada")
+    assert task.showcase(found) == [0, 1]
+    assert task.account({"train": ROWS.labels})["label_counts"] == {"train": [1, 1]}
+
+
+def test_heads_and_files_that_do_not_fit() -> None:
+    task = task_of(recipe().model.head)
+    assert isinstance(task, Span)
+    assert task == Span()
+    assert task_of(recipe({"threshold": 2.0, "n_best": 3, "max_answer_length": 5}).model.head) == Span(
+        asked=2.0, count=3, longest=5
+    )
+    for head, files, place in (
+        (None, {"text": "question"}, "data.files.text: got question"),
+        (None, {"label": ["a", "b"]}, "data.files.label: got 2 columns"),
+        (None, {"label_names": ["a", "b"]}, "data.files.label_names: got a, b"),
+        ({"max_answer_length": 0}, {}, "model.head.max_answer_length"),
+        ({"threshold": "tuned"}, {}, "model.head.threshold"),
+        ({"type": "classifier"}, {}, "model.head.type"),
+    ):
+        with pytest.raises(RecipeError, match=place.replace(".", r"\.")):
+            recipe(head, **files)
+    assert "expected a head for classes" in str(task.misfit(Stated(columns=("label",), names=("a", "b"))))
+    with pytest.raises(DataError, match="nothing to learn"):
+        Span().fitted(answers([], []))
+    assert Span().fitted(answers([Right("Ada", 0)])).threshold is None
