@@ -18,7 +18,7 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault
 from zoo.recipe.heads import Head, MaskedHead
 
-__all__ = ["NOTHING", "PLACES", "TARGETS", "Masking", "mask_of", "masking_for"]
+__all__ = ["MASKS", "NOTHING", "PLACES", "SPACE", "TARGETS", "Masking", "mask_of", "masking_for"]
 
 NOTHING = -1
 """Target of a place at which nothing is predicted."""

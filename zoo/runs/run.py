@@ -21,9 +21,10 @@ from zoo.data.masking import Masking, masking_for
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, RecipeError, ZooError
 from zoo.models import inference
 from zoo.models.builder import POLICIES
+from zoo.models.filling import Filler, Guess
 from zoo.models.opened import Opened
 from zoo.models.places import judged
 from zoo.models.saved import ModelCard, load_card, load_model
@@ -146,6 +147,16 @@ class Run:
         return Opened(model)
 
     @cached_property
+    def filler(self) -> Filler:
+        """What fills masks in texts; RecipeError where this is no masked language model."""
+        if self.task.type != "masked":
+            raise RecipeError(
+                f"got a run of task: {self.task.type}, expected one of task: masked: train it by `python -m zoo.run "
+                "imdb_masked`"
+            )
+        return Filler(self.model, self.tokenizer, longest=self.card.tokens.max_length)
+
+    @cached_property
     def _masking(self) -> Masking | None:
         """What hides tokens, where a masked language model is evaluated."""
         return masking_for(self.card.blueprint.head, self.tokenizer)
@@ -222,6 +233,15 @@ class Run:
                 progress=progress,
             )
         return self.task.values(inference.by_text(logits, self.task, table, rows, pool=card.tokens.pool))
+
+    def fill(self, text: str, *, top: int = 5) -> list[list[Guess]]:
+        """The likeliest words at each [MASK] of a text, the likeliest first; of a run of task: masked.
+
+        Raises:
+            DataError: the text has no mask, or loses it because it is too long.
+            RecipeError: a run of another task.
+        """
+        return self.filler.fill([text], top=top)[0]
 
     def probabilities(self, texts: Given, pairs: Given | None = None, **options: Any) -> NDArray[np.float64]:
         """`values`, where they are probabilities; ZooError of a run that predicts numbers."""
