@@ -14,6 +14,7 @@ import pytest
 from zoo.data.dataset import Dataset, load_dataset, read_labelled
 from zoo.errors import DataError, RecipeError, ZooError
 from zoo.recipe import Recipe, recipe_from
+from zoo.report.plots import label_distribution
 from zoo.tasks import task_of, task_of_run
 from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
@@ -78,6 +79,15 @@ def test_labels_are_read_in_each_form(tmp_path: Path, kind: str) -> None:
     assert again.labels.tolist() == FOUND
     counts = data.task.account({"all": again.labels})
     assert counts == {"label_names": [*NAMES], "label_counts": {"all": np.sum(FOUND, axis=0).tolist()}}
+
+
+def test_shares_of_classes_are_of_texts() -> None:
+    account = {"label_counts": {"train": [3, 2, 1]}, "rows": {"train": 4}}
+    chart = TASK.occurrences(account)
+    assert chart is not None
+    (axes,) = label_distribution(*chart.arguments).figure().axes
+    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.5, 0.25]
+    assert axes.get_legend_handles_labels()[1] == ["train (4)"]
 
 
 def test_names_are_found_in_the_rows(tmp_path: Path) -> None:

@@ -282,7 +282,7 @@ def test_nothing_is_drawn_from_nothing() -> None:
 def test_mistakes_are_sorted_and_cut(folder: RunFolder) -> None:
     rows, task = folder.predictions, folder.task
     mistakes = task.mistakes(*task.of_rows(rows), most=5)
-    found = worst_rows(mistakes, rows, {"7": "x" * 5000})
+    found = worst_rows(mistakes, rows, {"7": ["x" * 5000]})
     assert mistakes.wrong == 2
     assert [row["id"] for row in found] == ["7", "8"]
     assert found[0]["figure"] == "90.0%"

@@ -101,7 +101,7 @@ class Dataset:
         found = self.task.occurrences(self.task.account(targets))
         if found is None:
             return {}
-        counts, names = found.arguments
+        counts, names, *_ = found.arguments
         return {name: dict(zip(names, values, strict=True)) for name, values in counts.items()}
 
     def sample(self, split: Literal["train", "validation", "test"] = "train", count: int = 5) -> tuple[Row, ...]:
@@ -146,6 +146,8 @@ def load_dataset(recipe: Recipe) -> Dataset:
     columns = _read(layout, task, data.on_missing, notes)
     task, targets = task.learned({split: found["label"] for split, found in columns.items()}, layout.label)
     splits = {split: _split(split, columns[split], targets[split]) for split in columns}
+    if misplaced := [fault for split, rows in splits.items() for fault in task.misplaced(split, rows.labels, rows)]:
+        raise DataError(misplaced)
     faults = _duplicates(splits, data.deduplicate, notes)
     splits = _carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
@@ -239,7 +241,10 @@ def read_labelled(
     if faults:
         raise DataError(faults)
     columns = _tagged({"rows": columns}, {"rows": path}, stated, task, notes)["rows"]
-    return _split("rows", columns, task.targets(columns["label"], stated)), notes
+    found = _split("rows", columns, task.targets(columns["label"], stated))
+    if faults := task.misplaced("rows", found.labels, found):
+        raise DataError(faults)
+    return found, notes
 
 
 def _stated(recipe: Recipe) -> Stated:

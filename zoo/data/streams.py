@@ -73,9 +73,11 @@ class Source:
     parts: Iterator[Part]
 
 
-def of_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> Source:
-    """Texts that are at hand, or pairs; each is carried along."""
-    columns = ("text",) if pairs is None else ("text", "pair")
+def of_texts(
+    texts: Sequence[str], pairs: Sequence[str] | None = None, names: tuple[str, str] = ("text", "pair")
+) -> Source:
+    """Texts that are at hand, or pairs; each is carried along, under its name."""
+    columns = names[:1] if pairs is None else names
     rows = enumerate(zip(texts, *([] if pairs is None else [pairs]), strict=True), 1)
     places = ((f"text {number}", row) for number, row in rows)
     return Source(name="the texts", columns=columns, rows=len(texts), parts=_parts(places, columns, columns))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.recipe import notebook
-from zoo.tasks.prediction import Prediction
+from zoo.tasks.prediction import Prediction, Schema, closed
 
 __all__ = [
     "NONE",
@@ -28,7 +28,7 @@ __all__ = [
     "Right",
     "Rights",
     "read_answers",
-    "refuse_misplaced",
+    "misplaced",
 ]
 
 NONE = "no answer"
@@ -170,6 +170,18 @@ class AnswerPrediction(Prediction):
         found = {"answer": self.answer, "start": self.start, "end": self.end, "probability": self.probability}
         return {**found, "no_answer": self.no_answer, "answers": told}
 
+    def schema(self, names: Sequence[str]) -> dict[str, Schema]:
+        text, share, nothing = {"type": "string"}, {"type": "number"}, {"type": "null"}
+        place = {"type": "integer", "minimum": 0}
+        one = closed({"text": text, "start": place, "end": place, "probability": share})
+        return {
+            "answer": text,
+            **{name: {"anyOf": [place, nothing]} for name in ("start", "end")},
+            "probability": share,
+            "no_answer": {"anyOf": [share, nothing]},
+            "answers": {"type": "array", "items": one},
+        }
+
     def cells(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.fields().items() if name not in ("no_answer", "answers")]
 
@@ -222,16 +234,18 @@ def _answers(cell: Any) -> Rights | None:
     return Rights(Right(text, start) for text, start in found) if whole else None
 
 
-def refuse_misplaced(split: str, answers: Answers, contexts: Sequence[str]) -> None:
-    """DataError where an answer does not stand in its context at the character that it is said to begin at."""
+def misplaced(split: str, answers: Answers, contexts: Sequence[str]) -> list[str]:
+    """The fault, if any, of answers that do not stand in their context at the character that they are said to begin
+    at."""
     wrong = [
         f"question {number}: {text!r:.40}, but at {start} stands {context[start : start + len(text)]!r:.40}"
         for number, (row, context) in enumerate(zip(answers, contexts, strict=True))
         for text, start in row
         if not context.startswith(text, start)
     ]
-    if wrong:
-        raise DataError(
-            f"label: in {split}, {len(wrong)} answers do not stand in their context ({'; '.join(wrong[:SHOWN])}), "
-            "expected the context's own words from answer_start on, counted in characters from 0: correct these rows"
-        )
+    if not wrong:
+        return []
+    return [
+        f"label: in {split}, {len(wrong)} answers do not stand in their context ({'; '.join(wrong[:SHOWN])}), expected "
+        "the context's own words from answer_start on, counted in characters from 0: correct these rows"
+    ]

@@ -308,8 +308,8 @@ class Classification(Task):
         wrong = np.flatnonzero(predicted != targets)
         worst = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
         return Mistakes(
-            note=f"The {len(worst)} of {len(wrong):,} wrong test predictions the model was surest of: a look here "
-            "often finds wrong labels.",
+            note=f"{len(worst)} of {len(wrong):,} wrong test predictions, the surest first: a look here often finds "
+            "wrong labels.",
             figure="sure to",
             wrong=len(wrong),
             worst=tuple(
@@ -331,10 +331,13 @@ class Classification(Task):
     def explained(self) -> str:
         two = len(self.names) == 2
         averaged = f"those of the class {self.names[1]}" if two else "macro averages over the classes"
-        brier = "of class 1, 0 to 1" if two else "summed over the classes, 0 to 2"
+        return f"F1, precision and recall are {averaged}."
+
+    @property
+    def further_explained(self) -> str:
+        brier = "of class 1, 0 to 1" if len(self.names) == 2 else "summed over the classes, 0 to 2"
         return (
-            f"F1, precision and recall are {averaged}. The "
-            "calibration error is the mean distance between how sure the model was and how often it was right (15 "
+            "The calibration error is the mean distance between how sure the model was and how often it was right (15 "
             f"bins, Guo et al. 2017), 0 at best; the Brier score is the mean squared error of the probabilities "
             f"({brier}), 0 at best."
         )

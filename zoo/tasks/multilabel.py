@@ -232,7 +232,7 @@ class Multilabel(Task):
         return ranking_pictures(rankings, len(targets))
 
     def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
-        return class_occurrences(account, self.names)
+        return class_occurrences(account, self.names, rows=account.get("rows"))
 
     def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
         predicted = self.decided(values)
@@ -241,8 +241,8 @@ class Multilabel(Task):
         off = np.abs(values - targets).mean(axis=1)
         worst = wrong[np.argsort(-off[wrong], kind="stable")][:most]
         return Mistakes(
-            note=f"The {len(worst)} of {len(wrong):,} test texts with another set of classes than predicted whose "
-            "probabilities are furthest off: a look here often finds wrong labels.",
+            note=f"{len(worst)} of {len(wrong):,} test texts with another set of classes than predicted, those first "
+            "whose probabilities are furthest off: a look here often finds wrong labels.",
             figure="mean distance",
             wrong=len(wrong),
             worst=tuple(

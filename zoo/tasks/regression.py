@@ -339,7 +339,8 @@ class Regression(Task):
     def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
         if self.levels is None:
             return None
-        return class_occurrences(account, [str(level) for level in range(self.levels[0], self.levels[1] + 1)])
+        levels = [str(level) for level in range(self.levels[0], self.levels[1] + 1)]
+        return class_occurrences(account, levels, one="level")
 
     def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
         off = np.abs(values - targets)
@@ -347,8 +348,8 @@ class Regression(Task):
         worst = np.argsort(-by_deviation, kind="stable")[:most]
         wrong = None if self.levels is None else int((self.decided(values) != targets).any(axis=1).sum())
         return Mistakes(
-            note=f"The {len(worst)} of {len(values):,} test texts whose numbers are furthest off: a look here often "
-            "finds wrong labels.",
+            note=f"{len(worst)} of {len(values):,} test texts, those first whose numbers are furthest off: a look here "
+            "often finds wrong labels.",
             figure="off by",
             wrong=wrong,
             worst=tuple(

@@ -62,7 +62,8 @@ class Picture:
 class Mistake:
     """A row that is wrong: its number, its label, what was predicted, and how wrong or how sure that was.
 
-    marks: what of its text label and prediction speak of; None where they speak of all of it.
+    marks: what of its text, of a pair the second one, label and prediction speak of; None where they speak of all of
+    it.
     """
 
     row: int

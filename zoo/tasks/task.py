@@ -63,6 +63,8 @@ class Task:
     """Whether a text has a label for each word."""
     spanned: ClassVar[bool] = False
     """Whether it is needed where tokens stand in their texts."""
+    pair: ClassVar[tuple[str, str]] = ("text", "pair")
+    """What people call the two texts of a row that has two."""
     watched: ClassVar[bool] = True
     """Whether the outputs of training are looked at, for `hits`."""
 
@@ -114,6 +116,10 @@ class Task:
     def targets(self, labels: Sequence[Any], stated: Stated) -> Any:
         """The targets of other rows, once the names are known; raises as `learned`."""
         raise NotImplementedError
+
+    def misplaced(self, split: str, targets: Any, rows: Rows) -> list[str]:
+        """Faults of targets that do not fit their texts."""
+        return []
 
     def fitted(self, train: Any) -> Self:
         """The task with what the targets of the rows to train on tell, once all others are taken out of them.
@@ -366,6 +372,11 @@ class Task:
     def explained(self) -> str:
         """What figures and predictions mean, as sentences of a report."""
         raise NotImplementedError
+
+    @property
+    def further_explained(self) -> str:
+        """What the figures of `further` mean, likewise."""
+        return ""
 
     @property
     def threshold_note(self) -> str | None:
