@@ -140,9 +140,10 @@ def _columns_of_file(path: Path, layout: Layout) -> Columns:
     if len(text) == 2:
         columns["pair"] = table[text[1]]
     several = len(label.columns) > 1
-    columns["label"] = (
-        list(zip(*(table[name] for name in label.columns), strict=True)) if several else table[label.columns[0]]
-    )
+    columns["label"] = [None] * len(lines)  # of a task without labels
+    if label.columns:
+        each = [table[name] for name in label.columns]
+        columns["label"] = list(zip(*each, strict=True)) if several else each[0]
     columns |= {"line": np.asarray(lines), "row": np.arange(len(lines))}
     return _take(columns, rows) if select else columns
 
@@ -223,5 +224,5 @@ def _unfit(columns: Columns, name: str) -> Iterator[tuple[int, str]]:
             yield line, fault
 
 
-def as_tuple(columns: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else columns
+def as_tuple(columns: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else columns or ()

@@ -252,8 +252,9 @@ def read_labelled(
 
 
 def _stated(recipe: Recipe) -> Stated:
-    """What is known of the labels without their rows."""
-    return of_files(recipe.data.files) if recipe.data.files is not None else of_card(_card(recipe))
+    """What is known of the labels without their rows; of a task that has none, that no column holds them."""
+    found = of_files(recipe.data.files) if recipe.data.files is not None else of_card(_card(recipe))
+    return found if recipe.model.head.labelled else replace(found, columns=())
 
 
 def _card(recipe: Recipe) -> DatasetCard:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.errors import RecipeError
 from zoo.score.metrics import majority_share
 from zoo.score.ranking import Ranking
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
@@ -57,8 +58,10 @@ class Task:
     """What a value is."""
     pipeline: ClassVar[str] = "text-classification"
     """What hubs and transformers' pipelines call it."""
-    each: ClassVar[Literal["text", "token"]] = "text"
-    """What has an output: a text, or every token."""
+    each: ClassVar[Literal["text", "token", "place"]] = "text"
+    """What has an output: a text, every token, or the places of a text at which tokens were hidden."""
+    served_by: ClassVar[Mapping[str, str]] = {}
+    """Verbs that have no answer for it -> the verb that has one."""
     worded: ClassVar[bool] = False
     """Whether a text has a label for each word."""
     spanned: ClassVar[bool] = False
@@ -74,6 +77,14 @@ class Task:
     def of(cls, head: Any) -> Self:
         """The task of a recipe's head, before the rows are read."""
         raise NotImplementedError
+
+    def refuse(self, verb: str) -> None:
+        """Raise RecipeError where a verb has no answer for this task."""
+        if verb in self.served_by:
+            raise RecipeError(
+                f"zoo.{verb}: got a run of task: {self.type}, expected one of another task: use `python -m "
+                f"zoo.{self.served_by[verb]}` with it"
+            )
 
     def misfit(self, stated: Stated) -> str | None:
         """Why labels of which this is known cannot be learned, as `got X, expected Y`; None where nothing is wrong."""
