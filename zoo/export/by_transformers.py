@@ -29,14 +29,12 @@ def answer(folder: str, texts: list[str], pairs: list[str] | None, truncation: s
 
 def of_tokens(folder: str, texts: list[str]) -> list[list[list[float]]]:
     """Logits [tokens, labels] of each text."""
-    import torch
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    model = transformers.AutoModelForTokenClassification.from_pretrained(folder).eval()
-    with torch.no_grad():
-        found = [model(**tokenizer(text, truncation=True, return_tensors="pt")).logits[0] for text in texts]
-    return [logits.tolist() for logits in found]
+    # The pipeline itself tells of each token its likeliest label alone.
+    tag: Any = transformers.pipeline("token-classification", model=folder, tokenizer=folder, device="cpu")
+    given = [tag.tokenizer(text, truncation=True, return_tensors="pt") for text in texts]
+    return [tag.model(**inputs).logits[0].tolist() for inputs in given]
 
 
 if __name__ == "__main__":
