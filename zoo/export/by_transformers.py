@@ -31,17 +31,19 @@ def of_tokens(
     folder: str, texts: list[str], pairs: list[str] | None, truncation: str, model: str
 ) -> list[list[list[float]]]:
     """Logits [tokens, labels] of each text; of answers to questions those of their start and of their end."""
-    import torch
     import transformers
 
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    made = getattr(transformers, f"AutoModelFor{model}").from_pretrained(folder).eval()
+    # The pipeline for tokens tells of each its likeliest label alone, and transformers 5 has none for answers.
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    made: Any = getattr(transformers, f"AutoModelFor{model}").from_pretrained(folder).eval()
     found = []
-    with torch.no_grad():
-        for row in zip(texts, *([] if pairs is None else [pairs]), strict=True):
-            output = made(**tokenizer(*row, truncation=truncation, return_tensors="pt"))
-            logits = output.logits if "logits" in output else torch.stack([output.start_logits, output.end_logits], -1)
-            found.append(logits[0].tolist())
+    for row in zip(texts, *([] if pairs is None else [pairs]), strict=True):
+        output = made(**tokenizer(*row, truncation=truncation, return_tensors="pt"))
+        if "logits" in output:
+            found.append(output.logits[0].tolist())
+        else:
+            ends = (output.start_logits[0].tolist(), output.end_logits[0].tolist())
+            found.append(list(map(list, zip(*ends, strict=True))))
     return found
 
 

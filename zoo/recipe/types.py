@@ -89,7 +89,8 @@ class Backbone(Config):
     family: Literal["bert", "distilbert", "roberta"]
     """Architecture."""
     preset: Text | None = None
-    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder."""
+    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder: a preset, or a
+    finished run."""
     dropout: Fraction | None = None
     """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
     attention_dropout: Fraction | None = None
@@ -244,7 +245,7 @@ class Training(Config):
     """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
     `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
     regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
-    `loss`; None takes the first."""
+    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -303,9 +304,9 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification", "multilabel", "regression", "tokens", "span"] = "classification"
-    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, or the
-    answers to questions."""
+    task: Literal["classification", "multilabel", "regression", "tokens", "span", "masked"] = "classification"
+    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, the
+    answers to questions, or its hidden tokens."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
     data: Data
@@ -356,6 +357,12 @@ class Keys(Config):
                 yield Clash(
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
+        if self.training.packing and not head.labelled:
+            message = "got true, expected false: tokens are hidden in rows of one text"
+            yield Clash(("training.packing", "model.head.type"), message)
+        if self.data.files is not None and self.data.files.label is None and head.labelled:
+            message = f"got null, expected the column of the label, for task: {head.task}"
+            yield Clash(("data.files.label", "model.head.type"), message)
         if self.data.files is not None:
             for clash in head.clashes_with(self.data.files):
                 yield Clash((*(f"data.files.{key}" for key in clash.keys), "model.head.type"), clash.message)

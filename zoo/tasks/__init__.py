@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
+from zoo.tasks.masked import Masked
 from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.prediction import Prediction, Predictions
@@ -26,7 +27,7 @@ __all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "d
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Annotated[Classification | Multilabel | Regression | Tokens | Span, Field(discriminator="type")]
+    AnyTask = Annotated[Classification | Multilabel | Regression | Tokens | Span | Masked, Field(discriminator="type")]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
@@ -37,6 +38,7 @@ TASKS: Mapping[str, type[Task]] = {
     "regression": Regression,
     "tokens": Tokens,
     "span": Span,
+    "masked": Masked,
 }
 """The type of a recipe's head -> its task."""
 
