@@ -52,7 +52,7 @@ def test_figures(tokenizer: Tokenizer) -> None:
     found = measure(filler, templates, model="mine")
     assert filler.asked[:2] == ["[MASK] is a doctor.", "The doctor said that [MASK] is."]
     assert "[MASK] is an engineer." in filler.asked
-    doctor, nurse, engineer = found.leanings
+    doctor, nurse, _ = found.leanings
     assert doctor.probabilities == {"he": pytest.approx(0.7), "she": pytest.approx(0.2)}
     assert (doctor.gap, nurse.gap) == (pytest.approx(0.5), pytest.approx(-0.25))
     assert found.mean_gap == pytest.approx(1 / 3)
@@ -90,7 +90,7 @@ def test_refused_files(tmp_path: Path, text: str, match: str) -> None:
     path.write_text(text)
     with pytest.raises(RecipeError, match=match):
         read_templates(path)
-    with pytest.raises(RecipeError, match="no such|No such"):
+    with pytest.raises(RecipeError, match=r"[Nn]o such"):
         read_templates(tmp_path / "none.yaml")
 
 
