@@ -14,6 +14,8 @@ from pydantic import Discriminator, Field, Tag
 from zoo.recipe.data_group import Files
 from zoo.recipe.kinds import Clash, Config, Fraction, Names, kind_or
 
+TaskName = Literal["classification", "multilabel", "regression", "tokens", "span"]
+"""What can be learned by itself."""
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -234,13 +236,35 @@ class SpanHead(TaskHead):
             yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: answers have no classes")
 
 
+class JointHead(TaskHead):
+    """The heads of several tasks beside each other; it follows from `tasks`, where each has its own."""
+
+    task: ClassVar[str] = "joint"
+    monitors: ClassVar[tuple[str, ...]] = ("mean", "loss")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ()
+
+    type: Literal["joint"] = "joint"
+    """Kind of head."""
+
+    def clashes(self) -> Iterator[Clash]:
+        for key in ("dropout", "preset_labels"):
+            if getattr(self, key) is not None:
+                yield Clash((key,), f"got {getattr(self, key)}, expected null: each of `tasks` has a head of its own")
+        if self.init != "seed":
+            yield Clash(("init",), f"got {self.init}, expected seed: each of `tasks` has a head of its own")
+
+
 Head = Annotated[
     Annotated[ClassifierHead, Tag("classifier")]
     | Annotated[BinaryHead, Tag("binary")]
     | Annotated[MultilabelHead, Tag("multilabel")]
     | Annotated[RegressionHead, Tag("regression")]
     | Annotated[TokensHead, Tag("tokens")]
-    | Annotated[SpanHead, Tag("span")],
+    | Annotated[SpanHead, Tag("span")]
+    | Annotated[JointHead, Tag("joint")],
     kind_or("classifier"),
 ]
 HEADS: Mapping[str, str] = {
@@ -249,5 +273,6 @@ HEADS: Mapping[str, str] = {
     "regression": "regression",
     "tokens": "tokens",
     "span": "span",
+    "joint": "joint",
 }
 """The type of head that a task has where the recipe names none."""
