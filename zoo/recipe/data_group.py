@@ -39,8 +39,9 @@ class Files(Config):
     """Path of the test rows; None carves them from train as `data.test` says."""
     text: Text | Pair = "text"
     """Column of the text, or two columns for pairs of texts."""
-    label: Text | Columns = "label"
-    """Column of the label; for tasks that learn several things of a text also a list of columns, one for each."""
+    label: Text | Columns | None = "label"
+    """Column of the label; for tasks that learn several things of a text also a list of columns, one for each. None,
+    and whatever else stands there, reads none for a task without labels."""
     label_names: Names | None = None
     """Class names, by class number from 0; None takes the labels found in train, sorted."""
     label_delimiter: Text | None = None
@@ -50,7 +51,7 @@ class Files(Config):
 
     def clashes(self) -> Iterator[Clash]:
         columns = (self.text,) if isinstance(self.text, str) else self.text
-        labels = (self.label,) if isinstance(self.label, str) else self.label
+        labels = (self.label,) if isinstance(self.label, str) else self.label or ()
         for column in labels:
             if column in columns:
                 yield Clash(("label", "text"), f"got {column}, the text column, expected a column of its own")

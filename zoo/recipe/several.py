@@ -67,7 +67,7 @@ class OneTask(Config):
         if head.task != self.task:
             message = f"got {head.type}, a head for {head.task}, expected one for task: {self.task}"
             yield Clash(("head.type", "task"), message)
-        if head.each != "text":
+        if head.each != "text" or not head.labelled:
             message = f"got {self.task}, expected a task with one answer a text: several at once share a batch of texts"
             yield Clash(("task",), message)
         if head.init != "seed":
@@ -75,6 +75,8 @@ class OneTask(Config):
             yield Clash(("head.init",), message)
         if self.data.unsaid:
             yield Clash(("data.dataset", "data.files"), "got nothing, expected a data set or files of this task")
+        elif self.data.files is not None and self.data.files.label is None:
+            yield Clash(("data.files.label",), f"got null, expected the column of the label, for task: {self.task}")
         if self.data.files is not None:
             for clash in head.clashes_with(self.data.files):
                 yield Clash((*(f"data.files.{key}" for key in clash.keys), "head.type"), clash.message)

@@ -91,7 +91,8 @@ class Backbone(Config):
     family: Literal["bert", "distilbert", "roberta"]
     """Architecture."""
     preset: Text | None = None
-    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder."""
+    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder: a preset, or a
+    finished run."""
     dropout: Fraction | None = None
     """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
     attention_dropout: Fraction | None = None
@@ -246,8 +247,9 @@ class Training(Config):
     """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
     `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
     regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
-    `loss`; None takes the first. Of several `tasks` it is the figure of one, as `imdb.accuracy`, or `loss`, or `mean`,
-    the default: the mean of the figure that matters most of each (accuracy, F1, R²)."""
+    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
+    one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
+    (accuracy, F1, R²)."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -298,8 +300,8 @@ class Keys(Config):
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
     task: Literal[TaskName, "joint"] = "classification"
-    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, or the
-    answers to questions; `joint`, which follows from `tasks`, is several of these at once."""
+    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, the
+    answers to questions, or its hidden tokens; `joint`, which follows from `tasks`, is several of these at once."""
     tasks: dict[Name, OneTask] = Field(default_factory=dict)
     """Several tasks at once on one backbone, by name, in place of `data` and `model.head`."""
     sampling: Sampling | None = None
@@ -360,6 +362,12 @@ class Keys(Config):
             packing=self.training.packing,
             expected=self.expected.tasks if self.expected is not None else {},
         )
+        if self.training.packing and not head.labelled:
+            message = "got true, expected false: tokens are hidden in rows of one text"
+            yield Clash(("training.packing", "model.head.type"), message)
+        if self.data.files is not None and self.data.files.label is None and head.labelled:
+            message = f"got null, expected the column of the label, for task: {head.task}"
+            yield Clash(("data.files.label", "model.head.type"), message)
         if self.data.files is not None:
             for clash in head.clashes_with(self.data.files):
                 yield Clash((*(f"data.files.{key}" for key in clash.keys), "model.head.type"), clash.message)

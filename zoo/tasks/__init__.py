@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter
 from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
 from zoo.tasks.joint import Joint
+from zoo.tasks.masked import Masked
 from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.prediction import Prediction, Predictions
@@ -38,7 +39,9 @@ __all__ = [
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Annotated[Classification | Multilabel | Regression | Tokens | Span | Joint, Field(discriminator="type")]
+    AnyTask = Annotated[
+        Classification | Multilabel | Regression | Tokens | Span | Masked | Joint, Field(discriminator="type")
+    ]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
@@ -49,6 +52,7 @@ TASKS: Mapping[str, type[Task]] = {
     "regression": Regression,
     "tokens": Tokens,
     "span": Span,
+    "masked": Masked,
 }
 """The type of a recipe's head -> its task."""
 
