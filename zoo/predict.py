@@ -81,6 +81,7 @@ def predict(
     """
     target = None if out is None else _target(out, file, output)
     done = load_run(run, precision=precision).finished()
+    done.task.refuse("predict")
     on_missing = on_missing or ("error" if text or pair or question or file else "keep")
     given = Asked(text=tuple(text or ()), pair=pair, questions=tuple(question or ()), context=context, file=file)
     source = _source(done, given, text_column, keep, on_missing)

@@ -30,8 +30,9 @@ from zoo.data.dataset import stated_task
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.models import heads, inference, weights
-from zoo.models.builder import Blueprint, assemble_model, plan
-from zoo.models.saved import ModelCard, load_card, load_model, save_model
+from zoo.models.blueprint import Blueprint, ModelCard, load_card
+from zoo.models.builder import assemble_model, plan
+from zoo.models.saved import load_model, save_model
 from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead, RegressionHead, TokensHead
 from zoo.recipe.types import Tokens
 from zoo.tasks import task_of

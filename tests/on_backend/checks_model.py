@@ -233,7 +233,7 @@ class TestHuggingFaceFolders:
         for family in FAMILIES:
             target = tmp_path / family
             folder = self.rewritten(references / f"{family}-gelu", target, {"pre_classifier": "x"}, drop="classifier")
-            with pytest.raises(EnvironmentFault, match="no weights for a classification head: use another preset"):
+            with pytest.raises(EnvironmentFault, match="no weights for the head of a model ForSequenceClassification"):
                 classifier_of(preset(folder, family), ClassifierHead(init="preset"))
 
     def test_a_head_of_other_classes(self, references: Path) -> None:

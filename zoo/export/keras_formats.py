@@ -17,7 +17,7 @@ from zoo.backend import activate, without_tensorflow
 from zoo.errors import RecipeError
 from zoo.export.source import FEW, Rows, Source, cutting_notes, program
 from zoo.models import weights
-from zoo.models.builder import Blueprint
+from zoo.models.blueprint import Blueprint
 from zoo.models.families import FAMILIES
 
 FILE = "model.keras"

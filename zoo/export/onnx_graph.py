@@ -19,7 +19,7 @@ import numpy as np
 
 from zoo.errors import RecipeError
 from zoo.models.backbone import BackboneConfig
-from zoo.models.builder import Blueprint
+from zoo.models.blueprint import Blueprint
 from zoo.models.families import FAMILIES
 from zoo.models.topology import Layers, classify, encode, tag
 

@@ -51,6 +51,7 @@ DRAWN_BY: Mapping[str, Callable[..., Chart]] = {
     "reliability": score_plots.reliability_diagram,
     "predicted_by_true": number_plots.predicted_by_true,
     "residuals": number_plots.residuals,
+    "histogram": number_plots.histogram,
 }
 """The kind of a task's picture -> what makes a chart of it."""
 

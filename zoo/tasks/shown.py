@@ -45,7 +45,14 @@ class Picture:
     """What to draw: the kind names a function of the report's plots, and arguments are what it takes."""
 
     kind: Literal[
-        "confusion_matrix", "precision_recall", "roc", "reliability", "labels", "predicted_by_true", "residuals"
+        "confusion_matrix",
+        "precision_recall",
+        "roc",
+        "reliability",
+        "labels",
+        "predicted_by_true",
+        "residuals",
+        "histogram",
     ]
     arguments: tuple[Any, ...]
     caption: str

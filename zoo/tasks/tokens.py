@@ -26,6 +26,7 @@ from zoo.tasks.alignment import align
 from zoo.tasks.by_class import class_occurrences, class_table, strata_of, with_shares
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import Mistakes, Picture, Table
 from zoo.tasks.tagged import Tagged, WordsPrediction, entities_of
 from zoo.tasks.tags import number_tags, numbered
@@ -95,14 +96,16 @@ class Tokens(Task):
         scheme = self.asked or scheme_of([stated.names])
         return replace(self, names=stated.names, scheme=learned_scheme(scheme))
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, Ragged]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, Ragged]]:
         every = [tags for rows in labels.values() for tags in rows]
         scheme = learned_scheme(self.asked or scheme_of([*every, stated.names or ()]))
-        names, numbers = number_tags(labels, stated.names, scheme)
+        names, numbers = number_tags(labels, stated.names, scheme, where)
         return replace(self, names=names, scheme=scheme), numbers
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> Ragged:
-        return numbered({"rows": labels}, self.names)["rows"]
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> Ragged:
+        return numbered({"rows": labels}, self.names, where)["rows"]
 
     def strata(self, targets: Ragged) -> NDArray[np.int64]:
         """The set of a text's types of entities, where it has enough rows; the others together."""
