@@ -31,7 +31,7 @@ MOST = 12
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    data: Annotated[str, typer.Option("--data", metavar="FILE", help="Labelled rows: csv, tsv, jsonl or parquet.")],
+    data: Annotated[str, typer.Option("--data", metavar="FILE", help="Labelled rows, in a file as those of training.")],
     text_column: TextColumnOption = None,
     label_column: Annotated[
         list[str] | None,
