@@ -11,8 +11,8 @@ from zoo.data.catalog import vocabulary_folder
 from zoo.data.sources.request import Brought, Request, Unreachable
 from zoo.data.tokens import load_tokenizer
 from zoo.models.backbone import DEFAULTS, BackboneConfig
-from zoo.models.builder import Blueprint, plan
-from zoo.models.saved import _CARD, ModelCard, load_card
+from zoo.models.blueprint import Blueprint, ModelCard, dump_card, load_card
+from zoo.models.builder import plan
 from zoo.recipe import recipe_from
 from zoo.recipe.heads import ClassifierHead
 from zoo.recipe.types import Tokens
@@ -66,7 +66,7 @@ def model_card() -> dict[str, Any]:
     config = BackboneConfig(family="bert", vocabulary_size=512, max_positions=64, **SIZES, **DEFAULTS["bert"])
     blueprint = Blueprint(backbone=config, head=ClassifierHead(dropout=0.1), units=2)
     card = ModelCard(blueprint=blueprint, tokens=Tokens(), task=Classification(names=("a", "b")))
-    told: dict[str, Any] = json.loads(_CARD.dump_json(card))
+    told: dict[str, Any] = json.loads(dump_card(card))
     return told
 
 

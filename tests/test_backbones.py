@@ -7,12 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from damaged import model_card, open_model
 
 from zoo.data import backbones
-from zoo.data.backbones import bring, fetch_backbone, locate_backbone, locate_vocabulary, missing, ready_profiles
+from zoo.data.against_catalog import dimensions
+from zoo.data.backbones import (
+    Vocabulary,
+    bring,
+    fetch_backbone,
+    find_vocabulary,
+    locate_backbone,
+    locate_vocabulary,
+    missing,
+    ready_profiles,
+)
 from zoo.data.catalog import backbone_card, vocabulary_folder
 from zoo.data.sources import Origin, cache
 from zoo.data.sources.request import Brought, Request
+from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.types import Backbone
@@ -60,6 +72,22 @@ def test_local_folders(tmp_path: Path, files: dict[str, Any], layout: str, famil
     assert found == fetch_backbone(preset(folder, family))
     assert (found.path, found.layout, found.family, found.name) == (folder, layout, family, "mine")
     assert locate_vocabulary(preset(folder, family)) == folder
+
+
+def test_the_folder_of_a_run(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match=r"has no finished model, expected one: go on .* --resume"):
+        locate_backbone(preset(folder_with(tmp_path / "run", {"run.json": {"status": "running"}})))
+    open_model(tmp_path / "run" / "model", json.dumps(model_card()))
+    found = locate_backbone(preset(tmp_path / "run"))
+    assert found is not None
+    assert (found.path, found.layout, found.name) == (tmp_path / "run" / "model", "zoo", "run")
+    assert find_vocabulary(str(tmp_path / "run")) == Vocabulary(path=found.path, family="bert")
+    assert load_tokenizer(locate_vocabulary(preset(tmp_path / "run"))).vocabulary_size == 459
+    size = dimensions(preset(tmp_path / "run"))
+    assert size is not None
+    assert (size.num_layers, size.hidden_dim) == (1, 8)
+    with pytest.raises(RecipeError, match="holds a bert, got roberta; set family: bert"):
+        locate_backbone(preset(tmp_path / "run", "roberta"))
 
 
 def test_shards_have_to_be_all_there(tmp_path: Path) -> None:

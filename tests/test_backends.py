@@ -69,9 +69,9 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "masked", "build", "export", "keras"),
+    "model": ("model", "answers", "masked", "build", "export", "keras"),
     "training": ("golden", "training", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
-    "runs": ("runs", "precision", "explain", "serving"),
+    "runs": ("runs", "stages", "precision", "explain", "serving"),
 }
 """What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""
 OF_ONE = {

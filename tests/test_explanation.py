@@ -27,8 +27,7 @@ from zoo.explain.deletion import Curve, Deletion
 from zoo.explain.explanation import Explanation
 from zoo.finished import Run
 from zoo.models.backbone import DEFAULTS, BackboneConfig
-from zoo.models.builder import Blueprint
-from zoo.models.saved import _CARD, ModelCard
+from zoo.models.blueprint import Blueprint, ModelCard, dump_card
 from zoo.recipe import load_recipe
 from zoo.recipe.heads import ClassifierHead
 from zoo.recipe.showing import shown
@@ -266,7 +265,7 @@ def _write_card(run: Path) -> None:
         task=Classification(names=("bad", "good")),
     )
     (run / "model").mkdir(parents=True)
-    (run / "model" / "model.json").write_bytes(_CARD.dump_json(card))
+    (run / "model" / "model.json").write_bytes(dump_card(card))
     (run / "model" / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
 
 

@@ -107,17 +107,22 @@ def test_splits_keep_the_sets_in_proportion(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "old", "new", "fault"),
     [
-        ("delimited", "text 1,fear | joy", "text 1,fear | rage", "1 row has rage, expected one of joy, fear, anger"),
+        (
+            "delimited",
+            "text 1,fear | joy",
+            "text 1,fear | rage",
+            ".csv: train: line 3: got the label rage, expected one of joy, fear, anger",
+        ),
         (
             "columns",
             "text 1\t1\t1\t0",
             "text 1\t1\t2\t0",
-            "1 cells are neither 0 nor 1 (the first: '2' in the c",
+            ".tsv: train: line 3: got '2' in b, expected 1 where",
         ),
         ("columns", "text 1\t1\t1\t0", "text 1\t1\t\t0", "1 row without label"),
         ("list", '["fear", "joy"]', "null", "1 row without label"),
-        ("list", '["fear", "joy"]', '["fear", ["joy"]]', "a text has ['joy'] among its labels"),
-        ("list", '["fear", "joy"]', '["fear", ""]', "a text has '' among its labels"),
+        ("list", '["fear", "joy"]', '["fear", ["joy"]]', ": train: line 2: got ['joy'] among the labels of a text"),
+        ("list", '["fear", "joy"]', '["fear", ""]', ": train: line 2: got '' among the labels of a text"),
     ],
 )
 def test_labels_that_cannot_be_used(tmp_path: Path, kind: str, old: str, new: str, fault: str) -> None:

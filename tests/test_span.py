@@ -14,6 +14,7 @@ from zoo.recipe import Recipe, recipe_from
 from zoo.tasks import dump_task, task_of, task_of_run
 from zoo.tasks.answers import Answers, Right, Rights, misplaced, read_answers
 from zoo.tasks.material import Stated
+from zoo.tasks.refused import by_number
 from zoo.tasks.span import Span
 
 MILL = "Ada built the mill in 1902."
@@ -65,9 +66,8 @@ ROWS = SimpleNamespace(pairs=[MILL, MILL], labels=answers([Right("the mill", 10)
 
 def test_cells_of_squad_and_of_hugging_face_are_answers() -> None:
     theirs = {"text": ["Ada", "Ada built"], "answer_start": [0, 0]}
-    found = read_answers(
-        "train", [[{"text": "Ada", "answer_start": 0, "more": 1}], theirs, [], {"text": [], "answer_start": []}]
-    )
+    cells = [[{"text": "Ada", "answer_start": 0, "more": 1}], theirs, [], {"text": [], "answer_start": []}]
+    found = read_answers("train", cells, by_number)
     assert found.texts == [["Ada"], ["Ada", "Ada built"], [], []]
     assert found.there.tolist() == [True, True, False, False]
     assert found.spans.tolist() == [[0, 3], [0, 3], [-1, -1], [-1, -1]]
@@ -75,7 +75,8 @@ def test_cells_of_squad_and_of_hugging_face_are_answers() -> None:
     assert found[found.there].texts == found[np.array([0, 1])].texts == [["Ada"], ["Ada", "Ada built"]]
     assert found[0] == (Right("Ada", 0),)
     assert found.tobytes() == found[np.arange(4)].tobytes() != found[np.array([1, 0, 2, 3])].tobytes()
-    assert read_answers("train", [[{"text": " mill ", "answer_start": 13}]]).spans.tolist() == [[14, 18]]
+    (spaced,) = read_answers("train", [[{"text": " mill ", "answer_start": 13}]], by_number).spans.tolist()
+    assert spaced == [14, 18]
 
 
 @pytest.mark.parametrize(
@@ -87,16 +88,15 @@ def test_cells_of_squad_and_of_hugging_face_are_answers() -> None:
     ],
 )
 def test_other_cells_are_refused(cell: Any) -> None:
-    with pytest.raises(DataError, match=r"in train, 1 cells are no answers .question 1: .*text, answer_start"):
-        read_answers("train", [[], cell])
+    with pytest.raises(DataError, match=r"train: rows 1, counted from 0: got .*text, answer_start"):
+        read_answers("train", [[], cell], by_number)
 
 
 def test_an_answer_has_to_stand_where_it_is_said_to() -> None:
-    assert misplaced("train", ROWS.labels, ROWS.pairs) == []
-    assert (
-        "1 answers do not stand in their context (question 1: 'mill', but at 13"
-        in misplaced("train", answers([], [Right("mill", 13)]), ROWS.pairs)[0]
-    )
+    assert list(misplaced(ROWS.labels, ROWS.pairs)) == []
+    ((row, told),) = misplaced(answers([], [Right("mill", 13)]), ROWS.pairs)
+    assert row == 1
+    assert told.startswith("has the answer 'mill', but at 13 its context has ' mil'")
 
 
 def test_the_target_is_in_the_windows_that_have_it_whole_and_at_their_first_token_elsewhere() -> None:

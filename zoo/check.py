@@ -73,13 +73,17 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     return report
 
 
-def row_faults(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> tuple[str, ...]:
-    """What is wrong with the rows of a recipe that has other faults, as far as these let them be read."""
-    report = Report(recipe=str(path), profile=profile)
-    _, of_rows = _check_recipe(path, profile, overrides, report)
-    report.faults.clear()
-    if of_rows is not None:
-        _check_data(of_rows, report)
+def readable_part(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> Recipe | None:
+    """Of a recipe with faults one with the same rows; None where the faults do not let these be read."""
+    return _check_recipe(path, profile, overrides, Report(recipe=str(path), profile=profile))[1]
+
+
+def row_faults(recipe: Recipe) -> tuple[str, ...]:
+    """What is wrong with the rows of a recipe, where they are here and small, and the catalog knows them."""
+    if _unknown_rows(recipe):
+        return ()
+    report = Report(recipe=recipe.name, profile=recipe.profile)
+    _check_data(recipe, report)
     return tuple(text for fault in report.faults if isinstance(fault, DataError) for text in fault.faults)
 
 
@@ -141,11 +145,13 @@ def _check_recipe(
     if texts:
         report.faults.append(RecipeError(texts))
     if faults:
-        sound = sound_part(asked, faults)
+        # Where only the catalog contradicts it, it stands by itself.
+        sound = sound_part(asked, faults) if find_faults(asked) else asked.data
         try:
-            return None, None if sound is None else Recipe.model_validate(sound)
+            recipe = None if sound is None else Recipe.model_validate(sound)
         except ValidationError:  # without what is wrong it contradicts itself
-            return None, None
+            recipe = None
+        return None, None if recipe is None or _unknown_rows(recipe) else recipe
     offered = ", ".join(profile_names(document)) or "none"
     told = f"profile {profile}" if profile else "no profile"
     report.notes.append(("recipe", f"{path}, {told}; profiles: {offered}" + ("" if not texts else "; faults below")))
@@ -160,6 +166,11 @@ def _faults(document: Document) -> list[Fault]:
     clashes = disagreements(Recipe.model_validate(document.data))
     paths = [(tuple(clash.keys[0].split(".")), clash.message) for clash in clashes]
     return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
+
+
+def _unknown_rows(recipe: Recipe) -> bool:
+    """Whether the catalog has no such rows, or none for the recipe's task."""
+    return any("data.dataset" in clash.keys for clash in disagreements(recipe))
 
 
 def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None, Split | None]:
@@ -239,7 +250,11 @@ def _check_backbone(recipe: Recipe, task: Task | None, texts: Split | None, repo
     if parts.tokenizer.note:
         report.notes.append(("warning", parts.tokenizer.note))
     if texts is not None:
-        table = parts.tokenizer.encode(texts.texts, texts.pairs, recipe.tokens)
+        try:
+            table = parts.tokenizer.encode(texts.texts, texts.pairs, recipe.tokens, place=texts.place)
+        except DataError as error:
+            report.faults.append(error)
+            return False
         report.notes.append(cut_told({"train": table}, recipe.tokens))
     return True
 

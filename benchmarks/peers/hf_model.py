@@ -19,7 +19,8 @@ from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.token_cache import encode_splits
 from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import EnvironmentFault
-from zoo.models.builder import Blueprint, plan
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import plan
 from zoo.models.weights import draw
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length

@@ -19,9 +19,9 @@ from zoo.explain.deletion import deletion
 from zoo.explain.subject import Subject
 from zoo.finished import Run
 from zoo.models import inference, weights
+from zoo.models.blueprint import ModelCard
 from zoo.models.builder import build_model
 from zoo.models.opened import Opened
-from zoo.models.saved import ModelCard
 from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.types import Tokens
 from zoo.score import metrics

@@ -17,7 +17,8 @@ from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.export import LIMIT
 from zoo.finished import Run
 from zoo.models import inference, weights
-from zoo.models.saved import ModelCard, save_model
+from zoo.models.blueprint import ModelCard
+from zoo.models.saved import save_model
 from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.types import Tokens
 

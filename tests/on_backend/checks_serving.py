@@ -20,8 +20,9 @@ from zoo.data.tokens import load_tokenizer
 from zoo.errors import DataError
 from zoo.finished import Run
 from zoo.models import inference
+from zoo.models.blueprint import ModelCard
 from zoo.models.builder import plan
-from zoo.models.saved import ModelCard, save_model
+from zoo.models.saved import save_model
 from zoo.recipe import dump_recipe
 from zoo.runs.run_folder import create_run
 from zoo.serve.__main__ import listening

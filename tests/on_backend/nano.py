@@ -18,7 +18,8 @@ from zoo.backend import Backend
 from zoo.data.backbones import Preset
 from zoo.models import inference, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig
-from zoo.models.builder import Blueprint, build_model
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import build_model
 from zoo.models.encoder import assemble
 from zoo.models.presets import read_config
 from zoo.recipe import Recipe, recipe_from

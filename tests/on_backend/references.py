@@ -6,6 +6,7 @@
         reference.npz        a padded batch, its hidden states and its logits; of a masked language model also labels
                              and loss
     <family>-<kind>/         the same of another kind, see KINDS
+    <family>-answers/        the same for question answering, with its loss; rows of one length
     <family>-gelu/ and minilm/
         explained.npz        a text's token ids, the attention of all heads, and Captum's integrated gradients
     minilm/                  a checkpoint of the real MiniLM, from the cache that ZOO_CACHE names, with a random head
@@ -40,6 +41,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "two": (CLASSIFIER, {"id2label": {0: "POSITIVE", 1: "NEGATIVE"}}),
     "five": (CLASSIFIER, {"num_labels": 5}),
     "one": (CLASSIFIER, {"num_labels": 1, "problem_type": "multi_label_classification"}),
+    "tokens": ("ForTokenClassification", {"num_labels": 5}),
 }
 """What the checkpoints are written by, and what is particular to their configs, in BERT's words."""
 EXPLAINED = {
@@ -77,11 +79,30 @@ def write_checkpoint(folder: Path, family: str, kind: str) -> None:
         folder / "reference.npz",
         **batch,
         hidden=found.hidden_states[-1].numpy(),
-        **({"logits": found.logits.numpy()} if task in (CLASSIFIER, MASKED) else {}),
+        **({"logits": found.logits.numpy()} if task != "Model" else {}),
         **({"labels": labels, "loss": found.loss.item()} if task == MASKED else {}),
     )
     if kind == "gelu":
         write_explained(folder, model, *EXPLAINED["nano"])
+
+
+def write_answers(folder: Path, family: str) -> None:
+    """A checkpoint for question answering; its logits of every token and its loss on rows of one length, as its loss
+    leaves no padding out."""
+    shutil.copytree(vocabulary_folder(VOCABULARIES[family]), folder)
+    model = nano_model(family, {}, task="ForQuestionAnswering")
+    model.save_pretrained(folder)
+    random = np.random.default_rng(0)
+    shape = (4, max(LENGTHS))
+    token_ids = random.integers(6, model.config.vocab_size, shape).astype(np.int32)
+    segments = np.broadcast_to(np.arange(shape[1]) >= 4, shape).astype(np.int32)
+    batch = {"token_ids": token_ids, "padding_mask": np.ones(shape, np.int32), "segment_ids": segments}
+    starts, ends = np.array([5, 0, 3, 9]), np.array([7, 0, 3, 15])
+    with torch.no_grad():
+        places = {"start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
+        found = model(**arguments(model, batch), **places)
+    logits = torch.stack([found.start_logits, found.end_logits], dim=-1)
+    np.savez(folder / "reference.npz", **batch, logits=logits.numpy(), starts=starts, ends=ends, loss=found.loss.item())
 
 
 def write_explained(folder: Path, model: Any, text: str, target: int) -> None:
@@ -182,6 +203,11 @@ def write_losses(path: Path) -> None:
     )
     numbers = random.normal(size=(8, CLASSES)).astype(np.float32)
     squared = torch.nn.functional.mse_loss(torch.tensor(many[real]), torch.tensor(numbers[real]))
+    words = (random.normal(size=(8, 4, CLASSES)) * 3).astype(np.float32)
+    tags = random.integers(-1, CLASSES, (8, 4)).astype(np.int32)
+    by_word = torch.nn.functional.cross_entropy(
+        torch.tensor(words[real]).flatten(0, 1), torch.tensor(tags[real]).long().flatten(), ignore_index=-1
+    )
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     np.savez(
         path,
@@ -198,6 +224,9 @@ def write_losses(path: Path) -> None:
         multilabel_logits=many,
         multilabel_labels=several,
         multilabel_loss=each.item(),
+        tokens_logits=words,
+        tokens_labels=tags,
+        tokens_loss=by_word.item(),
     )
 
 
@@ -205,6 +234,7 @@ def main(folder: Path) -> None:
     for family in VOCABULARIES:
         for kind in KINDS:
             write_checkpoint(folder / f"{family}-{kind}", family, kind)
+        write_answers(folder / f"{family}-answers", family)
     write_minilm(folder / "minilm")
     write_adamw(folder / "adamw.npz")
     write_losses(folder / "losses.npz")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import json
 import os.path
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
 from zoo.data.columns import of_card
+from zoo.data.run_model import backbone_of_run
 from zoo.data.sources import address
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions
@@ -38,7 +40,10 @@ def dimensions(backbone: Backbone) -> Dimensions | None:
     if backbone.preset in backbone_names():
         return backbone_card(str(backbone.preset)).dimensions
     if backbone.preset is not None:
-        return None
+        run = backbone_of_run(Path(backbone.preset))
+        names = {field.name for field in fields(Dimensions)}
+        sizes = {name: value for name, value in (run or {}).items() if name in names and isinstance(value, int)}
+        return Dimensions(**sizes) if len(sizes) == len(names) else None
     return Dimensions(
         num_layers=backbone.num_layers or 0,
         num_heads=backbone.num_heads or 0,

@@ -1,8 +1,9 @@
 """A recipe's backbone to a preset folder or a vocabulary, and what of it is missing on this machine.
 
 In comes `recipe.model.backbone`: a catalog name, an address or a local folder, or the dimensions of a fresh one
-with a vocabulary; out goes a `Preset`, or the vocabulary's path. Refused: unknown names, a preset of another
-family than the recipe's, folders without weights, and pickled weights (pytorch_model.bin), which can run code.
+with a vocabulary; out goes a `Preset`, or the vocabulary's path. A local folder may also be that of a finished run.
+Refused: unknown names, a preset of another family than the recipe's, folders without weights, a run that has not
+finished, and pickled weights (pytorch_model.bin), which can run code.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from zoo.data.catalog import (
 )
 from zoo.data.dataset import missing_data
 from zoo.data.objects import read_object
+from zoo.data.run_model import backbone_of_run, is_run, model_of_run
 from zoo.data.sources import Missing, Origin, Progress, address, fetch_first, folder_of, locate_first, matches
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
@@ -49,17 +51,21 @@ CHECKPOINT_FILES = (
 """What is taken from a repository that has no card."""
 
 
+Layout = Literal["hf", "keras", "zoo"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preset:
     """A folder with configuration, weights and vocabulary, all there.
 
-    `layout` is hf (config.json, model.safetensors or its shards) or keras (config.json, model.weights.h5; the
-    vocabulary lies in assets/tokenizer, and tokenizer.json holds the settings of keras-hub's tokenizer).
+    `layout` is hf (config.json, model.safetensors or its shards), keras (config.json, model.weights.h5; the
+    vocabulary lies in assets/tokenizer, and tokenizer.json holds the settings of keras-hub's tokenizer) or zoo (the
+    folder model/ of a finished run).
     `family` is what it is built as: the weights may be of another one, which the card then allows.
     """
 
     path: Path
-    layout: Literal["hf", "keras"]
+    layout: Layout
     family: Family
     name: str
     activation: Literal["gelu", "gelu_tanh"] | None = None
@@ -148,10 +154,12 @@ def find_vocabulary(name: str) -> Vocabulary:
             f"{_missing(f'the vocabulary of {name}', origins)}; bring it by `python -m zoo.fetch quickstart --profile "
             f"smoke {sets}`, or choose one that `python -m zoo.list backbones` shows as cached"
         )
-    if family is None and (located / "config.json").is_file():
+    if (run := backbone_of_run(located)) is not None:
+        family, located = _known_family(run.get("family")), model_of_run(located) or located
+    elif family is None and (located / "config.json").is_file():
         config = _config(located)
         told = KERAS_FAMILIES.get(str(config.get("class_name")), str(config.get("model_type")))
-        family = next((known for known in get_args(Family) if known == told), None)
+        family = _known_family(told)
     return Vocabulary(path=located, family=family)
 
 
@@ -289,9 +297,12 @@ def _missing(what: str, origins: Sequence[Origin]) -> Missing:
 
 def _preset(folder: Path, backbone: Backbone, reference: _Reference) -> Preset:
     """The folder, looked into: its layout and its family."""
-    config = _config(folder)
-    layout: Literal["hf", "keras"]
-    if "class_name" in config and (folder / "model.weights.h5").is_file():
+    layout: Layout
+    run = backbone_of_run(folder)
+    config = _config(folder) if run is None else {}
+    if run is not None:
+        layout, weights, folder = "zoo", str(run.get("family", "unknown")), model_of_run(folder) or folder
+    elif "class_name" in config and (folder / "model.weights.h5").is_file():
         layout, weights = "keras", KERAS_FAMILIES.get(str(config["class_name"]), str(config["class_name"]))
     elif (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file():
         _refuse_lost_shards(folder)
@@ -321,7 +332,16 @@ def _preset(folder: Path, backbone: Backbone, reference: _Reference) -> Preset:
 KERAS_FAMILIES = {"BertBackbone": "bert", "DistilBertBackbone": "distilbert", "RobertaBackbone": "roberta"}
 
 
+def _known_family(name: object) -> Family | None:
+    return next((known for known in get_args(Family) if known == name), None)
+
+
 def _config(folder: Path) -> dict[str, object]:
+    if is_run(folder):
+        raise EnvironmentFault(
+            f"{folder}: the run there has no finished model, expected one: go on with it by "
+            f"`python -m zoo.run {folder}/recipe.yaml --out {folder} --resume`"
+        )
     try:
         return read_object(folder / "config.json", "get the preset again")
     except FileNotFoundError as error:

@@ -14,7 +14,7 @@ import keras
 from zoo.backend import without_tensorflow
 from zoo.models import heads
 from zoo.models.backbone import BackboneConfig
-from zoo.models.builder import Blueprint
+from zoo.models.blueprint import Blueprint
 from zoo.models.encoder import Kinds, encoder_graph, encoder_layers
 from zoo.models.families import FAMILIES
 

@@ -8,10 +8,8 @@ be those of the data.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from dataclasses import asdict, replace
+from typing import Any, Literal
 
 from zoo.data.backbones import Preset
 from zoo.data.catalog import backbone_card, backbone_names
@@ -19,29 +17,15 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
+from zoo.models.blueprint import WEIGHTS, Blueprint
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions
-from zoo.recipe.heads import Head
 from zoo.recipe.types import Backbone
 from zoo.tasks import Task
 
 POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16"}
 """Keras dtype policies by precision: in tf32 the numbers are float32, and only their products are not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Blueprint:
-    """All that decides what a model computes, its weights apart.
-
-    head has its rate of dropout as a number. units: outputs a row or token. head_rows is, for a head that comes
-    with the preset, which row of the preset's last layer each output takes; None takes them as they stand.
-    """
-
-    backbone: BackboneConfig
-    head: Head
-    units: Annotated[int, Field(gt=0)]
-    head_rows: tuple[int, ...] | None = None
 
 
 def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: Task) -> Blueprint:
@@ -169,7 +153,7 @@ def build_model(
     if head.init == "auto" and preset is not None and preset.layout == "hf":
         from_preset = weights.has_head(preset.path, head.program)
     if preset is None:
-        fresh = {variable.path for variable in weights.parameters(model)}
+        fresh = _paths(model)
     elif preset.layout == "hf":
         fresh = set(
             weights.load_hugging_face(
@@ -180,12 +164,20 @@ def build_model(
                 head_rows=blueprint.head_rows,
             )
         )
+    elif preset.layout == "zoo":
+        whole = model if from_preset else model.get_layer("backbone")
+        fresh = _paths(model) - _paths(whole)
+        weights.load_run(whole, preset.path / WEIGHTS, head_rows=blueprint.head_rows)
     else:
         backbone = model.get_layer("backbone")
         weights.load_keras_preset(backbone, blueprint.backbone, preset.path)
-        inside = {variable.path for variable in weights.parameters(backbone)}
-        fresh = {variable.path for variable in weights.parameters(model)} - inside
+        fresh = _paths(model) - _paths(backbone)
     if from_preset and any(path.split("/", 1)[0] in weights.HEAD_LAYERS for path in fresh):
         raise RecipeError("model.head.init: got preset, but this backbone comes without a head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model
+
+
+def _paths(model: Any) -> set[str]:
+    """Of all weights of a model."""
+    return {variable.path for variable in weights.parameters(model)}

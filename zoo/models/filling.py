@@ -23,7 +23,8 @@ from zoo.data.masking import MASKS, PLACES, SPACE, mask_of
 from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import DataError, RecipeError
 from zoo.models import inference, weights
-from zoo.models.builder import Blueprint, build_model
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import build_model
 from zoo.models.places import at_places
 from zoo.models.presets import read_config
 from zoo.recipe.heads import MaskedHead

@@ -16,9 +16,9 @@ import numpy as np
 from zoo.data.tokens import Tokenizer
 from zoo.errors import RecipeError
 from zoo.models.backbone import ACTIVATIONS, BackboneConfig
+from zoo.models.blueprint import ModelCard
 from zoo.models.families import FAMILIES
 from zoo.models.presets import HUGGING_FACE_EPSILON, hugging_face_keys
-from zoo.models.saved import ModelCard
 from zoo.models.weights import HEAD_LAYERS, HUGGING_FACE_PARTS, POSITIONS, SEQUENCE, TYPES, WORDS
 
 SIDES = {"head": "right", "head_tail": "right", "tail": "left"}

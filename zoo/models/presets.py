@@ -1,7 +1,7 @@
 """What a preset says of itself.
 
-In comes a folder in Hugging Face's or Keras's layout; out comes the `BackboneConfig` it was trained
-with, and what its config says of a classification head. Refused: a preset of another architecture
+In comes a folder in Hugging Face's or Keras's layout, or the model of a finished run; out comes the `BackboneConfig` it
+was trained with, and what is said there of a head. Refused: a preset of another architecture
 than the recipe names, positions that are not absolute or not counted from the padding id 1, a decoder,
 a config that cannot be read; and a head whose classes are not known to be those of the data.
 """
@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from zoo.data.backbones import KERAS_FAMILIES, Preset
 from zoo.data.objects import read_object
-from zoo.errors import EnvironmentFault, RecipeError
+from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.models.backbone import DEFAULTS, BackboneConfig, Rate, activation_named, checked_config, wrong_values
+from zoo.models.blueprint import load_card
 from zoo.models.families import FAMILIES
 from zoo.models.family import Activation
 from zoo.recipe.heads import Head
@@ -53,13 +54,13 @@ def hugging_face_keys(model_type: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PresetHead:
-    """What a Hugging Face config says of the classification head beside it.
+    """What a Hugging Face config, or a finished run, says of the head beside it.
 
     owner is the preset's name in messages; model_type the architecture of the weights. label_names are by
     row of the head's last layer, LABEL_0, LABEL_1 and so on where the config names none, and empty where it does
     not number them from 0. problem_type is what transformers trained the head for, None where the config leaves
     it open. tasks are the classes that wrote the preset, as BertForSequenceClassification; empty where the
-    config names none.
+    config names none. learned is the task of a run, as recipes name it; None of other presets.
     """
 
     owner: str
@@ -67,6 +68,7 @@ class PresetHead:
     label_names: tuple[str, ...]
     problem_type: str | None
     tasks: tuple[str, ...]
+    learned: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,8 @@ def read_config(preset: Preset) -> PresetConfig:
         RecipeError: the preset is of a family that does not fit.
         EnvironmentFault: the config is missing or damaged, or asks for what these backbones do not have.
     """
+    if preset.layout == "zoo":
+        return _of_run(preset)
     path = preset.path / "config.json"
     try:
         raw = read_object(path, "fetch it again")
@@ -107,6 +111,24 @@ def read_config(preset: Preset) -> PresetConfig:
     except ValidationError as error:
         told = "; ".join(f"{where}: {what}" for where, what in wrong_values(error))
         raise EnvironmentFault(f"{path}: not the config of a {preset.family} ({told}): fetch it again") from error
+
+
+def _of_run(preset: Preset) -> PresetConfig:
+    try:
+        card, _ = load_card(preset.path)
+    except OutputError as error:
+        raise EnvironmentFault(error.faults) from error
+    blueprint, task = card.blueprint, card.task
+    head = PresetHead(
+        owner=preset.name,
+        model_type=blueprint.backbone.family,
+        label_names=task.unit_names,
+        problem_type=task.problem_type,
+        tasks=(f"{FAMILIES[blueprint.backbone.family].class_prefix}For{blueprint.head.program}",),
+        learned=task.type,
+    )
+    dropout = HEAD_DROPOUT if blueprint.head.dropout is None else blueprint.head.dropout
+    return PresetConfig(backbone=blueprint.backbone, head_dropout=dropout, head=head)
 
 
 def keras_activation(family: str) -> Activation:
@@ -292,6 +314,8 @@ def _refuse_other_heads(found: PresetHead, head: Head, family: str, task: Task) 
             f"{where} the head of a {found.model_type} preset does not fit a {family} backbone: "
             f"{otherwise}, or family: {found.model_type}"
         )
+    if found.learned not in (None, task.type):
+        raise RecipeError(f"{where} the run {found.owner} learned {found.learned}, expected {task.type}: {otherwise}")
     if found.tasks and not any(name.endswith(f"For{head.program}") for name in found.tasks):
         raise RecipeError(
             f"{where} {found.owner} was written by {', '.join(found.tasks)}, "

@@ -79,6 +79,27 @@ def load(variables: Iterable[Any], path: Path) -> None:
         _assign(variable, arrays[key], path)
 
 
+def load_run(model: Any, path: Path, *, head_rows: Sequence[int] | None = None) -> None:
+    """Fill a model, or the backbone of one, from the weights of a finished run.
+
+    Args:
+        model: what is filled.
+        path: the file.
+        head_rows: which output of the run's last layer each logit takes; None takes them as they stand.
+
+    Raises:
+        EnvironmentFault: it is not the file of such a model.
+    """
+    arrays = read_safetensors(path)
+    for variable in parameters(model):
+        value = arrays.get(variable.path)
+        if value is None:
+            raise EnvironmentFault(f"{path}: no weights for {variable.path}: the file is of another model")
+        if head_rows is not None and variable.path.startswith("logits/"):
+            value = value[..., list(head_rows)]
+        _assign(variable, value, path)
+
+
 def _keyed(variables: Iterable[Any]) -> dict[str, Any]:
     """Variables by path; the states of dropout's generators by their order, since Keras numbers their paths anew."""
     keyed: dict[str, Any] = {}

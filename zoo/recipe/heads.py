@@ -42,7 +42,8 @@ class TaskHead(Config):
     dropout: Fraction | None = None
     """Rate of dropout before the last layer, 0 to 1; None takes that of the Hugging Face preset, 0.1 for others."""
     init: Literal["seed", "preset"] = "seed"
-    """Where the head's weights come from: drawn from the recipe's seed, or a Hugging Face classification preset."""
+    """Where the head's weights come from: drawn from the recipe's seed, or those of the preset, a Hugging Face model
+    or a finished run of this task."""
     preset_labels: Names | None = None
     """With `init: preset`: the preset's own names (its id2label) of the data's classes, in the data's order;
     None expects the names of the data, in any order."""

@@ -89,7 +89,8 @@ class Backbone(Config):
     family: Literal["bert", "distilbert", "roberta"]
     """Architecture."""
     preset: Text | None = None
-    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder."""
+    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder: a preset, or a
+    finished run."""
     dropout: Fraction | None = None
     """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
     attention_dropout: Fraction | None = None

@@ -16,7 +16,8 @@ from zoo.data.dataset import Dataset
 from zoo.data.packing import row_width
 from zoo.data.tokens import cut_told
 from zoo.errors import OutputError
-from zoo.models.saved import ModelCard, save_model
+from zoo.models.blueprint import ModelCard
+from zoo.models.saved import save_model
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.flattening import flat
 from zoo.recipe.showing import listed

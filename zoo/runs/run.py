@@ -23,11 +23,12 @@ from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
 from zoo.errors import DataError, RecipeError, ZooError
 from zoo.models import inference
+from zoo.models.blueprint import ModelCard, load_card
 from zoo.models.builder import POLICIES
 from zoo.models.filling import Filler, Guess
 from zoo.models.opened import Opened
 from zoo.models.places import judged
-from zoo.models.saved import ModelCard, load_card, load_model
+from zoo.models.saved import load_model
 from zoo.recipe import load_recipe
 from zoo.recipe.estimate import Precision
 from zoo.runs.run_folder import RunFolder
@@ -173,7 +174,7 @@ class Run:
         *,
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
-        ids: Sequence[str] | None = None,
+        place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
@@ -187,7 +188,7 @@ class Run:
             lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
                 None takes what pads these texts least. With the same ones again little is compiled anew: fewer texts
                 than a batch are filled up to a power of two.
-            ids: what an error calls each row; None counts them from 0.
+            place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
 
         Raises:
@@ -201,7 +202,7 @@ class Run:
             rows = Texts.of(texts, pairs, worded=False)
         if not rows.texts:
             raise DataError("there are no texts: give at least one")
-        return self.values_of(rows, batch_size=batch_size, lengths=lengths, ids=ids, progress=progress)
+        return self.values_of(rows, batch_size=batch_size, lengths=lengths, place=place, progress=progress)
 
     def values_of(
         self,
@@ -209,13 +210,13 @@ class Run:
         *,
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
-        ids: Sequence[str] | None = None,
+        place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of rows of the kind that it was trained on, at least one; see `values`."""
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
-        table = tokenizer.encode(rows.texts, rows.pairs, card.tokens, ids=ids, spans=self.task.spanned)
+        table = tokenizer.encode(rows.texts, rows.pairs, card.tokens, place=place, spans=self.task.spanned)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")

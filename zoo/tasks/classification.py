@@ -21,6 +21,7 @@ from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import LARGE, Floats, Rankings, Task
 
@@ -100,14 +101,16 @@ class Classification(Task):
     def stated(self, stated: Stated) -> Self | None:
         return None if stated.names is None else replace(self, names=stated.names)
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
-        names, numbers = number_labels(labels, stated.names, stated.numbers)
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, np.ndarray]]:
+        names, numbers = number_labels(labels, stated.names, stated.numbers, where)
         if fault := self.misfit(replace(stated, names=names)):
             raise RecipeError(f"model.head.type: {fault} ({listed(names, 8)})")
         return replace(self, names=names), numbers
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
-        return numbers_of(labels, self.names, stated.numbers)
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
+        return numbers_of(labels, self.names, stated.numbers, where)
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
         return targets.astype(np.int64)

@@ -20,6 +20,7 @@ from zoo.recipe.heads import MaskedHead
 from zoo.score import metrics
 from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 
@@ -62,10 +63,12 @@ class Masked(Task):
     def missing(self, label: Any) -> bool:
         return False
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, np.ndarray]]:
         return self, {split: self.targets(rows, stated) for split, rows in labels.items()}
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
         return np.zeros(len(labels), np.int32)
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:

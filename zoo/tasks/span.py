@@ -8,7 +8,7 @@ zoo.tasks.answers refuses, and data with classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -25,6 +25,7 @@ from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given,
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.material import Rows, Stated, Tokenized
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 
@@ -85,14 +86,16 @@ class Span(Task):
         """A list without an answer in it is a question without one, and nothing missing."""
         return label is None or label != label
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, Any]]:
-        return self, {split: read_answers(split, cells) for split, cells in labels.items()}
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, Any]]:
+        return self, each_split(labels, lambda split, cells: read_answers(split, cells, where))
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> Any:
-        return read_answers("rows", labels)
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> Any:
+        return read_answers("rows", labels, where)
 
-    def misplaced(self, split: str, targets: Any, rows: Rows) -> list[str]:
-        return misplaced(split, targets, rows.pairs or ())
+    def misplaced(self, targets: Any, rows: Rows) -> Iterable[tuple[int, str]]:
+        return misplaced(targets, rows.pairs or ())
 
     def fitted(self, train: Any) -> Self:
         there = train.there

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -14,6 +14,7 @@ from zoo.score.metrics import majority_share
 from zoo.score.ranking import Ranking
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import Mistakes, Picture, Table
 
 __all__ = ["Rankings", "Task"]
@@ -55,6 +56,8 @@ class Task:
     """Rows of each stratum that have to be in every split and under every limit."""
     quantity: ClassVar[str] = "probability"
     """What a value is."""
+    pipeline: ClassVar[str] = "text-classification"
+    """What hubs and transformers' pipelines call it."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
     """What has an output: a text, every token, or the places of a text at which tokens were hidden."""
     served_by: ClassVar[Mapping[str, str]] = {}
@@ -100,12 +103,15 @@ class Task:
         """Whether a label, as it was read, is none."""
         return no_label(label)
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, Any]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, Any]]:
         """The task with what the rows tell, and the targets of each split, [rows] or [rows, names].
 
         Args:
             labels: split -> a label a row as it was read, of several columns a tuple; none is missing.
             stated: what is known of them.
+            where: what tells where rows stand that are refused.
 
         Raises:
             DataError: labels that cannot be used, all faults at once.
@@ -113,13 +119,14 @@ class Task:
         """
         raise NotImplementedError
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> Any:
-        """The targets of other rows, once the names are known; raises as `learned`."""
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> Any:
+        """The targets of other rows, once the names are known; raises as `learned`, of the split `rows`."""
         raise NotImplementedError
 
-    def misplaced(self, split: str, targets: Any, rows: Rows) -> list[str]:
-        """Faults of targets that do not fit their texts."""
-        return []
+    def misplaced(self, targets: Any, rows: Rows) -> Iterable[tuple[int, str]]:
+        """Rows whose targets do not fit their texts, by number, and why, as the end of a sentence that begins with the
+        row."""
+        return ()
 
     def fitted(self, train: Any) -> Self:
         """The task with what the targets of the rows to train on tell, once all others are taken out of them.

@@ -26,7 +26,8 @@ from zoo.data.compilations import keep, step_of
 from zoo.data.dataset import load_dataset, missing_data, stated_task
 from zoo.data.parts import load_parts
 from zoo.errors import OutputError, RecipeError, ZooError
-from zoo.models.builder import POLICIES, Blueprint, assemble_model, outline, plan
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import POLICIES, assemble_model, outline, plan
 from zoo.models.packed import packed
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision

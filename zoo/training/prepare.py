@@ -18,7 +18,8 @@ from zoo.data.parts import Parts, load_parts
 from zoo.data.token_cache import encode_splits
 from zoo.data.tokens import doubts
 from zoo.data.trials import Trial
-from zoo.models.builder import Blueprint, build_model, plan
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import build_model, plan
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.tasks import Task

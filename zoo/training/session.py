@@ -21,7 +21,8 @@ from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
 from zoo.models import heads, inference, weights
-from zoo.models.builder import POLICIES, Blueprint, assemble_model
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import POLICIES, assemble_model
 from zoo.models.packed import packed
 from zoo.models.places import at_places, judged
 from zoo.recipe import Recipe

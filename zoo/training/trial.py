@@ -20,7 +20,8 @@ from zoo.data.this_machine import processor
 from zoo.data.trials import Trial, Tried
 from zoo.models import inference
 from zoo.models.backbone import BackboneConfig
-from zoo.models.builder import Blueprint, assemble_model
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import assemble_model
 from zoo.recipe.estimate import Precision
 from zoo.recipe.heads import ClassifierHead
 from zoo.recipe.types import AdamW

@@ -1,0 +1,41 @@
+"""Where the model of a run lies, and what it says of its backbone.
+
+In comes a folder; out come its folder `model/` and the sizes in model.json, and of a run in stages those of the last
+one. No weights are read. Refused: a model.json that cannot be read.
+"""
+
+from __future__ import annotations
+
+import os.path
+from pathlib import Path
+from typing import Any
+
+from zoo.data.objects import read_object
+
+__all__ = ["MODEL", "MODEL_FILE", "RUN", "backbone_of_run", "is_run", "model_of_run"]
+
+MODEL, MODEL_FILE, RUN = "model", "model.json", "run.json"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether it is the folder of a run, finished or not."""
+    return os.path.isfile(folder / RUN)  # pathlib raises where a name is too long
+
+
+def model_of_run(folder: Path) -> Path | None:
+    """The folder of a run's finished model; None where there is none."""
+    found = folder / MODEL
+    return found if os.path.isfile(found / MODEL_FILE) else None
+
+
+def backbone_of_run(folder: Path) -> dict[str, Any] | None:
+    """What decides the backbone of a run's model, by the names that `BackboneConfig` has; None where there is none.
+
+    Raises EnvironmentFault where model.json cannot be read.
+    """
+    found = model_of_run(folder)
+    if found is None:
+        return None
+    blueprint = read_object(found / MODEL_FILE, "restore it or train again").get("blueprint")
+    backbone = blueprint.get("backbone") if isinstance(blueprint, dict) else None
+    return backbone if isinstance(backbone, dict) else {}

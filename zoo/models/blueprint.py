@@ -1,0 +1,89 @@
+"""What a model is, its weights apart: how it is assembled, how texts are cut for it, and what it has learned.
+
+In comes the folder `model/` of a finished run, out comes its `ModelCard`, without weights and without a backend.
+Refused: a folder in which a file is missing, or not as its manifest says, and a model of an earlier version, whose
+model.json says less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from zoo.data.manifest import MANIFEST, damage
+from zoo.data.run_model import MODEL_FILE
+from zoo.data.tokens import Tokenizer
+from zoo.errors import OutputError
+from zoo.models.backbone import BackboneConfig
+from zoo.recipe.heads import Head
+from zoo.recipe.types import Tokens
+from zoo.tasks import AnyTask
+
+__all__ = ["TOKENIZER", "WEIGHTS", "Blueprint", "ModelCard", "dump_card", "load_card"]
+
+WEIGHTS, TOKENIZER = "weights.safetensors", "tokenizer.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """All that decides what a model computes, its weights apart.
+
+    head has its rate of dropout as a number. units: outputs a row. head_rows is, for a head that comes with the
+    preset, which row of the preset's last layer each output takes; None takes them as they stand.
+    """
+
+    backbone: BackboneConfig
+    head: Head
+    units: Annotated[int, Field(gt=0)]
+    head_rows: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What model.json holds.
+
+    blueprint: how the model is assembled; tokens: how texts are cut; task: what it has learned.
+    """
+
+    blueprint: Blueprint
+    tokens: Tokens
+    task: AnyTask
+
+
+_CARD = TypeAdapter(ModelCard)
+
+
+def dump_card(card: ModelCard) -> bytes:
+    """The text of model.json."""
+    return _CARD.dump_json(card, indent=2)
+
+
+def load_card(folder: Path) -> tuple[ModelCard, Tokenizer]:
+    """What a saved model is, without its weights and without a backend; all its files are checked.
+
+    Raises:
+        OutputError: no saved model there, or a damaged one.
+    """
+    if (folder / MANIFEST).exists() and (fault := damage(folder)):
+        raise OutputError(f"{fault}: restore it or train again")
+    try:
+        description = (folder / MODEL_FILE).read_bytes()
+        vocabulary = (folder / TOKENIZER).read_bytes()
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: no finished model there ({error.strerror}): give a run whose training is done, or train again"
+        ) from error
+    try:
+        card = _CARD.validate_json(description, strict=False)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(map(str, wrong["loc"]))
+        told = f"{where}: {wrong['msg']}" if where else wrong["msg"]
+        raise OutputError(f"{folder}: model.json is damaged ({told}): train again") from error
+    try:
+        return card, Tokenizer.from_json(vocabulary.decode())
+    except Exception as error:  # the Rust library raises nothing narrower
+        raise OutputError(f"{folder}: tokenizer.json is damaged ({error}): train again") from error
