@@ -123,7 +123,10 @@ def test_lists_become_tuples() -> None:
         ("training.schedule.type", 3, "got 3, expected one of linear, cosine, constant"),
         ("seed", -1, "got -1, expected a whole number of at least 0 and below 2,147,483,648"),
         ("seed", 2**31, "got 2147483648, expected a whole number of at least 0 and below 2,147,483,648"),
-        ("task", "ner", 'got "ner", expected one of classification, multilabel, regression, tokens, span, masked'),
+        (
+            *("task", "ner"),
+            'got "ner", expected one of classification, multilabel, regression, tokens, span, masked, joint',
+        ),
         ("name", DELETE, "got nothing, expected a name of at most 64 letters, digits, `_` and `-`"),
         ("model", DELETE, "got nothing, expected a group of keys"),
         ("model.backbone.family", DELETE, "got nothing, expected one of bert, distilbert, roberta"),

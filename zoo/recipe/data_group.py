@@ -1,7 +1,8 @@
 """The recipe's `data`: where the rows come from and how they are split.
 
-In comes plain data, out goes a `Data`. Refused: what kinds.py refuses, and here both or neither of
-`dataset` and `files`, splits that leave nothing to train on, columns and class names given twice.
+In comes plain data, out goes a `Data`. Refused: what kinds.py refuses, and here both `dataset` and `files`, splits that
+leave nothing to train on, columns and class names given twice. That it has neither is for the recipe to say, which may
+have `tasks`.
 """
 
 from __future__ import annotations
@@ -114,9 +115,12 @@ class Data(Config):
     strict: bool = False
     """Fail, rather than warn, on rows that stand in both train and test and on contradicting duplicates."""
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether it names no rows."""
+        return self.dataset is None and self.files is None
+
     def clashes(self) -> Iterator[Clash]:
-        if self.dataset is None and self.files is None:
-            yield Clash(("dataset", "files"), "got nothing, expected `data.dataset` or `data.files`")
         if self.dataset is not None and self.files is not None:
             yield Clash(("files", "dataset"), f"got files beside dataset: {self.dataset}, expected one of the two")
         carved = self.validation.fraction + self.test.fraction

@@ -14,6 +14,8 @@ from pydantic import Discriminator, Field, Tag
 from zoo.recipe.data_group import Files
 from zoo.recipe.kinds import Clash, Config, Fraction, Names, kind_or
 
+TaskName = Literal["classification", "multilabel", "regression", "tokens", "span", "masked"]
+"""What can be learned by itself."""
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -280,6 +282,27 @@ class MaskedHead(TaskHead):
             yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: no labels are read")
 
 
+class JointHead(TaskHead):
+    """The heads of several tasks beside each other; it follows from `tasks`, where each has its own."""
+
+    task: ClassVar[str] = "joint"
+    monitors: ClassVar[tuple[str, ...]] = ("mean", "loss")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ()
+
+    type: Literal["joint"] = "joint"
+    """Kind of head."""
+
+    def clashes(self) -> Iterator[Clash]:
+        for key in ("dropout", "preset_labels"):
+            if getattr(self, key) is not None:
+                yield Clash((key,), f"got {getattr(self, key)}, expected null: each of `tasks` has a head of its own")
+        if self.init != "seed":
+            yield Clash(("init",), f"got {self.init}, expected seed: each of `tasks` has a head of its own")
+
+
 Head = Annotated[
     Annotated[ClassifierHead, Tag("classifier")]
     | Annotated[BinaryHead, Tag("binary")]
@@ -287,7 +310,8 @@ Head = Annotated[
     | Annotated[RegressionHead, Tag("regression")]
     | Annotated[TokensHead, Tag("tokens")]
     | Annotated[SpanHead, Tag("span")]
-    | Annotated[MaskedHead, Tag("masked")],
+    | Annotated[MaskedHead, Tag("masked")]
+    | Annotated[JointHead, Tag("joint")],
     kind_or("classifier"),
 ]
 HEADS: Mapping[str, str] = {
@@ -297,5 +321,6 @@ HEADS: Mapping[str, str] = {
     "tokens": "tokens",
     "span": "span",
     "masked": "masked",
+    "joint": "joint",
 }
 """The type of head that a task has where the recipe names none."""

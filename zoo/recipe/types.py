@@ -7,18 +7,19 @@ each field is its documentation; schema.json and the tables of docs/recipe.md ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from zoo.recipe.data_group import Data
-from zoo.recipe.heads import HEADS, ClassifierHead, Head
+from zoo.recipe.heads import ClassifierHead, Head, TaskName
 from zoo.recipe.kinds import (
     Clash,
     Config,
     Count,
+    FigureName,
     Fraction,
     Name,
     Positive,
@@ -28,6 +29,7 @@ from zoo.recipe.kinds import (
     all_clashes,
     kind_or,
 )
+from zoo.recipe.several import ExpectedOfTask, OneTask, Sampling, clashes_of_several, monitors_of, with_heads
 
 SCHEMA_VERSION = 1
 MAX_LAYERS = 1000
@@ -241,11 +243,13 @@ class Training(Config):
     """The update rule."""
     schedule: Schedule = Linear()
     """The learning rate over the steps."""
-    monitor: Name | None = None
+    monitor: FigureName | None = None
     """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
     `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
     regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
-    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first."""
+    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
+    one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
+    (accuracy, F1, R²)."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -279,21 +283,12 @@ class Expected(Config):
     """Of answers: share of test questions that are answered exactly, 0 to 1."""
     hours: Positive | None = None
     """Wall-clock training time in hours."""
+    tasks: dict[Name, ExpectedOfTask] = Field(default_factory=dict)
+    """Of several tasks: what each is expected to reach, by name."""
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """Seeds over which accuracy, F1 and hours are judged: as many whole runs, each from a seed of its own."""
     source: Text
     """Who published or measured these figures, and with what settings."""
-
-
-def with_head(given: Any) -> Any:
-    """The recipe's plain data with the head of its task, where it does not say which."""
-    task, model = (given.get(key) for key in ("task", "model")) if isinstance(given, Mapping) else (None, None)
-    if not isinstance(task, str) or task not in HEADS or not isinstance(model, Mapping):
-        return given
-    head = model.get("head", {})
-    if not isinstance(head, Mapping) or "type" in head:
-        return given
-    return {**given, "model": {**model, "head": {**head, "type": HEADS[task]}}}
 
 
 class Keys(Config):
@@ -304,12 +299,16 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification", "multilabel", "regression", "tokens", "span", "masked"] = "classification"
+    task: Literal[TaskName, "joint"] = "classification"
     """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, the
-    answers to questions, or its hidden tokens."""
+    answers to questions, or its hidden tokens; `joint`, which follows from `tasks`, is several of these at once."""
+    tasks: dict[Name, OneTask] = Field(default_factory=dict)
+    """Several tasks at once on one backbone, by name, in place of `data` and `model.head`."""
+    sampling: Sampling | None = None
+    """With `tasks`: how many rows of each an epoch has; None is proportional."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
-    data: Data
+    data: Data = Data()
     """Where the rows come from."""
     tokens: Tokens = Tokens()
     """How texts become token ids."""
@@ -348,8 +347,9 @@ class Keys(Config):
                 ("training.packing", "model.head.type"),
                 f"got true, expected false with head {head.type}: packed rows have outputs for texts, not for tokens",
             )
-        if self.training.monitor not in (None, *head.monitors):
-            message = f"got {self.training.monitor}, expected one of {', '.join(head.monitors)}"
+        monitors = (*head.monitors, *monitors_of(self.tasks))
+        if self.training.monitor not in (None, *monitors):
+            message = f"got {self.training.monitor}, expected one of {', '.join(monitors)}"
             yield Clash(("training.monitor", "model.head.type"), message)
         for name in ("accuracy", "f1", "exact_match"):
             value = getattr(self.expected, name, None)
@@ -357,6 +357,11 @@ class Keys(Config):
                 yield Clash(
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
+        yield from clashes_of_several(
+            *(self.task, self.tasks, self.sampling, self.data),
+            packing=self.training.packing,
+            expected=self.expected.tasks if self.expected is not None else {},
+        )
         if self.training.packing and not head.labelled:
             message = "got true, expected false: tokens are hidden in rows of one text"
             yield Clash(("training.packing", "model.head.type"), message)
@@ -374,8 +379,8 @@ class Keys(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_a_head(cls, given: Any) -> Any:
-        return with_head(given)
+    def _has_heads(cls, given: Any) -> Any:
+        return with_heads(given)
 
     @model_validator(mode="after")
     def _nothing_clashes(self) -> Self:

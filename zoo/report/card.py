@@ -39,6 +39,7 @@ METRICS = {
     "f1": ("f1", "F1"),
     "precision": ("precision", "Precision"),
     "recall": ("recall", "Recall"),
+    "exact_match": ("exact_match", "Exact match"),
     "matthews": ("matthews_correlation", "Matthews correlation"),
     "roc_auc": ("roc_auc", "Area under ROC"),
 }

@@ -58,6 +58,8 @@ class Task:
     """What a value is."""
     pipeline: ClassVar[str] = "text-classification"
     """What hubs and transformers' pipelines call it."""
+    piped: ClassVar[bool] = True
+    """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
     """What has an output: a text, every token, or the places of a text at which tokens were hidden."""
     served_by: ClassVar[Mapping[str, str]] = {}
@@ -222,6 +224,14 @@ class Task:
         """
         raise NotImplementedError
 
+    def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
+        """What hits come to that have been added up, over things of which `counted` have been."""
+        return {name: total / counted for name, total in hits.items()}
+
+    def groups(self, targets: np.ndarray) -> NDArray[np.int64]:
+        """Which of several tasks each row is of, by number, [rows]: all of the first where there is one."""
+        return np.zeros(len(targets), np.int64)
+
     # --- from outputs to what is said of them
 
     def gathered(self, outputs: np.ndarray, table: Tokenized, rows: Rows) -> Any:
@@ -275,6 +285,12 @@ class Task:
     def figures(self, values: Any, targets: Any) -> dict[str, float]:
         """The figures of a split, each a plain number."""
         raise NotImplementedError
+
+    def merit(self, figures: Mapping[str, float]) -> tuple[str, float | None]:
+        """By which figure it is averaged with other tasks, and what that is, None where it is not defined: the first
+        share that matters, or R² of numbers that have none."""
+        name = next((name for name in self.headline if name in self.shares and name in figures), "r2")
+        return name, figures.get(name)
 
     def predictions(self, values: Any) -> list[Prediction]:
         """What is answered, a row each."""
