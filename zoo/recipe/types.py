@@ -362,9 +362,6 @@ class Keys(Config):
             packing=self.training.packing,
             expected=self.expected.tasks if self.expected is not None else {},
         )
-        if self.training.packing and not head.labelled:
-            message = "got true, expected false: tokens are hidden in rows of one text"
-            yield Clash(("training.packing", "model.head.type"), message)
         if self.data.files is not None and self.data.files.label is None and head.labelled:
             message = f"got null, expected the column of the label, for task: {head.task}"
             yield Clash(("data.files.label", "model.head.type"), message)

@@ -58,6 +58,8 @@ class Task:
     """What a value is."""
     pipeline: ClassVar[str] = "text-classification"
     """What hubs and transformers' pipelines call it."""
+    example: ClassVar[str] = "..."
+    """What stands for a text in examples of its use."""
     piped: ClassVar[bool] = True
     """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
