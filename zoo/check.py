@@ -31,10 +31,12 @@ from zoo.data.sources import cache_folder, locate_first
 from zoo.data.tokens import cut_told
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
-from zoo.recipe.faults import find_faults, sound_part
+from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
+from zoo.recipe.staging import stage_documents
 from zoo.recipe.yaml12 import Document, Fault
+from zoo.recipe.yaml12 import Path as KeyPath
 from zoo.tasks import Task
 
 MAX_READ = 16 * 1024 * 1024
@@ -52,6 +54,7 @@ class Report:
     notes: list[tuple[str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     estimate: dict[str, Any] = field(default_factory=dict)
+    """Figures; of a recipe with stages by the name of the stage."""
 
     @property
     def exit_code(self) -> int:
@@ -62,15 +65,26 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     """Check a recipe file, the profile and overrides that are asked for, and each of its other profiles."""
     report = Report(recipe=str(path), profile=profile)
     recipe, of_rows = _check_recipe(path, profile, overrides, report)
-    if recipe is None and of_rows is not None:
-        _check_data(of_rows, report)
+    for each in of_rows:
+        _check_data(each, report)
+    if recipe is not None and recipe.stages:
+        for number, (stage, whole) in enumerate(zip(recipe.stages, recipe.staged(), strict=True), 1):
+            report.notes.append(("stage", f"{number} of {len(recipe.stages)}: {stage.name}"))
+            report.estimate[stage.name] = _check_whole(whole, path, profile, report)
     elif recipe is not None:
-        rows, task, texts = _check_data(recipe, report)
-        if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, task, texts, report):
-            report.estimate, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
-            report.notes += [("estimate", text) for text in told]
+        report.estimate = _check_whole(recipe, path, profile, report)
     _check_backend(recipe, report)
     return report
+
+
+def _check_whole(recipe: Recipe, path: Path, profile: str | None, report: Report) -> dict[str, Any]:
+    """Data, cache and backbone of a recipe, or of one stage; the figures of the estimate, where there is one."""
+    rows, task, texts = _check_data(recipe, report)
+    if _check_cache(recipe, path, profile, report) and not _check_backbone(recipe, task, texts, report):
+        return {}
+    figures, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
+    report.notes += [("estimate", text) for text in told]
+    return figures
 
 
 def row_faults(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> tuple[str, ...]:
@@ -78,8 +92,8 @@ def row_faults(path: Path, *, profile: str | None = None, overrides: Overrides =
     report = Report(recipe=str(path), profile=profile)
     _, of_rows = _check_recipe(path, profile, overrides, report)
     report.faults.clear()
-    if of_rows is not None:
-        _check_data(of_rows, report)
+    for each in of_rows:
+        _check_data(each, report)
     return tuple(text for fault in report.faults if isinstance(fault, DataError) for text in fault.faults)
 
 
@@ -118,17 +132,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_recipe(
     path: Path, profile: str | None, overrides: Overrides, report: Report
-) -> tuple[Recipe | None, Recipe | None]:
+) -> tuple[Recipe | None, list[Recipe]]:
     """Faults of the recipe as asked for, then of what else the file offers.
 
     Returns:
-        The recipe where it is sound, and else, where that can be told, one with the same rows.
+        The recipe where it is sound, and else, where that can be told, one with the same rows, or one a stage.
     """
     try:
         document = read_document(path)
     except RecipeError as error:
         report.faults.append(error)
-        return None, None
+        return None, []
     asked = resolved(document, folder=path.parent, profile=profile, overrides=overrides)
     faults = _faults(asked)
     texts = [str(fault) for fault in faults]
@@ -141,15 +155,21 @@ def _check_recipe(
     if texts:
         report.faults.append(RecipeError(texts))
     if faults:
-        sound = sound_part(asked, faults)
-        try:
-            return None, None if sound is None else Recipe.model_validate(sound)
-        except ValidationError:  # without what is wrong it contradicts itself
-            return None, None
+        stages = [stage.document for stage in stage_documents(asked)]
+        return None, [recipe for each in stages or [asked] for recipe in _of_rows(each)]
     offered = ", ".join(profile_names(document)) or "none"
     told = f"profile {profile}" if profile else "no profile"
     report.notes.append(("recipe", f"{path}, {told}; profiles: {offered}" + ("" if not texts else "; faults below")))
-    return Recipe.model_validate(asked.data), None
+    return Recipe.model_validate(asked.data), []
+
+
+def _of_rows(document: Document) -> list[Recipe]:
+    """One with the rows of a recipe that has faults, where that can be told."""
+    sound = sound_part(document, _faults(document))
+    try:
+        return [] if sound is None else [Recipe.model_validate(sound)]
+    except ValidationError:  # without what is wrong it contradicts itself
+        return []
 
 
 def _faults(document: Document) -> list[Fault]:
@@ -157,9 +177,16 @@ def _faults(document: Document) -> list[Fault]:
     faults = find_faults(document)
     if faults:
         return faults
-    clashes = disagreements(Recipe.model_validate(document.data))
-    paths = [(tuple(clash.keys[0].split(".")), clash.message) for clash in clashes]
-    return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
+    stages = stage_documents(document)
+    if not stages:
+        return list(_of_catalog(document))
+    return [in_stage(fault, stage.name) for stage in stages for fault in _of_catalog(stage.document)]
+
+
+def _of_catalog(document: Document) -> Iterator[Fault]:
+    for clash in disagreements(Recipe.model_validate(document.data)):
+        path: KeyPath = tuple(clash.keys[0].split("."))
+        yield Fault(place=document.place(path), path=path, message=clash.message)
 
 
 def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None, Split | None]:
@@ -251,13 +278,14 @@ def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report
     except ZooError as error:
         report.faults.append(error)
         return False
-    report.missing = [str(need) for need in needs]
+    told = [str(need) for need in needs]
+    report.missing += [text for text in told if text not in report.missing]
     here = needs == missing_data(recipe)
     if not needs:
         report.notes.append(("cache", "all that this recipe needs is on this machine"))
         return here
     command = shlex.join(["python", "-m", "zoo.fetch", str(path), *(["--profile", profile] if profile else [])])
-    report.notes += [("cache", text) for text in report.missing]
+    report.notes += [("cache", text) for text in told]
     report.notes.append(("cache", f"{command} fetches it"))
     wanted, free = _download_bytes(recipe, {need.uri for need in needs}), _free_bytes(cache_folder())
     if wanted > free:

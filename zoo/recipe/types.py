@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import ConfigDict, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from zoo.recipe.data_group import Data
@@ -32,6 +32,8 @@ from zoo.recipe.kinds import (
 SCHEMA_VERSION = 1
 MAX_LAYERS = 1000
 """Of an encoder, in a recipe and in a preset's config: ten times what any has."""
+MAX_STAGES = 20
+"""Runs in a row of one recipe."""
 MAX_STEPS = 10_000_000
 """Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
 PRESET_SCHEMES = ("hf", "kaggle", "pypi")
@@ -285,6 +287,15 @@ class Expected(Config):
     """Who published or measured these figures, and with what settings."""
 
 
+class Overlay(Config):
+    """A stage: a name, and dotted keys or groups that are laid over the recipe."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Name
+    """Name of the stage."""
+
+
 def with_head(given: Any) -> Any:
     """The recipe's plain data with the head of its task, where it does not say which."""
     task, model = (given.get(key) for key in ("task", "model")) if isinstance(given, Mapping) else (None, None)
@@ -321,6 +332,10 @@ class Keys(Config):
     """Draws splits, batch order, head weights and dropout."""
     expected: Expected | None = None
     """What this recipe is expected to reach."""
+    stages: Annotated[tuple[Overlay, ...], Field(strict=False, max_length=MAX_STAGES)] = ()
+    """Runs in a row, each a group with a `name` and dotted keys: what is laid over the recipe for this stage, as a
+    profile is, each value in place of what stood there. A stage begins with the backbone that the one before ended
+    with, unless it names its own; one of another `task` has the head of that task; `expected` is that of the last."""
     profiles: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """Overlays of dotted keys, by name: the same recipe at another scale (`--profile`). The value of a key
     replaces, whole, what stood there; `expected` holds without a profile only, unless the profile has its own."""
@@ -334,6 +349,9 @@ class Keys(Config):
     __hash__ = None  # type: ignore[assignment]  # profiles are dicts
 
     def clashes(self) -> Iterator[Clash]:
+        names = [stage.name for stage in self.stages]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Clash(("stages",), f"got {name} twice, expected a name of its own for each stage")
         backbone = self.model.backbone
         positions = backbone.max_positions or 512
         if backbone.preset is None and self.tokens.max_length > positions:
