@@ -69,7 +69,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "build", "export", "keras"),
+    "model": ("model", "answers", "masked", "build", "export", "keras"),
     "training": ("golden", "training", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
     "runs": ("runs", "stages", "precision", "explain", "serving"),
 }

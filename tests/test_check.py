@@ -93,6 +93,13 @@ def test_faults_of_recipe_and_rows_are_told_together(
     assert capsys.readouterr().err.startswith("2 errors:")
     assert verb([str(path), "--set", "data.files.lable=rating"]) == 2
     assert "no column" not in capsys.readouterr().err
+    # What only the catalog shows, too.
+    path = own_recipe(tmp_path, OWN.replace("label: stars", "label: rating"))
+    assert verb([str(path), "--set", "model.backbone.vocabulary=nano_uncasd"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("2 errors:")
+    assert "did you mean nano_uncased?" in err
+    assert "no column 'rating'" in err
 
 
 def test_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +108,17 @@ def test_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "own files: 32 train, 4 validation, 4 test rows; classes: bad 50.0%, good 50.0%\n" in out
     assert "no text is cut: none has more than 32" in out
     assert "all that this recipe needs is on this machine" in out
+
+
+def test_rows_too_long_are_told_beside_the_rest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = OWN.replace("text: review", "text: [review, stars]").replace("label: stars", "label: other")
+    path = own_recipe(tmp_path, text.replace("{max_length: 32}", "{max_length: 8, pair_truncation: only_second}"))
+    rows = (f"a film {n},{word} film,{word}\n" for n in range(20) for word in ("good", "bad"))
+    (tmp_path / "rows.csv").write_text(f"review,stars,other\n{''.join(rows)}a film so long that the other goes,x,bad\n")
+    code, out, err = run(str(path), "--set", "data.test.stratify=false", capsys=capsys)
+    assert (code, err.count("its texts have")) == (3, 1)
+    assert f"{tmp_path}/rows.csv: line 42: its texts have" in err.replace("\n", " ")
+    assert "own files: 33 train" in out
 
 
 def test_the_speed_of_this_computer_is_steady() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,26 @@ def test_faults_of_all_files_come_together(tmp_path: Path) -> None:
     message = refused({"files": {"train": str(tmp_path / "bad.csv"), "test": str(tmp_path / "gone.csv")}})
     assert "(did you mean 'txt'?): name yours by --text-column" in message
     assert "gone.csv: no such file" in message
+
+
+def test_faults_of_rows_and_labels_come_together_with_their_lines(tmp_path: Path) -> None:
+    """Of rows that are left out none is counted: lines are those of the file."""
+    rows = [{"text": f"text {i}", "label": "ab"[i % 2]} for i in range(12)]
+    rows += [{"text": "half \ud800", "label": "a"}, {"text": " ", "label": "b"}, {"text": "c", "label": "0.5"}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "b.csv").write_text('text,label\n"two\nlines",a\nd,c\n')
+    files = {"train": str(tmp_path / "a.jsonl"), "test": str(tmp_path / "b.csv")}
+    faults = refused({"files": files}).splitlines()
+    assert [fault.split(" (")[0].removeprefix(f"{tmp_path}/").split(", expected")[0] for fault in faults] == [
+        "a.jsonl: train: line 13 holds half of a character",
+        "a.jsonl: train: 1 row without text",
+        "a.jsonl: train: line 15: got the label 0.5",
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:12]))
+    assert "b.csv: test: line 4: got the label c, expected a label that" in refused({"files": files})
+    (tmp_path / "b.csv").write_text('text,label\n"two\nlines",a\n,b\nd,b\n')
+    test = load({"files": files, "on_missing": "drop"}).test
+    assert [test.place(row) for row in range(2)] == [f"{tmp_path}/b.csv: line 2", f"{tmp_path}/b.csv: line 5"]
 
 
 # Missing values
@@ -310,7 +331,7 @@ def test_labelled_rows_for_evaluation(tmp_path: Path) -> None:
     task = Classification(names=dataset_card("smoke_stars").label_names)
     rows, _ = read_labelled(stars, recipe({"dataset": "smoke_stars"}), task, text="text", label=["label"])
     assert rows.labels.tolist() == [0, 4]
-    with pytest.raises(DataError, match="in rows, 1 row has great, expected"):
+    with pytest.raises(DataError, match=r"b\.csv: rows: line 2: got the label great, expected"):
         read_labelled(write(tmp_path, ["great"], "b.csv"), own, task)
     gaps = write(tmp_path, ["good", "", "bad"], "gaps.csv", texts=["one", "two", " "])
     task = Classification(names=("bad", "good", "odd"))

@@ -75,6 +75,7 @@ def explanation(text: str = HOSTILE, *, layers: int = 2, heads: int = 3, gap: fl
             random=(Curve(shares=shares, probabilities=slower),),
         ),
         names=names,
+        unseen=0,
     )
 
 
@@ -108,6 +109,17 @@ def test_pieces_of_a_pair_share_one_scale() -> None:
     assert pieces("a b", both, "pair") == [("a ", None, None), ("b", 0.25, 1.0)]
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_words_that_are_cut_off_are_told_and_pale(tmp_path: Path) -> None:
+    found = dataclasses.replace(explanation("one two three four"), names=("one", "two"), unseen=2)
+    for method in (found.gradients, found.occlusion):
+        object.__setattr__(method, "words", method.words[:2])
+    (warning,) = explanation_page.write(tmp_path, found, run="r")
+    assert "2 of the 4 words" in warning
+    assert '<span class="unseen"' in (tmp_path / "explain.html").read_text(encoding="utf-8")
+    assert [part for part in explanation_screen.coloured(found).spans if part.style == explanation_screen.UNSEEN]
+
+
 def test_no_word_counts() -> None:
     assert pieces("a", [Word(start=0, end=1, score=0.0)]) == [("a", 0.0, 0.0)]
 
@@ -124,6 +136,7 @@ def test_the_terminal_shows_markup_and_steering_as_text() -> None:
     explanation_screen.show(Console(file=plain, width=300), explanation())
     assert shown(HOSTILE, lines=True) in plain.getvalue()
     assert "\x1b" not in plain.getvalue()
+    assert "blue" not in plain.getvalue()
     assert "+1.0000" in plain.getvalue()
     assert "1.0% apart, 32 steps" in plain.getvalue()
 

@@ -45,18 +45,30 @@ def test_names_are_given() -> None:
     ("columns", "names", "why"),
     [
         ({"train": [1, 1]}, None, "the one class '1', expected at least two"),
-        ({"train": [0, 1], "test": [0, 2]}, None, "in test, 1 row has 2, expected a label that stands in train"),
-        ({"train": [0, 1, -100]}, None, "1 row has -100, expected numbers from 0 (-100 marks rows to ignore"),
-        ({"train": [0, 1, -1]}, None, "1 row has -1, expected numbers from 0"),
-        ({"train": [0, 1], "test": [-1]}, None, "1 row has -1"),
-        ({"train": [0.0, 1.0]}, None, "2 rows have 0.0, 1.0, expected whole numbers or names"),
-        ({"train": ["0.5", "nan"]}, None, "2 rows have 0.5, nan, expected whole numbers"),
-        ({"train": ["pos", "1"]}, None, "names (pos) are mixed with numbers (1)"),
-        ({"train": ["pos", 1.5]}, None, "names (pos) are mixed with numbers (1.5)"),
-        ({"train": [0, 1, 2]}, ("a", "b"), "1 row has 2, expected 0 to 1, as label_names has 2"),
+        (
+            {"train": [0, 1], "test": [0, 2]},
+            None,
+            "test: rows 1, counted from 0: got the label 2, expected a label that stands in train",
+        ),
+        (
+            {"train": [0, 1, -100]},
+            None,
+            "train: rows 2, counted from 0: got the label -100, expected numbers from 0 (-100 marks rows to ignore",
+        ),
+        ({"train": [0, 1, -1]}, None, "got the label -1, expected numbers from 0"),
+        ({"train": [0, 1], "test": [-1]}, None, "test: rows 0, counted from 0: got the label -1"),
+        ({"train": [0.0, 1.0]}, None, "got the labels 0.0, 1.0, expected whole numbers or names"),
+        ({"train": ["0.5", "nan"]}, None, "got the labels 0.5, nan, expected whole numbers"),
+        (
+            {"train": ["pos", "1"]},
+            None,
+            "rows 1, counted from 0: got the label 1, expected a name, as others have (pos)",
+        ),
+        ({"train": ["pos", 1, 2]}, None, "rows 0, counted from 0: got the label pos, expected a number, as others"),
+        ({"train": [0, 1, 2]}, ("a", "b"), "got the label 2, expected 0 to 1, as label_names has 2"),
         ({"train": [0, -100]}, ("a", "b"), "-100"),
-        ({"train": ["a", "c"]}, ("a", "b"), "1 row has c, expected one of a, b (label_names)"),
-        ({"train": ["c", "d"]}, ("a", "b"), "2 rows have c, d, expected one of a, b"),
+        ({"train": ["a", "c"]}, ("a", "b"), "got the label c, expected one of a, b (label_names)"),
+        ({"train": ["c", "d"]}, ("a", "b"), "got the labels c, d, expected one of a, b"),
         ({"train": [0, 0]}, ("a", "b"), "no row of train has b"),
         ({"train": ["a", "a"], "test": ["b"]}, ("a", "b"), "no row of train has b"),
         ({"train": ["a", "b"]}, ("a", "a", "b"), "label_names has a twice"),
@@ -70,13 +82,13 @@ def test_labels_that_cannot_be_meant(columns: dict[str, list[Any]], names: tuple
 
 def test_label_faults_come_together() -> None:
     with pytest.raises(DataError) as caught:
-        number_labels({"train": ["pos", -1, 0.5]}, None)
-    assert len(caught.value.faults) == 3
+        number_labels({"train": ["pos", -1, 0.5], "test": ["-3"]}, None)
+    assert len(caught.value.faults) == 4
 
 
 def test_a_mapping_is_the_only_way_in() -> None:
     names, numbers = number_labels({"train": [1, 5, 1]}, ("low", "high"), {"1": 0, "5": 1})
     assert names == ("low", "high")
     assert numbers["train"].tolist() == [0, 1, 0]
-    with pytest.raises(DataError, match="in train, 1 row has 3, expected one of 1, 5"):
+    with pytest.raises(DataError, match="got the label 3, expected one of 1, 5"):
         number_labels({"train": [1, 5, 3]}, ("low", "high"), {"1": 0, "5": 1})

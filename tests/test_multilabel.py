@@ -14,6 +14,7 @@ import pytest
 from zoo.data.dataset import Dataset, load_dataset, read_labelled
 from zoo.errors import DataError, RecipeError, ZooError
 from zoo.recipe import Recipe, recipe_from
+from zoo.report.plots import label_distribution
 from zoo.tasks import task_of, task_of_run
 from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
@@ -80,6 +81,15 @@ def test_labels_are_read_in_each_form(tmp_path: Path, kind: str) -> None:
     assert counts == {"label_names": [*NAMES], "label_counts": {"all": np.sum(FOUND, axis=0).tolist()}}
 
 
+def test_shares_of_classes_are_of_texts() -> None:
+    account = {"label_counts": {"train": [3, 2, 1]}, "rows": {"train": 4}}
+    chart = TASK.occurrences(account)
+    assert chart is not None
+    (axes,) = label_distribution(*chart.arguments).figure().axes
+    assert [bar.get_width() for bar in axes.patches] == [0.75, 0.5, 0.25]
+    assert axes.get_legend_handles_labels()[1] == ["train (4)"]
+
+
 def test_names_are_found_in_the_rows(tmp_path: Path) -> None:
     files = written(tmp_path, "delimited")
     del files["label_names"]
@@ -97,17 +107,22 @@ def test_splits_keep_the_sets_in_proportion(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "old", "new", "fault"),
     [
-        ("delimited", "text 1,fear | joy", "text 1,fear | rage", "1 row has rage, expected one of joy, fear, anger"),
+        (
+            "delimited",
+            "text 1,fear | joy",
+            "text 1,fear | rage",
+            ".csv: train: line 3: got the label rage, expected one of joy, fear, anger",
+        ),
         (
             "columns",
             "text 1\t1\t1\t0",
             "text 1\t1\t2\t0",
-            "1 cells are neither 0 nor 1 (the first: '2' in the c",
+            ".tsv: train: line 3: got '2' in b, expected 1 where",
         ),
         ("columns", "text 1\t1\t1\t0", "text 1\t1\t\t0", "1 row without label"),
         ("list", '["fear", "joy"]', "null", "1 row without label"),
-        ("list", '["fear", "joy"]', '["fear", ["joy"]]', "a text has ['joy'] among its labels"),
-        ("list", '["fear", "joy"]', '["fear", ""]', "a text has '' among its labels"),
+        ("list", '["fear", "joy"]', '["fear", ["joy"]]', ": train: line 2: got ['joy'] among the labels of a text"),
+        ("list", '["fear", "joy"]', '["fear", ""]', ": train: line 2: got '' among the labels of a text"),
     ],
 )
 def test_labels_that_cannot_be_used(tmp_path: Path, kind: str, old: str, new: str, fault: str) -> None:

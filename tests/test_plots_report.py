@@ -169,7 +169,7 @@ def test_every_picture_is_drawn_and_kept(folder: RunFolder) -> None:
 
 
 def test_the_report_is_self_contained(folder: RunFolder) -> None:
-    path, _ = write_report(folder, {"7": HOSTILE})
+    path, _ = write_report(folder, {"7": [HOSTILE]})
     page = Page(path.read_text(encoding="utf-8"))
     assert page.scripts == 0
     inside = [address for address in page.loaded if address.startswith("data:image/png;base64,")]
@@ -187,7 +187,7 @@ def test_the_report_loads_nothing_by_style(folder: RunFolder) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_texts_are_shown_as_they_are(folder: RunFolder) -> None:
-    text = write_report(folder, {"7": HOSTILE})[0].read_text(encoding="utf-8")
+    text = write_report(folder, {"7": [HOSTILE]})[0].read_text(encoding="utf-8")
     assert "<script" not in text
     assert HOSTILE in Page(text).shown
     assert "$\\frac{" in Page(text).shown
@@ -282,7 +282,7 @@ def test_nothing_is_drawn_from_nothing() -> None:
 def test_mistakes_are_sorted_and_cut(folder: RunFolder) -> None:
     rows, task = folder.predictions, folder.task
     mistakes = task.mistakes(*task.of_rows(rows), most=5)
-    found = worst_rows(mistakes, rows, {"7": "x" * 5000})
+    found = worst_rows(mistakes, rows, {"7": ["x" * 5000]})
     assert mistakes.wrong == 2
     assert [row["id"] for row in found] == ["7", "8"]
     assert found[0]["figure"] == "90.0%"

@@ -40,10 +40,10 @@ class StandIn:
     def finished(self) -> StandIn:
         return self
 
-    def values(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, ids: Any, **_: Any) -> np.ndarray:
+    def values(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, place: Any, **_: Any) -> np.ndarray:
         self.asked.append(len(texts))
         if any("fails" in text for text in texts):
-            raise DataError(f"{ids[0]}: it fails")
+            raise DataError(f"{place(0)}: it fails")
         assert all(text.strip() for text in (*texts, *(pairs or ())))
         good = np.array([int(text[-1]) / 10 for text in texts])
         return np.stack([1 - good, good], axis=1)

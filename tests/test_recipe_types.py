@@ -12,7 +12,8 @@ from zoo.errors import RecipeError
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.schema import recipe_schema, rows
-from zoo.recipe.types import Constant, Overlay
+from zoo.recipe.staging import Overlay
+from zoo.recipe.types import Constant
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -123,7 +124,10 @@ def test_lists_become_tuples() -> None:
         ("training.schedule.type", 3, "got 3, expected one of linear, cosine, constant"),
         ("seed", -1, "got -1, expected a whole number of at least 0 and below 2,147,483,648"),
         ("seed", 2**31, "got 2147483648, expected a whole number of at least 0 and below 2,147,483,648"),
-        ("task", "ner", 'got "ner", expected one of classification, multilabel, regression, span'),
+        (
+            *("task", "ner"),
+            'got "ner", expected one of classification, multilabel, regression, tokens, span, masked, joint',
+        ),
         ("name", DELETE, "got nothing, expected a name of at most 64 letters, digits, `_` and `-`"),
         ("model", DELETE, "got nothing, expected a group of keys"),
         ("model.backbone.family", DELETE, "got nothing, expected one of bert, distilbert, roberta"),

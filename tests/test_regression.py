@@ -80,14 +80,18 @@ def test_classes_of_the_catalog_stand_for_numbers() -> None:
     ("rows", "head", "fault"),
     [
         (["a,1", "b,two", "c,", "d,nan"], {}, "1 row without label"),
-        (["a,1", "b,two", "c,inf", "d,4"], {}, "in train, 2 cells are no numbers ('two', 'inf')"),
+        (
+            ["a,1", "b,two", "c,inf", "d,4"],
+            {},
+            "rows.csv: train: lines 3, 4: got 'two', 'inf', expected finite numbers",
+        ),
         (["a,3", "b,3", "c,3", "d,3"], {}, "all rows of train have the same label, 3: there is nothing to learn"),
         (
             ["a,1", "b,2.5", "c,3", "d,4"],
             {"ordinal": True},
-            "in train, 1 rows have 2.5, expected whole levels from 1 to 4",
+            "rows.csv: train: line 3: got 2.5, expected whole levels from 1 to 4",
         ),
-        (["a,1", "b,2", "c,7", "d,4"], {"ordinal": True, "levels": [1, 5]}, "1 rows have 7, expected whole levels"),
+        (["a,1", "b,2", "c,7", "d,4"], {"ordinal": True, "levels": [1, 5]}, "line 4: got 7, expected whole levels"),
         (["a,1", "b,2", "c,5000", "d,4"], {"ordinal": True}, "1 to 5000 are more than 1,000 levels"),
         ([f"{c},{n}e200" for n, c in enumerate("abcdefgh")], {}, "expected numbers of a size that a model can give"),
     ],

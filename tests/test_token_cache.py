@@ -97,18 +97,30 @@ class TestCache:
         assert len(self.files()) == 2
 
     def test_splits(self) -> None:
-        split = Split(texts=["a", "b c"], pairs=None, labels=np.zeros(2, np.int32), ids=["0", "1"])
-        other = Split(texts=["d"], pairs=None, labels=np.zeros(1, np.int32), ids=["0"])
+        split, other = split_of(["a", "b c"]), split_of(["d"])
         data = Dataset(
             train=split, validation=other, test=other, task=Classification(names=("x", "y")), sha256="", notes=()
         )
         tables = encode_splits(nano(), data, Tokens())
         assert {name: len(table) for name, table in tables.items()} == {"train": 2, "validation": 1, "test": 1}
 
-    def test_a_refused_row_is_called_by_its_place_in_the_file(self) -> None:
-        split = Split(texts=["a", "b"], pairs=["c", "d e"], labels=np.zeros(2, np.int32), ids=["train/5", "train/9"])
+    def test_refused_rows_are_called_by_their_places_in_the_file(self) -> None:
+        split = split_of(["a", "b", "c"], ["c", "d e", "f g"])
         data = Dataset(
             train=split, validation=split, test=split, task=Classification(names=("x", "y")), sha256="", notes=()
         )
-        with pytest.raises(DataError, match="row train/9: its texts have 1 and 2 tokens"):
+        with pytest.raises(DataError, match=r"a\.csv: line 7: its texts have 1 and 2 tokens[^\n]*\na\.csv: line 10: "):
             encode_splits(nano(), data, Tokens(max_length=5, pair_truncation="only_first"))
+
+
+def split_of(texts: list[str], pairs: list[str] | None = None) -> Split:
+    """Rows that begin in every third line of a.csv, from its fourth."""
+    count = len(texts)
+    return Split(
+        texts=texts,
+        pairs=pairs,
+        labels=np.zeros(count, np.int32),
+        ids=[f"train/{number}" for number in range(count)],
+        path=Path("a.csv"),
+        lines=np.arange(4, 4 + 3 * count, 3),
+    )

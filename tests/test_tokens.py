@@ -240,7 +240,7 @@ class TestTruncation:
                 "only_first",
                 ["a", "a b c"],
                 ["k", "k l m n"],
-                "row train/7: its texts have 3 and 4 tokens, and the second one alone leaves no room for the first "
+                "a.csv: line 7: its texts have 3 and 4 tokens, and the second one alone leaves no room for the first "
                 "one, which tokens.pair_truncation: only_first cuts; expected second texts of less than 4 tokens: set "
                 "tokens.max_length to 8 or more, or tokens.pair_truncation=longest_first",
             ),
@@ -248,7 +248,7 @@ class TestTruncation:
                 "only_second",
                 ["a", "a b c d e"],
                 ["k", ""],
-                "row train/7: its texts have 5 and 0 tokens, and the first one alone leaves no room for the second "
+                "a.csv: line 7: its texts have 5 and 0 tokens, and the first one alone leaves no room for the second "
                 "one, which tokens.pair_truncation: only_second cuts; expected first texts of less than 4 tokens: set "
                 "tokens.max_length to 9 or more, or tokens.pair_truncation=longest_first",
             ),
@@ -259,9 +259,9 @@ class TestTruncation:
     ) -> None:
         config = Tokens(max_length=7, pair_truncation=pair_truncation)  # type: ignore[arg-type]
         with pytest.raises(DataError) as caught:
-            nano().encode(texts, pairs, config, ids=["train/3", "train/7"])
+            nano().encode(texts, pairs, config, place=lambda row: f"a.csv: line {3 + 4 * row}")
         assert str(caught.value) == message
-        with pytest.raises(DataError, match="row 1: "):
+        with pytest.raises(DataError, match=r"texts\[1\]: "):
             nano().encode(texts, pairs, config)
         # The repair that it names is one.
         repaired = int(message.split("max_length to ")[1].split()[0])
@@ -347,5 +347,5 @@ def test_a_guess_about_the_vocabulary_is_told(tmp_path: Path) -> None:
 
 def test_half_a_character_is_refused() -> None:
     tokenizer = load_tokenizer(vocabulary_folder("nano_uncased"))
-    with pytest.raises(DataError, match="a lone surrogate"):
-        tokenizer.encode(["fine", "broken \ud800"], None, Tokens())
+    with pytest.raises(DataError, match=r"texts\[2001\] holds half of a character \(a lone surrogate\)"):
+        tokenizer.encode(["fine"] * 2001 + ["broken \ud800"], None, Tokens())

@@ -87,13 +87,17 @@ def _check_whole(recipe: Recipe, path: Path, profile: str | None, report: Report
     return figures
 
 
-def row_faults(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> tuple[str, ...]:
-    """What is wrong with the rows of a recipe that has other faults, as far as these let them be read."""
-    report = Report(recipe=str(path), profile=profile)
-    _, of_rows = _check_recipe(path, profile, overrides, report)
-    report.faults.clear()
-    for each in of_rows:
-        _check_data(each, report)
+def readable_parts(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> list[Recipe]:
+    """Of a recipe with faults one with the same rows, or one a stage; none where the faults do not let them be read."""
+    return _check_recipe(path, profile, overrides, Report(recipe=str(path), profile=profile))[1]
+
+
+def row_faults(recipe: Recipe) -> tuple[str, ...]:
+    """What is wrong with the rows of a recipe, where they are here and small, and the catalog knows them."""
+    report = Report(recipe=recipe.name, profile=recipe.profile)
+    for each in recipe.staged():
+        if not _unknown_rows(each):
+            _check_data(each, report)
     return tuple(text for fault in report.faults if isinstance(fault, DataError) for text in fault.faults)
 
 
@@ -165,11 +169,13 @@ def _check_recipe(
 
 def _of_rows(document: Document) -> list[Recipe]:
     """One with the rows of a recipe that has faults, where that can be told."""
-    sound = sound_part(document, _faults(document))
+    faults = find_faults(document)
+    sound = sound_part(document, faults) if faults else document.data
     try:
-        return [] if sound is None else [Recipe.model_validate(sound)]
+        recipe = None if sound is None else Recipe.model_validate(sound)
     except ValidationError:  # without what is wrong it contradicts itself
         return []
+    return [] if recipe is None or _unknown_rows(recipe) else [recipe]
 
 
 def _faults(document: Document) -> list[Fault]:
@@ -187,6 +193,11 @@ def _of_catalog(document: Document) -> Iterator[Fault]:
     for clash in disagreements(Recipe.model_validate(document.data)):
         path: KeyPath = tuple(clash.keys[0].split("."))
         yield Fault(place=document.place(path), path=path, message=clash.message)
+
+
+def _unknown_rows(recipe: Recipe) -> bool:
+    """Whether the catalog has no such rows, or none for the recipe's task."""
+    return any("data.dataset" in clash.keys for clash in disagreements(recipe))
 
 
 def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None, Split | None]:
@@ -266,7 +277,11 @@ def _check_backbone(recipe: Recipe, task: Task | None, texts: Split | None, repo
     if parts.tokenizer.note:
         report.notes.append(("warning", parts.tokenizer.note))
     if texts is not None:
-        table = parts.tokenizer.encode(texts.texts, texts.pairs, recipe.tokens)
+        try:
+            table = parts.tokenizer.encode(texts.texts, texts.pairs, recipe.tokens, place=texts.place)
+        except DataError as error:
+            report.faults.append(error)
+            return False
         report.notes.append(cut_told({"train": table}, recipe.tokens))
     return True
 

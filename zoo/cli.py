@@ -39,6 +39,8 @@ VERBS = {
     "list": "recipes, data sets and backbones, and what of them is cached",
     "fetch": "bring the data and weights of a recipe into the cache",
     "predict": "what a finished run says of texts",
+    "fill": "the likeliest words where a text is left open, of a masked language model",
+    "bias": "which pronouns a masked language model finds likely beside which occupation",
     "evaluate": "metrics of a finished run on other data",
     "explain": "why a finished run gives a text its class: words, attention, pictures",
     "export": "a finished run for transformers, keras-hub, onnxruntime or TensorFlow, checked there",

@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zoo.backend import activate
+from zoo.data.backbones import find_vocabulary, locate_backbone
 from zoo.data.given import refuse_other
+from zoo.errors import EnvironmentFault, RecipeError
+from zoo.models.filling import Filler
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Precision
 from zoo.runs import run
+from zoo.runs.recorded import RUN
 from zoo.runs.run_folder import open_run
 from zoo.training.memory import within_memory
 
 if TYPE_CHECKING:
+    from zoo.explain.bias import Bias
     from zoo.explain.explained import Explanation
     from zoo.export import Exported
     from zoo.report.run_plots import RunPlots
@@ -40,15 +46,48 @@ class Run(run.Run):
         """Why the model gives a text its class; see `zoo.explain.explained.explain`."""
         from zoo.explain.explained import explain
 
+        self.task.refuse("explain")
         refuse_other(pair is not None, self.takes_pairs)
         with within_memory(activate(), "what explains this text", "give a shorter text"):
             return explain(self, text, pair, label=label)
+
+    def bias(self, templates: str | Path | None = None) -> Bias:
+        """Which pronouns this masked language model finds likely beside which occupation, see `zoo.explain.bias`.
+
+        Args:
+            templates: a YAML file of groups, subjects and templates; None takes the zoo's own.
+        """
+        from zoo.explain.bias import OWN, measure, read_templates
+
+        return measure(self.filler, read_templates(OWN if templates is None else templates), model=str(self.path))
 
     def export(self, to: str, out: str | Path | None = None) -> Exported:
         """Write the model in another program's format and check it there; see `zoo.export.export`."""
         from zoo.export import export  # most who have a run never do
 
         return export(self, to, out)
+
+
+def open_filler(name: str) -> Filler:
+    """What fills masks in texts, of a run of task: masked or of a preset with a masked-language head. No network.
+
+    Args:
+        name: the folder of a run, a backbone of the catalog, an address, or the folder of a preset.
+
+    Raises:
+        RecipeError: a name that is none, a run of another task, a preset without the head.
+        EnvironmentFault: a preset that is not in the cache.
+    """
+    if (Path(name) / RUN).is_file():
+        return load_run(name).finished().filler
+    family = find_vocabulary(name).family
+    if family is None:
+        raise RecipeError(f"{name}: got a vocabulary, expected a run of task: masked, or a preset with weights")
+    preset = locate_backbone(Backbone(family=family, preset=name))
+    if preset is None:
+        raise EnvironmentFault(f"{name} is not in the cache with its weights: bring it by `python -m zoo.fetch`")
+    activate()
+    return Filler.of_preset(preset)
 
 
 def load_run(path: str | Path, *, precision: Precision | Literal["auto"] = "float32") -> Run:

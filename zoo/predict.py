@@ -1,6 +1,6 @@
 """`python -m zoo.predict RUN`: what a finished run says of texts.
 
-In come texts (`--text`, `--pair`, a csv, tsv, jsonl, parquet or txt file, or lines on stdin), some thousands at a time;
+In come texts (`--text`, `--pair`, questions with their context, a file, or lines on stdin), some thousands at a time;
 out comes, in their order, what the run's task answers, for instance the class and the probability of every class: on
 stdout, or with `--out` in a file, beside the columns that the rows have. Refused: an unknown run, a file without the
 text column, nothing on stdin, rows without text, single texts to a run of pairs.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +42,11 @@ def predict(
         tuple[str, str] | None,
         typer.Option("--pair", metavar="TEXT_A TEXT_B", help="A pair of texts, where the run was trained on pairs."),
     ] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option("--question", help="A question on --context, where the run answers some; may be repeated."),
+    ] = None,
+    context: Annotated[str | None, typer.Option("--context", help="The text that has the answers.")] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="csv, tsv, jsonl, parquet, or txt with a text a line.")
     ] = None,
@@ -69,19 +75,21 @@ def predict(
     ] = None,
     debug: cli.DebugOption = False,
 ) -> int:
-    """What a finished run says of texts; without --text, --pair and --file of the lines of stdin.
+    """What a finished run says of texts; without any, and without --file, of the lines of stdin.
 
     Example: python -m zoo.predict runs/mine --file reviews.csv --out scored.csv
     """
     target = None if out is None else _target(out, file, output)
     done = load_run(run, precision=precision).finished()
-    on_missing = on_missing or ("error" if text or pair or file else "keep")
-    source = _source(done, text, pair, file, text_column, keep, on_missing)
+    done.task.refuse("predict")
+    on_missing = on_missing or ("error" if text or pair or question or file else "keep")
+    given = Asked(text=tuple(text or ()), pair=pair, questions=tuple(question or ()), context=context, file=file)
+    source = _source(done, given, text_column, keep, on_missing)
     screen = Screen()
     say_precision(done, screen)
     with _answers(done, source, file, target, output or "text", screen) as (answers, progress):
         tally = answer(done, source, answers, on_missing=on_missing, batch_size=batch_size, progress=progress)
-    _tell(tally, on_missing, screen, rate=not (text or pair))
+    _tell(tally, on_missing, screen, rate=not (text or pair or question))
     if target is not None:
         cli.tell(target)
     return 0
@@ -122,39 +130,69 @@ def _target(out: str, file: str | None, form: Form | None) -> Path:
 
 
 def _source(
-    run: Run,
-    text: Sequence[str] | None,
-    pair: tuple[str, str] | None,
-    file: str | None,
-    columns: Sequence[str] | None,
-    keep: Sequence[str] | None,
-    on_missing: OnMissing,
+    run: Run, given: Asked, columns: Sequence[str] | None, keep: Sequence[str] | None, on_missing: OnMissing
 ) -> Source:
-    given = {"--text": bool(text), "--pair": pair is not None, "--file": file is not None}
-    if sum(given.values()) > 1:
-        both = " and ".join(name for name, there in given.items() if there)
-        raise RecipeError(f"{both}: got both, expected one of them")
-    if run.takes_pairs is False and pair is not None:
-        raise RecipeError("--pair: got one, expected --text, as the run was trained on single texts")
-    if run.takes_pairs and pair is None and file is None:
-        got = "--text: got a single text" if text else "stdin: got single texts"
-        raise RecipeError(f"{got}, expected --pair TEXT_A TEXT_B or --file, as the run was trained on pairs of texts")
-    if keep and file is None:
+    given.refuse_other(run)
+    if keep and given.file is None:
         raise RecipeError(f"--keep: got {listed(keep)}, expected none without --file: leave it out, or give a file")
-    if file is not None:
+    if given.file is not None:
         return of_file(
-            *(Path(file), text_columns(run, columns)),
+            *(Path(given.file), text_columns(run, columns)),
             keep=keep or None,
             on_missing=on_missing,
             worded=run.task.worded,
         )
-    if text:
-        _refuse_empty("--text", text)
-        return of_texts(text)
-    if pair is not None:
-        _refuse_empty("--pair", pair)
-        return of_texts(pair[:1], pair[1:])
+    if given.questions:
+        _refuse_empty("--question", given.questions)
+        _refuse_empty("--context", [given.context or ""])
+        return of_texts(given.questions, [given.context or ""] * len(given.questions), run.task.pair)
+    if given.text:
+        _refuse_empty("--text", given.text)
+        return of_texts(given.text)
+    if given.pair is not None:
+        _refuse_empty("--pair", given.pair)
+        return of_texts(given.pair[:1], given.pair[1:], run.task.pair)
     return of_stdin()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The texts that the options give."""
+
+    text: tuple[str, ...]
+    pair: tuple[str, str] | None
+    questions: tuple[str, ...]
+    context: str | None
+    file: str | None
+
+    def refuse_other(self, run: Run) -> None:
+        """RecipeError for several of the options, and for those that the run is not for."""
+        given = {
+            "--text": bool(self.text),
+            "--pair": self.pair is not None,
+            "--question": bool(self.questions) or self.context is not None,
+            "--file": self.file is not None,
+        }
+        if sum(given.values()) > 1:
+            both = " and ".join(name for name, there in given.items() if there)
+            raise RecipeError(f"{both}: got both, expected one of them")
+        answers = run.task.pair == ("question", "context")
+        if given["--question"] and not answers:
+            expected = "--pair" if run.takes_pairs else "--text"
+            raise RecipeError(f"--question: got one, expected {expected}, as the run does not answer questions")
+        if given["--question"] and not (self.questions and self.context is not None):
+            got, lacks = ("--question", "--context") if self.questions else ("--context", "--question")
+            raise RecipeError(f"{got}: got one, expected {lacks} too: a question is answered from a context")
+        if run.takes_pairs is False and self.pair is not None:
+            raise RecipeError("--pair: got one, expected --text, as the run was trained on single texts")
+        if run.takes_pairs and (self.text or not any(given.values())):
+            got = "--text: got a single text" if self.text else "stdin: got single texts"
+            wanted, why = (
+                ("--question Q --context C", "answers questions")
+                if answers
+                else ("--pair TEXT_A TEXT_B", "was trained on pairs of texts")
+            )
+            raise RecipeError(f"{got}, expected {wanted} or --file, as the run {why}")
 
 
 def _refuse_empty(option: str, texts: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ import typer
 
 from zoo import cli
 from zoo.backend import choose
-from zoo.check import row_faults
+from zoo.check import readable_parts, row_faults
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
@@ -74,7 +74,7 @@ def train(
     refuse_loggers(log)
     clashes = [f"{clash.keys[0]}: {clash.message}" for each in recipe.staged() for clash in disagreements(each)]
     if clashes:
-        raise RecipeError(dict.fromkeys(clashes))
+        raise RecipeError(dict.fromkeys([*clashes, *row_faults(recipe)]))
     choice = choose(recipe.backend)
     screen.say("backend", f"{choice.name} ({choice.reason})")
     for need in missing(recipe):
@@ -180,7 +180,8 @@ def run(
     try:
         loaded = load_recipe(path, profile=profile, overrides=changes or ())
     except RecipeError as error:
-        raise RecipeError([*error.faults, *row_faults(path, profile=profile, overrides=changes or ())]) from error
+        same_rows = readable_parts(path, profile=profile, overrides=changes or ())
+        raise RecipeError([*error.faults, *(fault for each in same_rows for fault in row_faults(each))]) from error
     events = Events() if output == "json" else None
     done = train(loaded, out, resume=resume, progress=events or Screen(), log=log or ())
     path = done.path.parent if loaded.stages else done.path

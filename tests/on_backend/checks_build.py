@@ -33,7 +33,7 @@ from zoo.models import heads, inference, weights
 from zoo.models.blueprint import Blueprint, ModelCard, load_card
 from zoo.models.builder import assemble_model, plan
 from zoo.models.saved import load_model, save_model
-from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead, RegressionHead
+from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead, RegressionHead, TokensHead
 from zoo.recipe.types import Tokens
 from zoo.tasks import task_of
 from zoo.tasks.classification import Classification
@@ -244,7 +244,7 @@ class TestHeadOfACheckpoint:
 
 
 class TestLosses:
-    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead(), MultilabelHead(), RegressionHead()])
+    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead(), MultilabelHead(), RegressionHead(), TokensHead()])
     def test_as_torch_and_blind_to_filling_rows(self, references: Path, head: Head) -> None:
         from keras import ops
 
@@ -261,7 +261,7 @@ class TestLosses:
         other[6:], wrong[6:] = 1000.0, 1
         assert value(other, wrong) == value(logits, labels)
         other[5] += 1.0
-        other[5, 0] -= 2.0
+        other[5, ..., 0] -= 2.0
         assert value(other, wrong) != value(logits, labels)
 
 

@@ -212,3 +212,6 @@ def test_a_run_explains_itself(whole: Run) -> None:
     quick = zoo.load_run(whole.path, precision="bfloat16").explain(text)
     np.testing.assert_array_equal(quick.attention, found.attention)  # of the float32 model, too
     assert quick.gradients.words == found.gradients.words
+    assert found.unseen == 0
+    long = whole.explain("film " * 100)
+    assert long.unseen == 100 - len(long.names) > 0

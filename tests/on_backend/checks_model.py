@@ -37,7 +37,7 @@ from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.models.encoder import assemble
 from zoo.models.presets import read_config
-from zoo.recipe.heads import BinaryHead, ClassifierHead
+from zoo.recipe.heads import BinaryHead, ClassifierHead, TokensHead
 from zoo.recipe.types import Tokens
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -105,6 +105,22 @@ class TestAgainstTransformers:
             found = preset(references / f"{family}-{kind}", family)
             assert_logits(found, ClassifierHead(init="preset"), classes)
         assert_logits(preset(references / f"{family}-one", family), BinaryHead(init="preset"), classes=2)
+
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_logits_of_every_token(self, references: Path, family: str) -> None:
+        """As transformers' models for token classification; and a bias that is moved is seen."""
+        found = preset(references / f"{family}-tokens", family)
+        reference = np.load(found.path / "reference.npz")
+        real = reference["padding_mask"].astype(bool)
+        model = classifier_of(found, TokensHead(init="preset"), 5)
+        ours = inference.to_host(call(model, inputs_of(reference)))
+        np.testing.assert_allclose(ours[real], reference["logits"][real], rtol=0, atol=TOLERANCE)
+        alone = inference.to_host(call(model, inputs_of(reference, slice(1, 2), 9)))
+        np.testing.assert_allclose(alone[0], reference["logits"][1, :9], rtol=0, atol=TOLERANCE)
+        bias = model.get_layer("logits").bias
+        bias.assign(weights.to_numpy(bias) + np.float32([0.0, 0.01, 0.0, 0.0, 0.0]))
+        moved = inference.to_host(call(model, inputs_of(reference)))
+        assert np.abs(moved - reference["logits"])[real].max() == pytest.approx(0.01, rel=0.1)
 
     @pytest.mark.parametrize("family", FAMILIES)
     def test_logits_can_fail(self, references: Path, family: str) -> None:
@@ -217,7 +233,7 @@ class TestHuggingFaceFolders:
         for family in FAMILIES:
             target = tmp_path / family
             folder = self.rewritten(references / f"{family}-gelu", target, {"pre_classifier": "x"}, drop="classifier")
-            with pytest.raises(EnvironmentFault, match="no weights for a classification head: use another preset"):
+            with pytest.raises(EnvironmentFault, match="no weights for the head of a model ForSequenceClassification"):
                 classifier_of(preset(folder, family), ClassifierHead(init="preset"))
 
     def test_a_head_of_other_classes(self, references: Path) -> None:

@@ -3,8 +3,10 @@
 `python tests/on_backend/references.py FOLDER` makes, from fixed seeds:
 
     <family>-<activation>/   a nano classification checkpoint of transformers with its vocabulary
-        reference.npz        a padded batch, its hidden states and its logits
+        reference.npz        a padded batch, its hidden states and its logits; of a masked language model also labels
+                             and loss
     <family>-<kind>/         the same of another kind, see KINDS
+    <family>-answers/        the same for question answering, with its loss; rows of one length
     <family>-gelu/ and minilm/
         explained.npz        a text's token ids, the attention of all heads, and Captum's integrated gradients
     minilm/                  a checkpoint of the real MiniLM, from the cache that ZOO_CACHE names, with a random head
@@ -28,17 +30,18 @@ from zoo.data.tokens import load_tokenizer
 from zoo.recipe.types import Tokens
 
 LENGTHS = (16, 9, 5, 1)
-CLASSIFIER = "ForSequenceClassification"
+CLASSIFIER, MASKED = "ForSequenceClassification", "ForMaskedLM"
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": (CLASSIFIER, {"num_labels": CLASSES}),
     "gelu_new": (CLASSIFIER, {"num_labels": CLASSES, "hidden_act": "gelu_new"}),
     # A bare encoder; RoBERTa with two token types, all of whose tokens are of the first.
     "bare": ("Model", {"type_vocab_size": 2}),
     # A masked language model, with an epsilon that is far from the usual one.
-    "masked": ("ForMaskedLM", {"layer_norm_eps": 1e-3}),
+    "masked": (MASKED, {"layer_norm_eps": 1e-3}),
     "two": (CLASSIFIER, {"id2label": {0: "POSITIVE", 1: "NEGATIVE"}}),
     "five": (CLASSIFIER, {"num_labels": 5}),
     "one": (CLASSIFIER, {"num_labels": 1, "problem_type": "multi_label_classification"}),
+    "tokens": ("ForTokenClassification", {"num_labels": 5}),
 }
 """What the checkpoints are written by, and what is particular to their configs, in BERT's words."""
 EXPLAINED = {
@@ -66,16 +69,40 @@ def write_checkpoint(folder: Path, family: str, kind: str) -> None:
     token_ids = np.where(mask, drawn, model.config.pad_token_id).astype(np.int32)
     segment_ids = (mask * (np.arange(max(LENGTHS)) >= 4)).astype(np.int32)
     batch = {"token_ids": token_ids, "padding_mask": mask, "segment_ids": segment_ids}
+    more = {}
+    if task == MASKED:  # every third token is predicted
+        labels = np.where(mask & (np.arange(max(LENGTHS)) % 3 == 0), drawn[:, ::-1], -100)
+        more["labels"] = torch.tensor(labels)
     with torch.no_grad():
-        found = model(**arguments(model, batch), output_hidden_states=True)
+        found = model(**arguments(model, batch), **more, output_hidden_states=True)
     np.savez(
         folder / "reference.npz",
         **batch,
         hidden=found.hidden_states[-1].numpy(),
-        **({"logits": found.logits.numpy()} if task == CLASSIFIER else {}),
+        **({"logits": found.logits.numpy()} if task != "Model" else {}),
+        **({"labels": labels, "loss": found.loss.item()} if task == MASKED else {}),
     )
     if kind == "gelu":
         write_explained(folder, model, *EXPLAINED["nano"])
+
+
+def write_answers(folder: Path, family: str) -> None:
+    """A checkpoint for question answering; its logits of every token and its loss on rows of one length, as its loss
+    leaves no padding out."""
+    shutil.copytree(vocabulary_folder(VOCABULARIES[family]), folder)
+    model = nano_model(family, {}, task="ForQuestionAnswering")
+    model.save_pretrained(folder)
+    random = np.random.default_rng(0)
+    shape = (4, max(LENGTHS))
+    token_ids = random.integers(6, model.config.vocab_size, shape).astype(np.int32)
+    segments = np.broadcast_to(np.arange(shape[1]) >= 4, shape).astype(np.int32)
+    batch = {"token_ids": token_ids, "padding_mask": np.ones(shape, np.int32), "segment_ids": segments}
+    starts, ends = np.array([5, 0, 3, 9]), np.array([7, 0, 3, 15])
+    with torch.no_grad():
+        places = {"start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
+        found = model(**arguments(model, batch), **places)
+    logits = torch.stack([found.start_logits, found.end_logits], dim=-1)
+    np.savez(folder / "reference.npz", **batch, logits=logits.numpy(), starts=starts, ends=ends, loss=found.loss.item())
 
 
 def write_explained(folder: Path, model: Any, text: str, target: int) -> None:
@@ -176,6 +203,11 @@ def write_losses(path: Path) -> None:
     )
     numbers = random.normal(size=(8, CLASSES)).astype(np.float32)
     squared = torch.nn.functional.mse_loss(torch.tensor(many[real]), torch.tensor(numbers[real]))
+    words = (random.normal(size=(8, 4, CLASSES)) * 3).astype(np.float32)
+    tags = random.integers(-1, CLASSES, (8, 4)).astype(np.int32)
+    by_word = torch.nn.functional.cross_entropy(
+        torch.tensor(words[real]).flatten(0, 1), torch.tensor(tags[real]).long().flatten(), ignore_index=-1
+    )
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     np.savez(
         path,
@@ -192,6 +224,9 @@ def write_losses(path: Path) -> None:
         multilabel_logits=many,
         multilabel_labels=several,
         multilabel_loss=each.item(),
+        tokens_logits=words,
+        tokens_labels=tags,
+        tokens_loss=by_word.item(),
     )
 
 
@@ -199,6 +234,7 @@ def main(folder: Path) -> None:
     for family in VOCABULARIES:
         for kind in KINDS:
             write_checkpoint(folder / f"{family}-{kind}", family, kind)
+        write_answers(folder / f"{family}-answers", family)
     write_minilm(folder / "minilm")
     write_adamw(folder / "adamw.npz")
     write_losses(folder / "losses.npz")

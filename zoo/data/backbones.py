@@ -29,7 +29,7 @@ from zoo.data.run_model import backbone_of_run, is_run, model_of_run
 from zoo.data.sources import Missing, Origin, Progress, address, fetch_first, folder_of, locate_first, matches
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
-from zoo.recipe.types import Backbone
+from zoo.recipe.backbone_group import Backbone
 
 VOCABULARY_FILES = (
     "vocab.txt",

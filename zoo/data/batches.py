@@ -132,7 +132,7 @@ def batches(
     batch_size: int,
     lengths: Sequence[int],
     names: Sequence[str],
-    each: Literal["text", "token"] = "text",
+    each: Literal["text", "token", "place"] = "text",
     weights: np.ndarray | None = None,
 ) -> Iterator[Batch]:
     """The batches of an order.
@@ -144,7 +144,7 @@ def batches(
         batch_size: rows of every batch; fewer rows are filled up with weight 0.
         lengths: the lengths a batch may have, rising; the last holds the longest row.
         names: which inputs the model takes, of token_ids, padding_mask and segment_ids.
-        each: what the targets are of: a row's text, or every token.
+        each: what the targets are of: a row's text, or every token; hidden places get theirs later.
         weights: how much each row counts, [rows] float32; None is 1.
     """
     sizes = table.lengths
@@ -169,9 +169,9 @@ def batches(
         }
         taken = None
         if labels is not None:
-            taken = labels[rows] if each == "text" else np.where(real, labels[places], -1)[: len(rows)]
+            taken = labels[rows] if each != "token" else np.where(real, labels[places], -1)[: len(rows)]
         found = {name: inputs[name] for name in names}
-        yield filled_up(found, table, taken, rows, batch_size, weights, blank=0 if each == "text" else -1)
+        yield filled_up(found, table, taken, rows, batch_size, weights, blank=-1 if each == "token" else 0)
 
 
 def filled_up(

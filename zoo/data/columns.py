@@ -1,29 +1,49 @@
-"""The columns of one file: texts, second texts of pairs and labels, as they stand there.
+"""The columns of files: texts, second texts of pairs and labels, as they stand there.
 
-In comes a path and what is known of its columns; out come lists, equally long, and which rows have no text or label.
-Refused: what tables.py refuses, and texts that are not strings.
+In come paths and what is known of their columns; out come lists, equally long, of whole rows, and what their labels
+tell. Refused: what tables.py and the task refuse, texts that are none, and unless they are to be left out, rows without
+text or label; all faults of single rows at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from zoo.data.catalog import DatasetCard
 from zoo.data.tables import place, read_table
-from zoo.data.worded import read_texts
+from zoo.data.worded import read_tags, read_texts
 from zoo.errors import DataError
 from zoo.recipe.data_group import Files
+from zoo.recipe.showing import is_unicode
 from zoo.tasks import Stated, Task
 from zoo.tasks.material import no_label
+from zoo.tasks.refused import Where
 
-__all__ = ["as_tuple", "columns_of_file", "missing_rows", "no_string", "of_card", "of_files", "without"]
+__all__ = ["SHOWN", "Layout", "as_tuple", "of_card", "of_files", "places", "read_rows", "unfit", "without"]
 
 SHOWN = 5
 """Rows that a fault names."""
+Columns = dict[str, Any]
+"""A list or an array a column, equally long."""
+Found = TypeVar("Found")
+Learn = Callable[[Mapping[str, Sequence[Any]], Stated, Where], Found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """How rows stand in files."""
+
+    files: Mapping[str, Path]
+    text: tuple[str, ...]
+    label: Stated
+    select: Mapping[str, str]
+    encoding: str
 
 
 def of_files(files: Files) -> Stated:
@@ -43,54 +63,115 @@ def of_card(card: DatasetCard) -> Stated:
     )
 
 
-def columns_of_file(
-    split: str,
-    path: Path,
-    text: tuple[str, ...],
-    label: Stated | None,
-    select: Mapping[str, str],
-    encoding: str,
-    *,
-    worded: bool = False,
-) -> dict[str, Any]:
-    """Columns text, pair (for pairs), label (where asked for; a tuple where it has several columns), row, its number in
-    the file from 0, and line, where it begins there; with `worded`, where a text may be a list of its words, also
-    words."""
-    wanted = [*text, *select, *(label.columns if label is not None else ())]
-    table, lines = read_table(path, list(dict.fromkeys(wanted)), encoding)
-    rows: Sequence[int] = range(len(table[text[0]]))
+def read_rows(
+    layout: Layout, task: Task, learn: Learn[Found], *, drop: bool, repair: str, notes: list[str]
+) -> tuple[dict[str, Columns], Found]:
+    """The whole rows of all files, and what is made of their labels.
+
+    Args:
+        layout: the files.
+        task: what knows which labels are missing.
+        learn: is called with the labels of each split, what is known of them, and where rows stand.
+        drop: whether rows without text or label are left out, which is then noted, and no error.
+        repair: how people have them left out.
+        notes: what there is to say is added here.
+
+    Returns:
+        Split -> columns text, pair (for pairs), label (a tuple where it has several columns), row, its number in the
+        file from 0, and line, where it begins there, the last two [rows] int64; of a task about words also words, their
+        places; and what `learn` gives.
+
+    Raises:
+        DataError: the faults of all rows and labels, or, where a file cannot be read or has no whole row, of all files.
+    """
+    found: dict[str, Columns] = {}
+    faults: list[str] = []
+    for split, path in layout.files.items():
+        try:
+            columns = _columns_of_file(path, layout)
+            if task.worded:
+                columns = read_texts(split, path, columns)
+        except DataError as error:
+            faults += error.faults
+            continue
+        strange, missing, gone = _row_faults(split, path, columns, repair, task)
+        if gone.any():
+            columns = _take(columns, np.flatnonzero(~gone))
+        if gone.any() and drop:
+            notes.append(f"{split}: {np.count_nonzero(gone)} rows without text or label were left out")
+            missing = [] if len(columns["line"]) else [f"{path}: {split}: no row has both text and label"]
+        found[split] = columns
+        faults += strange + missing
+    if any(split not in found or not len(found[split]["line"]) for split in layout.files):
+        raise DataError(faults)
+
+    def where(split: str, rows: Sequence[int]) -> str:
+        path = layout.files[split]
+        return f"{path}: {split}: {places(path, found[split]['line'][rows])}"
+
+    if task.worded:
+        if faults:
+            raise DataError(faults)
+        how = task.tagging
+        worded = read_tags(
+            *(found, layout.files, layout.label), scheme=how.asked, learned=how.learned, repair=how.repair
+        )
+        found = worded.columns
+        notes += worded.notes
+    try:
+        learned = learn({split: columns["label"] for split, columns in found.items()}, layout.label, where)
+    except DataError as error:
+        raise DataError([*faults, *error.faults]) from error
+    if faults:
+        raise DataError(faults)
+    return found, learned
+
+
+def _columns_of_file(path: Path, layout: Layout) -> Columns:
+    text, select, label = layout.text, layout.select, layout.label
+    table, lines = read_table(path, list(dict.fromkeys((*text, *select, *label.columns))), layout.encoding)
+    rows = np.arange(len(lines))
     if select:
-        rows = [i for i in rows if all(table[column][i] == value for column, value in select.items())]
-        if not rows:
+        chosen = zip(*(table[column] for column in select), strict=True)
+        rows = np.flatnonzero([row == (*select.values(),) for row in chosen])
+        if not len(rows):
             raise DataError(f"{path}: no row has {', '.join(f'{k} = {v}' for k, v in select.items())}")
-    columns: dict[str, Any] = {"text": table[text[0]]}
+    columns: Columns = {"text": table[text[0]]}
     if len(text) == 2:
         columns["pair"] = table[text[1]]
-    if label is not None:
-        several = len(label.columns) > 1
-        columns["label"] = (
-            list(zip(*(table[name] for name in label.columns), strict=True)) if several else table[label.columns[0]]
-        )
-    columns["line"] = lines
-    if select:
-        columns = {name: [values[i] for i in rows] for name, values in columns.items()}
-    columns["row"] = rows
-    if worded:
-        columns = read_texts(split, path, columns)
-    strange = [
-        f"{split}: {no_string(place(path, columns['line'][i]), value)}"
-        for name in ("text", "pair")
-        for i, value in enumerate(columns.get(name, ()))
-        if value is not None and not isinstance(value, str)
-    ]
-    if strange:
-        raise DataError([f"{path}: {fault}" for fault in strange[:SHOWN]])
-    return columns
+    several = len(label.columns) > 1
+    columns["label"] = [None] * len(lines)  # of a task without labels
+    if label.columns:
+        each = [table[name] for name in label.columns]
+        columns["label"] = list(zip(*each, strict=True)) if several else each[0]
+    columns |= {"line": np.asarray(lines), "row": np.arange(len(lines))}
+    return _take(columns, rows) if select else columns
 
 
-def no_string(where: str, value: Any) -> str:
-    """The fault of a row whose text is something else than a string."""
-    return f"{where} has the text {str(value)[:40]!r} ({type(value).__name__}), expected a string"
+def _take(columns: Columns, rows: np.ndarray) -> Columns:
+    """Those rows of each column, by their numbers."""
+    return {
+        name: values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows.tolist()]
+        for name, values in columns.items()
+    }
+
+
+def places(path: Path, lines: Sequence[int], count: int | None = None) -> str:
+    """How people find rows that begin in these lines: the first ones, and how many more there are.
+
+    `count` is how many there are in all, where `lines` are only the first.
+    """
+    more = (len(lines) if count is None else count) - SHOWN
+    return place(path, *lines[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def unfit(value: Any) -> str | None:
+    """Why a value is no text, as the end of a sentence that begins with its row; None where it is one, or missing."""
+    if isinstance(value, str) and not is_unicode(value):
+        return f"holds half of a character (a lone surrogate): {value!r:.80}, expected Unicode: repair it"
+    if isinstance(value, str) or no_label(value):
+        return None
+    return f"has the text {str(value)[:40]!r} ({type(value).__name__}), expected a string"
 
 
 def without(where: str, path: Path, name: str, count: int, lines: Sequence[int], repair: str) -> str:
@@ -102,29 +183,46 @@ def without(where: str, path: Path, name: str, count: int, lines: Sequence[int],
         count: how many they are; lines: where the first ones begin.
         repair: what leaves them out.
     """
-    more = " and more" if count > len(lines) else ""
     return (
-        f"{where}: {count:,} row{'s' * (count > 1)} without {name} ({place(path, *lines)}{more}): "
+        f"{where}: {count:,} row{'s' * (count > 1)} without {name} ({places(path, lines, count)}): "
         f"fill in what is missing, or {repair}"
     )
 
 
-def missing_rows(
-    split: str, path: Path, columns: Mapping[str, Any], repair: str, task: Task | None = None
-) -> tuple[list[str], np.ndarray]:
-    """Faults for rows without text or label, with what leaves these rows out, and which they are, [rows] bool."""
-    faults: list[str] = []
-    gone = np.zeros(len(columns["text"]), bool)
+def _row_faults(
+    split: str, path: Path, columns: Columns, repair: str, task: Task
+) -> tuple[list[str], list[str], np.ndarray]:
+    """What is wrong with single rows.
+
+    Args:
+        repair: what leaves rows out that have no text or label.
+
+    Returns:
+        Faults of texts that are none; faults of rows without text or label; and which these are, [rows] bool.
+    """
+    strange, missing = list[str](), list[str]()
+    gone = np.zeros(len(columns["line"]), bool)
     for name in ("text", "pair", "label"):
-        absent = task.missing if name == "label" and task is not None else no_label
-        if name in columns:
-            empty = np.fromiter(map(absent, columns[name]), bool, len(gone))
-            gone |= empty
-            if empty.any():
-                first = [columns["line"][i] for i in np.flatnonzero(empty)[:SHOWN]]
-                faults.append(without(split, path, name, int(np.count_nonzero(empty)), first, repair))
-    return faults, gone
+        if name not in columns:
+            continue
+        absent = task.missing if name == "label" else no_label
+        empty = np.fromiter(map(absent, columns[name]), bool, len(gone))
+        gone |= empty
+        if empty.any():
+            lines = columns["line"][empty]
+            missing.append(f"{path}: {without(split, path, name, len(lines), lines, repair)}")
+        if name != "label":
+            told = (f"{path}: {split}: {place(path, line)} {fault}" for line, fault in _unfit(columns, name))
+            strange += islice(told, SHOWN)
+    return strange, missing, gone
 
 
-def as_tuple(columns: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (columns,) if isinstance(columns, str) else columns
+def _unfit(columns: Columns, name: str) -> Iterator[tuple[int, str]]:
+    """The line of each row with a text that is none, and why."""
+    for line, value in zip(columns["line"], columns[name], strict=True):
+        if fault := unfit(value):
+            yield line, fault
+
+
+def as_tuple(columns: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else columns or ()

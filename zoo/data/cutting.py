@@ -45,11 +45,11 @@ def taken(values: Sequence[Item], cut: Cut) -> Sequence[Item]:
     return values[cut[0]] if len(cut) == 1 else [value for part in cut for value in values[part]]
 
 
-def too_long(row: str, first: int, second: int, room: int, config: Tokens) -> str:
+def too_long(place: str, first: int, second: int, room: int, config: Tokens) -> str:
     """The fault of a pair for which `cuts` has no rows."""
     if config.long == "window":
         return (
-            f"row {row}: its texts have {first} and {second} tokens, and the first one leaves windows on the second of "
+            f"{place}: its texts have {first} and {second} tokens, and the first one leaves windows on the second of "
             f"less than {LEAST}; expected first texts of at most {room - LEAST} tokens: shorten it, or set "
             f"tokens.max_length to {config.max_length - room + first + LEAST} or more"
         )
@@ -57,7 +57,7 @@ def too_long(row: str, first: int, second: int, room: int, config: Tokens) -> st
         ("first", "second", second) if config.pair_truncation == "only_first" else ("second", "first", first)
     )
     return (
-        f"row {row}: its texts have {first} and {second} tokens, and the {kept} one alone leaves no room for the {cut} "
+        f"{place}: its texts have {first} and {second} tokens, and the {kept} one alone leaves no room for the {cut} "
         f"one, which tokens.pair_truncation: {config.pair_truncation} cuts; expected {kept} texts of less than {room} "
         f"tokens: set tokens.max_length to {config.max_length - room + count + 1} or more, or "
         "tokens.pair_truncation=longest_first"

@@ -18,11 +18,10 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.data.catalog import DatasetCard, dataset_card
-from zoo.data.columns import as_tuple, columns_of_file, missing_rows, of_card, of_files
+from zoo.data.columns import SHOWN, Layout, as_tuple, of_card, of_files, places, read_rows
 from zoo.data.shown import Row, in_notebook
 from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
 from zoo.data.splitting import draw, shuffled
-from zoo.data.worded import read_tags
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
@@ -42,6 +41,7 @@ class Split:
     labels: the targets, [rows] int32 class numbers or as the task has them: an array [rows, ...], a `Ragged`, or a
     class of the task's own that has rows as these do (a length, rows by number, mask or numbers, and `tobytes`).
     ids: [rows], split and row number in the file it came from, counted from 0, as in train/123.
+    path: that file. lines: [rows] int64, where each row begins in it, as `zoo.data.tables.place` takes it.
     words: first and one past the last character of each word of the texts, [words, 2] int32; None where the task has no
     use for words.
     """
@@ -50,6 +50,8 @@ class Split:
     pairs: list[str] | None
     labels: Any
     ids: list[str]
+    path: Path
+    lines: np.ndarray
     words: Ragged | None = None
 
     def __len__(self) -> int:
@@ -67,7 +69,13 @@ class Split:
             labels=self.labels[rows],
             ids=[self.ids[i] for i in rows],
             words=None if self.words is None else self.words[rows],
+            path=self.path,
+            lines=self.lines[rows],
         )
+
+    def place(self, row: int) -> str:
+        """Where people find a row, by its number."""
+        return f"{self.path}: {places(self.path, self.lines[row : row + 1].tolist())}"
 
     def identities(self) -> Sequence[Any]:
         """What makes two rows the same, [rows]."""
@@ -101,7 +109,7 @@ class Dataset:
         found = self.task.occurrences(self.task.account(targets))
         if found is None:
             return {}
-        counts, names = found.arguments
+        counts, names, *_ = found.arguments
         return {name: dict(zip(names, values, strict=True)) for name, values in counts.items()}
 
     def sample(self, split: Literal["train", "validation", "test"] = "train", count: int = 5) -> tuple[Row, ...]:
@@ -122,17 +130,6 @@ class Dataset:
         return in_notebook(self.rows, self.label_counts, self.task.listed_names, self.notes, self.sample())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """How rows stand in files."""
-
-    files: Mapping[str, Path]
-    text: tuple[str, ...]
-    label: Stated
-    select: Mapping[str, str]
-    encoding: str
-
-
 def load_dataset(recipe: Recipe) -> Dataset:
     """The rows of a recipe.
 
@@ -143,9 +140,12 @@ def load_dataset(recipe: Recipe) -> Dataset:
     """
     data, notes, task = recipe.data, list[str](), task_of(recipe.model.head)
     layout = _layout(recipe)
-    columns = _read(layout, task, data.on_missing, notes)
-    task, targets = task.learned({split: found["label"] for split, found in columns.items()}, layout.label)
-    splits = {split: _split(split, columns[split], targets[split]) for split in columns}
+    repair = "leave such rows out with data.on_missing=drop"
+    columns, (task, targets) = read_rows(
+        layout, task, task.learned, drop=data.on_missing == "drop", repair=repair, notes=notes
+    )
+    splits = {split: _split(split, layout.files[split], columns[split], targets[split]) for split in columns}
+    _refuse_misplaced(splits, task)
     faults = _duplicates(splits, data.deduplicate, notes)
     splits = _carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
@@ -231,21 +231,31 @@ def read_labelled(
         )
     if label is not None and {*label} != {*stated.columns}:
         stated = replace(stated, columns=tuple(label))
-    path, notes = Path(path), list[str]()
-    wanted = as_tuple(text or text_column(recipe))
-    columns = columns_of_file("rows", path, wanted, stated, {}, "utf-8", worded=task.worded)
-    columns, faults = _present(
-        "rows", path, columns, task, on_missing, "leave such rows out with --on-missing drop", notes
+    notes = list[str]()
+    layout = Layout(
+        files={"rows": Path(path)},
+        text=as_tuple(text or text_column(recipe)),
+        label=stated,
+        select={},
+        encoding="utf-8",
     )
-    if faults:
-        raise DataError(faults)
-    columns = _tagged({"rows": columns}, {"rows": path}, stated, task, notes)["rows"]
-    return _split("rows", columns, task.targets(columns["label"], stated)), notes
+    columns, targets = read_rows(
+        layout,
+        task,
+        lambda labels, stated, where: task.targets(labels["rows"], stated, where),
+        drop=on_missing == "drop",
+        repair="leave such rows out with --on-missing drop",
+        notes=notes,
+    )
+    found = _split("rows", Path(path), columns["rows"], targets)
+    _refuse_misplaced({"rows": found}, task)
+    return found, notes
 
 
 def _stated(recipe: Recipe) -> Stated:
-    """What is known of the labels without their rows."""
-    return of_files(recipe.data.files) if recipe.data.files is not None else of_card(_card(recipe))
+    """What is known of the labels without their rows; of a task that has none, that no column holds them."""
+    found = of_files(recipe.data.files) if recipe.data.files is not None else of_card(_card(recipe))
+    return found if recipe.model.head.labelled else replace(found, columns=())
 
 
 def _card(recipe: Recipe) -> DatasetCard:
@@ -277,60 +287,28 @@ def _layout(recipe: Recipe) -> Layout:
     )
 
 
-def _read(layout: Layout, task: Task, on_missing: str, notes: list[str]) -> dict[str, dict[str, Any]]:
-    """Split -> text, pair, label and row, equally long and none missing; the faults of all files at once."""
-    found: dict[str, dict[str, Any]] = {}
-    faults: list[str] = []
-    for split, path in layout.files.items():
-        try:
-            columns = columns_of_file(
-                *(split, path, layout.text, layout.label, layout.select, layout.encoding), worded=task.worded
-            )
-        except DataError as error:
-            faults.extend(error.faults)
-            continue
-        found[split], wrong = _present(
-            split, path, columns, task, on_missing, "leave such rows out with data.on_missing=drop", notes
-        )
-        faults += wrong
-    if faults:
-        raise DataError(faults)
-    return _tagged(found, layout.files, layout.label, task, notes)
-
-
-def _tagged(
-    columns: dict[str, dict[str, Any]], paths: Mapping[str, Path], stated: Stated, task: Task, notes: list[str]
-) -> dict[str, dict[str, Any]]:
-    """The columns of each split with a tag a word, where the task is about words."""
-    if not task.worded:
-        return columns
-    how = task.tagging
-    found = read_tags(columns, paths, stated, scheme=how.asked, learned=how.learned, repair=how.repair)
-    notes += found.notes
-    return found.columns
-
-
-def _present(
-    split: str, path: Path, columns: dict[str, Any], task: Task, on_missing: str, repair: str, notes: list[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """The rows that have text and label, where the others may be left out, and the faults."""
-    faults, gone = missing_rows(split, path, columns, repair, task)
-    if gone.any() and on_missing == "drop":
-        notes.append(f"{split}: {np.count_nonzero(gone)} rows without text or label were left out")
-        keep = np.flatnonzero(~gone).tolist()
-        columns = {name: [values[i] for i in keep] for name, values in columns.items()}
-        faults = [] if keep else [f"{split}: no row has both text and label"]
-    return columns, [f"{path}: {fault}" for fault in faults]
-
-
-def _split(split: str, columns: Mapping[str, Any], labels: Any) -> Split:
+def _split(split: str, path: Path, columns: Mapping[str, Any], labels: Any) -> Split:
     return Split(
         texts=columns["text"],
         pairs=columns.get("pair"),
         labels=labels,
         ids=[f"{split}/{row}" for row in columns["row"]],
+        path=path,
+        lines=columns["line"],
         words=Ragged.of(columns["words"], np.int32, item=(2,)) if "words" in columns else None,
     )
+
+
+def _refuse_misplaced(splits: Mapping[str, Split], task: Task) -> None:
+    """DataError where labels do not fit their texts, of all splits."""
+    faults = list[str]()
+    for rows in splits.values():
+        odd = list(task.misplaced(rows.labels, rows))
+        faults += [f"{rows.place(row)} {fault}" for row, fault in odd[:SHOWN]]
+        if len(odd) > SHOWN:
+            faults.append(f"{rows.path}: {len(odd) - SHOWN:,} more such rows")
+    if faults:
+        raise DataError(faults)
 
 
 def _duplicates(splits: dict[str, Split], deduplicate: bool, notes: list[str]) -> list[str]:
@@ -415,6 +393,6 @@ def _digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
             digest.update(split.words.tobytes())
         for texts in (split.texts, split.pairs or ()):
             for text in texts:
-                raw = text.encode("utf-8", "surrogatepass")
+                raw = text.encode()
                 digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.hexdigest()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.data.columns import SHOWN, as_tuple, no_string, without
+from zoo.data.columns import SHOWN, as_tuple, unfit, without
 from zoo.data.tables import column_names, place, read_rows
 from zoo.data.worded import odd_word
 from zoo.errors import DataError
@@ -73,9 +73,11 @@ class Source:
     parts: Iterator[Part]
 
 
-def of_texts(texts: Sequence[str], pairs: Sequence[str] | None = None) -> Source:
-    """Texts that are at hand, or pairs; each is carried along."""
-    columns = ("text",) if pairs is None else ("text", "pair")
+def of_texts(
+    texts: Sequence[str], pairs: Sequence[str] | None = None, names: tuple[str, str] = ("text", "pair")
+) -> Source:
+    """Texts that are at hand, or pairs; each is carried along, under its name."""
+    columns = names[:1] if pairs is None else names
     rows = enumerate(zip(texts, *([] if pairs is None else [pairs]), strict=True), 1)
     places = ((f"text {number}", row) for number, row in rows)
     return Source(name="the texts", columns=columns, rows=len(texts), parts=_parts(places, columns, columns))
@@ -152,19 +154,17 @@ def _look_through(
             elif worded and isinstance(value, list):
                 if (told := odd_word(value)) and len(strange) < SHOWN:
                     strange.append(f"{path}: {place(path, number)} has a word that is none: {told}")
-            elif not isinstance(value, str) and len(strange) < SHOWN:
-                strange.append(f"{path}: {no_string(place(path, number), value)}")
+            elif len(strange) < SHOWN and (fault := unfit(value)):
+                strange.append(f"{path}: {place(path, number)} {fault}")
+    if on_missing == "error":
+        repair = "take --on-missing keep (an empty prediction) or --on-missing drop (no row)"
+        strange += [
+            without(str(path), path, f"text in {name!r}", found, lines[name], repair)
+            for name, found in missing.items()
+            if found
+        ]
     if strange:
         raise DataError(strange)
-    repair = "take --on-missing keep (an empty prediction) or --on-missing drop (no row)"
-    if on_missing == "error" and any(missing.values()):
-        raise DataError(
-            [
-                without(str(path), path, f"text in {name!r}", missing[name], lines[name], repair)
-                for name in texts
-                if missing[name]
-            ]
-        )
     return count
 
 

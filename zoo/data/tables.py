@@ -9,7 +9,6 @@ pickles of any kind.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import difflib
 import json
@@ -22,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo.data import conll, squad
+from zoo.data.lines import lines_of
 from zoo.errors import DataError
-from zoo.recipe.data_group import is_text_encoding
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".conllu", ".txt")
 PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
@@ -159,7 +158,7 @@ def _delimited(dialect: str) -> _Reader:
         csv.field_size_limit(_LONGEST_FIELD)
         last = 0
         try:
-            with closing(_lines(path, encoding, newline="")) as lines:
+            with closing(lines_of(path, encoding, newline="")) as lines:
                 reader = csv.reader(lines, dialect, strict=True)
                 header = next(reader, [])
                 _check_header(path, header, columns)
@@ -183,7 +182,7 @@ def _delimited(dialect: str) -> _Reader:
             raise DataError([*faults[:-1], f"{faults[-1]}{more}; quote the fields that hold the delimiter"])
 
     def names(path: Path, encoding: str) -> Iterator[str]:
-        with closing(_lines(path, encoding, newline="")) as lines:
+        with closing(lines_of(path, encoding, newline="")) as lines:
             yield from next(csv.reader(lines, dialect, strict=True), [])
 
     return _Reader(rows=rows, names=names)
@@ -208,7 +207,7 @@ def _jsonl_names(path: Path, encoding: str) -> Iterator[str]:
 def _objects(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a jsonl file, each with its line."""
     faults: list[str] = []
-    with closing(_lines(path, encoding)) as lines:
+    with closing(lines_of(path, encoding)) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -235,7 +234,7 @@ def _objects(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def _squad_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
     _check_header(path, squad.COLUMNS, columns)
     try:
-        document = json.loads("".join(_lines(path, encoding)), parse_constant=_refuse_constant)
+        document = json.loads("".join(lines_of(path, encoding)), parse_constant=_refuse_constant)
         for number, row in enumerate(squad.questions(document)):
             yield number, [row[name] for name in columns]
     except json.JSONDecodeError as error:
@@ -287,7 +286,7 @@ def _parquet(path: Path) -> Iterator[Any]:
 
 
 def _conll_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
-    with closing(_lines(path, encoding)) as lines:
+    with closing(lines_of(path, encoding)) as lines:
         for number, values in conll.sentences(path, lines):
             at = [conll.column_of(path, name, len(values)) for name in columns]
             unknown = [name for name, place in zip(columns, at, strict=True) if place is None]
@@ -296,7 +295,7 @@ def _conll_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row,
 
 
 def _conll_names(path: Path, encoding: str) -> Iterator[str]:
-    with closing(_lines(path, encoding)) as lines, closing(conll.sentences(path, lines)) as found:
+    with closing(lines_of(path, encoding)) as lines, closing(conll.sentences(path, lines)) as found:
         for _, values in found:
             yield from conll.names_of(path, len(values))
             return
@@ -307,7 +306,7 @@ def _txt_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, N
         raise DataError(
             f"{path}: a txt file has one text a line, expected columns {', '.join(columns)}: use csv or jsonl"
         )
-    for number, line in enumerate(_lines(path, encoding), 1):
+    for number, line in enumerate(lines_of(path, encoding), 1):
         yield number, [line.rstrip("\r\n")]
 
 
@@ -321,55 +320,6 @@ _READERS = {
     ".conllu": _Reader(rows=_conll_rows, names=_conll_names),
     ".txt": _Reader(rows=_txt_rows, names=lambda path, encoding: iter(())),
 }
-
-
-def _lines(path: Path, encoding: str, newline: str | None = None) -> Generator[str, None, None]:
-    """The file's lines; a byte order mark is dropped, wrong bytes and NULs are refused with their place."""
-    if not is_text_encoding(encoding):
-        raise DataError(f"encoding: {encoding!r} is no text encoding of Python's, expected e.g. utf-8, latin-1, cp1252")
-    name = codecs.lookup(encoding).name
-    with path.open(encoding="utf-8-sig" if name == "utf-8" else encoding, newline=newline) as handle:
-        try:
-            for number, line in enumerate(handle, 1):
-                if "\0" in line:
-                    raise DataError(
-                        f"{path}:{number}: holds a NUL character; is it UTF-16 or binary? Give its `encoding:`, "
-                        f"e.g. {_likely_encodings(path)}, or remove the character"
-                    )
-                yield line
-        except UnicodeError as error:
-            raise DataError(
-                f"{path}: byte {_bad_byte(path, encoding)} is not {encoding} ({getattr(error, 'reason', error)}); "
-                f"give the file's own `encoding:`, e.g. {_likely_encodings(path)}"
-            ) from error
-
-
-def _likely_encodings(path: Path) -> str:
-    """What to try instead, by how the file begins: UTF-16 without a byte order mark has to be named by its order."""
-    with path.open("rb") as handle:
-        first = handle.read(4)
-    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return "utf-16"
-    if b"\0" in first:
-        return "utf-16-le or utf-16-be" if first[1:2] == b"\0" else "utf-16-be or utf-16-le"
-    return "latin-1 or cp1252"
-
-
-def _bad_byte(path: Path, encoding: str) -> int:
-    """Offset of the first byte that cannot be decoded; 0 where the codec does not tell."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    offset = 0
-    with path.open("rb") as handle:
-        while chunk := handle.read(1 << 16):
-            held = len(decoder.getstate()[0])
-            try:
-                decoder.decode(chunk)
-            except UnicodeDecodeError as error:
-                return offset - held + error.start
-            except UnicodeError:
-                return 0
-            offset += len(chunk)
-    return offset
 
 
 def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:

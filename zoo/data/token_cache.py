@@ -18,7 +18,7 @@ import tokenizers
 
 from zoo.data.dataset import SPLITS, Dataset
 from zoo.data.sources import ANOTHER_CACHE, cache_folder
-from zoo.data.tokens import Tokenizer, TokenTable
+from zoo.data.tokens import Place, Tokenizer, TokenTable
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.recipe.types import Tokens
 
@@ -33,7 +33,7 @@ def encode_cached(
     config: Tokens,
     *,
     progress: Callable[[int], None] | None = None,
-    ids: Sequence[str] | None = None,
+    place: Place = "texts[{}]".format,
     spans: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> TokenTable:
@@ -54,7 +54,7 @@ def encode_cached(
             return table
         if tell is not None:
             tell(f"{path}, the cache of tokens, is damaged ({wrong}): it is made anew")
-    table = tokenizer.encode(texts, pairs, config, progress=progress, ids=ids, spans=spans)
+    table = tokenizer.encode(texts, pairs, config, progress=progress, place=place, spans=spans)
     with storage_errors(path.parent, ANOTHER_CACHE), write_atomically(path) as stream:
         np.savez(stream, **{name: getattr(table, name) for name in _arrays(spans)})
     return table
@@ -121,7 +121,7 @@ def encode_splits(
             split.pairs,
             config,
             progress=progress,
-            ids=split.ids,
+            place=split.place,
             spans=dataset.task.spanned,
             tell=tell,
         )
@@ -139,7 +139,7 @@ def _content_key(
     for column in (texts, pairs):
         digest.update(b"\x01" if column is not None else b"\x00")
         for text in column or ():
-            encoded = text.encode("utf-8", "surrogatepass")
+            encoded = text.encode()
             digest.update(len(encoded).to_bytes(8, "little"))
             digest.update(encoded)
     return digest.hexdigest()

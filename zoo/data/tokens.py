@@ -17,14 +17,17 @@ from typing import Any, Literal
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
+from zoo.data.columns import SHOWN, unfit
 from zoo.data.cutting import cuts, taken, too_long
 from zoo.data.vocabulary import read_vocabulary
 from zoo.errors import DataError, EnvironmentFault
-from zoo.recipe.showing import is_unicode
 from zoo.recipe.types import Tokens
 
 CHUNK = 2000
 """Rows tokenized between two reports of progress."""
+
+Place = Callable[[int], str]
+"""Where people find a row, by its number."""
 
 MUCH_CUT = 0.2
 MUCH_UNKNOWN = 0.02
@@ -149,7 +152,7 @@ class Tokenizer:
         config: Tokens,
         *,
         progress: Callable[[int], None] | None = None,
-        ids: Sequence[str] | None = None,
+        place: Place = "texts[{}]".format,
         spans: bool = False,
     ) -> TokenTable:
         """Tokenize all texts.
@@ -159,7 +162,7 @@ class Tokenizer:
             pairs: second text of each row, or None.
             config: length, and what becomes of longer texts.
             progress: called with the number of texts done since the last call.
-            ids: what an error calls each text; None counts them from 0.
+            place: where people find a text, by its number.
             spans: whether the table says where its tokens stand in the texts.
 
         Raises:
@@ -168,14 +171,15 @@ class Tokenizer:
         start, end = self.specials.start, self.specials.end
         middle = self.specials.between if pairs is not None else ()
         room = config.max_length - 2 - len(middle)
-        flat, places = array("i"), array("i")
+        flat, places, faults = array("i"), array("i"), list[str]()
         offsets, second, owners = array("q", [0]), array("i"), array("i")
         full = np.zeros(len(texts), np.int32)
-        for index, (a, b) in enumerate(self._raw(texts, pairs, progress, spans)):
+        for index, (a, b) in enumerate(self._raw(texts, pairs, progress, place, spans)):
             rows = cuts(len(a.ids), len(b.ids) if b is not None else None, room, config)
             if rows is None:
                 counts = len(a.ids), len(b.ids) if b is not None else 0
-                raise DataError(too_long(ids[index] if ids else str(index), *counts, room, config))
+                faults += [too_long(place(index), *counts, room, config)] * (len(faults) < SHOWN)
+                continue
             full[index] = len(a.ids) + (len(b.ids) if b is not None else 0) + config.max_length - room
             for of_first, of_second in rows:
                 first = taken(a.ids, of_first)
@@ -188,8 +192,10 @@ class Tokenizer:
                 if spans:
                     before = [(-1, -1)] * (1 + len(first) + len(middle)) if b is not None else [(-1, -1)]
                     inside = taken(a.offsets, of_first) if b is None else taken(b.offsets, of_second)
-                    for place in (*before, *inside, (-1, -1)):
-                        places.extend(place)
+                    for span in (*before, *inside, (-1, -1)):
+                        places.extend(span)
+        if faults:
+            raise DataError(faults)
         return TokenTable(
             ids=_numbers(flat, np.int32),
             offsets=_numbers(offsets, np.int64),
@@ -227,28 +233,31 @@ class Tokenizer:
         ]
 
     def _raw(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, progress: Callable[[int], None] | None, spans: bool
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        progress: Callable[[int], None] | None,
+        place: Place,
+        spans: bool,
     ) -> Iterator[tuple[Any, Any]]:
         """The encodings of each row's texts, without special tokens; the second is None where rows have one text."""
         for start in range(0, len(texts), CHUNK):
-            chunk = slice(start, start + CHUNK)
-            first = self._encodings(texts[chunk], spans)
-            other = self._encodings(pairs[chunk], spans) if pairs is not None else [None] * len(first)
+            first = self._encodings(texts, start, place, spans)
+            other = self._encodings(pairs, start, place, spans) if pairs is not None else [None] * len(first)
             yield from zip(first, other, strict=True)
             if progress is not None:
                 progress(len(first))
 
-    def _encodings(self, texts: Sequence[str], spans: bool) -> list[Any]:
+    def _encodings(self, texts: Sequence[str], start: int, place: Place, spans: bool) -> list[Any]:
         encode = self.rust.encode_batch if spans else self.rust.encode_batch_fast  # which leaves places out
+        chunk = list(texts[start : start + CHUNK])
         try:
-            return list(encode(list(texts), add_special_tokens=False))
+            return list(encode(chunk, add_special_tokens=False))
         except TypeError as error:
-            broken = next((text for text in texts if not is_unicode(text)), None)
-            if broken is None:
+            faults = [f"{place(start + i)} {fault}" for i, text in enumerate(chunk) if (fault := unfit(text))]
+            if not faults:
                 raise
-            raise DataError(
-                f"a text holds half of a character (a lone surrogate): {broken!r:.80}; expected Unicode, repair the row"
-            ) from error
+            raise DataError(faults[:SHOWN]) from error
 
 
 def _numbers(values: array[int], kind: type[np.signedinteger[Any]]) -> np.ndarray:

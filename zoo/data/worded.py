@@ -178,7 +178,8 @@ class _Rows:
     def read(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """The columns words and label."""
         labels = [_parsed(label) for label in table["label"]]
-        spanned = any(isinstance(each, Mapping) for label in labels for each in label)
+        every = [each for label in labels for each in label]
+        spanned = not every or any(isinstance(each, Mapping) for each in every)
         faults, found, tagged = _Faults(self.split, self.path), list[Places](), list[list[str]]()
         rows = zip(table["text"], table["words"], labels, table["line"], strict=True)
         for text, given, label, line in rows:

@@ -53,6 +53,7 @@ def explain(
     Example: python -m zoo.explain runs/mine --text "A truly great film."
     """
     done = load_run(run).finished()
+    done.task.refuse("explain")
     texts = _texts(done, text, pair, row)
     names, backbone = done.task.names, done.card.blueprint.backbone
     if label is not None and label not in names:

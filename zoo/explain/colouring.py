@@ -1,7 +1,7 @@
 """A text in pieces, each with its score, ready to be coloured.
 
 In come a text and scores of words; out come its characters, in order, each piece with its score from -1 to 1, or
-None between words. Nothing is refused.
+None where there is no word or one that the model does not see. Nothing is refused.
 """
 
 from __future__ import annotations

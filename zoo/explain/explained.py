@@ -82,8 +82,9 @@ class Explanation(explanation.Explanation):
 
 
 def _span(part: str, share: float | None, score: float | None) -> str:
-    """Characters, with their colour behind them."""
-    colour = "" if share is None else f' style="background:{behind(share)}"'
+    """Characters, with their colour behind them; words that the model does not see are pale."""
+    pale = ' style="opacity:.5"' if part.strip() else ""
+    colour = pale if share is None else f' style="background:{behind(share)}"'
     return f"<span{colour}>{notebook.escaped(part)}</span>"
 
 
@@ -115,4 +116,5 @@ def explain(run: Run, text: str, pair: str | None = None, *, label: str | None =
         occlusion=found["occlusion"],
         deletion=deletion(subject, {name: scores.order for name, scores in found.items()}),
         names=tuple(subject.words_of(subject.spans)),
+        unseen=subject.unseen,
     )

@@ -43,6 +43,8 @@ class Explanation:
     deletion: Deletion
     names: tuple[str, ...]
     """The words' own characters, [words], in the order of the scores."""
+    unseen: int
+    """How many further words the text has, which `tokens.max_length` cuts off."""
 
     @property
     def texts(self) -> tuple[tuple[Literal["text", "pair"], str], ...]:
@@ -74,6 +76,11 @@ class Explanation:
     def warnings(self) -> tuple[str, ...]:
         """What to know before one believes it."""
         found = [] if self.completeness.holds else [self.completeness.told()]
+        if self.unseen:
+            every = self.unseen + len(self.names)
+            found.append(
+                f"the model does not see {self.unseen:,} of the {every:,} words: tokens.max_length cuts them off"
+            )
         area, by_chance = self.deletion.curves["integrated_gradients"].area, self.deletion.random_area
         if area >= by_chance:
             found.append(

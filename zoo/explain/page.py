@@ -54,9 +54,9 @@ def write(
     drawings: dict[str, Callable[[], Chart]] = {
         "importance": lambda: plots.importance(explanation),
         "deletion": lambda: plots.deletion(explanation),
-        "attention": lambda: plots.attention(explanation, layer, head),
-        "heads": lambda: plots.heads(explanation),
         "overview": lambda: plots.overview(explanation),
+        "heads": lambda: plots.heads(explanation),
+        "attention": lambda: plots.attention(explanation, layer, head),
         "rollout": lambda: plots.rollout(explanation),
     }
     charts, failed = draw_each(drawings)

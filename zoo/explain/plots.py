@@ -14,7 +14,7 @@ import numpy as np
 import seaborn
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from zoo.explain.explanation import Explanation
 from zoo.report.drawing import WIDTH, Chart, ink, legend, short
@@ -74,9 +74,11 @@ def heads(explanation: Explanation) -> Chart:
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.set(xlabel="head", ylabel="layer")
-        figure.colorbar(image, ax=axes, label="weight (colours by its root)", shrink=0.7)
+        figure.colorbar(image, ax=axes, label="weight (colours by its root)", aspect=30)
 
-    size = max(WIDTH, 2.0 + 0.66 * count), max(2.0, 0.8 + 0.66 * layers)
+    # Few heads are drawn larger, so that they fill the width that a chart has anyway.
+    side = max(0.66, min(1.6, (WIDTH - 2.0) / count))
+    size = max(WIDTH, 2.0 + side * count), max(2.6, 0.8 + side * layers)
     return Chart(title="Attention of all heads", size=size, paint=paint)
 
 
@@ -124,7 +126,8 @@ def rollout(explanation: Explanation) -> Chart:
         axes.set_yticks(range(layers), _numbers(layers))
         axes.grid(visible=False)
         axes.set(ylabel="after layer")
-        figure.colorbar(image, ax=axes, label="share", extend="max", format=PercentFormatter(1.0))
+        percent = FuncFormatter(lambda value, _: f"{100 * value:g}%")
+        figure.colorbar(image, ax=axes, label="share", extend="max", format=percent)
 
     size = min(11.0, max(WIDTH, 2.2 + 0.19 * length)), max(2.2, 1.4 + 0.26 * layers)
     return Chart(title=f"Attention rollout into {short(explanation.tokens[0])}", size=size, paint=paint)

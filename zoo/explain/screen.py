@@ -22,35 +22,39 @@ FAINT = 0.08
 """Share of the largest score below which a word is left as it is."""
 STRONGEST = 0.75
 """Share of the colour behind the word of the largest score."""
+UNSEEN = Style(dim=True)
 ROWS = 10
 CLASSES = 10
 
 
 def show(console: Console, explanation: Explanation) -> None:
-    """Print it; where the console has no colours, the table says the same in numbers."""
+    """Print it; where the console has no colours, the table says the same in numbers. Elsewhere than on a terminal no
+    sentence is broken."""
+    whole = not console.is_terminal
+    key = "blue speaks for it, orange against it" if console.color_system else "+ speaks for it, - against it"
     likeliest = explanation.likeliest(CLASSES)
     shares = "  ".join(f"{shown(name)} {explanation.told(share)}" for name, share in likeliest)
     left_out = len(explanation.probabilities) - len(likeliest)
     shares += f"  and {left_out:,} others" if left_out else ""
-    console.print(Text(shares))
-    console.print(Text.assemble(("for ", "bold"), shown(explanation.label), ": blue speaks for it, orange against it"))
-    console.print(coloured(explanation))
+    console.print(Text(shares), soft_wrap=whole)
+    console.print(Text.assemble(("for ", "bold"), shown(explanation.label), f": {key}"), soft_wrap=whole)
+    console.print(coloured(explanation), soft_wrap=whole)
     console.print(table(explanation))
-    console.print(Text(explanation.completeness.told()))
+    console.print(Text(explanation.completeness.told()), soft_wrap=whole)
     found = explanation.deletion
     areas = ", ".join(f"{name.replace('_', ' ')} {curve.area:.3f}" for name, curve in found.curves.items())
-    console.print(
-        Text(f"area under the deletion curve: {areas}, random order {found.random_area:.3f} (less is better)")
-    )
+    told = f"area under the deletion curve: {areas}, random order {found.random_area:.3f} (less is better)"
+    console.print(Text(told), soft_wrap=whole)
 
 
 def coloured(explanation: Explanation) -> Text:
-    """The text, and on another line the second one, with each word's score by integrated gradients behind it."""
+    """The text, and on another line the second one, with each word's score by integrated gradients behind it; words
+    that the model does not see are pale."""
     found = Text()
     for of, text in explanation.texts:
         found.append("\n" if found else "")
         for part, share, _ in pieces(text, explanation.gradients.words, of):
-            found.append(shown(part, lines=True), _style(share))
+            found.append(shown(part, lines=True), _style(share) if share is not None or not part.strip() else UNSEEN)
     return found
 
 
@@ -61,7 +65,7 @@ def table(explanation: Explanation) -> Table:
     result.add_column("occlusion", justify="right")
     words = list(zip(explanation.names, explanation.gradients.words, explanation.occlusion.words, strict=True))
     for name, by_gradient, by_occlusion in sorted(words, key=lambda row: -abs(row[1].score))[:ROWS]:
-        scores = f"{by_gradient.score:+.4f}", f"{by_occlusion.score:+.4f}"
+        scores = f"{by_gradient.score:+z.4f}", f"{by_occlusion.score:+z.4f}"
         result.add_row(Text(shown(name), _style(1.0 if by_gradient.score > 0 else -1.0, behind=False)), *scores)
     return result
 

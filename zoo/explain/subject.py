@@ -42,8 +42,8 @@ class Subject:
     """A text, and the class whose probability is explained.
 
     pieces: the row's tokens, with their places. spans: the words of which the model sees at least a part, in order.
-    parts [words, length]: which share of a token's characters lies in a word. label: the class that is explained;
-    predicted: what the run answers to the text.
+    parts [words, length]: which share of a token's characters lies in a word. unseen: words that are cut off. label:
+    the class that is explained; predicted: what the run answers to the text.
     """
 
     def __init__(self, run: Run, text: str, pair: str | None, label: str | None) -> None:
@@ -71,6 +71,8 @@ class Subject:
         self.ids = np.array([piece.id for piece in self.pieces], np.int32)
         self.second = sum(piece.segment == 0 for piece in self.pieces)
         self.spans, self.parts = _words(text, pair, self.pieces)
+        cut = len(self.pieces) >= card.tokens.max_length
+        self.unseen = len(words(text)) + len(words(pair or "")) - len(self.spans) if cut else 0
         names = run.task.names
         if label is not None and label not in names:
             raise RecipeError(f"label: {not_among(label, names)}")

@@ -30,11 +30,21 @@ USAGE = """\
 ```python
 from transformers import pipeline
 
-classify = pipeline("text-classification", model="THIS_FOLDER")
-print(classify("..."))
+model = pipeline("{pipeline}", model="THIS_FOLDER")
+print(model("..."))
 ```
 """
 """What the card says of the folder's use."""
+WITHOUT_PIPELINE = """\
+```python
+from transformers import AutoModelFor{program}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")
+model = AutoModelFor{program}.from_pretrained("THIS_FOLDER")
+print(model(**tokenizer("{text}", "{pair}", return_tensors="pt")))
+```
+"""
+"""The same of what transformers 5 has no pipeline for."""
 SCRIPT = Path(__file__).with_name("by_transformers.py")
 
 
@@ -53,10 +63,17 @@ def write(source: Source, folder: Path) -> list[str]:
     if note := card.task.threshold_note:
         notes.append(f"transformers {note} (text_zoo.threshold in config.json)")
     if "test" in source.run.metrics:
-        usage = "\n".join([USAGE, *(f"- {pages.plain(note)}." for note in notes)])
+        usage = "\n".join([_usage(source), *(f"- {pages.plain(note)}." for note in notes)])
         readme = model_card(source.run.path, library_name="transformers", usage=usage)
         (folder / "README.md").write_text(readme, encoding="utf-8")
     return notes
+
+
+def _usage(source: Source) -> str:
+    task, head = source.card.task, source.card.blueprint.head
+    if task.piped:
+        return USAGE.format(pipeline=task.pipeline)
+    return WITHOUT_PIPELINE.format(program=head.program, text=task.pair[0], pair=task.pair[1])
 
 
 def write_config(source: Source, folder: Path) -> None:
@@ -81,8 +98,15 @@ def missing() -> str | None:
 
 
 def check(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
-    """The pipeline's name, and its values [rows, names] of the texts."""
-    return program("transformers"), source.card.task.named_values(ask(source, folder, chosen))
+    """transformers' name, and its values of the texts: of its pipeline, or of its model where every token has some."""
+    task, found = source.card.task, ask(source, folder, chosen)
+    if task.each == "text":
+        return program("transformers"), task.named_values(found)
+    lengths = [len(row) for row in found]
+    if lengths != chosen.table.lengths.tolist():
+        raise OutputError("--to hf: transformers makes other tokens of the texts than the run: report this as a bug")
+    outputs = np.concatenate([np.array(row, np.float32) for row in found])
+    return program("transformers"), task.values(task.gathered(outputs, chosen.table, chosen))
 
 
 def question(source: Source, folder: Path, chosen: Rows) -> dict[str, Any]:
@@ -91,12 +115,13 @@ def question(source: Source, folder: Path, chosen: Rows) -> dict[str, Any]:
         "folder": str(folder),
         "texts": chosen.texts,
         "pairs": chosen.pairs,
+        "model": source.card.blueprint.head.program,
         "truncation": source.card.tokens.pair_truncation if chosen.pairs is not None else "longest_first",
     }
 
 
-def ask(source: Source, folder: Path, chosen: Rows) -> list[dict[str, float]]:
-    """What the pipeline answers in a process of its own, see by_transformers.answer."""
+def ask(source: Source, folder: Path, chosen: Rows) -> list[Any]:
+    """What transformers answers in a process of its own, see by_transformers.answer."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error", "USE_TF": "0"}
     with tempfile.TemporaryDirectory() as scratch:
         given, answer = Path(scratch) / "given.json", Path(scratch) / "answer.json"
@@ -112,5 +137,5 @@ def ask(source: Source, folder: Path, chosen: Rows) -> list[dict[str, float]]:
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             raise OutputError(f"--to hf: transformers cannot use what was written ({last[0]}): report this as a bug")
-        found: list[dict[str, float]] = json.loads(answer.read_text(encoding="utf-8"))
+        found: list[Any] = json.loads(answer.read_text(encoding="utf-8"))
     return found

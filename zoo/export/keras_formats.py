@@ -78,6 +78,8 @@ def write_keras_hub(source: Source, folder: Path) -> list[str]:
     from zoo.export.stock import is_class_of_keras_hub
 
     blueprint = source.card.blueprint
+    if blueprint.head.each == "token":
+        raise RecipeError("--to keras_hub: keras-hub has no model with an answer for every token: use --to keras or hf")
     known = is_class_of_keras_hub(blueprint.backbone)
     if not known and blueprint.backbone.family != "bert":
         config = blueprint.backbone

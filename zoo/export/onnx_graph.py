@@ -21,7 +21,7 @@ from zoo.errors import RecipeError
 from zoo.models.backbone import BackboneConfig
 from zoo.models.blueprint import Blueprint
 from zoo.models.families import FAMILIES
-from zoo.models.topology import Layers, classify, encode
+from zoo.models.topology import Layers, classify, encode, tag
 
 OPSET, IR_VERSION = 20, 9
 """Gelu came with opset 20; both are as old as onnxruntime 1.17 (2024)."""
@@ -101,8 +101,10 @@ def build_graph(blueprint: Blueprint, arrays: Mapping[str, np.ndarray], metadata
         segment_ids=INPUTS["segment_ids"],
         bias=graph.call("Unsqueeze", bias, graph.numbers(1, 2)),
     )
-    first = graph.call("Gather", states, graph.constant("first", np.array(0, np.int64)), axis=1)
-    classify(layers, first)
+    if blueprint.head.each == "token":
+        tag(layers, states)
+    else:
+        classify(layers, graph.call("Gather", states, graph.constant("first", np.array(0, np.int64)), axis=1))
     graph.nodes[-1].output[0] = "logits"
 
     free = ["batch", "length"]
@@ -112,7 +114,8 @@ def build_graph(blueprint: Blueprint, arrays: Mapping[str, np.ndarray], metadata
         if ours != "segment_ids" or config.num_segments is not None
     ]
     units = int(arrays["logits/bias"].shape[0])
-    outputs = [onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["batch", units])]
+    shape: list[str | int | None] = [*(free if blueprint.head.each == "token" else free[:1]), units]
+    outputs = [onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, shape)]
     whole = onnx.helper.make_graph(graph.nodes, "text_classifier", inputs, outputs, list(graph.constants.values()))
     model = onnx.helper.make_model(
         whole, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="text-zoo"

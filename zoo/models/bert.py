@@ -24,7 +24,13 @@ BERT = Family(
         "SequenceClassification": {"logits": "classifier"},
         "TokenClassification": {"logits": "classifier"},
         "QuestionAnswering": {"logits": "qa_outputs"},
+        "MaskedLM": {
+            "head_dense": "cls.predictions.transform.dense",
+            "head_layer_norm": "cls.predictions.transform.LayerNorm",
+            "logits": "cls.predictions",
+        },
     },
+    masked_activation=None,
     layers="encoder.layer",
     layer_modules={
         "self_attention_layer/query": "attention.self.query",

@@ -20,8 +20,8 @@ from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.blueprint import WEIGHTS, Blueprint
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
-from zoo.recipe.types import Backbone
 from zoo.tasks import Task
 
 POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -69,9 +69,11 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     head, rows = recipe.model.head, None
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
-    if head.init == "preset" and found is not None and found.head is not None:
+    # The outputs of a masked language model are the vocabulary, and in its order.
+    if head.init == "preset" and task.units and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
-    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units, head_rows=rows)
+    units = task.units or config.vocabulary_size
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=units, head_rows=rows)
 
 
 def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
@@ -90,7 +92,7 @@ def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
     config = checked_config(family=wanted.family, **asdict(size), **own)
     if head.dropout is None:
         head = head.model_copy(update={"dropout": HEAD_DROPOUT})
-    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units)
+    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units or config.vocabulary_size)
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
@@ -146,7 +148,10 @@ def build_model(
         EnvironmentFault: the preset's weights do not fit.
     """
     model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat)
-    from_preset = blueprint.head.init == "preset"
+    head = blueprint.head
+    from_preset = head.init == "preset"
+    if head.init == "auto" and preset is not None and preset.layout == "hf":
+        from_preset = weights.has_head(preset.path, head.program)
     if preset is None:
         fresh = _paths(model)
     elif preset.layout == "hf":
@@ -155,7 +160,7 @@ def build_model(
                 model,
                 blueprint.backbone,
                 preset.path,
-                head=blueprint.head.program if from_preset else None,
+                head=head.program if from_preset else None,
                 head_rows=blueprint.head_rows,
             )
         )
@@ -167,7 +172,7 @@ def build_model(
         backbone = model.get_layer("backbone")
         weights.load_keras_preset(backbone, blueprint.backbone, preset.path)
         fresh = _paths(model) - _paths(backbone)
-    if from_preset and fresh:
+    if from_preset and any(path.split("/", 1)[0] in weights.HEAD_LAYERS for path in fresh):
         raise RecipeError("model.head.init: got preset, but this backbone comes without a head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model

@@ -23,7 +23,13 @@ DISTILBERT = Family(
         "SequenceClassification": {"head_dense": "pre_classifier", "logits": "classifier"},
         "TokenClassification": {"logits": "classifier"},
         "QuestionAnswering": {"logits": "qa_outputs"},
+        "MaskedLM": {
+            "head_dense": "vocab_transform",
+            "head_layer_norm": "vocab_layer_norm",
+            "logits": "vocab_projector",
+        },
     },
+    masked_activation=None,
     layers="transformer.layer",
     layer_modules={
         "self_attention_layer/query": "attention.q_lin",

@@ -39,7 +39,9 @@ class Family:
     """Layers of the encoder outside the transformer layers, but for embeddings, and what transformers calls them."""
     heads: Mapping[str, Mapping[str, str]]
     """transformers' name of a kind of head, as in BertForTokenClassification -> its layers, and what transformers calls
-    them."""
+    them; of the last layer of a masked language model it has the bias alone."""
+    masked_activation: Activation | None
+    """Of the dense layer in the head of a masked language model; None is the backbone's."""
     layers: str
     """What transformers calls the list of transformer layers."""
     layer_modules: Mapping[str, str]

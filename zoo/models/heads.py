@@ -13,8 +13,9 @@ import numpy as np
 
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
+from zoo.models.masked import attach as attach_masked
 from zoo.models.topology import classify, tag
-from zoo.recipe.heads import Head
+from zoo.recipe.heads import Head, MaskedHead
 
 if TYPE_CHECKING:
     from zoo.models.dropout import Masks
@@ -41,9 +42,11 @@ def attach(
 
     Returns:
         A keras.Model from the backbone's dict of inputs, each [batch, length] int32, to float32
-        logits [batch, units]; with a head for tokens [batch, length, units]. The backbone is one of its layers, and a
-        pooler that such a head has no use for is not trained.
+        logits [batch, units]; with a head for tokens or for hidden ones [batch, length, units]. The backbone is one of
+        its layers, and a pooler that such a head has no use for is not trained.
     """
+    if isinstance(head, MaskedHead):
+        return attach_masked(backbone, config, seed=seed)
     import keras
 
     from zoo.models.dropout import dropout, seed_at

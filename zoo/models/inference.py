@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.data.batches import batches, choose_lengths, evaluation_order
+from zoo.data.masking import TARGETS, Masking
 from zoo.data.tokens import TokenTable
 from zoo.tasks import Task
 from zoo.tasks.material import Rows
@@ -32,6 +33,7 @@ def logits(
     names: Sequence[str],
     batch_size: int,
     lengths: Sequence[int] | None = None,
+    masking: Masking | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Logits [rows, units] float32 of all rows, in the table's order; of a model for tokens [tokens, units].
@@ -42,13 +44,18 @@ def logits(
         names: the model's inputs.
         batch_size: rows a batch.
         lengths: the lengths a batch may have; None chooses few for this table.
+        masking: what hides tokens, the same ones each time, where `predict` judges a masked language model.
         progress: called with the number of rows done since the last call.
     """
     lengths = lengths or choose_lengths(table.lengths, shapes=SHAPES)
     order = evaluation_order(table.lengths, batch_size=batch_size)
     result: np.ndarray | None = None
     for batch in batches(table, None, order, batch_size=batch_size, lengths=lengths, names=names):
-        values = to_host(predict(batch.inputs))[: len(batch.rows)]
+        inputs = batch.inputs
+        if masking is not None:
+            hidden = masking.hidden(batch, seed=0, turn=0)
+            inputs = {**hidden.inputs, TARGETS: hidden.labels}
+        values = to_host(predict(inputs))[: len(batch.rows)]
         if result is None:
             things = len(table) if values.ndim == 2 else len(table.ids)
             result = np.zeros((things, values.shape[-1]), np.float32)
@@ -81,6 +88,9 @@ def by_text(
     if not table.windowed:
         return outputs
     firsts = np.searchsorted(table.owners, np.arange(len(table.full)))
+    if task.each == "place":
+        totals: np.ndarray = np.add.reduceat(outputs, firsts, axis=0)
+        return totals
     if pool == "max":
         largest: np.ndarray = np.maximum.reduceat(outputs, firsts, axis=0)
         return largest

@@ -22,6 +22,7 @@ with without_tensorflow():
     import keras_hub
 
 
+@keras.saving.register_keras_serializable(package=PACKAGE)  # type: ignore[untyped-decorator]
 def _gelu_tanh(x: Any) -> Any:
     return keras.activations.gelu(x, approximate=True)
 
@@ -48,6 +49,37 @@ class SegmentEmbedding(keras.layers.Embedding):  # type: ignore[misc]
     def call(self, inputs: Any) -> Any:
         """segment_ids [batch, length] to [batch, length, hidden]."""
         return kernels().look_up(self.embeddings, inputs) if _as_built(self) else super().call(inputs)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class TiedLogits(keras.layers.Layer):  # type: ignore[misc]
+    """Scores of a whole vocabulary by its own token embeddings (Press and Wolf 2017) and a bias.
+
+    Args:
+        embedding: the layer that holds the embeddings, built.
+    """
+
+    def __init__(self, embedding: Any, **named: Any) -> None:
+        super().__init__(**named)
+        self.embedding = embedding
+
+    def build(self, inputs_shape: tuple[int | None, ...]) -> None:
+        self.bias = self.add_weight(name="bias", shape=(self.embedding.input_dim,), initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        """Hidden states [..., hidden] to scores [..., vocabulary]."""
+        return self.embedding(inputs, reverse=True) + self.bias
+
+    def compute_output_shape(self, inputs_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*inputs_shape[:-1], self.embedding.input_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().get_config()
+        return config | {"embedding": keras.saving.serialize_keras_object(self.embedding)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return cls(**config | {"embedding": keras.saving.deserialize_keras_object(config["embedding"])})
 
 
 def _as_built(layer: Any) -> bool:

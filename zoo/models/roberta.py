@@ -23,6 +23,12 @@ ROBERTA = replace(
         "SequenceClassification": {"head_dense": "classifier.dense", "logits": "classifier.out_proj"},
         "TokenClassification": {"logits": "classifier"},
         "QuestionAnswering": {"logits": "qa_outputs"},
+        "MaskedLM": {
+            "head_dense": "lm_head.dense",
+            "head_layer_norm": "lm_head.layer_norm",
+            "logits": "lm_head",
+        },
     },
+    masked_activation="gelu",
     first_position=2,  # fairseq counts positions from its padding id 1, plus one
 )

@@ -166,6 +166,8 @@ def load_hugging_face(
         for name in _last_layer(head):
             if name in tensors:
                 tensors[name] = tensors[name][list(head_rows)]
+    if head == MASKED:
+        _refuse_untied(tensors, folder)
     left: list[str] = []
     for variable in parameters(model):
         top = variable.path.split("/", 1)[0]
@@ -178,11 +180,40 @@ def load_hugging_face(
         elif top == "pooled_dense" and head != SEQUENCE:
             left.append(variable.path)
         else:
-            what = (
-                "a classification head" if head and top in ("logits", "head_dense", "pooled_dense") else variable.path
-            )
+            what = f"the head of a model For{head}" if head and top in (*HEAD_LAYERS, "pooled_dense") else variable.path
             raise EnvironmentFault(f"{folder}: the preset has no weights for {what}: use another preset")
     return left
+
+
+def has_head(folder: Path, head: str) -> bool:
+    """Whether a Hugging Face folder holds a head of this kind, of any family; see `Family.heads`."""
+    names = set(map(_plain_name, _names_in(folder)))
+    return any(all(f"{module}.bias" in names for module in family.heads[head].values()) for family in FAMILIES.values())
+
+
+def _names_in(folder: Path) -> list[str]:
+    """Names of the tensors of a folder; none of them is read."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        return list(read_object(index, "fetch it again")["weight_map"])
+    path = folder / "model.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as opened:
+            return list(opened.keys())
+    except (SafetensorError, OSError) as error:
+        raise EnvironmentFault(f"{path}: cannot be read as safetensors ({error}): fetch it again") from error
+
+
+def _refuse_untied(tensors: dict[str, np.ndarray], folder: Path) -> None:
+    """EnvironmentFault where the scores of a masked language model are not by its token embeddings."""
+    for name in UNTIED:
+        if name in tensors and not np.array_equal(tensors[name], tensors.get(WORDS, np.zeros(0))):
+            raise EnvironmentFault(
+                f"{folder}: {name} is not the token embeddings, expected a masked-language head that is tied to them: "
+                "use another preset, or model.head.init: seed"
+            )
 
 
 def _read_folder(folder: Path) -> dict[str, np.ndarray]:
@@ -203,6 +234,10 @@ def _plain_name(name: str) -> str:
 
 SEQUENCE = "SequenceClassification"
 """The kind of head that needs BERT's pooler."""
+MASKED = "MaskedLM"
+"""The kind of head whose last layer is tied to the token embeddings."""
+UNTIED = ("cls.predictions.decoder.weight", "vocab_projector.weight", "lm_head.decoder.weight")
+"""Last layers of such heads; presets that are tied leave them out, or have the token embeddings there."""
 HEAD_LAYERS = frozenset(layer for family in FAMILIES.values() for head in family.heads.values() for layer in head)
 """Layers of ours that are of a head."""
 

@@ -1,7 +1,8 @@
 """The recipe's `data`: where the rows come from and how they are split.
 
-In comes plain data, out goes a `Data`. Refused: what kinds.py refuses, and here both or neither of
-`dataset` and `files`, splits that leave nothing to train on, columns and class names given twice.
+In comes plain data, out goes a `Data`. Refused: what kinds.py refuses, and here both `dataset` and `files`, splits that
+leave nothing to train on, columns and class names given twice. That it has neither is for the recipe to say, which may
+have `tasks`.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Files(Config):
     """Path of the test rows; None carves them from train as `data.test` says."""
     text: Text | Pair = "text"
     """Column of the text, or two columns for pairs of texts."""
-    label: Text | Columns = "label"
-    """Column of the label; for tasks that learn several things of a text also a list of columns, one for each."""
+    label: Text | Columns | None = "label"
+    """Column of the label; for tasks that learn several things of a text also a list of columns, one for each. None,
+    and whatever else stands there, reads none for a task without labels."""
     label_names: Names | None = None
     """Class names, by class number from 0; None takes the labels found in train, sorted."""
     label_delimiter: Text | None = None
@@ -49,7 +51,7 @@ class Files(Config):
 
     def clashes(self) -> Iterator[Clash]:
         columns = (self.text,) if isinstance(self.text, str) else self.text
-        labels = (self.label,) if isinstance(self.label, str) else self.label
+        labels = (self.label,) if isinstance(self.label, str) else self.label or ()
         for column in labels:
             if column in columns:
                 yield Clash(("label", "text"), f"got {column}, the text column, expected a column of its own")
@@ -113,9 +115,12 @@ class Data(Config):
     strict: bool = False
     """Fail, rather than warn, on rows that stand in both train and test and on contradicting duplicates."""
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether it names no rows."""
+        return self.dataset is None and self.files is None
+
     def clashes(self) -> Iterator[Clash]:
-        if self.dataset is None and self.files is None:
-            yield Clash(("dataset", "files"), "got nothing, expected `data.dataset` or `data.files`")
         if self.dataset is not None and self.files is not None:
             yield Clash(("files", "dataset"), f"got files beside dataset: {self.dataset}, expected one of the two")
         carved = self.validation.fraction + self.test.fraction

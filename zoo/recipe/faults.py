@@ -18,12 +18,13 @@ from pydantic import ValidationError
 
 from zoo.recipe.hiding import HIDDEN, is_secret_key, show
 from zoo.recipe.schema import choices, expectation, group_at, node_at, required_keys, rows
+from zoo.recipe.several import with_heads
 from zoo.recipe.showing import listed
 from zoo.recipe.staging import stage_documents
-from zoo.recipe.types import SCHEMA_VERSION, Keys, with_head
+from zoo.recipe.types import SCHEMA_VERSION, Keys
 from zoo.recipe.yaml12 import Document, Fault, Path
 
-OF_ROWS: tuple[Path, ...] = (("data",), ("task",), ("model", "head"), ("profile",))
+OF_ROWS: tuple[Path, ...] = (("data",), ("task",), ("tasks",), ("model", "head"), ("profile",))
 """The keys that say how rows are read."""
 CHOICES = 60
 """Of a list of what is allowed."""
@@ -148,7 +149,7 @@ def _under(path: Path, group: Path) -> bool:
 
 
 def _fault(error: dict[str, Any], document: Document) -> Fault:
-    path, data = error["path"], with_head(document.data)
+    path, data = error["path"], with_heads(document.data)
     if error["type"] == "extra_forbidden":
         return Fault(place=document.place(path, of_key=True), path=path, message=_unknown_key(path, data))
     node = node_at(path, data)

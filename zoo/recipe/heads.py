@@ -14,6 +14,8 @@ from pydantic import Discriminator, Field, Tag
 from zoo.recipe.data_group import Files
 from zoo.recipe.kinds import Clash, Config, Fraction, Names, kind_or
 
+TaskName = Literal["classification", "multilabel", "regression", "tokens", "span", "masked"]
+"""What can be learned by itself."""
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -27,6 +29,8 @@ class TaskHead(Config):
     """The task that it is for."""
     each: ClassVar[Literal["text", "token"]] = "text"
     """What has an output."""
+    labelled: ClassVar[bool] = True
+    """Whether texts have labels."""
     program: ClassVar[str] = "SequenceClassification"
     """transformers' name for models with such a head, as in BertForSequenceClassification."""
     monitors: ClassVar[tuple[str, ...]]
@@ -53,7 +57,7 @@ class TaskHead(Config):
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         """What the recipe's files say that does not go with this head; keys are those of `data.files`."""
-        if not isinstance(files.label, str):
+        if files.label is not None and not isinstance(files.label, str):
             message = f"got {len(files.label)} columns, expected one: a text has one label"
             yield Clash(("label",), message)
         if files.label_delimiter is not None:
@@ -115,7 +119,7 @@ class MultilabelHead(TaskHead):
     picks for each class the one with the best F1 on validation."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
-        if isinstance(files.label, str):
+        if files.label is None or isinstance(files.label, str):
             return
         if files.label_delimiter is not None:
             message = f"got {files.label_delimiter}, expected null: data.files.label has a column a class"
@@ -158,7 +162,7 @@ class RegressionHead(TaskHead):
             yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: numbers are no classes")
         if files.label_delimiter is not None:
             yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: give a column a number")
-        if self.ordinal and not isinstance(files.label, str):
+        if self.ordinal and isinstance(files.label, tuple):
             yield Clash(("label",), f"got {len(files.label)} columns, expected one with model.head.ordinal")
 
 
@@ -185,7 +189,7 @@ class TokensHead(TaskHead):
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         if not isinstance(files.text, str):
             yield Clash(("text",), f"got {len(files.text)} columns, expected one: the words of one text have tags")
-        if not isinstance(files.label, str):
+        if isinstance(files.label, tuple):
             yield Clash(("label",), f"got {len(files.label)} columns, expected one, with a tag a word or spans")
         if files.label_delimiter is not None:
             message = (
@@ -235,13 +239,79 @@ class SpanHead(TaskHead):
             yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: answers have no classes")
 
 
+class MaskedHead(TaskHead):
+    """The tokens that were hidden, by scores of the whole vocabulary: a masked language model, its last layer tied to
+    the token embeddings."""
+
+    task: ClassVar[str] = "masked"
+    program: ClassVar[str] = "MaskedLM"
+    labelled: ClassVar[bool] = False
+    monitors: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy")
+
+    type: Literal["masked"] = "masked"
+    """Kind of head."""
+    init: Literal["auto", "seed", "preset"] = "auto"  # type: ignore[assignment]  # a preset often has this head
+    """Where the head's weights come from: the preset, which has to have a masked-language head; drawn from the recipe's
+    seed; or with `auto` the preset's where it has one, else the seed."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    """Share of a text's tokens that are predicted (Devlin et al. 2019, section 3.1)."""
+    masked: Annotated[float, Field(ge=0.0, le=1.0)] = 0.8
+    """Share of these that the model sees as the mask token."""
+    random: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """Share of these that it sees as any other token; those that are left it sees as they are."""
+    whole_word: bool = False
+    """Whether all pieces of a word are hidden together."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ("accuracy",)
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.preset_labels is not None:
+            yield Clash(("preset_labels",), f"got {', '.join(self.preset_labels)}, expected null: there are no classes")
+        if self.dropout is not None:
+            yield Clash(("dropout",), f"got {self.dropout:g}, expected null: this head drops nothing")
+        if self.masked + self.random > 1.0:
+            message = f"got {self.masked:g} beside random: {self.random:g}, expected at most 1 together"
+            yield Clash(("masked", "random"), message)
+
+    def clashes_with(self, files: Files) -> Iterator[Clash]:
+        if files.label_names is not None:
+            yield Clash(("label_names",), f"got {', '.join(files.label_names)}, expected null: no labels are read")
+        if files.label_delimiter is not None:
+            yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: no labels are read")
+
+
+class JointHead(TaskHead):
+    """The heads of several tasks beside each other; it follows from `tasks`, where each has its own."""
+
+    task: ClassVar[str] = "joint"
+    monitors: ClassVar[tuple[str, ...]] = ("mean", "loss")
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ()
+
+    type: Literal["joint"] = "joint"
+    """Kind of head."""
+
+    def clashes(self) -> Iterator[Clash]:
+        for key in ("dropout", "preset_labels"):
+            if getattr(self, key) is not None:
+                yield Clash((key,), f"got {getattr(self, key)}, expected null: each of `tasks` has a head of its own")
+        if self.init != "seed":
+            yield Clash(("init",), f"got {self.init}, expected seed: each of `tasks` has a head of its own")
+
+
 Head = Annotated[
     Annotated[ClassifierHead, Tag("classifier")]
     | Annotated[BinaryHead, Tag("binary")]
     | Annotated[MultilabelHead, Tag("multilabel")]
     | Annotated[RegressionHead, Tag("regression")]
     | Annotated[TokensHead, Tag("tokens")]
-    | Annotated[SpanHead, Tag("span")],
+    | Annotated[SpanHead, Tag("span")]
+    | Annotated[MaskedHead, Tag("masked")]
+    | Annotated[JointHead, Tag("joint")],
     kind_or("classifier"),
 ]
 HEADS: Mapping[str, str] = {
@@ -250,5 +320,7 @@ HEADS: Mapping[str, str] = {
     "regression": "regression",
     "tokens": "tokens",
     "span": "span",
+    "masked": "masked",
+    "joint": "joint",
 }
 """The type of head that a task has where the recipe names none."""

@@ -19,6 +19,14 @@ Name = Annotated[
         json_schema_extra={"x-expected": "a name of at most 64 letters, digits, `_` and `-`"},
     ),
 ]
+FigureName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*(\.[A-Za-z0-9_\-]+)?$",
+        max_length=128,
+        json_schema_extra={"x-expected": "the name of a figure, or of a task and its figure as imdb.accuracy"},
+    ),
+]
 Text = Annotated[
     str,
     Field(min_length=1, pattern=r"^[^\x00]+$", json_schema_extra={"x-expected": "text (not empty, no NUL)"}),
@@ -73,3 +81,7 @@ def all_clashes(group: Config, prefix: str) -> Iterator[Clash]:
         value = getattr(group, name)
         if isinstance(value, Config):
             yield from all_clashes(value, f"{prefix}{name}.")
+        elif isinstance(value, dict):
+            for key, each in value.items():
+                if isinstance(each, Config):
+                    yield from all_clashes(each, f"{prefix}{name}.{key}.")

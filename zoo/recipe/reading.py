@@ -83,12 +83,37 @@ class Recipe(Keys):
             )
         return self
 
+    def of_tasks(self) -> dict[str, Recipe]:
+        """Of several tasks a whole recipe of each, as if it were learned alone, by name; none of a recipe of one."""
+        shared = self.model_dump(exclude_unset=True, include={"version", "name", "backend", "tokens", "seed"})
+        training = self.model_dump(exclude_unset=True, include={"training"}).get("training", {})
+        shared["training"] = {key: value for key, value in training.items() if key != "monitor"}
+        backbone = self.model.backbone.model_dump(exclude_unset=True)
+        found = {}
+        for name, each in self.tasks.items():
+            own = each.model_dump(exclude_unset=True, exclude={"weight"})
+            head = own.pop("head", {})
+            recipe = Recipe.model_validate({**shared, **own, "model": {"backbone": backbone, "head": head}})
+            found[name] = recipe.told_of(self._profile)
+        return found
+
+    @property
+    def with_data(self) -> tuple[Recipe, ...]:
+        """The recipes that have data: this one, or that of each of its tasks."""
+        return tuple(self.of_tasks().values()) or (self,)
+
+    @property
+    def told_data(self) -> str:
+        """What its data are called."""
+        files = [each.data.files.train if each.data.files else "" for each in self.with_data]
+        return ", ".join(each.data.dataset or own for each, own in zip(self.with_data, files, strict=True))
+
     def _repr_html_(self) -> str:
         """In a notebook: what matters most, and all of it as YAML."""
-        data, backbone, training = self.data, self.model.backbone, self.training
+        backbone, training = self.model.backbone, self.training
         rows = [
-            ("task", f"{self.task}, a {self.model.head.type} head"),
-            ("data", data.dataset or (data.files and data.files.train)),
+            ("task", ", ".join(f"{each.task}, a {each.model.head.type} head" for each in self.with_data)),
+            ("data", self.told_data),
             ("backbone", backbone.preset or f"a fresh {backbone.family}"),
             ("tokens", f"at most {self.tokens.max_length}"),
             ("training", f"{training.epochs} epochs of batches of {training.batch_size}"),
@@ -127,7 +152,7 @@ def dump_recipe(recipe: Recipe, folder: FilePath | None = None) -> str:
         folder: of a run, where the text will stand: another run beside it is named from there, so that both can be
             moved together.
     """
-    data = _told(recipe, recipe.model_dump(exclude={"profiles"}))
+    data = _told(recipe, recipe.model_dump(exclude={"profiles", "data"} if recipe.tasks else {"profiles"}))
     backbone = data["model"]["backbone"]
     if folder is not None and (preset := backbone.get("preset")) is not None:
         backbone["preset"] = _from(folder, preset)
@@ -285,6 +310,8 @@ def _anchor(group: Any, folder: FilePath, prefix: Path = ()) -> None:
 
 def _means_a_path(path: Path, value: str, folder: FilePath) -> bool:
     """Files always do; a preset or a vocabulary only where it looks like a path, or lies beside the recipe."""
+    if path[:1] == ("tasks",):
+        path = path[2:]
     if path[:2] == ("data", "files"):
         return path[2:] in (("train",), ("validation",), ("test",))
     if path not in (("model", "backbone", "preset"), ("model", "backbone", "vocabulary")) or "://" in value:
@@ -300,11 +327,13 @@ def _home(path: str) -> str:
 
 
 def _told(group: Any, data: dict[str, Any]) -> dict[str, Any]:
-    """The dumped data without what is None, or an empty list, by default anyway."""
+    """The dumped data without what is None or empty by default anyway."""
     told = {}
     for key, value in data.items():
-        field = type(group).model_fields[key]
-        if value in (None, ()) and field.default == value:
-            continue
-        told[key] = _told(getattr(group, key), value) if isinstance(value, dict) else value
+        below = group[key] if isinstance(group, dict) else getattr(group, key)
+        if not isinstance(group, dict) and (value is None or value in ({}, ())):
+            field = type(group).model_fields[key]
+            if field.get_default(call_default_factory=True) == value:
+                continue
+        told[key] = _told(below, value) if isinstance(value, dict) else value
     return told

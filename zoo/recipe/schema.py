@@ -47,12 +47,22 @@ def node_at(path: Path, data: Any) -> Node | None:
             node = several.get("items") or (several.get("prefixItems") or [None])[0]
             data = data[part] if isinstance(data, list) and part < len(data) else None
         else:
-            mapping = next((each for each in _options(group) if isinstance(each.get("additionalProperties"), dict)), {})
-            node = group.get("properties", {}).get(part, mapping.get("additionalProperties"))
+            node = group.get("properties", {}).get(part, named(group))
             data = data.get(part) if isinstance(data, dict) else None
         if not isinstance(node, dict):
             return None
     return dict(_resolved(node))
+
+
+def named(group: Node) -> Node | None:
+    """Schema node of what stands below any name of a group that has names for keys; None where it has none."""
+    for option in _options(group):
+        below = option.get("additionalProperties")
+        if "patternProperties" in option:
+            (below,) = option["patternProperties"].values()
+        if isinstance(below, dict):
+            return _resolved(below)
+    return None
 
 
 def group_at(path: Path, data: Any) -> Node:
@@ -92,6 +102,11 @@ def rows(node: Node | None = None, prefix: str = "") -> Iterator[Row]:
     for key, child in node.get("properties", {}).items():
         yield Row(prefix + key, _resolved(child), key in node.get("required", ()))
         groups = [option for option in _options(child) if "properties" in option]
+        if (below := named(child)) is not None and "properties" in below:
+            # What stands below these, `data` and `head`, is told where a recipe of one task has it.
+            yield from (
+                row for row in rows(below, f"{prefix}{key}.NAME.") if row.key.count(".") == prefix.count(".") + 2
+            )
         for group in groups:
             kind = f"({group['properties']['type']['const']})" if len(groups) > 1 else ""
             yield from rows(group, f"{prefix}{key}{kind}.")

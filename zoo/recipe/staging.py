@@ -13,22 +13,36 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
+from pydantic import ConfigDict
+
 from zoo.recipe.flattening import flat
+from zoo.recipe.kinds import Config, Name
 from zoo.recipe.overlays import lay_group, plain
 from zoo.recipe.yaml12 import Document, Fault, Path
 
-__all__ = ["StageDocument", "stage_documents", "stage_folder"]
+__all__ = ["Overlay", "StageDocument", "stage_documents", "stage_folder"]
 
 WITHHELD = {
     **dict.fromkeys(("version", "profiles", "stages"), "it in the recipe file alone"),
     "backend": "it in the recipe itself: all stages are of one process",
 }
 """What a stage cannot say, and what is expected instead."""
+SEVERAL = "joint"
+"""The task of a recipe that has `tasks`."""
 BACKBONE = ("model", "backbone")
 OWN = ("family", "preset", "num_layers", "num_heads", "hidden_dim", "intermediate_dim", "max_positions", "vocabulary")
 """Keys of a backbone by which a stage names its own."""
 KEPT = ("dropout", "attention_dropout")
 """Keys of a backbone that a stage has from the recipe, whatever the stage before had."""
+
+
+class Overlay(Config):
+    """A stage: a name, and dotted keys or groups that are laid over the recipe."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Name
+    """Name of the stage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +99,22 @@ def _laid(document: Document, number: int, *, last: bool) -> Document:
     overlay: Mapping[str, Any] = document.data["stages"][number]
     left_out = {"stages", "profiles", *([] if last else ["expected"])}
     keys = flat(overlay)
-    task = keys.get("task", document.data.get("task", "classification"))
     own = Document(
         data={key: plain(value) for key, value in document.data.items() if key not in left_out},
         source=document.source,
         keys={path: place for path, place in document.keys.items() if path[:1] and path[0] not in left_out},
         values={path: place for path, place in document.values.items() if not path or path[0] not in left_out},
     )
-    if task != document.data.get("task", "classification") and isinstance(own.data.get("model"), dict):
-        own.data["model"].pop("head", None)  # of another task
+    several = any(key.startswith("tasks.") for key in keys)
+    task = keys.get("task", SEVERAL if several else _task(own.data))
+    if task != _task(own.data):
+        # What goes with the recipe's own task goes with no other one.
+        own.data = {key: value for key, value in own.data.items() if key not in ("tasks", "sampling")}
+        if isinstance(own.data.get("model"), dict):
+            own.data["model"].pop("head", None)
+        if several:
+            own.data.pop("data", None)
+        own.data["task"] = task
     root: Path = ("stages", number)
     lay_group(own, _without_name(document, number), root, withheld=WITHHELD)
     own.data["name"] = f"{document.data.get('name')}-{overlay['name']}"
@@ -132,12 +153,12 @@ def _begin_with(own: Document, before: Document, folder: str | None, *, layers: 
     model["backbone"] = begun
     head = model.get("head")
     if isinstance(head, dict) and head.get("init") == "preset":
-        if _task(own) == _task(before):
+        if _task(own.data) == _task(before.data):
             head["init"] = "seed"  # the head is not here yet
             head.pop("preset_labels", None)
         else:
             key = ("model", "head", "init")
-            message = f"got preset, expected seed: the stage before learns another task, {_task(before)}"
+            message = f"got preset, expected seed: the stage before learns another task, {_task(before.data)}"
             own.faults.append(Fault(place=own.place(key), path=key, message=message))
 
 
@@ -162,8 +183,8 @@ def _backbone(document: Document) -> dict[str, Any] | None:
     return backbone if isinstance(backbone, dict) else None
 
 
-def _task(document: Document) -> Any:
-    return document.data.get("task", "classification")
+def _task(data: Mapping[str, Any]) -> Any:
+    return data.get("task", SEVERAL if data.get("tasks") else "classification")
 
 
 def _are_numbers(layers: Any) -> bool:

@@ -7,18 +7,20 @@ each field is its documentation; schema.json and the tables of docs/recipe.md ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.data_group import Data
-from zoo.recipe.heads import HEADS, ClassifierHead, Head
+from zoo.recipe.heads import ClassifierHead, Head, TaskName
 from zoo.recipe.kinds import (
     Clash,
     Config,
     Count,
+    FigureName,
     Fraction,
     Name,
     Positive,
@@ -28,15 +30,14 @@ from zoo.recipe.kinds import (
     all_clashes,
     kind_or,
 )
+from zoo.recipe.several import ExpectedOfTask, OneTask, Sampling, clashes_of_several, monitors_of, with_heads
+from zoo.recipe.staging import Overlay
 
 SCHEMA_VERSION = 1
-MAX_LAYERS = 1000
-"""Of an encoder, in a recipe and in a preset's config: ten times what any has."""
 MAX_STAGES = 20
 """Runs in a row of one recipe."""
 MAX_STEPS = 10_000_000
 """Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
-PRESET_SCHEMES = ("hf", "kaggle", "pypi")
 
 Backend = Literal["jax", "tensorflow", "torch"]
 
@@ -83,52 +84,6 @@ class Tokens(Config):
         if self.long == "window" and self.pair_truncation != "longest_first":
             message = f"got {self.pair_truncation}, expected longest_first with long: window: nothing is cut"
             yield Clash(("pair_truncation", "long"), message)
-
-
-class Backbone(Config):
-    """A pretrained encoder by `preset`, or a fresh one by its dimensions."""
-
-    family: Literal["bert", "distilbert", "roberta"]
-    """Architecture."""
-    preset: Text | None = None
-    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder: a preset, or a
-    finished run."""
-    dropout: Fraction | None = None
-    """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
-    attention_dropout: Fraction | None = None
-    """Rate of dropout on the attention's weights, 0 to 1; None takes `dropout` where that is given, else the
-    preset's own (0.1 for a fresh one)."""
-    num_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)] | None = None
-    """Fresh backbone: transformer layers."""
-    num_heads: Width | None = None
-    """Fresh backbone: attention heads a layer."""
-    hidden_dim: Width | None = None
-    """Fresh backbone: width of the hidden states."""
-    intermediate_dim: Width | None = None
-    """Fresh backbone: width of the feed-forward layer."""
-    max_positions: Width | None = None
-    """Fresh backbone: longest row in tokens; None means 512."""
-    vocabulary: Text | None = None
-    """Fresh backbone: a catalog vocabulary, a catalog backbone, a vocab.txt, a tokenizer.json, or a folder of one."""
-
-    def clashes(self) -> Iterator[Clash]:
-        needed = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim", "vocabulary")
-        given = tuple(key for key in (*needed, "max_positions") if getattr(self, key) is not None)
-        missing = tuple(key for key in needed if getattr(self, key) is None)
-        if self.preset is not None and given:
-            message = f"got {', '.join(given)} beside a preset, expected one or the other: a preset has its own"
-            yield Clash((given[0], "preset"), message)
-        if self.preset is None and missing:
-            message = f"got no preset and no {', '.join(missing)}, expected a preset or a whole set of dimensions"
-            yield Clash(("preset", *missing), message)
-        if self.hidden_dim and self.num_heads and self.hidden_dim % self.num_heads:
-            message = f"got {self.hidden_dim}, expected a multiple of num_heads: {self.num_heads}"
-            yield Clash(("hidden_dim", "num_heads"), message)
-        scheme, separator, _ = (self.preset or "").partition("://")
-        if separator and scheme not in PRESET_SCHEMES:
-            known = ", ".join(f"{name}://" for name in PRESET_SCHEMES)
-            message = f"got {scheme}://, expected a catalog name, a local folder, or one of {known}"
-            yield Clash(("preset",), message)
 
 
 class Model(Config):
@@ -243,11 +198,13 @@ class Training(Config):
     """The update rule."""
     schedule: Schedule = Linear()
     """The learning rate over the steps."""
-    monitor: Name | None = None
+    monitor: FigureName | None = None
     """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
     `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
     regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
-    `loss`; None takes the first."""
+    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
+    one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
+    (accuracy, F1, R²)."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -281,30 +238,12 @@ class Expected(Config):
     """Of answers: share of test questions that are answered exactly, 0 to 1."""
     hours: Positive | None = None
     """Wall-clock training time in hours."""
+    tasks: dict[Name, ExpectedOfTask] = Field(default_factory=dict)
+    """Of several tasks: what each is expected to reach, by name."""
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """Seeds over which accuracy, F1 and hours are judged: as many whole runs, each from a seed of its own."""
     source: Text
     """Who published or measured these figures, and with what settings."""
-
-
-class Overlay(Config):
-    """A stage: a name, and dotted keys or groups that are laid over the recipe."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: Name
-    """Name of the stage."""
-
-
-def with_head(given: Any) -> Any:
-    """The recipe's plain data with the head of its task, where it does not say which."""
-    task, model = (given.get(key) for key in ("task", "model")) if isinstance(given, Mapping) else (None, None)
-    if not isinstance(task, str) or task not in HEADS or not isinstance(model, Mapping):
-        return given
-    head = model.get("head", {})
-    if not isinstance(head, Mapping) or "type" in head:
-        return given
-    return {**given, "model": {**model, "head": {**head, "type": HEADS[task]}}}
 
 
 class Keys(Config):
@@ -315,12 +254,16 @@ class Keys(Config):
     """Version of the recipe format."""
     name: Name
     """Name of the recipe: letters, digits, `_` and `-`."""
-    task: Literal["classification", "multilabel", "regression", "tokens", "span"] = "classification"
-    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, or the
-    answers to questions."""
+    task: Literal[TaskName, "joint"] = "classification"
+    """What is learned of a text: its class, which of several classes it has, numbers, a class of each word, the
+    answers to questions, or its hidden tokens; `joint`, which follows from `tasks`, is several of these at once."""
+    tasks: dict[Name, OneTask] = Field(default_factory=dict)
+    """Several tasks at once on one backbone, by name, in place of `data` and `model.head`."""
+    sampling: Sampling | None = None
+    """With `tasks`: how many rows of each an epoch has; None is proportional."""
     backend: Backend | None = None
     """Keras backend; None takes KERAS_BACKEND, else the first that is installed."""
-    data: Data
+    data: Data = Data()
     """Where the rows come from."""
     tokens: Tokens = Tokens()
     """How texts become token ids."""
@@ -366,8 +309,9 @@ class Keys(Config):
                 ("training.packing", "model.head.type"),
                 f"got true, expected false with head {head.type}: packed rows have outputs for texts, not for tokens",
             )
-        if self.training.monitor not in (None, *head.monitors):
-            message = f"got {self.training.monitor}, expected one of {', '.join(head.monitors)}"
+        monitors = (*head.monitors, *monitors_of(self.tasks))
+        if self.training.monitor not in (None, *monitors):
+            message = f"got {self.training.monitor}, expected one of {', '.join(monitors)}"
             yield Clash(("training.monitor", "model.head.type"), message)
         for name in ("accuracy", "f1", "exact_match"):
             value = getattr(self.expected, name, None)
@@ -375,6 +319,17 @@ class Keys(Config):
                 yield Clash(
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
+        yield from clashes_of_several(
+            *(self.task, self.tasks, self.sampling, self.data),
+            packing=self.training.packing,
+            expected=self.expected.tasks if self.expected is not None else {},
+        )
+        if self.training.packing and not head.labelled:
+            message = "got true, expected false: tokens are hidden in rows of one text"
+            yield Clash(("training.packing", "model.head.type"), message)
+        if self.data.files is not None and self.data.files.label is None and head.labelled:
+            message = f"got null, expected the column of the label, for task: {head.task}"
+            yield Clash(("data.files.label", "model.head.type"), message)
         if self.data.files is not None:
             for clash in head.clashes_with(self.data.files):
                 yield Clash((*(f"data.files.{key}" for key in clash.keys), "model.head.type"), clash.message)
@@ -386,8 +341,8 @@ class Keys(Config):
 
     @model_validator(mode="before")
     @classmethod
-    def _has_a_head(cls, given: Any) -> Any:
-        return with_head(given)
+    def _has_heads(cls, given: Any) -> Any:
+        return with_heads(given)
 
     @model_validator(mode="after")
     def _nothing_clashes(self) -> Self:

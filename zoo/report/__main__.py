@@ -95,19 +95,19 @@ def _show(found: Mapping[str, Any]) -> None:
         console.print(_table("settings that differ", ("key", *names), differing))
     if found["pairs"]:
         counts = ("rows", "both_right", "only_first", "only_second", "both_wrong")
-        titles = ("A", "B", "rows", "both right", "only A", "only B", "both wrong", "A minus B", "p, mid", "p, exact")
+        titles = ("A", "B", "A - B", "mid-p", "rows", "both", "only A", "only B", "neither", "exact p")
         pairs = [
             (
                 pair["first"].partition(":")[0],
                 pair["second"].partition(":")[0],
-                *(f"{pair[count]:,}" for count in counts),
                 digits.points(pair["difference"], pair["rows"]),
                 pages.chance(pair["p_mid"]),
+                *(f"{pair[count]:,}" for count in counts),
                 pages.chance(pair["p_exact"]),
             )
             for pair in found["pairs"]
         ]
-        console.print(_table("who was right where (McNemar's test)", titles, pairs))
+        console.print(_table("who was right where (McNemar's test; A - B in points)", titles, pairs))
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

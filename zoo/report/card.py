@@ -39,6 +39,7 @@ METRICS = {
     "f1": ("f1", "F1"),
     "precision": ("precision", "Precision"),
     "recall": ("recall", "Recall"),
+    "exact_match": ("exact_match", "Exact match"),
     "matthews": ("matthews_correlation", "Matthews correlation"),
     "roc_auc": ("roc_auc", "Area under ROC"),
 }
@@ -134,8 +135,8 @@ def _metadata(
     average = {"average": "macro"} if task.averaged else None
     results = [
         EvalResult(
-            task_type="text-classification",
-            task_name="Text Classification",
+            task_type=task.pipeline,
+            task_name=task.pipeline.replace("-", " ").title(),
             dataset_type=on_hub or recipe["data"].get("dataset") or "files",
             dataset_name=dataset.title if dataset else f"files of {recipe['name']}",
             dataset_split="train" if carved else "test",
@@ -152,8 +153,8 @@ def _metadata(
         language=dataset.language if dataset else None,
         license=_licence(preset, backbone, dataset),
         library_name=library_name,
-        pipeline_tag="text-classification",
-        tags=["text-classification", recipe["model"]["backbone"]["family"], "text-zoo"],
+        pipeline_tag=task.pipeline,
+        tags=[task.pipeline, recipe["model"]["backbone"]["family"], "text-zoo"],
         datasets=[on_hub] if on_hub else None,
         base_model=_on_hub(backbone, "")[0] or _hub_preset(preset),
         metrics=[METRICS[name][0] for name in task.headline if name in METRICS and test.get(name) is not None],

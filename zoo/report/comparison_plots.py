@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from zoo.report.drawing import LONGEST_NAME, WIDTH, Chart, legend, short, strokes
 from zoo.report.plots import series
@@ -47,6 +47,7 @@ def curves(histories: Mapping[str, Sequence[Mapping[str, Any]]], figure_name: st
                 axes.plot(passed, y, label=short(name, LONGEST_NAME), **stroke, **dots)
             axes.set_title(title, loc="left")
         grid[-1].set_xlabel("epochs")
+        grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         legend(grid[-1])
 
     return Chart(title="How training went, a colour a run", size=(WIDTH, 5.0), paint=paint)

@@ -22,7 +22,7 @@ import numpy as np
 import seaborn
 from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 from PIL import Image
@@ -35,8 +35,6 @@ BROAD = 6.0
 """From this width on a chart has a row of the page for itself."""
 LONGEST_NAME = 40
 """Characters of a name where there is room for it."""
-TALL = 4.5
-"""From this height on it stands beside two of the others."""
 DPI = 150
 """Pixels of an inch."""
 LONGEST_SIDE = 27.0
@@ -77,6 +75,10 @@ def _lighter(colour: Any) -> tuple[float, ...]:
     return tuple(part + 0.3 * (1.0 - part) for part in to_rgb(colour))
 
 
+# From the page itself to the blue of its links, and on to what stands out most on black; as seaborn registers its own.
+NIGHT = LinearSegmentedColormap.from_list("zoo_night", ["#161c23", "#123a5c", "#1f6fb2", "#6cb6ff", "#e3f1ff"])
+mpl.colormaps.register(NIGHT, force=True)
+
 # The colours of the pages: see templates/head.html.j2.
 THEMES: Mapping[str, Any] = {
     "light": _theme("#ffffff", "#1b1f24", "#d1d9e0", list(seaborn.color_palette("colorblind")), "Blues"),
@@ -85,7 +87,7 @@ THEMES: Mapping[str, Any] = {
         "#e6edf3",
         "#3a424b",
         [_lighter(colour) for colour in seaborn.color_palette("colorblind")],
-        "mako",
+        NIGHT.name,
     ),
 }
 
@@ -116,10 +118,9 @@ class Chart:
             )
 
     @property
-    def shape(self) -> Literal["broad", "tall", "even"]:
-        """How it stands in a grid: alone in its row, beside two of the others, or beside one."""
-        width, height = self.size
-        return "broad" if width > BROAD else "tall" if height > TALL else "even"
+    def shape(self) -> Literal["broad", "even"]:
+        """How it stands among others: alone in its row, or beside another one."""
+        return "broad" if self.size[0] > BROAD else "even"
 
     def figure(self, theme: Theme = "light") -> Figure:
         """The matplotlib figure, to be changed, shown or saved."""
@@ -143,7 +144,7 @@ class Drawn:
     title: str
     light: bytes
     dark: bytes
-    shape: Literal["broad", "tall", "even"]
+    shape: Literal["broad", "even"]
 
 
 def draw_each(drawings: Mapping[str, Callable[[], Chart]], folder: str = "") -> tuple[dict[str, Drawn], list[str]]:

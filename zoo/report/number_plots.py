@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.report.drawing import LONGEST_NAME, WIDTH, Chart, ink, legend, short
 from zoo.score.digits import amount
 
-__all__ = ["predicted_by_true", "residuals"]
+__all__ = ["histogram", "predicted_by_true", "residuals"]
 
 Floats = NDArray[np.float64]
 
@@ -64,10 +64,8 @@ def residuals(targets: ArrayLike, values: ArrayLike, name: str) -> Chart:
     truth, given = _checked(targets, values)
     off = given - truth
     mean = float(off.mean())
-    # Rice's rule, whose number of bars depends on the rows alone: one text that is far off does not raise it.
-    bars = int(np.clip(2 * len(off) ** (1 / 3), FEWEST_BINS, MOST_BINS)) | 1
     told = f"{'+' if mean >= 0 else ''}{amount(mean, len(off))}"
-    counts, edges = np.histogram(off, np.linspace(*_limits(off), bars + 1))
+    counts, edges = _binned(off)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -79,6 +77,31 @@ def residuals(targets: ArrayLike, values: ArrayLike, name: str) -> Chart:
         legend(axes)
 
     return Chart(title=f"{short(name, LONGEST_NAME)}: how far predictions are off", size=(WIDTH, 2.8), paint=paint)
+
+
+def histogram(values: ArrayLike, name: str) -> Chart:
+    """How many texts have which number, with their mean; `name` says what it is."""
+    numbers, _ = _checked(values, values)
+    mean = float(numbers.mean())
+    counts, edges = _binned(numbers, least=0.0 if numbers.min() >= 0.0 else None)
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.stairs(counts, edges, fill=True, alpha=0.85, label=f"texts ({len(numbers):,})")
+        axes.axvline(mean, color="#d55e00", linestyle="--", label=f"mean {amount(mean, len(numbers))}")
+        axes.set(xlabel=short(name, LONGEST_NAME), ylabel="texts", ylim=(0, None))
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        legend(axes)
+
+    return Chart(title=short(name, LONGEST_NAME), size=(WIDTH, 2.8), paint=paint)
+
+
+def _binned(numbers: Floats, *, least: float | None = None) -> tuple[NDArray[np.int64], Floats]:
+    """How many numbers are in each bar, and where the bars begin and end, not below `least`."""
+    # Rice's rule, whose number of bars depends on the rows alone: one text that is far off does not raise it.
+    bars = int(np.clip(2 * len(numbers) ** (1 / 3), FEWEST_BINS, MOST_BINS)) | 1
+    low, high = _limits(numbers)
+    return np.histogram(numbers, np.linspace(low if least is None else max(low, least), high, bars + 1))
 
 
 def _limits(numbers: Floats) -> tuple[float, float]:

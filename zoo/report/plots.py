@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from numpy.typing import ArrayLike
 
 from zoo.report.drawing import HUES, LONGEST_NAME, WIDTH, Chart, ink, legend, on, short
@@ -121,15 +121,22 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, label_names: Seque
     return Chart(title=title, size=(side, height), paint=paint)
 
 
-def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequence[str]) -> Chart:
-    """How often each class occurs: `counts` maps a split's name to its rows a class; bars are shares of the split, and
-    dots where the classes are many.
+def label_distribution(
+    counts: Mapping[str, Sequence[int]],
+    label_names: Sequence[str],
+    one: str = "class",
+    rows: Mapping[str, int] | None = None,
+) -> Chart:
+    """How often each class, or what `one` is called, occurs: bars are shares of a split's rows, and dots where the
+    classes are many.
 
-    Of more than MOST_CLASSES classes the most and the least frequent ones are shown, half of each, falling.
+    `counts` maps a split's name to its rows a class; `rows` to all of its rows, where these are not the sum of them. Of
+    more than MOST_CLASSES classes the most and the least frequent ones are shown, half of each, falling.
     """
     splits = {split: np.asarray(values) for split, values in counts.items() if sum(values)}
     if not splits:
         raise ValueError("no split holds a row")
+    of = {split: int(values.sum()) if rows is None else rows[split] for split, values in splits.items()}
     height = 0.8 / len(splits)
     kept, left_out = np.arange(len(label_names)), max(0, len(label_names) - MOST_CLASSES)
     if left_out:
@@ -141,7 +148,7 @@ def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequenc
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         for number, (split, values) in enumerate(splits.items()):
-            middles, shares, told = np.arange(len(kept)), values[kept] / values.sum(), f"{split} ({values.sum():,})"
+            middles, shares, told = np.arange(len(kept)), values[kept] / of[split], f"{split} ({of[split]:,})"
             if many:
                 axes.plot(shares, middles, "o", alpha=0.8, markersize=5, label=told)
                 continue
@@ -156,10 +163,10 @@ def label_distribution(counts: Mapping[str, Sequence[int]], label_names: Sequenc
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         legend(axes)
 
-    title = "How often each class occurs"
+    title = f"How often each {one} occurs"
     if left_out:
         title += (
-            f": the {MOST_CLASSES // 2} most and the {len(kept) - MOST_CLASSES // 2} least frequent classes; "
+            f": the {MOST_CLASSES // 2} most and the {len(kept) - MOST_CLASSES // 2} least frequent; "
             f"the {left_out:,} between them are left out"
         )
     each = 0.2 if many else 0.17 * (len(splits) + 0.7)
@@ -188,6 +195,7 @@ def token_lengths(edges: ArrayLike, counts: ArrayLike, max_length: int) -> Chart
         axes.axvline(max_length if begun else np.nan, color="#d55e00", linestyle="--", label=where)
         left_out = f" ({longer:,} of {rows:,} are longer)" if longer else ""
         axes.set(xlabel=f"tokens in a text{left_out}", ylabel="texts", ylim=(0, None), xlim=(0, end))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         legend(axes)
 
@@ -226,7 +234,7 @@ def time_split(timings: Mapping[str, Mapping[str, float]]) -> Chart:
             axes.barh(range(len(parts)), values, 0.6, left=left, color=colour, edgecolor=back, label=kind)
             left += values
         bars = axes.barh(range(len(parts)), left, 0.6, color="none")
-        axes.bar_label(bars, [f"{total:,.0f} s" for total in left], padding=4, fontsize=9)
+        axes.bar_label(bars, [f"{total:,.1f} s" for total in left], padding=4, fontsize=9)
         axes.margins(x=0.16)
         axes.set_yticks(range(len(parts)), [short(name, LONGEST_NAME) for name in parts])
 
@@ -275,5 +283,7 @@ def _panels(figure: Figure, panels: Sequence[tuple[str, Mapping[str, Any]]], end
             many = len(x) > 40
             axes.plot(x, y, label=name, linewidth=1.0 if many else 1.6, marker=None if many else "o", markersize=4)
         axes.set_title(title, loc="left")
+        # A factor of all ticks would stand in the title's place.
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         if len(lines) > 1:
             legend(axes)

@@ -34,6 +34,7 @@ LONGEST_TEXT = 600
 LONGEST_MARKED = 5_000
 ROWS = 100
 """Of a table."""
+FOREMOST = ("confusion_matrix", "labels")
 CONFIDENCE, TIME = ("reliability",), ("time",)
 """Charts that stand in sections of their own."""
 SPLITS = ("train", "validation", "test")
@@ -50,12 +51,13 @@ DRAWN_BY: Mapping[str, Callable[..., Chart]] = {
     "reliability": score_plots.reliability_diagram,
     "predicted_by_true": number_plots.predicted_by_true,
     "residuals": number_plots.residuals,
+    "histogram": number_plots.histogram,
 }
 """The kind of a task's picture -> what makes a chart of it."""
 
 
 def write_report(
-    folder: RunFolder, texts: Mapping[str, str] | None = None, warnings: Sequence[str] = ()
+    folder: RunFolder, texts: Mapping[str, Sequence[str]] | None = None, warnings: Sequence[str] = ()
 ) -> tuple[Path, tuple[str, ...]]:
     """Draw the plots, write report.html, and return its path with the warnings that stand in it.
 
@@ -101,7 +103,7 @@ def write_report(
     return folder.write_text("report.html", page), told
 
 
-def tested_texts(folder: RunFolder) -> tuple[dict[str, str], list[str]]:
+def tested_texts(folder: RunFolder) -> tuple[dict[str, Sequence[str]], list[str]]:
     """The texts of a run's test split by id, read from its data again, and a warning where that cannot be.
 
     Data that have changed since the run give no texts: another text could stand under an id.
@@ -112,10 +114,10 @@ def tested_texts(folder: RunFolder) -> tuple[dict[str, str], list[str]]:
         return {}, [f"the mistakes are shown without their texts: {error}"]
 
 
-def texts_by_id(split: Split) -> dict[str, str]:
-    """The rows' texts by id, the two texts of a pair on lines of their own."""
-    pairs = split.pairs or [""] * len(split)
-    return {key: f"{text}\n{pair}".rstrip() for key, text, pair in zip(split.ids, split.texts, pairs, strict=True)}
+def texts_by_id(split: Split) -> dict[str, Sequence[str]]:
+    """The rows' texts by id, of pairs both."""
+    columns = (split.texts,) if split.pairs is None else (split.texts, split.pairs)
+    return dict(zip(split.ids, zip(*columns, strict=True), strict=True))
 
 
 def charts(
@@ -141,8 +143,9 @@ def charts(
     of_task = task.pictures(*tested, rankings) if tested else {}
     if (occurrences := task.occurrences(dataset)) is not None:
         of_task["labels"] = occurrences
-    for name, picture in of_task.items():
-        drawings[name] = functools.partial(DRAWN_BY[picture.kind], *picture.arguments)
+    # The two that say most stand first; so do, of two columns, the tall ones and the low ones beside each other.
+    for name in sorted(of_task, key=lambda name: name not in FOREMOST):
+        drawings[name] = functools.partial(DRAWN_BY[of_task[name].kind], *of_task[name].arguments)
     if lengths := dataset.get("token_lengths"):
         drawings["lengths"] = lambda: plots.token_lengths(**lengths)
     if any(plots.split_seconds(timing).values()):
@@ -163,7 +166,7 @@ def further_figures(folder: RunFolder, predictions: Sequence[Mapping[str, Any]])
 
 
 def worst_rows(
-    mistakes: Mistakes, predictions: Sequence[Mapping[str, Any]], texts: Mapping[str, str] | None = None
+    mistakes: Mistakes, predictions: Sequence[Mapping[str, Any]], texts: Mapping[str, Sequence[str]] | None = None
 ) -> list[dict[str, Any]]:
     """id, label, prediction, figure and text (None where unknown) of the worst rows.
 
@@ -205,10 +208,16 @@ def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(text: str | None, mistake: Mistake) -> dict[str, Any]:
-    if text is None or mistake.marks is None or len(text) > LONGEST_MARKED:
+def _shown(texts: Sequence[str] | None, mistake: Mistake) -> dict[str, Any]:
+    """The text, the two of a pair on lines of their own, and what of it is marked."""
+    text = None if texts is None else "\n".join(texts)
+    if texts is None or text is None or mistake.marks is None or len(text) > LONGEST_MARKED:
         return {"text": text and _cut(text), "marks": None}
-    return {"text": text, "marks": mistake.marks}
+    before = len(text) - len(texts[-1])
+    marks = [
+        [mark._replace(start=mark.start + before, end=mark.end + before) for mark in of_one] for of_one in mistake.marks
+    ]
+    return {"text": text, "marks": marks}
 
 
 def _cut(text: str) -> str:

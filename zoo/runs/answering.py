@@ -67,7 +67,7 @@ def answer(
                 None if part.pairs is None else [part.pairs[i] for i in present],
                 batch_size=batch_size,
                 lengths=lengths,
-                ids=[f"{source.name}: {part.places[i]}" for i in present],
+                place=_placing(source, part, present),
                 progress=progress,
             )
             for i, prediction in zip(present, run.named(values), strict=True):
@@ -82,6 +82,11 @@ def answer(
     answers.close()
     tally.seconds = time.monotonic() - begun
     return tally
+
+
+def _placing(source: Source, part: Part, rows: Sequence[int]) -> Callable[[int], str]:
+    """What tells where the first of these rows is, the second, and so on."""
+    return lambda number: f"{source.name}: {part.places[rows[number]]}"
 
 
 def _taken(part: Part, found: Sequence[Any], rows: Sequence[int]) -> tuple[Part, list[Any]]:

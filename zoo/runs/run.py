@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from zoo.backend import activate
 from zoo.data.dataset import takes_pairs
 from zoo.data.given import Given, Texts, rows_of
+from zoo.data.masking import Masking, masking_for
 from zoo.data.sources import cache_folder
 from zoo.data.tokens import Tokenizer
 from zoo.data.trials import Trial
-from zoo.errors import DataError, ZooError
+from zoo.errors import DataError, RecipeError, ZooError
 from zoo.models import inference
 from zoo.models.blueprint import ModelCard, load_card
 from zoo.models.builder import POLICIES
+from zoo.models.filling import Filler, Guess
 from zoo.models.opened import Opened
+from zoo.models.places import judged
 from zoo.models.saved import load_model
 from zoo.recipe import load_recipe
 from zoo.recipe.estimate import Precision
@@ -145,8 +148,24 @@ class Run:
         return Opened(model)
 
     @cached_property
+    def filler(self) -> Filler:
+        """What fills masks in texts; RecipeError where this is no masked language model."""
+        if self.task.type != "masked":
+            raise RecipeError(
+                f"got a run of task: {self.task.type}, expected one of task: masked: train it by `python -m zoo.run "
+                "imdb_masked`"
+            )
+        return Filler(self.model, self.tokenizer, longest=self.card.tokens.max_length)
+
+    @cached_property
+    def _masking(self) -> Masking | None:
+        """What hides tokens, where a masked language model is evaluated."""
+        return masking_for(self.card.blueprint.head, self.tokenizer)
+
+    @cached_property
     def _predictor(self) -> Callable[[Any], Any]:
-        return activate().predictor(self.model, precision=self.precision)
+        model = self.model if self._masking is None else judged(self.model)
+        return activate().predictor(model, precision=self.precision)
 
     def values(
         self,
@@ -155,7 +174,7 @@ class Run:
         *,
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
-        ids: Sequence[str] | None = None,
+        place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
@@ -169,7 +188,7 @@ class Run:
             lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
                 None takes what pads these texts least. With the same ones again little is compiled anew: fewer texts
                 than a batch are filled up to a power of two.
-            ids: what an error calls each row; None counts them from 0.
+            place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
 
         Raises:
@@ -183,7 +202,7 @@ class Run:
             rows = Texts.of(texts, pairs, worded=False)
         if not rows.texts:
             raise DataError("there are no texts: give at least one")
-        return self.values_of(rows, batch_size=batch_size, lengths=lengths, ids=ids, progress=progress)
+        return self.values_of(rows, batch_size=batch_size, lengths=lengths, place=place, progress=progress)
 
     def values_of(
         self,
@@ -191,13 +210,13 @@ class Run:
         *,
         batch_size: int = BATCH,
         lengths: Sequence[int] | None = None,
-        ids: Sequence[str] | None = None,
+        place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of rows of the kind that it was trained on, at least one; see `values`."""
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
-        table = tokenizer.encode(rows.texts, rows.pairs, card.tokens, ids=ids, spans=self.task.spanned)
+        table = tokenizer.encode(rows.texts, rows.pairs, card.tokens, place=place, spans=self.task.spanned)
         if lengths is not None and max(lengths, default=0) < table.lengths.max():
             longest = int(table.lengths.max())
             raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
@@ -211,9 +230,19 @@ class Run:
                 names=inference.input_names(self.model),
                 batch_size=size,
                 lengths=lengths,
+                masking=self._masking,
                 progress=progress,
             )
         return self.task.values(inference.by_text(logits, self.task, table, rows, pool=card.tokens.pool))
+
+    def fill(self, text: str, *, top: int = 5) -> list[list[Guess]]:
+        """The likeliest words at each [MASK] of a text, the likeliest first; of a run of task: masked.
+
+        Raises:
+            DataError: the text has no mask, or loses it because it is too long.
+            RecipeError: a run of another task.
+        """
+        return self.filler.fill([text], top=top)[0]
 
     def probabilities(self, texts: Given, pairs: Given | None = None, **options: Any) -> NDArray[np.float64]:
         """`values`, where they are probabilities; ZooError of a run that predicts numbers."""
@@ -226,5 +255,7 @@ class Run:
         return Predictions(self.task.predictions(values))
 
     def predict(self, texts: Given, pairs: Given | None = None) -> Predictions:
-        """The answer for each text, in order, as the run's task has it; raises as `values`."""
+        """The answer for each text, in order, as the run's task has it; raises as `values`, and RecipeError where the
+        task has none for whole texts."""
+        self.task.refuse("predict")
         return self.named(self.values(texts, pairs))

@@ -45,7 +45,7 @@ def number(value: float, rows: int | None) -> str:
     digits."""
     if isinstance(value, int) or rows is None or abs(value) >= 1:
         return amount(value, rows)
-    return f"{value:.{decimals(rows) + 2}f}"
+    return f"{value:z.{decimals(rows) + 2}f}"
 
 
 def amount(value: float, rows: int | None) -> str:
@@ -55,4 +55,4 @@ def amount(value: float, rows: int | None) -> str:
     if rows is None:
         return f"{value:.{EXACT}g}"
     places = decimals(rows) + 2
-    return f"{value:.{places}g}" if abs(value) < 1 else f"{value:.{max(0, places - len(str(int(abs(value)))))}f}"
+    return f"{value:z.{places}g}" if abs(value) < 1 else f"{value:.{max(0, places - len(str(int(abs(value)))))}f}"

@@ -50,6 +50,7 @@ def serve(
     screen = Screen()
     with listening(host, port) as listener:
         done = load_run(run).finished()
+        done.task.refuse("serve")
         app = application(done, host, batch_size)
         app.state.batcher.call(lambda: done.model).result()  # what is wrong with it is told now
         address = _url(host, listener.getsockname()[1])

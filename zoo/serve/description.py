@@ -44,7 +44,7 @@ def bodies(
     """Of /predict and /explain, by the names of their types."""
     texts = {"type": "array", "items": _text(most_characters), "minItems": 1, "maxItems": most_texts}
     nothing: Schema = {"type": "null"}
-    label = {"label": {"anyOf": [{"type": "string", "enum": list(names)}, nothing]}}
+    label = {"label": {"anyOf": [_one_of(names), nothing]}}
     one, second = _text(most_explained), _text(most_characters)
     if pairs:
         return {
@@ -67,7 +67,12 @@ def explanation(names: Sequence[str]) -> Schema:
     place = {"type": "integer", "minimum": 0}
     of, score = {"enum": ["text", "pair"]}, {"type": "number"}
     word: dict[str, Schema] = {"start": place, "end": place, "of": of, "score": score}
-    return closed({"label": {"enum": list(names)}, "words": {"type": "array", "items": closed(word)}})
+    return closed({"label": _one_of(names), "words": {"type": "array", "items": closed(word)}})
+
+
+def _one_of(names: Sequence[str]) -> Schema:
+    """One of these; any string where a task has no names."""
+    return {"type": "string", "enum": list(names)} if names else STRING
 
 
 def _text(most: int) -> Schema:

@@ -13,6 +13,8 @@ from pydantic import Field, TypeAdapter
 
 from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
+from zoo.tasks.joint import Joint
+from zoo.tasks.masked import Masked
 from zoo.tasks.material import Stated
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.prediction import Prediction, Predictions
@@ -21,12 +23,25 @@ from zoo.tasks.span import Span
 from zoo.tasks.task import Task
 from zoo.tasks.tokens import Tokens
 
-__all__ = ["TASKS", "AnyTask", "Prediction", "Predictions", "Stated", "Task", "dump_task", "task_of", "task_of_run"]
+__all__ = [
+    "TASKS",
+    "AnyTask",
+    "Joint",
+    "Prediction",
+    "Predictions",
+    "Stated",
+    "Task",
+    "dump_task",
+    "task_of",
+    "task_of_run",
+]
 
 if TYPE_CHECKING:
     AnyTask = Task
 else:
-    AnyTask = Annotated[Classification | Multilabel | Regression | Tokens | Span, Field(discriminator="type")]
+    AnyTask = Annotated[
+        Classification | Multilabel | Regression | Tokens | Span | Masked | Joint, Field(discriminator="type")
+    ]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
 
@@ -37,6 +52,7 @@ TASKS: Mapping[str, type[Task]] = {
     "regression": Regression,
     "tokens": Tokens,
     "span": Span,
+    "masked": Masked,
 }
 """The type of a recipe's head -> its task."""
 

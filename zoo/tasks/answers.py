@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from zoo.errors import DataError
 from zoo.recipe import notebook
-from zoo.tasks.prediction import Prediction
+from zoo.tasks.prediction import Prediction, Schema, closed
+from zoo.tasks.refused import Where
 
 __all__ = [
     "NONE",
@@ -28,13 +29,11 @@ __all__ = [
     "Right",
     "Rights",
     "read_answers",
-    "refuse_misplaced",
+    "misplaced",
 ]
 
 NONE = "no answer"
 """How people are told that there is none."""
-SHOWN = 3
-"""Answers that a fault names."""
 Rows = NDArray[np.integer] | NDArray[np.bool_] | Sequence[int]
 Value = TypeVar("Value")
 
@@ -170,6 +169,18 @@ class AnswerPrediction(Prediction):
         found = {"answer": self.answer, "start": self.start, "end": self.end, "probability": self.probability}
         return {**found, "no_answer": self.no_answer, "answers": told}
 
+    def schema(self, names: Sequence[str]) -> dict[str, Schema]:
+        text, share, nothing = {"type": "string"}, {"type": "number"}, {"type": "null"}
+        place = {"type": "integer", "minimum": 0}
+        one = closed({"text": text, "start": place, "end": place, "probability": share})
+        return {
+            "answer": text,
+            **{name: {"anyOf": [place, nothing]} for name in ("start", "end")},
+            "probability": share,
+            "no_answer": {"anyOf": [share, nothing]},
+            "answers": {"type": "array", "items": one},
+        }
+
     def cells(self) -> list[tuple[str, Any]]:
         return [(name, value) for name, value in self.fields().items() if name not in ("no_answer", "answers")]
 
@@ -188,19 +199,19 @@ def _taken(values: tuple[Value, ...], rows: Rows) -> tuple[Value, ...]:
     return tuple(values[i] for i in (np.flatnonzero(chosen) if chosen.dtype == bool else chosen).tolist())
 
 
-def read_answers(split: str, cells: Sequence[Any]) -> Answers:
+def read_answers(split: str, cells: Sequence[Any], where: Where) -> Answers:
     """The right answers of a split's questions; DataError where a cell is something else."""
     rows, odd = [], []
     for number, cell in enumerate(cells):
         found = _answers(cell)
         if found is None:
-            odd.append(f"question {number}: {cell!r:.60}")
+            odd.append(number)
         else:
             rows.append(found)
     if odd:
         raise DataError(
-            f"label: in {split}, {len(odd)} cells are no answers ({'; '.join(odd[:SHOWN])}), expected lists of "
-            "{text, answer_start}, with none in them where a question has no answer: write them as SQuAD has them"
+            f"{where(split, odd)}: got {cells[odd[0]]!r:.60}, expected a list of {{text, answer_start}}, with none in "
+            "it where a question has no answer: write them as SQuAD has them"
         )
     return Answers(rows=tuple(rows))
 
@@ -222,16 +233,16 @@ def _answers(cell: Any) -> Rights | None:
     return Rights(Right(text, start) for text, start in found) if whole else None
 
 
-def refuse_misplaced(split: str, answers: Answers, contexts: Sequence[str]) -> None:
-    """DataError where an answer does not stand in its context at the character that it is said to begin at."""
-    wrong = [
-        f"question {number}: {text!r:.40}, but at {start} stands {context[start : start + len(text)]!r:.40}"
-        for number, (row, context) in enumerate(zip(answers, contexts, strict=True))
-        for text, start in row
-        if not context.startswith(text, start)
-    ]
-    if wrong:
-        raise DataError(
-            f"label: in {split}, {len(wrong)} answers do not stand in their context ({'; '.join(wrong[:SHOWN])}), "
-            "expected the context's own words from answer_start on, counted in characters from 0: correct these rows"
-        )
+def misplaced(answers: Answers, contexts: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The questions whose answers do not stand in their context at the character that they are said to begin at, by
+    number, and what is wrong."""
+    for number, (row, context) in enumerate(zip(answers, contexts, strict=True)):
+        for text, start in row:
+            if not context.startswith(text, start):
+                there = context[start : start + len(text)]
+                yield (
+                    number,
+                    f"has the answer {text!r:.40}, but at {start} its context has {there!r:.40}, expected its "
+                    "words from answer_start on, counted in characters from 0: correct it",
+                )
+                break

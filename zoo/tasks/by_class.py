@@ -91,12 +91,21 @@ def ranking_pictures(rankings: Sequence[Ranking | None], rows: int) -> dict[str,
     }
 
 
-def class_occurrences(account: Mapping[str, Any], names: Sequence[str]) -> Picture | None:
-    """How often each class occurs, from `label_counts`."""
+def class_occurrences(
+    account: Mapping[str, Any], names: Sequence[str], *, one: str = "class", rows: Mapping[str, int] | None = None
+) -> Picture | None:
+    """How often each class occurs, from `label_counts`.
+
+    Args:
+        account: of the data set, as `Task.account` gives it.
+        names: of the classes.
+        one: what one of them is called.
+        rows: of each split, where a row is of other than one class.
+    """
     counts = account.get("label_counts")
     if not counts:
         return None
-    return Picture(kind="labels", arguments=(counts, names), caption="How often each class occurs")
+    return Picture(kind="labels", arguments=(counts, names, one, rows), caption=f"How often each {one} occurs")
 
 
 def in_turns(classes: np.ndarray, sure: np.ndarray, count: int) -> list[int]:

@@ -21,6 +21,7 @@ from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import LARGE, Floats, Rankings, Task
 
@@ -100,14 +101,16 @@ class Classification(Task):
     def stated(self, stated: Stated) -> Self | None:
         return None if stated.names is None else replace(self, names=stated.names)
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
-        names, numbers = number_labels(labels, stated.names, stated.numbers)
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, np.ndarray]]:
+        names, numbers = number_labels(labels, stated.names, stated.numbers, where)
         if fault := self.misfit(replace(stated, names=names)):
             raise RecipeError(f"model.head.type: {fault} ({listed(names, 8)})")
         return replace(self, names=names), numbers
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
-        return numbers_of(labels, self.names, stated.numbers)
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
+        return numbers_of(labels, self.names, stated.numbers, where)
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
         return targets.astype(np.int64)
@@ -308,8 +311,8 @@ class Classification(Task):
         wrong = np.flatnonzero(predicted != targets)
         worst = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
         return Mistakes(
-            note=f"The {len(worst)} of {len(wrong):,} wrong test predictions the model was surest of: a look here "
-            "often finds wrong labels.",
+            note=f"{len(worst)} of {len(wrong):,} wrong test predictions, the surest first: a look here often finds "
+            "wrong labels.",
             figure="sure to",
             wrong=len(wrong),
             worst=tuple(
@@ -331,10 +334,13 @@ class Classification(Task):
     def explained(self) -> str:
         two = len(self.names) == 2
         averaged = f"those of the class {self.names[1]}" if two else "macro averages over the classes"
-        brier = "of class 1, 0 to 1" if two else "summed over the classes, 0 to 2"
+        return f"F1, precision and recall are {averaged}."
+
+    @property
+    def further_explained(self) -> str:
+        brier = "of class 1, 0 to 1" if len(self.names) == 2 else "summed over the classes, 0 to 2"
         return (
-            f"F1, precision and recall are {averaged}. The "
-            "calibration error is the mean distance between how sure the model was and how often it was right (15 "
+            "The calibration error is the mean distance between how sure the model was and how often it was right (15 "
             f"bins, Guo et al. 2017), 0 at best; the Brier score is the mean squared error of the probabilities "
             f"({brier}), 0 at best."
         )

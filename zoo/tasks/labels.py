@@ -2,28 +2,34 @@
 
 In come the label columns of all splits and, where they are known, the class names; out come class names and
 int32 class numbers. Refused, all at once: labels seen only outside train, classes without a row in train, a
-single class, negative or out-of-range numbers (-100 is what some libraries write for "ignore"), fractions, and
-text mixed with numbers. Backends ignore or crash on such labels, each in its own way.
+single class, negative or out-of-range numbers (-100 is what some libraries write for "ignore"), fractions, halves of
+characters, and text mixed with numbers. Backends ignore or crash on such labels, each in its own way.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from zoo.errors import DataError
 from zoo.recipe.showing import is_unicode, listed
+from zoo.tasks.refused import Where, by_number
 
 _INTEGER = re.compile(r"[+-]?\d{1,4000}")  # int() takes 4,300 digits
-_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(\d+\.\d*|\.\d+|\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
 def number_labels(
-    columns: Mapping[str, Sequence[Any]], names: Sequence[str] | None, mapping: Mapping[str, int] | None = None
+    columns: Mapping[str, Sequence[Any]],
+    names: Sequence[str] | None,
+    mapping: Mapping[str, int] | None = None,
+    where: Where = by_number,
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Class names, and the class numbers of each split.
 
@@ -31,27 +37,23 @@ def number_labels(
         columns: split -> raw labels, none of them missing.
         names: class names by class number, or None to take what is found in train, sorted.
         mapping: raw label -> class number, where the names are not what stands in the file.
+        where: what tells where rows stand that are refused.
     """
-    counts = {split: Counter(map(_key, values)) for split, values in columns.items()}
-    found: Counter[str] = sum(counts.values(), Counter())
-    broken = [key for key in found if not is_unicode(key)]
-    if broken:
-        told = listed([f"{key!r:.40}" for key in broken])
-        raise DataError(
-            f"label: {told} holds half of a character (a lone surrogate), expected Unicode: repair the rows"
-        )
+    raw = _Raw(
+        columns=columns, counts={split: Counter(map(_key, rows)) for split, rows in columns.items()}, where=where
+    )
     faults: list[str] = []
     if mapping is not None:
         names = tuple(names or ())
-        faults = _outside(counts, mapping, f"one of {_listed(mapping)}")
+        faults = raw.without(mapping, f"one of {_listed(mapping)}")
     elif names is not None:
-        mapping, faults = _by_given(found, names)
+        mapping, faults = _by_given(raw, names)
     else:
-        names, faults = _by_found(found, counts["train"])
+        names, faults = _by_found(raw)
         mapping = {name: number for number, name in enumerate(names)}
-        faults = faults or _outside(counts, mapping, "a label that stands in train")
+        faults = faults or raw.without(mapping, "a label that stands in train")
     if not faults:
-        present = {mapping[key] for key in counts["train"]}
+        present = {mapping[key] for key in raw.counts["train"]}
         absent = [name for number, name in enumerate(names) if number not in present]
         if len(names) < 2:
             faults.append(
@@ -70,7 +72,9 @@ def number_labels(
     return tuple(names), numbers
 
 
-def numbers_of(labels: Sequence[Any], names: Sequence[str], mapping: Mapping[str, int] | None = None) -> np.ndarray:
+def numbers_of(
+    labels: Sequence[Any], names: Sequence[str], mapping: Mapping[str, int] | None = None, where: Where = by_number
+) -> np.ndarray:
     """The class numbers of other rows, [rows] int32, once the names are known.
 
     Without a mapping a label may be a name or a class number, whichever the rows have. Raises DataError for others.
@@ -78,7 +82,36 @@ def numbers_of(labels: Sequence[Any], names: Sequence[str], mapping: Mapping[str
     known = dict(mapping or {name: number for number, name in enumerate(names)})
     if mapping is None:
         known |= {str(number): number for number in range(len(names)) if str(number) not in known}
-    return number_labels({"train": [*known], "rows": labels}, names, known)[1]["rows"]
+    return number_labels({"train": [*known], "rows": labels}, names, known, where)[1]["rows"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Raw:
+    """Labels as they were read, by split; how often each occurs there, as text; and where rows stand."""
+
+    columns: Mapping[str, Sequence[Any]]
+    counts: Mapping[str, Counter[str]]
+    where: Where
+
+    @cached_property
+    def found(self) -> Counter[str]:
+        """How often each label occurs."""
+        return sum(self.counts.values(), Counter())
+
+    def faults(self, labels: Iterable[str], expected: str) -> list[str]:
+        """A fault for each split that has one of these labels."""
+        odd, told = set(labels), list[str]()
+        for split, values in self.columns.items():
+            rows = [row for row, value in enumerate(values) if _key(value) in odd]
+            if rows:
+                got = [key for key in self.counts[split] if key in odd]
+                several = "s" * (len(got) > 1)
+                told.append(f"{self.where(split, rows)}: got the label{several} {_listed(got)}, expected {expected}")
+        return told
+
+    def without(self, mapping: Mapping[str, int], expected: str) -> list[str]:
+        """A fault for each split that has a label without a class."""
+        return self.faults((key for key in self.found if key not in mapping), expected)
 
 
 def _key(value: Any) -> str:
@@ -90,65 +123,40 @@ def _key(value: Any) -> str:
     return str(value)
 
 
-def _by_given(found: Counter[str], names: Sequence[str]) -> tuple[dict[str, int], list[str]]:
+def _by_given(raw: _Raw, names: Sequence[str]) -> tuple[dict[str, int], list[str]]:
     """Label -> class number, where each label is one of the names, or each is a class number; and the faults."""
     if len(set(names)) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
         return {}, [f"label: label_names has {_listed(twice)} twice, expected each name once"]
-    by_name = {name: number for number, name in enumerate(names)}
-    strange = [key for key in found if key not in by_name]
-    if len(strange) == len(found) and all(map(_INTEGER.fullmatch, found)):
+    by_name, found = {name: number for number, name in enumerate(names)}, raw.found
+    if not any(key in by_name for key in found) and all(map(_INTEGER.fullmatch, found)):
         outside = [key for key in found if not 0 <= int(key) < len(names)]
-        if not outside:
-            return {key: int(key) for key in found}, []
-        expected = f"0 to {len(names) - 1}, as label_names has {len(names)}"
-        return {}, [f"label: {_rows(outside, found)}, expected {expected}{_ignored(outside)}"]
-    if strange:
-        return {}, [f"label: {_rows(strange, found)}, expected one of {_listed(names)} (label_names)"]
-    return by_name, []
+        expected = f"0 to {len(names) - 1}, as label_names has {len(names)}{_ignored(outside)}"
+        return {key: int(key) for key in found}, raw.faults(outside, expected)
+    return by_name, raw.without(by_name, f"one of {_listed(names)} (label_names)")
 
 
-def _by_found(found: Counter[str], train: Counter[str]) -> tuple[tuple[str, ...], list[str]]:
+def _by_found(raw: _Raw) -> tuple[tuple[str, ...], list[str]]:
     """Class names, the labels of train in order; and the faults of all labels."""
-    whole = [key for key in found if _INTEGER.fullmatch(key)]
-    fractions = [key for key in found if key not in whole and _FRACTION.fullmatch(key)]
-    words = [key for key in found if key not in whole and key not in fractions]
-    negative = [key for key in whole if int(key) < 0]
-    faults = []
-    if fractions:
-        faults.append(
-            f"label: {_rows(fractions, found)}, expected whole numbers or names; "
-            "round them in the file, or list them as text in label_names"
-        )
-    if words and len(words) < len(found):
-        rest = [key for key in found if key not in words]
-        faults.append(f"label: names ({_listed(words)}) are mixed with numbers ({_listed(rest)}), expected one kind")
-    if negative:
-        faults.append(f"label: {_rows(negative, found)}, expected numbers from 0{_ignored(negative)}")
-    if faults:
-        return (), faults
-    return tuple(sorted(train) if words else sorted(train, key=int)), []
+    found = raw.found
+    halves = [key for key in found if not is_unicode(key)]
+    numbers = [key for key in found if _NUMBER.fullmatch(key)]
+    words = [key for key in found if not (_NUMBER.fullmatch(key) or key in halves)]
+    faults = raw.faults(halves, "Unicode, and not half of a character (a lone surrogate): repair it")
+    if words and sum(found[key] for key in words) >= sum(found[key] for key in numbers):
+        faults += raw.faults(numbers, f"a name, as others have ({_listed(words)})")
+        return tuple(sorted(raw.counts["train"])), faults
+    fractions = [key for key in numbers if not _INTEGER.fullmatch(key)]
+    negative = [key for key in numbers if _INTEGER.fullmatch(key) and int(key) < 0]
+    faults += raw.faults(words, f"a number, as others have ({_listed(numbers)})")
+    faults += raw.faults(fractions, "whole numbers or names: round them, or list them as text in label_names")
+    faults += raw.faults(negative, f"numbers from 0{_ignored(negative)}")
+    return (() if faults else tuple(sorted(raw.counts["train"], key=int))), faults
 
 
-def _ignored(keys: Sequence[str]) -> str:
+def _ignored(keys: Collection[str]) -> str:
     return " (-100 marks rows to ignore in some libraries: leave them out)" if "-100" in keys else ""
 
 
-def _outside(counts: Mapping[str, Counter[str]], mapping: Mapping[str, int], expected: str) -> list[str]:
-    """A fault for each split with labels that have no class."""
-    faults = []
-    for split, labels in counts.items():
-        odd = [key for key in labels if key not in mapping]
-        if odd:
-            faults.append(f"label: in {split}, {_rows(odd, labels)}, expected {expected}")
-    return faults
-
-
-def _rows(keys: Sequence[str], counts: Mapping[str, int]) -> str:
-    """The labels and how many rows have them."""
-    total = sum(counts[key] for key in keys)
-    return f"{total} row{'s have' if total != 1 else ' has'} {_listed(keys)}"
-
-
-def _listed(keys: Any) -> str:
+def _listed(keys: Iterable[str]) -> str:
     return listed([str(key)[:40] for key in keys])

@@ -18,9 +18,10 @@ __all__ = ["Rows", "Stated", "Tagging", "Tokenized", "no_label"]
 class Stated:
     """What the recipe or the catalog says of the labels, before a row is read.
 
-    columns: where they stand. names: by number, None where the rows tell. numbers: label as it stands in the file ->
-    number of its class, None where the file has names or numbers. delimiter: between the labels of a text. values:
-    the number that each class stands for, for regression, and quantity what that number is called.
+    columns: where they stand, none for a task without labels. names: by number, None where the rows tell. numbers:
+    label as it stands in the file -> number of its class, None where the file has names or numbers. delimiter: between
+    the labels of a text. values: the number that each class stands for, for regression, and quantity what that number
+    is called.
     """
 
     columns: tuple[str, ...]

@@ -24,6 +24,7 @@ from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.material import Stated, no_label
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 
@@ -104,24 +105,27 @@ class Multilabel(Task):
         """A blank text or an empty list is a text without a class, and nothing missing."""
         return any(map(super().missing, label)) if isinstance(label, tuple) else label is None or label != label
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, np.ndarray]]:
         if len(stated.columns) > 1:
             found = self._named(stated.names or stated.columns)
-            flags = {split: _flags(rows, stated.columns) for split, rows in labels.items()}
+            flags = each_split(labels, lambda split, rows: _flags(split, rows, stated.columns, where))
             absent = [name for name, count in zip(found.names, flags["train"].sum(axis=0), strict=True) if not count]
             if absent:
                 raise DataError(f"label: no row of train has {listed(absent)}; leave the column out, or add rows")
             return found, flags
-        lists = {split: [_labels(row, stated.delimiter) for row in rows] for split, rows in labels.items()}
+        lists = each_split(labels, lambda split, rows: _lists(split, rows, stated.delimiter, where))
         flat = {split: [label for row in rows for label in row] for split, rows in lists.items()}
-        names, numbers = number_labels(flat, stated.names, stated.numbers)
+        names, numbers = number_labels(flat, stated.names, stated.numbers, _of_owners(lists, where))
         return self._named(names), {split: _matrix(lists[split], numbers[split], len(names)) for split in lists}
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
         if len(stated.columns) > 1:
-            return _flags(labels, stated.columns)
-        lists = [_labels(row, stated.delimiter) for row in labels]
-        numbers = numbers_of([label for row in lists for label in row], self.names, stated.numbers)
+            return _flags("rows", labels, stated.columns, where)
+        lists = _lists("rows", labels, stated.delimiter, where)
+        flat = [label for row in lists for label in row]
+        numbers = numbers_of(flat, self.names, stated.numbers, _of_owners({"rows": lists}, where))
         return _matrix(lists, numbers, len(self.names))
 
     def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
@@ -232,7 +236,7 @@ class Multilabel(Task):
         return ranking_pictures(rankings, len(targets))
 
     def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
-        return class_occurrences(account, self.names)
+        return class_occurrences(account, self.names, rows=account.get("rows"))
 
     def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
         predicted = self.decided(values)
@@ -241,8 +245,8 @@ class Multilabel(Task):
         off = np.abs(values - targets).mean(axis=1)
         worst = wrong[np.argsort(-off[wrong], kind="stable")][:most]
         return Mistakes(
-            note=f"The {len(worst)} of {len(wrong):,} test texts with another set of classes than predicted whose "
-            "probabilities are furthest off: a look here often finds wrong labels.",
+            note=f"{len(worst)} of {len(wrong):,} test texts with another set of classes than predicted, those first "
+            "whose probabilities are furthest off: a look here often finds wrong labels.",
             figure="mean distance",
             wrong=len(wrong),
             worst=tuple(
@@ -304,16 +308,37 @@ def binary_cross_entropy(logits: Any, targets: Any, weights: Any) -> tuple[Any, 
     return ops.sum(losses * weights), ops.sum(weights)
 
 
+def _lists(split: str, rows: Sequence[Any], delimiter: str | None, where: Where) -> list[list[Any]]:
+    """The labels of each row: of a list, of text with delimiters, or one alone."""
+    lists = [_labels(cell, delimiter) for cell in rows]
+    odd = [row for row, labels in enumerate(lists) if not all(map(_may_be_label, labels))]
+    if odd:
+        first = next(label for label in lists[odd[0]] if not _may_be_label(label))
+        raise DataError(
+            f"{where(split, odd)}: got {first!r:.40} among the labels of a text, expected names or class numbers"
+        )
+    return [list(dict.fromkeys(labels)) for labels in lists]
+
+
 def _labels(cell: Any, delimiter: str | None) -> list[Any]:
-    """The labels of a row: of a list, of text with delimiters, or one alone."""
     if isinstance(cell, str):
         parts = cell.split(delimiter) if delimiter is not None else [cell]
-        return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
-    labels = cell if isinstance(cell, list) else [cell]
-    odd = [label for label in labels if no_label(label) or not isinstance(label, str | int)]
-    if odd:
-        raise DataError(f"label: a text has {odd[0]!r:.40} among its labels, expected names or class numbers")
-    return list(dict.fromkeys(labels))
+        return [part.strip() for part in parts if part.strip()]
+    return cell if isinstance(cell, list) else [cell]
+
+
+def _may_be_label(label: Any) -> bool:
+    return isinstance(label, str | int) and not no_label(label)
+
+
+def _of_owners(lists: Mapping[str, Sequence[Sequence[Any]]], where: Where) -> Where:
+    """What tells where the rows stand that labels are of, by the labels' numbers, all rows' one after another."""
+
+    def of_labels(split: str, labels: Sequence[int]) -> str:
+        owners = np.repeat(np.arange(len(lists[split])), [len(row) for row in lists[split]])
+        return where(split, np.unique(owners[labels]).tolist())
+
+    return of_labels
 
 
 def _matrix(lists: Sequence[Sequence[Any]], numbers: np.ndarray, count: int) -> np.ndarray:
@@ -323,14 +348,14 @@ def _matrix(lists: Sequence[Sequence[Any]], numbers: np.ndarray, count: int) -> 
     return found
 
 
-def _flags(rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> np.ndarray:
+def _flags(split: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str], where: Where) -> np.ndarray:
     """The columns of the classes, [rows, columns] int32; DataError for what is neither 0 nor 1."""
     keys = [[str(cell).strip().lower() for cell in row] for row in rows]
     odd = [(number, place) for number, row in enumerate(keys) for place, key in enumerate(row) if key not in FLAGS]
     if odd:
-        number, place = odd[0]
+        told = listed(dict.fromkeys(f"{rows[number][place]!r:.40} in {columns[place]}" for number, place in odd))
         raise DataError(
-            f"label: {len(odd)} cells are neither 0 nor 1 (the first: {rows[number][place]!r:.40} in the column "
-            f"{columns[place]!r}), expected 1 where the text has the class of the column"
+            f"{where(split, list(dict.fromkeys(number for number, _ in odd)))}: got {told}, expected 1 where the text "
+            "has the class of the column, and else 0"
         )
     return np.array([[FLAGS[key] for key in row] for row in keys], np.int32).reshape(len(rows), len(columns))

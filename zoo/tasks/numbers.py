@@ -7,6 +7,7 @@ numbers. Refused: cells that are no finite numbers, and whole numbers that could
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,37 @@ from zoo.errors import DataError
 from zoo.recipe.showing import listed
 from zoo.tasks.labels import numbers_of
 from zoo.tasks.material import Stated
+from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where
 
-__all__ = ["known_values", "numbers_in", "told"]
+__all__ = ["NumbersPrediction", "known_values", "numbers_in", "told"]
 
 
-def numbers_in(split: str, rows: Sequence[Any], stated: Stated) -> np.ndarray:
-    """The numbers of rows, [rows, names] float64."""
+@dataclass(frozen=True, kw_only=True)
+class NumbersPrediction(Prediction):
+    """The numbers of one text by name, and on an ordinal scale the levels that they are nearest to."""
+
+    values: dict[str, float]
+    levels: dict[str, int] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        return {"values": self.values} if self.levels is None else {"levels": self.levels, "values": self.values}
+
+    def cells(self) -> list[tuple[str, Any]]:
+        levels = [(f"{name}_level", level) for name, level in (self.levels or {}).items()]
+        return [*levels, *self.values.items()]
+
+    def told(self) -> tuple[str, str]:
+        if self.levels is None:
+            return told(self.values), ""
+        return told(self.levels), f"({told(self.values)})"
+
+
+def numbers_in(split: str, rows: Sequence[Any], stated: Stated, where: Where) -> np.ndarray:
+    """The numbers of a split's rows, [rows, names] float64."""
     if stated.values is not None:
-        classes = numbers_of(rows, stated.names or (), stated.numbers)
+        # The classes are known: rows of one split are judged as those of another.
+        classes = numbers_of(rows, stated.names or (), stated.numbers, lambda _, odd: where(split, odd))
         of_classes: np.ndarray = np.array(stated.values)[classes][:, None]
         return of_classes
     cells = [row if isinstance(row, tuple) else (row,) for row in rows]
@@ -30,7 +54,7 @@ def numbers_in(split: str, rows: Sequence[Any], stated: Stated) -> np.ndarray:
     odd = np.argwhere(~np.isfinite(found))
     if odd.size:
         told = listed(dict.fromkeys(f"{cells[row][place]!r:.40}" for row, place in odd))
-        raise DataError(f"label: in {split}, {len(odd)} cells are no numbers ({told}), expected finite numbers")
+        raise DataError(f"{where(split, np.unique(odd[:, 0]).tolist())}: got {told}, expected finite numbers")
     return found
 
 

@@ -21,8 +21,9 @@ from zoo.recipe.showing import listed
 from zoo.score import metrics, regression
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.material import Stated
-from zoo.tasks.numbers import known_values, numbers_in, told
+from zoo.tasks.numbers import NumbersPrediction, known_values, numbers_in, told
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 
@@ -38,26 +39,6 @@ NEAR = 0.01
 """Deviations by which two numbers may differ and count as the same."""
 GOLDEN = 0.6180339887498949
 """Multiples of it, less their whole part, are spread evenly however many are taken."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NumbersPrediction(Prediction):
-    """The numbers of one text by name, and on an ordinal scale the levels that they are nearest to."""
-
-    values: dict[str, float]
-    levels: dict[str, int] | None = None
-
-    def fields(self) -> dict[str, Any]:
-        return {"values": self.values} if self.levels is None else {"levels": self.levels, "values": self.values}
-
-    def cells(self) -> list[tuple[str, Any]]:
-        levels = [(f"{name}_level", level) for name, level in (self.levels or {}).items()]
-        return [*levels, *self.values.items()]
-
-    def told(self) -> tuple[str, str]:
-        if self.levels is None:
-            return told(self.values), ""
-        return told(self.levels), f"({told(self.values)})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +97,12 @@ class Regression(Task):
     def missing(self, label: Any) -> bool:
         return any(map(super().missing, label)) if isinstance(label, tuple) else super().missing(label)
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, np.ndarray]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, np.ndarray]]:
         names = (stated.quantity,) if stated.quantity is not None else stated.columns
-        found = {split: numbers_in(split, rows, stated) for split, rows in labels.items()}
-        return replace(self, names=names, levels=self._levels(found) if self.ordinal else None), found
+        found = each_split(labels, lambda split, rows: numbers_in(split, rows, stated, where))
+        return replace(self, names=names, levels=self._levels(found, where) if self.ordinal else None), found
 
     def fitted(self, train: np.ndarray) -> Self:
         if self.preset:
@@ -138,33 +121,34 @@ class Regression(Task):
                 )
         return replace(self, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> np.ndarray:
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
         """The numbers themselves are taken too where the catalog has classes, unless they could be class numbers."""
         found = None if stated.values is None or stated.numbers is not None else known_values(labels, stated)
-        found = numbers_in("rows", labels, stated) if found is None else found
+        found = numbers_in("rows", labels, stated, where) if found is None else found
         if self.levels is not None:
-            self._refuse_off_scale({"rows": found}, *self.levels)
+            self._refuse_off_scale({"rows": found}, *self.levels, where)
         return found
 
-    def _levels(self, targets: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    def _levels(self, targets: Mapping[str, np.ndarray], where: Where) -> tuple[int, int]:
         """The scale; DataError where a target is not on it."""
         low, high = self.levels or (int(targets["train"].min()), int(targets["train"].max()))
-        self._refuse_off_scale(targets, low, high)
+        self._refuse_off_scale(targets, low, high, where)
         if high - low >= MOST_LEVELS:
             raise DataError(
                 f"label: {low} to {high} are more than {MOST_LEVELS:,} levels: use model.head.ordinal: false"
             )
         return low, high
 
-    def _refuse_off_scale(self, targets: Mapping[str, np.ndarray], low: int, high: int) -> None:
+    def _refuse_off_scale(self, targets: Mapping[str, np.ndarray], low: int, high: int, where: Where) -> None:
         faults = []
         for split, numbers in targets.items():
-            off = numbers[(numbers < low) | (numbers > high) | (numbers != np.floor(numbers))]
-            if off.size:
-                told = listed([f"{number:g}" for number in np.unique(off)])
+            off = (numbers < low) | (numbers > high) | (numbers != np.floor(numbers))
+            if off.any():
+                told = listed([f"{number:g}" for number in np.unique(numbers[off])])
+                place = where(split, np.flatnonzero(off.any(axis=1)).tolist())
                 faults.append(
-                    f"label: in {split}, {off.size} rows have {told}, expected whole levels from {low} to {high} "
-                    "(model.head.levels), or model.head.ordinal: false"
+                    f"{place}: got {told}, expected whole levels from {low} to {high} (model.head.levels), or "
+                    "model.head.ordinal: false"
                 )
         if faults:
             raise DataError(faults)
@@ -339,7 +323,8 @@ class Regression(Task):
     def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
         if self.levels is None:
             return None
-        return class_occurrences(account, [str(level) for level in range(self.levels[0], self.levels[1] + 1)])
+        levels = [str(level) for level in range(self.levels[0], self.levels[1] + 1)]
+        return class_occurrences(account, levels, one="level")
 
     def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
         off = np.abs(values - targets)
@@ -347,8 +332,8 @@ class Regression(Task):
         worst = np.argsort(-by_deviation, kind="stable")[:most]
         wrong = None if self.levels is None else int((self.decided(values) != targets).any(axis=1).sum())
         return Mistakes(
-            note=f"The {len(worst)} of {len(values):,} test texts whose numbers are furthest off: a look here often "
-            "finds wrong labels.",
+            note=f"{len(worst)} of {len(values):,} test texts, those first whose numbers are furthest off: a look here "
+            "often finds wrong labels.",
             figure="off by",
             wrong=wrong,
             worst=tuple(

@@ -45,7 +45,14 @@ class Picture:
     """What to draw: the kind names a function of the report's plots, and arguments are what it takes."""
 
     kind: Literal[
-        "confusion_matrix", "precision_recall", "roc", "reliability", "labels", "predicted_by_true", "residuals"
+        "confusion_matrix",
+        "precision_recall",
+        "roc",
+        "reliability",
+        "labels",
+        "predicted_by_true",
+        "residuals",
+        "histogram",
     ]
     arguments: tuple[Any, ...]
     caption: str
@@ -55,7 +62,8 @@ class Picture:
 class Mistake:
     """A row that is wrong: its number, its label, what was predicted, and how wrong or how sure that was.
 
-    marks: what of its text label and prediction speak of; None where they speak of all of it.
+    marks: what of its text, of a pair the second one, label and prediction speak of; None where they speak of all of
+    it.
     """
 
     row: int

@@ -8,7 +8,7 @@ zoo.tasks.answers refuses, and data with classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,12 +18,14 @@ from scipy.special import log_softmax
 
 from zoo.errors import DataError
 from zoo.recipe.heads import SpanHead
+from zoo.recipe.notebook import Mark
 from zoo.recipe.showing import listed
 from zoo.score import answers, metrics, spans
-from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given, Right, Rights, read_answers
+from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given, Right, Rights, misplaced, read_answers
 from zoo.tasks.by_class import class_occurrences
 from zoo.tasks.material import Rows, Stated, Tokenized
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 
@@ -53,7 +55,10 @@ class Span(Task):
 
     each: ClassVar[Literal["text", "token"]] = "token"
     spanned: ClassVar[bool] = True
+    pair: ClassVar[tuple[str, str]] = ("question", "context")
     watched: ClassVar[bool] = False
+    pipeline: ClassVar[str] = "question-answering"
+    piped: ClassVar[bool] = False
     titles: ClassVar[Mapping[str, str]] = {
         "f1": "F1",
         "exact_match": "exact match",
@@ -83,11 +88,16 @@ class Span(Task):
         """A list without an answer in it is a question without one, and nothing missing."""
         return label is None or label != label
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, Any]]:
-        return self, {split: read_answers(split, cells) for split, cells in labels.items()}
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, Any]]:
+        return self, each_split(labels, lambda split, cells: read_answers(split, cells, where))
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> Any:
-        return read_answers("rows", labels)
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> Any:
+        return read_answers("rows", labels, where)
+
+    def misplaced(self, targets: Any, rows: Rows) -> Iterable[tuple[int, str]]:
+        return misplaced(targets, rows.pairs or ())
 
     def fitted(self, train: Any) -> Self:
         there = train.there
@@ -290,11 +300,10 @@ class Span(Task):
         return class_occurrences(account, account["label_names"]) if self.unanswerable else None
 
     def mistakes(self, targets: Any, values: Any, *, most: int) -> Mistakes:
-        exact, f1 = answers.matches(self.decided(values), targets.texts)
-        sure = np.array([each.probability for each in self.predictions(values)])  # type: ignore[attr-defined]
+        decided, sure = self.decided(values), self._sure(values)
+        exact, f1 = answers.matches(decided, targets.texts)
         wrong = np.flatnonzero(exact == 0)
         worst = wrong[np.lexsort((-sure[wrong], f1[wrong]))][:most]
-        decided = self.decided(values)
         return Mistakes(
             note=f"The {len(worst)} of {len(wrong):,} test questions with another answer than the right ones that "
             "share the fewest words with them, those first that the model is surest of: a look here often finds wrong "
@@ -307,15 +316,19 @@ class Span(Task):
                     label=" / ".join(dict.fromkeys(self.label(targets[int(row)]))) or NONE,
                     prediction=decided[row] or NONE,
                     figure=f"{sure[row]:.1%}",
+                    marks=_marks(targets[int(row)], values.candidates[row][0] if decided[row] else None),
                 )
                 for row in worst
             ),
         )
 
+    def _sure(self, values: Given) -> Floats:
+        """The probability of what is answered to each question, [questions]."""
+        return np.array([each.probability for each in self.predictions(values)])  # type: ignore[attr-defined]
+
     def showcase(self, values: Any) -> list[int]:
         """Those first that the model is surest of."""
-        sure = [each.probability for each in self.predictions(values)]  # type: ignore[attr-defined]
-        found: list[int] = np.argsort(-np.array(sure), kind="stable").tolist()
+        found: list[int] = np.argsort(-self._sure(values), kind="stable").tolist()
         return found
 
     @property
@@ -345,6 +358,12 @@ class Span(Task):
             "gives logits of starts and ends alone, and knows no threshold: the run gives no answer where the sum of "
             f"the first token's logits is more than {self.threshold:.4g} above that of the best answer"
         )
+
+
+def _marks(right: Rights, given: Candidate | None) -> tuple[tuple[Mark, ...], tuple[Mark, ...]]:
+    """The first right answer and the one that is given, in their context."""
+    first = tuple(Mark(answer.start, answer.end, "right", 1) for answer in right[:1])
+    return first, () if given is None else (Mark(given.start, given.end, "given", 0),)
 
 
 BITS = ((0, START), (1, END))

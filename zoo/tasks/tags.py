@@ -6,7 +6,6 @@ number, those that stand outside of train alone among them, and a single class.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from zoo.recipe.showing import listed
 from zoo.score.ragged import Ragged
 from zoo.score.tagging import OUTSIDE, Scheme, Span, spans, tags_of
 from zoo.tasks.labels import number_labels
+from zoo.tasks.refused import Where
 
 __all__ = ["Tags", "number_tags", "numbered"]
 
@@ -24,7 +24,7 @@ Tags = Sequence[Sequence[str]]
 
 
 def number_tags(
-    labels: Mapping[str, Tags], names: Sequence[str] | None, scheme: Scheme
+    labels: Mapping[str, Tags], names: Sequence[str] | None, scheme: Scheme, where: Where
 ) -> tuple[tuple[str, ...], dict[str, Ragged]]:
     """The names of the classes, and the class numbers of each split.
 
@@ -32,10 +32,18 @@ def number_tags(
         labels: split -> tags, in a scheme that a model learns.
         names: by class number; None takes those of train: under a scheme with entities all tags of their types.
         scheme: of the tags.
+        where: what tells where rows stand that are refused.
     """
     if scheme == "plain":
         flat = {split: [tag for tags in rows for tag in tags] for split, rows in labels.items()}
-        names, numbers = number_labels(flat, names)
+        owners = {
+            split: np.repeat(np.arange(len(rows)), [len(tags) for tags in rows]) for split, rows in labels.items()
+        }
+
+        def of_words(split: str, words: Sequence[int]) -> str:
+            return where(split, np.unique(owners[split][list(words)]).tolist())
+
+        names, numbers = number_labels(flat, names, where=of_words)
         return names, {
             split: Ragged.of(np.split(numbers[split], np.cumsum([len(tags) for tags in rows])[:-1]), np.int32)
             for split, rows in labels.items()
@@ -43,18 +51,21 @@ def number_tags(
     known = tuple(names or _names({span.type for tags in labels["train"] for span in spans(tags)}, scheme))
     if len(known) < 2:
         raise DataError(f"label: train has no entity, every word is {OUTSIDE}: add rows that have some")
-    return known, numbered(labels, known)
+    return known, numbered(labels, known, where)
 
 
-def numbered(labels: Mapping[str, Tags], names: Sequence[str]) -> dict[str, Ragged]:
+def numbered(labels: Mapping[str, Tags], names: Sequence[str], where: Where) -> dict[str, Ragged]:
     """The class numbers of tags whose names are known; DataError for others, of all splits at once."""
     numbers = {name: number for number, name in enumerate(names)}
     faults = []
     for split, rows in labels.items():
-        odd = Counter(tag for tags in rows for tag in tags if tag not in numbers)
+        odd = [row for row, tags in enumerate(rows) if any(tag not in numbers for tag in tags)]
         if odd:
-            have = f"{odd.total():,} word{'s have' if odd.total() > 1 else ' has'}"
-            faults.append(f"label: in {split}, {have} {listed(list(odd))}, expected one of {listed(names)}")
+            got = dict.fromkeys(tag for row in odd for tag in rows[row] if tag not in numbers)
+            several = "s" * (len(got) > 1)
+            faults.append(
+                f"{where(split, odd)}: got the tag{several} {listed(list(got))}, expected one of {listed(names)}"
+            )
     if faults:
         raise DataError(faults)
     return {

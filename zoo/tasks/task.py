@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from zoo.errors import RecipeError
 from zoo.score.metrics import majority_share
 from zoo.score.ranking import Ranking
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
+from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import Mistakes, Picture, Table
 
 __all__ = ["Rankings", "Task"]
@@ -54,12 +56,20 @@ class Task:
     """Rows of each stratum that have to be in every split and under every limit."""
     quantity: ClassVar[str] = "probability"
     """What a value is."""
-    each: ClassVar[Literal["text", "token"]] = "text"
-    """What has an output: a text, or every token."""
+    pipeline: ClassVar[str] = "text-classification"
+    """What hubs and transformers' pipelines call it."""
+    piped: ClassVar[bool] = True
+    """Whether transformers 5 has such a pipeline."""
+    each: ClassVar[Literal["text", "token", "place"]] = "text"
+    """What has an output: a text, every token, or the places of a text at which tokens were hidden."""
+    served_by: ClassVar[Mapping[str, str]] = {}
+    """Verbs that have no answer for it -> the verb that has one."""
     worded: ClassVar[bool] = False
     """Whether a text has a label for each word."""
     spanned: ClassVar[bool] = False
     """Whether it is needed where tokens stand in their texts."""
+    pair: ClassVar[tuple[str, str]] = ("text", "pair")
+    """What people call the two texts of a row that has two."""
     watched: ClassVar[bool] = True
     """Whether the outputs of training are looked at, for `hits`."""
 
@@ -69,6 +79,14 @@ class Task:
     def of(cls, head: Any) -> Self:
         """The task of a recipe's head, before the rows are read."""
         raise NotImplementedError
+
+    def refuse(self, verb: str) -> None:
+        """Raise RecipeError where a verb has no answer for this task."""
+        if verb in self.served_by:
+            raise RecipeError(
+                f"zoo.{verb}: got a run of task: {self.type}, expected one of another task: use `python -m "
+                f"zoo.{self.served_by[verb]}` with it"
+            )
 
     def misfit(self, stated: Stated) -> str | None:
         """Why labels of which this is known cannot be learned, as `got X, expected Y`; None where nothing is wrong."""
@@ -87,12 +105,15 @@ class Task:
         """Whether a label, as it was read, is none."""
         return no_label(label)
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, Any]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, Any]]:
         """The task with what the rows tell, and the targets of each split, [rows] or [rows, names].
 
         Args:
             labels: split -> a label a row as it was read, of several columns a tuple; none is missing.
             stated: what is known of them.
+            where: what tells where rows stand that are refused.
 
         Raises:
             DataError: labels that cannot be used, all faults at once.
@@ -100,9 +121,14 @@ class Task:
         """
         raise NotImplementedError
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> Any:
-        """The targets of other rows, once the names are known; raises as `learned`."""
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> Any:
+        """The targets of other rows, once the names are known; raises as `learned`, of the split `rows`."""
         raise NotImplementedError
+
+    def misplaced(self, targets: Any, rows: Rows) -> Iterable[tuple[int, str]]:
+        """Rows whose targets do not fit their texts, by number, and why, as the end of a sentence that begins with the
+        row."""
+        return ()
 
     def fitted(self, train: Any) -> Self:
         """The task with what the targets of the rows to train on tell, once all others are taken out of them.
@@ -198,6 +224,14 @@ class Task:
         """
         raise NotImplementedError
 
+    def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
+        """What hits come to that have been added up, over things of which `counted` have been."""
+        return {name: total / counted for name, total in hits.items()}
+
+    def groups(self, targets: np.ndarray) -> NDArray[np.int64]:
+        """Which of several tasks each row is of, by number, [rows]: all of the first where there is one."""
+        return np.zeros(len(targets), np.int64)
+
     # --- from outputs to what is said of them
 
     def gathered(self, outputs: np.ndarray, table: Tokenized, rows: Rows) -> Any:
@@ -251,6 +285,12 @@ class Task:
     def figures(self, values: Any, targets: Any) -> dict[str, float]:
         """The figures of a split, each a plain number."""
         raise NotImplementedError
+
+    def merit(self, figures: Mapping[str, float]) -> tuple[str, float | None]:
+        """By which figure it is averaged with other tasks, and what that is, None where it is not defined: the first
+        share that matters, or R² of numbers that have none."""
+        name = next((name for name in self.headline if name in self.shares and name in figures), "r2")
+        return name, figures.get(name)
 
     def predictions(self, values: Any) -> list[Prediction]:
         """What is answered, a row each."""
@@ -355,6 +395,11 @@ class Task:
     def explained(self) -> str:
         """What figures and predictions mean, as sentences of a report."""
         raise NotImplementedError
+
+    @property
+    def further_explained(self) -> str:
+        """What the figures of `further` mean, likewise."""
+        return ""
 
     @property
     def threshold_note(self) -> str | None:

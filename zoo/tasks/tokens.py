@@ -24,13 +24,14 @@ from zoo.score.ragged import Ragged
 from zoo.score.tagging import OUTSIDE, Scheme, Span, learned_scheme, parts, scheme_of, spans
 from zoo.tasks.alignment import align
 from zoo.tasks.by_class import class_occurrences, class_table, strata_of, with_shares
-from zoo.tasks.entities_shown import entity_details, entity_picture, entity_tables
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized
 from zoo.tasks.prediction import Prediction
-from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
-from zoo.tasks.tagged import Tagged, WordsPrediction, entities_of, marks
+from zoo.tasks.refused import Where, by_number
+from zoo.tasks.shown import Mistakes, Picture, Table
+from zoo.tasks.tagged import Tagged, WordsPrediction, entities_of
 from zoo.tasks.tags import number_tags, numbered
 from zoo.tasks.task import Rankings, Task
+from zoo.tasks.words_shown import entity_details, entity_picture, entity_tables, wrong_texts
 
 __all__ = ["Tokens", "token_cross_entropy"]
 
@@ -66,6 +67,7 @@ class Tokens(Task):
     headline: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
     drawn: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
     commonest: ClassVar[str] = "the commonest tag"
+    pipeline: ClassVar[str] = "token-classification"
     each: ClassVar[Literal["text", "token"]] = "token"
     worded: ClassVar[bool] = True
     spanned: ClassVar[bool] = True
@@ -94,14 +96,16 @@ class Tokens(Task):
         scheme = self.asked or scheme_of([stated.names])
         return replace(self, names=stated.names, scheme=learned_scheme(scheme))
 
-    def learned(self, labels: Mapping[str, Sequence[Any]], stated: Stated) -> tuple[Self, dict[str, Ragged]]:
+    def learned(
+        self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
+    ) -> tuple[Self, dict[str, Ragged]]:
         every = [tags for rows in labels.values() for tags in rows]
         scheme = learned_scheme(self.asked or scheme_of([*every, stated.names or ()]))
-        names, numbers = number_tags(labels, stated.names, scheme)
+        names, numbers = number_tags(labels, stated.names, scheme, where)
         return replace(self, names=names, scheme=scheme), numbers
 
-    def targets(self, labels: Sequence[Any], stated: Stated) -> Ragged:
-        return numbered({"rows": labels}, self.names)["rows"]
+    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> Ragged:
+        return numbered({"rows": labels}, self.names, where)["rows"]
 
     def strata(self, targets: Ragged) -> NDArray[np.int64]:
         """The set of a text's types of entities, where it has enough rows; the others together."""
@@ -352,37 +356,7 @@ class Tokens(Task):
         return class_occurrences(told if counts else {}, [self.names[place] for place in kept])
 
     def mistakes(self, targets: Ragged, values: Tagged, *, most: int) -> Mistakes:
-        predicted, owners = self.decided(values), targets.owners
-        wrong = predicted.flat != targets.flat
-        sure = np.where(wrong, values.probabilities.flat.max(axis=1, initial=0.0), 0.0)
-        surest = np.zeros(len(targets))
-        np.maximum.at(surest, owners, sure)
-        texts = np.flatnonzero(np.bincount(owners, wrong, minlength=len(targets)))
-        worst = texts[np.argsort(-surest[texts], kind="stable")][:most]
-        return Mistakes(
-            note=f"The {len(worst)} of {len(texts):,} test texts with a wrong tag the model was surest of: a look here "
-            "often finds wrong labels.",
-            figure="sure to",
-            wrong=len(texts),
-            worst=tuple(
-                self._mistake(row, targets[row], predicted[row], values.words[row], f"{surest[row]:.1%}")
-                for row in worst.tolist()
-            ),
-        )
-
-    def _mistake(self, row: int, target: np.ndarray, chosen: np.ndarray, places: np.ndarray, figure: str) -> Mistake:
-        true, found = (marks(spans(self.label(tags)), places, self.kinds) for tags in (target, chosen))
-        return Mistake(
-            row=row,
-            label=self._told(target),
-            prediction=self._told(chosen),
-            figure=figure,
-            marks=(true, found) if self.kinds else None,
-        )
-
-    def _told(self, tags: np.ndarray) -> str:
-        names = self.label(tags)
-        return ", ".join(span.type for span in spans(names)) or "none" if self.kinds else " ".join(names)
+        return wrong_texts(targets, self.decided(values), values, self.label, self.kinds, most)
 
     def showcase(self, values: Tagged) -> list[int]:
         """Texts with the most types of entities, those first that the model is surest of."""

@@ -216,7 +216,7 @@ class _EpochLog:
         if self._waiting:
             self._read()
         count = self._count or 1.0
-        return {"loss": self._loss_sum / count, **{name: hits / count for name, hits in self._hits.items()}}
+        return {"loss": self._loss_sum / count, **self._task.means(self._hits, count)}
 
     def _counted(self, batch: Batch) -> float:
         real = len(batch.rows)
@@ -246,7 +246,7 @@ class _EpochLog:
                 "step": self._step,
                 "epoch": self._epoch,
                 "loss": mean,
-                **{name: total / count for name, total in hits.items()},
+                **self._task.means(hits, count),
                 "learning_rate": rate,
                 "seconds": now - self._since,
                 "tokens": sum(batch.tokens for _, _, batch in self._waiting),

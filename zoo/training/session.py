@@ -16,6 +16,7 @@ import numpy as np
 from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Split
+from zoo.data.masking import masking_for
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
@@ -23,6 +24,7 @@ from zoo.models import heads, inference, weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model
 from zoo.models.packed import packed
+from zoo.models.places import at_places, judged
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
@@ -46,7 +48,8 @@ COMPILING = 1e11
 class Session:
     """A model, its tokens and its shapes; `train` once, then ask for `logits`.
 
-    trained is the model that training goes through: `model` itself, or with packing another one of the same layers.
+    trained is the model that training goes through: `model` itself, or another one of the same layers, with packing and
+    where tokens are hidden.
     """
 
     recipe: Recipe
@@ -71,13 +74,16 @@ class Session:
         saving = COMPILING / (self._length.epochs * self._flops_per_token)
         self.lengths = choose_lengths(every, shapes=SHAPES, saving=saving)
         self.names = inference.input_names(self.model)
+        self._masking = masking_for(self.blueprint.head, self.tokenizer)
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
+        if self._masking is not None:
+            self.trained = at_places(self.model)
         train, table = self.splits["train"], self.tables["train"]
         self._targets = self.task.placed(self.task.scaled(train.labels), table, train)
         # A text counts once, however many windows it is seen through.
-        whole = self.task.each == "token" or not table.windowed
+        whole = self.task.each != "text" or not table.windowed
         self._weights = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
-        self._predict = self.backend.predictor(self.model, precision=self.precision)
+        self._predict = self.backend.predictor(self._evaluated, precision=self.precision)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
@@ -111,6 +117,11 @@ class Session:
         return self.task.tuned(values, targets).figures(values, targets)
 
     @property
+    def _evaluated(self) -> Any:
+        """The model that evaluation asks: a masked language model judges itself, as its scores are many."""
+        return self.model if self._masking is None else judged(self.model)
+
+    @property
     def _length(self) -> Length:
         return run_length(self.recipe.training, rows=len(self.tables["train"]))
 
@@ -142,7 +153,7 @@ class Session:
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
         order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
-        return batches(
+        found = batches(
             table,
             self._targets,
             order,
@@ -152,6 +163,9 @@ class Session:
             each=self.task.each,
             weights=self._weights,
         )
+        if (masking := self._masking) is None:
+            return found
+        return (masking.hidden(batch, seed=self.recipe.seed, turn=epoch + 1) for batch in found)
 
     def settle(self) -> None:
         """End training: from now on the model is the one that is saved.
@@ -166,7 +180,7 @@ class Session:
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
-        self._predict = self.backend.predictor(self.model, precision="float32")
+        self._predict = self.backend.predictor(self._evaluated, precision="float32")
 
     def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
         """Logits [texts, units] of a split under the model's present weights, of tokens what the task makes of them;
@@ -178,6 +192,12 @@ class Session:
             listener.bar(SHOWN.get(split, split), len(table)) if listener else nullcontext() as advance,
         ):
             found = inference.logits(
-                self._predict, table, names=self.names, batch_size=size, lengths=self.lengths, progress=advance
+                self._predict,
+                table,
+                names=self.names,
+                batch_size=size,
+                lengths=self.lengths,
+                masking=self._masking,
+                progress=advance,
             )
             return inference.by_text(found, self.task, table, self.splits[split], pool=self.recipe.tokens.pool)

@@ -1,22 +1,24 @@
-"""What is shown of entities, true ones and found ones: tables, the picture of their types, texts that are wrong.
+"""What is shown of words and of their entities: tables, the picture of the types, texts that are wrong.
 
-In come spans of words by text; out come what a report, a terminal or a page draws. Nothing is refused.
+In come tags or spans of words by text; out come what a report, a terminal or a page draws. Nothing is refused.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from zoo.score import entities
-from zoo.score.tagging import Span
+from zoo.score.ragged import Ragged
+from zoo.score.tagging import Span, spans
 from zoo.tasks.by_class import class_table
-from zoo.tasks.shown import Column, Picture, Table
+from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
+from zoo.tasks.tagged import Tagged, marks
 
-__all__ = ["entity_details", "entity_picture", "entity_tables"]
+__all__ = ["entity_details", "entity_picture", "entity_tables", "wrong_texts"]
 
 Spans = Sequence[Sequence[Span]]
 """The entities of each text."""
@@ -62,3 +64,49 @@ def entity_picture(truth: Spans, found: Spans, kinds: Sequence[str]) -> dict[str
     )
     arguments = pairs[:, 0], pairs[:, 1], names
     return {"confusion_matrix": Picture(kind="confusion_matrix", arguments=arguments, caption=caption)}
+
+
+def wrong_texts(
+    truth: Ragged,
+    found: Ragged,
+    values: Tagged,
+    label: Callable[[np.ndarray], list[str]],
+    kinds: Sequence[str],
+    most: int,
+) -> Mistakes:
+    """The texts with a wrong tag of which the model was surest.
+
+    Args:
+        truth, found: class numbers of words.
+        values: of the texts.
+        label: the tags that class numbers stand for.
+        kinds: types of entities; none where tags are classes by themselves.
+        most: texts.
+    """
+    wrong = found.flat != truth.flat
+    surest = np.zeros(len(truth))
+    np.maximum.at(surest, truth.owners, np.where(wrong, values.probabilities.flat.max(axis=1, initial=0.0), 0.0))
+    texts = np.flatnonzero(np.bincount(truth.owners, wrong, minlength=len(truth)))
+    worst = texts[np.argsort(-surest[texts], kind="stable")][:most]
+
+    def told(tags: list[str]) -> str:
+        return ", ".join(span.type for span in spans(tags)) or "none" if kinds else " ".join(tags)
+
+    def mistake(row: int) -> Mistake:
+        own, guessed, places = label(truth[row]), label(found[row]), values.words[row]
+        marked = marks(spans(own), places, kinds), marks(spans(guessed), places, kinds)
+        return Mistake(
+            row=row,
+            label=told(own),
+            prediction=told(guessed),
+            figure=f"{surest[row]:.1%}",
+            marks=marked if kinds else None,
+        )
+
+    return Mistakes(
+        note=f"The {len(worst)} of {len(texts):,} test texts with a wrong tag the model was surest of: a look here "
+        "often finds wrong labels.",
+        figure="sure to",
+        wrong=len(texts),
+        worst=tuple(map(mistake, worst.tolist())),
+    )

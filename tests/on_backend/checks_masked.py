@@ -1,0 +1,134 @@
+"""Masked language models against transformers', their tensors both ways, and the same masks on every backend."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nano import FAMILIES, TOLERANCE, call, inputs_of, preset
+from safetensors.numpy import load_file, save_file
+
+from zoo.backend import Backend
+from zoo.data.batches import batches
+from zoo.data.catalog import vocabulary_folder
+from zoo.data.masking import PLACES, TARGETS, Masking
+from zoo.data.tokens import load_tokenizer
+from zoo.errors import EnvironmentFault
+from zoo.models import inference, weights
+from zoo.models.builder import Blueprint, build_model
+from zoo.models.hugging_face import tensors
+from zoo.models.places import at_places, judged
+from zoo.models.presets import read_config
+from zoo.recipe.heads import MaskedHead
+from zoo.recipe.types import Tokens
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+DIGEST = "e8e6292124e8711d0a05964208f5ac46fa9d7146e2f8398dc153b1d56e18ae38"
+"""Of ids, places and targets of some masked rows; NumPy draws them, so a backend cannot change them."""
+
+
+def model_of(folder: Path, family: str, **head: Any) -> Any:
+    found = preset(folder, family)
+    config = read_config(found).backbone
+    blueprint = Blueprint(backbone=config, head=MaskedHead(**head), units=config.vocabulary_size)
+    return build_model(blueprint, preset=found, seed=0, precision="float32")
+
+
+def places_of(reference: Any) -> dict[str, np.ndarray]:
+    """Where the reference predicts something, and what: each [rows, places]."""
+    rows = [np.flatnonzero(row >= 0) for row in reference["labels"]]
+    width = max(map(len, rows))
+    places, targets = np.zeros((len(rows), width), np.int32), np.full((len(rows), width), -1, np.int32)
+    for row, found in enumerate(rows):
+        places[row, : len(found)], targets[row, : len(found)] = found, reference["labels"][row, found]
+    return {PLACES: places, TARGETS: targets}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+class TestAgainstTransformers:
+    def test_scores_and_loss(self, references: Path, backend: Backend, family: str) -> None:
+        """Of all tokens, of some places alone, and the loss over these."""
+        folder = references / f"{family}-masked"
+        reference, model = np.load(folder / "reference.npz"), model_of(folder, family)
+        mask, inputs = reference["padding_mask"].astype(bool), inputs_of(reference)
+        ours = inference.to_host(call(model, inputs))
+        np.testing.assert_allclose(ours[mask], reference["logits"][mask], rtol=0, atol=TOLERANCE)
+        given = inputs | places_of(reference)
+        at = at_places(model)
+        predict = backend.predictor(at, precision="float32")
+        some = inference.to_host(predict({name: given[name] for name in inference.input_names(at)}))
+        wanted = np.take_along_axis(reference["logits"], given[PLACES][..., None], axis=1)
+        used = given[TARGETS] >= 0
+        np.testing.assert_allclose(some[used], wanted[used], rtol=0, atol=TOLERANCE)
+        nats, count, right = self.sums(backend, model, given)
+        assert nats / count == pytest.approx(float(reference["loss"]), abs=TOLERANCE)
+        assert count == used.sum()
+        assert right == (wanted.argmax(-1) == given[TARGETS])[used].sum()
+
+    def test_loss_can_fail(self, references: Path, backend: Backend, family: str) -> None:
+        folder = references / f"{family}-masked"
+        reference, model = np.load(folder / "reference.npz"), model_of(folder, family)
+        kernel = model.get_layer("head_dense").kernel
+        kernel.assign(weights.to_numpy(kernel) * np.float32(1.01))
+        nats, count, _ = self.sums(backend, model, inputs_of(reference) | places_of(reference))
+        assert abs(nats / count - float(reference["loss"])) > TOLERANCE
+
+    def test_tensors_both_ways(self, references: Path, family: str) -> None:
+        """What was read is written again under the same names, and nothing else."""
+        folder = references / f"{family}-masked"
+        model, config = model_of(folder, family, init="preset"), read_config(preset(folder, family)).backbone
+        arrays = {variable.path: weights.to_numpy(variable) for variable in weights.parameters(model)}
+        pad = load_tokenizer(folder).specials.pad
+        written, source = tensors(arrays, config, head="MaskedLM", pad=pad), load_file(folder / "model.safetensors")
+        if family == "roberta":  # its token type is part of the positions, and padding has none
+            moved = ("roberta.embeddings.position_embeddings.weight", "roberta.embeddings.token_type_embeddings.weight")
+            for name in moved:
+                written.pop(name), source.pop(name)
+        assert written.keys() == source.keys()
+        for name, value in source.items():
+            np.testing.assert_array_equal(written[name], value)
+
+    @staticmethod
+    def sums(backend: Backend, model: Any, given: dict[str, np.ndarray]) -> np.ndarray:
+        judge = judged(model)
+        found = backend.predictor(judge, precision="float32")
+        return inference.to_host(found({name: given[name] for name in inference.input_names(judge)})).sum(axis=0)
+
+
+def test_a_preset_without_the_head(references: Path, tmp_path: Path) -> None:
+    """Its head is drawn from the seed, and is refused where it was asked for; as is one that is not tied."""
+    bare = references / "bert-bare"
+    drawn = model_of(bare, "bert").get_layer("head_dense").kernel
+    assert np.abs(weights.to_numpy(drawn)).max() <= 0.04
+    with pytest.raises(EnvironmentFault, match="ForMaskedLM"):
+        model_of(bare, "bert", init="preset")
+    source = references / "bert-masked"
+    for name in ("config.json", "vocab.txt"):
+        (tmp_path / name).write_bytes((source / name).read_bytes())
+    arrays = load_file(source / "model.safetensors")
+    words = arrays["bert.embeddings.word_embeddings.weight"]
+    save_file(arrays | {"cls.predictions.decoder.weight": words.copy()}, tmp_path / "model.safetensors")
+    model_of(tmp_path, "bert")
+    save_file(arrays | {"cls.predictions.decoder.weight": words + 1}, tmp_path / "model.safetensors")
+    with pytest.raises(EnvironmentFault, match="tied"):
+        model_of(tmp_path, "bert")
+
+
+def test_masks_are_the_same_everywhere() -> None:
+    tokenizer = load_tokenizer(vocabulary_folder("nano_uncased"))
+    texts = ["a warm and funny film about two friends", "dull", "the plot makes little sense, and the jokes are old"]
+    table = tokenizer.encode(texts, None, Tokens(max_length=32))
+    names = ("token_ids", "padding_mask")
+    (batch,) = batches(table, None, [np.arange(3)], batch_size=4, lengths=[32], names=names)
+    digest = hashlib.sha256()
+    for whole in (False, True):
+        masking = Masking.of(MaskedHead(share=0.3, whole_word=whole), tokenizer)
+        for turn in range(3):
+            found = masking.hidden(batch, seed=7, turn=turn)
+            for array in (found.inputs["token_ids"], found.inputs[PLACES], found.labels):
+                digest.update(np.ascontiguousarray(array, "<i4").tobytes())
+    assert digest.hexdigest() == DIGEST
