@@ -96,6 +96,10 @@ class Lines:
     def on_note(self, text: str) -> None:
         self.say("note", text)
 
+    def on_stage(self, name: str, number: int, count: int) -> None:
+        """A stage of a recipe begins: number counts from 1."""
+        self.say("stage", f"{number} of {count}: {name}")
+
 
 class Screen(Lines):
     """Bars and lines on stderr; with `quiet` nothing at all."""
