@@ -216,7 +216,8 @@ class _EpochLog:
         if self._waiting:
             self._read()
         rows = max(1, self._rows)
-        return {"loss": self._loss_sum / rows, **{name: hits / rows for name, hits in self._hits.items()}}
+        shares = {name: hits / rows for name, hits in self._hits.items()}
+        return {"rows": self._rows, "loss": self._loss_sum / rows, **shares}
 
     def _read(self) -> None:
         losses, hits, rows = [], Counter[str](), 0
