@@ -157,7 +157,7 @@ class Recorder:
             text += f"; never predicted: {listed(never)}"
         expected = self._recipe.expected
         wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1", "exact_match")}
-        if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:
+        if told := [f"{name} {100 * value:g}%" for name, value in wanted.items() if value is not None]:
             text += f"; the recipe expects {', '.join(told)}"
         self._say("test", text)
         self._say("report", str(self._folder.path / "report.html"))
