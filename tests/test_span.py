@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.data.catalog import vocabulary_folder
@@ -214,6 +214,7 @@ def tokenizer(vocabulary: str) -> Tokenizer:
 WORDS = ["the", "mill", "Ada", "café", "漢字", "🙂", "1902,", "(unbelievable)", "isn't", "\u00a0x"]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["nano_uncased", "nano_bpe"]),
     st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from([" ", "  ", "\n", ". "])), min_size=1, max_size=40),

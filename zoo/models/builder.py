@@ -20,8 +20,8 @@ from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.blueprint import WEIGHTS, Blueprint, load_card
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
-from zoo.recipe.types import Backbone
 from zoo.tasks import Task
 
 POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16"}
