@@ -6,6 +6,7 @@ In come a predictor (`Backend.predictor`) and a `TokenTable`; out come logits in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def logits(
     names: Sequence[str],
     batch_size: int,
     lengths: Sequence[int] | None = None,
+    around: Callable[[tuple[int, int]], AbstractContextManager[object]] = lambda shape: nullcontext(),
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Logits [rows, units] float32 of all rows, in the table's order.
@@ -39,13 +41,15 @@ def logits(
         names: the model's inputs.
         batch_size: rows a batch.
         lengths: the lengths a batch may have; None chooses few for this table.
+        around: gives what is entered around the computation of a batch of this shape.
         progress: called with the number of rows done since the last call.
     """
     lengths = lengths or choose_lengths(table.lengths, shapes=SHAPES)
     order = evaluation_order(table.lengths, batch_size=batch_size)
     result: np.ndarray | None = None
     for batch in batches(table, None, order, batch_size=batch_size, lengths=lengths, names=names):
-        values = to_host(predict(batch.inputs))[: len(batch.rows)]
+        with around(batch.shape):
+            values = to_host(predict(batch.inputs))[: len(batch.rows)]
         if result is None:
             result = np.zeros((len(table), values.shape[1]), np.float32)
         result[batch.rows] = values

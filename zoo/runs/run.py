@@ -31,6 +31,7 @@ from zoo.runs.run_folder import RunFolder
 from zoo.tasks import Predictions, Task
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
+from zoo.training.waiting import Firsts, Tell
 
 BATCH = 64
 """Rows a batch in prediction, unless the caller says otherwise."""
@@ -146,6 +147,10 @@ class Run:
     def _predictor(self) -> Callable[[Any], Any]:
         return activate().predictor(self.model, precision=self.precision)
 
+    @cached_property
+    def _firsts(self) -> Firsts:
+        return Firsts(compiles=activate().compiles_shapes(False))
+
     def values(
         self,
         texts: Given,
@@ -155,6 +160,7 @@ class Run:
         lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
+        wait: Tell | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
 
@@ -168,6 +174,7 @@ class Run:
                 than a batch are filled up to a power of two.
             place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
+            wait: called with what is compiled, and for how many seconds already, every second, from another thread.
 
         Raises:
             DataError: no texts, something else than strings, pairs to a run of single texts or single ones to a run of
@@ -192,6 +199,7 @@ class Run:
                 names=inference.input_names(self.model),
                 batch_size=size,
                 lengths=lengths,
+                around=lambda shape: self._firsts.computing(shape, wait),
                 progress=progress,
             )
         return self.task.values(logits)

@@ -31,6 +31,7 @@ from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 from zoo.training.trial import Compile
+from zoo.training.waiting import Firsts
 
 SHOWN = {"validation": "validate"}
 """What the evaluation of a split is called, where that is not its name."""
@@ -71,7 +72,7 @@ class Session:
         self.names = inference.input_names(self.model)
         self.trained = packed(self.model) if self.recipe.training.packing else self.model
         self._targets = self.task.scaled(self.labels["train"])
-        self._predict = self.backend.predictor(self.model, precision=self.precision)
+        self._start_to_predict(self.precision)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
@@ -149,7 +150,11 @@ class Session:
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
-        self._predict = self.backend.predictor(self.model, precision="float32")
+        self._start_to_predict("float32")
+
+    def _start_to_predict(self, precision: Precision) -> None:
+        self._predict = self.backend.predictor(self.model, precision=precision)
+        self._firsts = Firsts(compiles=self.backend.compiles_shapes(False))
 
     def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
         """Logits [rows, units] of a split under the model's present weights; `listener` is told how far it is."""
@@ -160,5 +165,11 @@ class Session:
             listener.bar(SHOWN.get(split, split), len(table)) if listener else nullcontext() as advance,
         ):
             return inference.logits(
-                self._predict, table, names=self.names, batch_size=size, lengths=self.lengths, progress=advance
+                self._predict,
+                table,
+                names=self.names,
+                batch_size=size,
+                lengths=self.lengths,
+                around=lambda shape: self._firsts.computing(shape, listener.on_wait if listener else None),
+                progress=advance,
             )
