@@ -74,7 +74,7 @@ def _read(terminal: int) -> bytes:
 def test_an_epoch_that_predicts_one_class_is_not_best_without_that_word() -> None:
     seen_so = {"loss": 0.2, "accuracy": 0.94, "majority_share": 0.94, "f1": 0.0, "classes_predicted": 1}
     row = {"train": {"loss": 0.3, "accuracy": 0.9}, "validation": seen_so, "seconds": 1.0, "best": True}
-    assert "accuracy 0.9400 (largest class 0.9400)" in epoch_line(row)
+    assert "accuracy 94.0% (largest class 94.0%)" in epoch_line(row)
     assert epoch_line(row).endswith("best so far, one class predicted for all")
     told = epoch_line({**row, "validation": {**seen_so, "classes_predicted": 2}})
     assert told.endswith("best so far")
@@ -90,7 +90,7 @@ def test_lines_stay_whole_above_a_live_bar(columns: int, told: dict[str, str]) -
     assert not any("━" in line for line in lines)
     # Words stay whole, and what belongs to a topic stands beside it.
     words = " ".join(line[11:] for line in lines).split()
-    assert words.count("0.5000") == 4
+    assert words.count("50.0%") == 4
     assert words.count("words") == 20
     assert all(len(line) <= columns for line in lines)
 

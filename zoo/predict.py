@@ -48,7 +48,10 @@ def predict(
     ] = None,
     context: Annotated[str | None, typer.Option("--context", help="The text that has the answers.")] = None,
     file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="csv, tsv, jsonl, parquet, or txt with a text a line.")
+        str | None,
+        typer.Option(
+            "--file", metavar="FILE", help="csv, tsv, jsonl, parquet, SQuAD's json, or txt with a text a line."
+        ),
     ] = None,
     text_column: TextColumnOption = None,
     keep: Annotated[

@@ -310,7 +310,7 @@ class TestRuns:
             assert run.metrics[split]["majority_share"] == pytest.approx(0.9, abs=0.02)
         log = (run.path / "log.txt").read_text()
         assert "best so far, one class predicted for all" in log
-        last = "the largest class alone 0.9000), macro f1 0.4737, f1 0.0000; one class is predicted for every text; "
+        last = "the largest class alone 90%), macro f1 47%, f1 0%; one class is predicted for every text; "
         assert f"{last}never predicted: spam" in log
         assert (
             "Warning: never predicted, though rows of test are of them: spam" in (run.path / "report.html").read_text()

@@ -164,9 +164,10 @@ def load_dataset(recipe: Recipe) -> Dataset:
 def load_data(recipe: Recipe) -> Dataset:
     """The rows of a recipe as training has them, brought into the cache where they are not there; no backend is used.
 
-    Raises as `load_dataset`; EnvironmentFault where the network is needed and away.
+    Raises as `load_dataset`, and RecipeError of a recipe with stages; EnvironmentFault where the network is needed and
+    away.
     """
-    if missing_data(recipe):
+    if missing_data(recipe.alone()):
         fetch_first(_card(recipe).origins)
     return load_dataset(recipe)
 

@@ -19,6 +19,7 @@ from zoo.export.source import FEW, Rows, Source, cutting_notes, program
 from zoo.models import weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.families import FAMILIES
+from zoo.recipe.heads import MaskedHead
 
 FILE = "model.keras"
 
@@ -31,7 +32,11 @@ def _filled(source: Source) -> Any:
     from zoo.export.stock import stock_model
 
     model = stock_model(source.card.blueprint)
-    weights.load(weights.parameters(model), source.run.path / "model" / "weights.safetensors")
+    found = {variable.path: variable for variable in weights.parameters(model)}
+    if isinstance(source.card.blueprint.head, MaskedHead):
+        table = next(value for path, value in source.arrays.items() if path.endswith("token_embedding/embeddings"))
+        found.pop("logits/kernel").assign(table.T)
+    weights.load(found.values(), source.run.path / "model" / "weights.safetensors")
     return model
 
 

@@ -27,7 +27,7 @@ from zoo.tasks import Task
 from zoo.tasks.shown import Mistake, Mistakes
 from zoo.tasks.task import Rankings
 
-__all__ = ["SPLITS", "charts", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
+__all__ = ["charts", "figures_by_split", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
 
 MISTAKES = 20
 LONGEST_TEXT = 600
@@ -73,7 +73,7 @@ def write_report(
         folder.write_bytes(f"plots/{name}.png", chart.light)
     shown = {name: (captions[name], chart) for name, chart in drawn.items()}
     told = (*warnings, *failed)
-    splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
+    splits, figures = figures_by_split(run, task)
     mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
     page = pages.html(
         "report.html.j2",
@@ -83,13 +83,9 @@ def write_report(
         recipe_text=folder.recipe_text,
         warnings=(*_one_sided(run), *told),
         splits=splits,
-        figures={
-            name: [figures.get(name) for figures in splits.values()]
-            for name in task.titles
-            if any(name in figures for figures in splits.values())
-        },
+        figures=figures,
         expected=_expected(run),
-        rows_of=_rows(run, len(predictions)),
+        test_rows=_rows(run, "test"),
         charts=[shown[name] for name in shown if name not in (*CONFIDENCE, *TIME)],
         confidence=[shown[name] for name in shown if name in CONFIDENCE],
         time=[shown[name] for name in shown if name in TIME],
@@ -153,10 +149,21 @@ def charts(
     return drawings, CAPTIONS | {name: picture.caption for name, picture in of_task.items()}
 
 
-def _rows(run: Mapping[str, Any], tested: int) -> dict[str, int | None]:
-    """Rows of each split, None where nothing tells: what decides how many digits its figures have."""
-    known = {split: run.get("dataset", {}).get("rows", {}).get(split) for split in SPLITS}
-    return known | {"test": tested or known["test"]}
+def figures_by_split(run: Mapping[str, Any], task: Task) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The splits that have figures; and of each figure that any of them has its title, and its text for each split."""
+    splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
+    rows = {name: _rows(run, name) for name in splits}
+    return list(splits), [
+        (title, *(pages.figure(task, name, found.get(name), rows[split]) for split, found in splits.items()))
+        for name, title in task.titles.items()
+        if any(found.get(name) is not None for found in splits.values())
+    ]
+
+
+def _rows(run: Mapping[str, Any], split: str) -> int | None:
+    """Rows of a split, None where nothing tells: what decides how many digits its figures have."""
+    told: int | None = run.get("metrics", {}).get(split, {}).get("rows")
+    return run.get("dataset", {}).get("rows", {}).get(split) if told is None else told
 
 
 def further_figures(folder: RunFolder, predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:

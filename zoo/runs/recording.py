@@ -69,7 +69,7 @@ class Recorder:
         self._tell_backend(backend)
         for note in self._dataset.notes:
             self._log.say("warning", note)
-        text = dump_recipe(self._recipe)
+        text = dump_recipe(self._recipe, self._folder.path)
         self._folder.write_text("recipe.yaml", text)  # FREE keys may have changed
         self._folder.update_run(
             {
@@ -157,7 +157,7 @@ class Recorder:
             text += f"; never predicted: {listed(never)}"
         expected = self._recipe.expected
         wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1", "exact_match")}
-        if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:
+        if told := [f"{name} {100 * value:g}%" for name, value in wanted.items() if value is not None]:
             text += f"; the recipe expects {', '.join(told)}"
         self._say("test", text)
         self._say("report", str(self._folder.path / "report.html"))
@@ -227,7 +227,7 @@ class Recorder:
 def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:
     """OutputError where a folder's run was begun with another recipe, or with other rows than these."""
     begun = load_recipe(folder.path / "recipe.yaml")
-    old, new = (flat(each.model_dump(exclude={"profiles"})) for each in (begun, recipe))
+    old, new = (_keys(each) for each in (begun, recipe))
     faults = [
         f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
         for key in sorted(old | new)
@@ -238,6 +238,12 @@ def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = 
         faults.append("the rows have changed since the run was begun")
     if faults:
         raise OutputError([*faults, f"{folder.path}: put these back to go on, or choose another --out"])
+
+
+def _keys(recipe: Recipe) -> dict[str, object]:
+    """Dotted key -> value, of stages under their names."""
+    stages = {stage.name: stage.model_dump(exclude={"name"}) for stage in recipe.stages}
+    return flat(recipe.model_dump(exclude={"profiles", "stages"}) | {"stages": stages})
 
 
 def _precision(session: Session) -> str:

@@ -31,6 +31,7 @@ from rich.text import Text
 
 from zoo.recipe.showing import shown
 from zoo.runs.stages import LineStage, Stage, Unit
+from zoo.tasks.shown import Kind, figure
 
 BAR = 20
 """Columns of a bar."""
@@ -38,8 +39,14 @@ TOPIC, GAP = 9, "  "
 """Columns of a line's topic, and what stands behind it."""
 
 
-TOLD = ("loss", "accuracy", "f1", "mean_absolute_error", "r2")
-"""Figures that are told of an epoch, of those that the task has."""
+TOLD: Mapping[str, Kind] = {
+    "loss": "number",
+    "accuracy": "share",
+    "f1": "share",
+    "mean_absolute_error": "amount",
+    "r2": "number",
+}
+"""Figures that are told of an epoch, of those that the task has, and what they are."""
 
 
 class Lines:
@@ -95,6 +102,10 @@ class Lines:
 
     def on_note(self, text: str) -> None:
         self.say("note", text)
+
+    def on_stage(self, name: str, number: int, count: int) -> None:
+        """A stage of a recipe begins: number counts from 1."""
+        self.say("stage", f"{number} of {count}: {name}")
 
 
 class Screen(Lines):
@@ -250,8 +261,9 @@ def epoch_line(row: Mapping[str, Any]) -> str:
     return "   ".join([*parts, f"{row['seconds']:.1f} s", *[", ".join(judged)] * bool(judged)])
 
 
-def _figures(figures: Mapping[str, float]) -> str:
-    told = {name: f"{name} {figures[name]:.4f}" for name in TOLD if name in figures}
+def _figures(figures: Mapping[str, Any]) -> str:
+    rows = figures.get("rows")
+    told = {name: f"{name} {figure(kind, figures[name], rows)}" for name, kind in TOLD.items() if name in figures}
     if "accuracy" in told and "majority_share" in figures:
-        told["accuracy"] += f" (largest class {figures['majority_share']:.4f})"
+        told["accuracy"] += f" (largest class {figure('share', figures['majority_share'], rows)})"
     return " ".join(told.values())

@@ -15,7 +15,7 @@ from zoo.score.ranking import Ranking
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
-from zoo.tasks.shown import Mistakes, Picture, Table
+from zoo.tasks.shown import Kind, Mistakes, Picture, Table, figure
 
 __all__ = ["Rankings", "Task"]
 
@@ -58,6 +58,8 @@ class Task:
     """What a value is."""
     pipeline: ClassVar[str] = "text-classification"
     """What hubs and transformers' pipelines call it."""
+    example: ClassVar[str] = "..."
+    """What stands for a text in examples of its use."""
     piped: ClassVar[bool] = True
     """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
@@ -337,21 +339,31 @@ class Task:
         """Classes that rows have, and that none is given; none where there are no classes."""
         return []
 
-    def told(self, figures: Mapping[str, float]) -> str:
-        """The figures of the test split that matter most, in a line."""
-        parts = []
+    def kind(self, name: str) -> Kind:
+        """What a figure is, or an end of its interval."""
+        name = name.partition(".")[0].removesuffix("_low").removesuffix("_high")
+        return "share" if name in self.shares else "amount" if name in self.amounts else "number"
+
+    def shown(self, name: str, value: float, rows: int | None) -> str:
+        """A figure for people, with the digits that so many rows carry."""
+        return figure(self.kind(name), value, rows)
+
+    def told(self, figures: Mapping[str, Any]) -> str:
+        """The figures of the test split that matter most, in a line; None stands for one that is not finite."""
+        parts, rows = [], figures.get("rows")
+        shown = {name: self.shown(name, value, rows) for name, value in figures.items() if value is not None}
         for name in self.headline:
-            if name not in figures:
+            if name not in shown:
                 continue
             beside = []
-            if (low := figures.get(f"{name}_low")) is not None:
-                beside.append(f"95% interval {low:.4f} to {figures[f'{name}_high']:.4f}")
+            if f"{name}_low" in shown:
+                beside.append(f"95% interval {shown[f'{name}_low']} to {shown[f'{name}_high']}")
             largest = figures.get("majority_share", 0.0) if name == "accuracy" else 0.0
             if largest:
-                beside.append(f"{self.commonest} alone {largest:.4f}")
-            parts.append(f"{name} {figures[name]:.4f}" + (f" ({'; '.join(beside)})" if beside else ""))
-            if largest > LARGE and not self.averaged and "macro_f1" in figures:
-                parts.append(f"macro f1 {figures['macro_f1']:.4f}")
+                beside.append(f"{self.commonest} alone {shown['majority_share']}")
+            parts.append(f"{name} {shown[name]}" + (f" ({'; '.join(beside)})" if beside else ""))
+            if largest > LARGE and not self.averaged and "macro_f1" in shown:
+                parts.append(f"macro f1 {shown['macro_f1']}")
         return ", ".join(parts)
 
     @property

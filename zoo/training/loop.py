@@ -194,7 +194,7 @@ class _EpochLog:
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
         self._since = time.perf_counter()
-        self._loss_sum, self._count = 0.0, 0.0
+        self._loss_sum, self._count, self._rows = 0.0, 0.0, 0
         self._mean = math.nan
         self._hits: Counter[str] = Counter()
 
@@ -216,7 +216,8 @@ class _EpochLog:
         if self._waiting:
             self._read()
         count = self._count or 1.0
-        return {"loss": self._loss_sum / count, **self._task.means(self._hits, count)}
+        means = self._task.means(self._hits, count)
+        return {"rows": self._rows, "loss": self._loss_sum / count, **means}
 
     def _counted(self, batch: Batch) -> float:
         real = len(batch.rows)
@@ -230,6 +231,7 @@ class _EpochLog:
             if self._task.watched:
                 hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real], batch.weights[:real]))
             count += counted
+            self._rows += real
         mean = self._mean = sum(losses) / count
         rate = float(self._rates[self._step - 1])
         if not math.isfinite(mean):
