@@ -100,6 +100,7 @@ def judge(
     for note in notes:
         screen.say("missing", note)
     say_precision(run, screen)
+    _ = run.model  # what it takes to load it is no part of the rate
     with screen.bar("evaluate", len(rows)) as advance:
         values = run.values(rows.texts, rows.pairs, batch_size=batch_size, progress=advance)
     return Judged(task=task, targets=rows.labels, values=values)

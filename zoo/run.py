@@ -7,6 +7,7 @@ recipe -> rows -> tokens -> model -> training -> results.
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -137,12 +138,14 @@ def run(
         loaded = load_recipe(path, profile=profile, overrides=changes or ())
     except RecipeError as error:
         raise RecipeError([*error.faults, *row_faults(path, profile=profile, overrides=changes or ())]) from error
-    events = Events() if output == "json" else None
-    done = train(loaded, out, resume=resume, progress=events or Screen(), log=log or ())
-    if events is not None:
-        events.end(done.folder.run["status"])
+    screen = Events() if output == "json" else Screen()
+    done = train(loaded, out, resume=resume, progress=screen, log=log or ())
+    if isinstance(screen, Events):
+        screen.end(done.folder.run["status"])
         print(json.dumps({"run": str(done.path), **done.folder.run}))
     else:
+        given = '--pair "..." "..."' if done.takes_pairs else '--text "..."'
+        screen.say("next", f"python -m zoo.predict {shlex.quote(str(done.path))} {given}")
         cli.tell(done.path)
     return 0
 

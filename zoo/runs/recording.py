@@ -86,10 +86,12 @@ class Recorder:
         )
         self._say(
             "model",
-            f"{session.model.count_params():,} parameters, {_precision(session)}, on {backend.name} "
+            f"{session.model.count_params():,} parameters, {session.precision}, on {backend.name} "
             f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
+        if session.trial:
+            self._say("precision", f"{session.precision}: {session.trial}")
         self._say(*cut_told(session.tables, self._recipe.tokens))
 
     def train(self, session: Session, *, resume: bool) -> Progress:
@@ -238,10 +240,6 @@ def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = 
         faults.append("the rows have changed since the run was begun")
     if faults:
         raise OutputError([*faults, f"{folder.path}: put these back to go on, or choose another --out"])
-
-
-def _precision(session: Session) -> str:
-    return f"{session.precision} ({session.trial})" if session.trial else session.precision
 
 
 def _steps(session: Session, backend: Backend) -> str:

@@ -46,7 +46,7 @@ def class_table(rows: Sequence[Mapping[str, Any]], ranked: Sequence[Ranking | No
     keys = ["label", *keys, "rows", "predicted"]
     left_out = max(0, len(rows) - most)
     return Table(
-        title="By class, on the test split",
+        title="By class",
         columns=(Column(title="class", kind="name"), *columns),
         rows=tuple(tuple(row[key] for key in keys) for row in metrics.worst_classes(rows, most)),
         note=f"The {most} classes with the lowest F1; {left_out:,} others are left out." if left_out else "",
