@@ -116,6 +116,15 @@ def test_the_better_value_is_marked_with_how_far_the_others_are_off(make: Maker)
     assert marks["test accuracy"] == ([0, 2], [None, "\N{MINUS SIGN}5 points", None])
     assert marks["test Brier score"] == ([0, 2], [None, "+0.03", None])
     assert marks["training time"] == ([0, 1], [None, None, "+30.0 s"])
+    # Who subtracts what stands there comes to the same, and to compile nothing is no merit of its own.
+    first, second = ({"metrics": {"test": {"rows": 80, "f1": f1}}} for f1 in (1.0, 0.975))
+    eager = {"timing": {"train_seconds": 60.0, "compile_seconds": 0.0}}
+    rounded = {
+        row["name"]: row for row in compare([make("d", facts=first), make("e", facts=second | eager)])["figures"]
+    }
+    assert rounded["test F1"]["texts"] == ["100%", "98%"]
+    assert rounded["test F1"]["behind"] == [None, "\N{MINUS SIGN}2 points"]
+    assert (rounded["compilation in it"]["texts"], rounded["compilation in it"]["best"]) == (["10.0 s", "none"], [])
     # What looks the same, and what is no merit, is not marked.
     assert marks["test F1"][0] == marks["recipe"][0] == marks["test rows"][0] == []
 

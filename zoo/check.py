@@ -122,10 +122,16 @@ def check(
         print(json.dumps(shown | {"notes": notes}, indent=2))
         return report.exit_code
     for topic, text in report.notes:
-        cli.tell(f"{topic:9} {text}")
+        cli.tell_of(topic, text)
     texts = [text for fault in report.faults for text in fault.faults]
     if texts:
         cli.show_error(ZooError(texts))
+    else:
+        options = [
+            *(["--profile", profile] if profile else []),
+            *(word for c in changes or () for word in ("--set", c)),
+        ]
+        cli.tell_of("next", shlex.join(["python", "-m", "zoo.run", recipe, *options]))
     return report.exit_code
 
 
