@@ -101,7 +101,7 @@ def judge(
         screen.say("missing", note)
     say_precision(run, screen)
     with screen.bar("evaluate", len(rows)) as advance:
-        values = run.values_of(rows, batch_size=batch_size, place=rows.place, progress=advance)
+        values = run.values_of(rows, batch_size=batch_size, place=rows.place, progress=advance, wait=screen.on_wait)
     return Judged(task=task, targets=rows.labels, values=values)
 
 

@@ -91,7 +91,15 @@ def predict(
     screen = Screen()
     say_precision(done, screen)
     with _answers(done, source, file, target, output or "text", screen) as (answers, progress):
-        tally = answer(done, source, answers, on_missing=on_missing, batch_size=batch_size, progress=progress)
+        tally = answer(
+            done,
+            source,
+            answers,
+            on_missing=on_missing,
+            batch_size=batch_size,
+            progress=progress,
+            wait=screen.on_wait,
+        )
     _tell(tally, on_missing, screen, rate=not (text or pair or question))
     if target is not None:
         cli.tell(target)

@@ -135,10 +135,9 @@ def _train(
         logging_to(log, folder) as loggers,
     ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
-        with recorder.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
-            session = prepare(
-                recipe, dataset, backend=backend, stage=watch.measure, progress=advance, tell=recorder.on_note
-            )
+        session = prepare(
+            recipe, dataset, backend=backend, stage=recorder.stage, tell=recorder.on_note, wait=recorder.on_wait
+        )
         recorder.begin(session, backend)
         recorder.finish(session, recorder.train(session, resume=resume))
         _, warnings = write_report(folder, texts_by_id(dataset.test))

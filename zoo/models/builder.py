@@ -17,7 +17,7 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
-from zoo.models.blueprint import WEIGHTS, Blueprint
+from zoo.models.blueprint import WEIGHTS, Blueprint, load_card
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
@@ -158,7 +158,7 @@ def build_model(
     head = blueprint.head
     from_preset = head.init == "preset"
     if head.init == "auto" and preset is not None:
-        from_preset = _has_head(preset, head.program)
+        from_preset = brings_head(preset, head.program)
     if preset is None:
         fresh = _paths(model)
     elif preset.layout == "hf":
@@ -173,7 +173,7 @@ def build_model(
             )
         )
     elif preset.layout == "zoo":
-        whole = model if from_preset and _has_head(preset, head.program) else model.get_layer("backbone")
+        whole = model if from_preset and brings_head(preset, head.program) else model.get_layer("backbone")
         fresh = _paths(model) - _paths(whole)
         weights.load_run(whole, preset.path / WEIGHTS, head_rows=blueprint.head_rows, layers=blueprint.layers)
     else:
@@ -186,12 +186,11 @@ def build_model(
     return model
 
 
-def _has_head(preset: Preset, program: str) -> bool:
-    """Whether a preset comes with a head of this kind; see `Family.heads`."""
-    if preset.layout == "hf":
-        return weights.has_head(preset.path, program)
-    found = read_config(preset).head
-    return found is not None and any(name.endswith(f"For{program}") for name in found.tasks)
+def brings_head(preset: Preset, program: str) -> bool:
+    """Whether a preset has a head of this kind, by transformers' name for models with one."""
+    if preset.layout == "zoo":
+        return load_card(preset.path)[0].blueprint.head.program == program
+    return preset.layout == "hf" and weights.has_head(preset.path, program)
 
 
 def _paths(model: Any) -> set[str]:

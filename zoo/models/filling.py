@@ -22,9 +22,9 @@ from zoo.data.batches import batches, few_lengths
 from zoo.data.masking import MASKS, PLACES, SPACE, mask_of
 from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import DataError, RecipeError
-from zoo.models import inference, weights
+from zoo.models import inference
 from zoo.models.blueprint import Blueprint
-from zoo.models.builder import build_model
+from zoo.models.builder import brings_head, build_model
 from zoo.models.places import at_places
 from zoo.models.presets import read_config
 from zoo.recipe.heads import MaskedHead
@@ -62,7 +62,7 @@ class Filler:
     @classmethod
     def of_preset(cls, preset: Preset) -> Self:
         """The model of a preset, with its own head; RecipeError where it has none."""
-        if preset.layout != "hf" or not weights.has_head(preset.path, MaskedHead.program):
+        if not brings_head(preset, MaskedHead.program):
             given = f"{{family: {preset.family}, preset: {preset.name}}}"
             raise RecipeError(
                 f"{preset.name} comes without a masked-language head, expected one, or a run of task: masked: train "

@@ -63,6 +63,13 @@ class Recorder:
         self._recipe, self._dataset = recipe, dataset
         self._earlier: Mapping[str, float] = folder.run.get("timing", {})
 
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[int], None]]:
+        """Around a part of the run before its training, which is timed: `tokenize`, of all rows, or `build`."""
+        rows = sum(self._dataset.rows.values()) if name == "tokenize" else None
+        with self._watch.measure(name), self.bar(name, rows) as advance:
+            yield advance
+
     def begin(self, session: Session, backend: Backend) -> None:
         """Write what is known before the first step, and refuse to go on with another run than was begun."""
         refuse_changes(self._folder, self._recipe, self._dataset)
@@ -186,6 +193,10 @@ class Recorder:
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         for told in self._told:
             told.on_step(step, epoch, tokens, loss, first)
+
+    def on_wait(self, what: str, seconds: float) -> None:
+        for told in self._told:
+            told.on_wait(what, seconds)
 
     def on_note(self, text: str) -> None:
         for told in self._told:

@@ -30,7 +30,7 @@ from rich.table import Column
 from rich.text import Text
 
 from zoo.recipe.showing import shown
-from zoo.runs.stages import LineStage, Stage, Unit
+from zoo.runs.stages import LineStage, Stage, Unit, waited
 from zoo.tasks.shown import Kind, figure
 
 BAR = 20
@@ -92,6 +92,10 @@ class Lines:
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         for stage in self._stages[-1:]:
             stage.step(step, epoch, tokens, loss, first)
+
+    def on_wait(self, what: str, seconds: float) -> None:
+        for stage in self._stages[-1:]:
+            stage.wait(what, seconds)
 
     def on_row(self, row: Mapping[str, Any]) -> None:
         if row["kind"] == "epoch":
@@ -179,7 +183,10 @@ class BarStage:
         self._progress.update(self._task, total=total, completed=done)
 
     def advance(self, count: int) -> None:
-        self._progress.advance(self._task, count)
+        self._progress.update(self._task, advance=count, figures=self._figures)
+
+    def wait(self, what: str, seconds: float) -> None:
+        self._progress.update(self._task, figures=waited(what, seconds))
 
     def step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         self._progress.update(self._task, completed=step, figures=f"epoch {epoch}  {self._figures}")

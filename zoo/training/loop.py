@@ -29,6 +29,7 @@ from zoo.recipe.length import Length
 from zoo.recipe.types import Training
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
+from zoo.training.waiting import Firsts
 
 
 class Listener(Protocol):
@@ -46,6 +47,14 @@ class Listener(Protocol):
             tokens: the real ones of its batch.
             loss: the mean loss since the last row of history. It waits for the device: ask every few seconds, at most.
             first: whether it was the first of its batch's shape, which takes longer where the backend compiles.
+        """
+
+    def on_wait(self, what: str, seconds: float) -> None:
+        """Something goes on that cannot say how far it is; called every second, from another thread.
+
+        Args:
+            what: what it is, as `compiling a batch of 32 rows of 64 tokens`.
+            seconds: for how long already.
         """
 
     def bar(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
@@ -117,8 +126,7 @@ def fit(
         model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
     )
     clock = replace(progress.clock)
-    shapes: set[tuple[int, int]] = set()
-    compiles = backend.compiles_shapes(compiled)
+    firsts = Firsts(compiles=backend.compiles_shapes(compiled))
     remedy = _remedy(config)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
@@ -130,14 +138,15 @@ def fit(
         for batch in epoch_batches(epoch):
             if step == length.steps:
                 break
-            new_shape = compiles and batch.shape not in shapes
             started = time.perf_counter()
-            with within_memory(backend, _named(batch), remedy):
+            with (
+                within_memory(backend, _named(batch), remedy),
+                firsts.computing(batch.shape, listener.on_wait) as new_shape,
+            ):
                 value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
                 if new_shape:
                     to_host(value)
             if new_shape:
-                shapes.add(batch.shape)
                 clock.compile_seconds += time.perf_counter() - started
             else:
                 clock.examples += len(batch.rows)

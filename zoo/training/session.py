@@ -38,6 +38,7 @@ from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 from zoo.training.teacher import Teacher, keep, kept
 from zoo.training.trial import Compile
+from zoo.training.waiting import Firsts
 
 SHOWN = {"validation": "validate"}
 """What the evaluation of a split is called, where that is not its name."""
@@ -88,7 +89,7 @@ class Session:
         # A text counts once, however many windows it is seen through.
         whole = self.task.each != "text" or not table.windowed
         self._weights = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
-        self._predict = self.backend.predictor(self._evaluated, precision=self.precision)
+        self._start_to_predict(self.precision)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
@@ -207,7 +208,11 @@ class Session:
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
-        self._predict = self.backend.predictor(self._evaluated, precision="float32")
+        self._start_to_predict("float32")
+
+    def _start_to_predict(self, precision: Precision) -> None:
+        self._predict = self.backend.predictor(self._evaluated, precision=precision)
+        self._firsts = Firsts(compiles=self.backend.compiles_shapes(False))
 
     def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
         """Logits [texts, units] of a split under the model's present weights, of tokens what the task makes of them;
@@ -225,6 +230,7 @@ class Session:
                 batch_size=size,
                 lengths=self.lengths,
                 masking=self._masking,
+                around=lambda shape: self._firsts.computing(shape, listener.on_wait if listener else None),
                 progress=advance,
             )
             return inference.by_text(found, self.task, table, self.splits[split], pool=self.recipe.tokens.pool)
