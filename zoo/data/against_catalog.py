@@ -23,6 +23,7 @@ from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
 from zoo.recipe.kinds import Clash
+from zoo.recipe.staging import STAGE
 from zoo.tasks import task_of
 
 
@@ -33,6 +34,9 @@ def disagreements(recipe: Recipe) -> Iterator[Clash]:
         yield from _of_preset(recipe, recipe.model.backbone.preset)
     else:
         yield from _of_vocabulary(recipe.model.backbone.vocabulary or "")
+    distil = recipe.training.distil
+    if distil is not None and not distil.teacher.startswith(STAGE) and not os.path.isdir(distil.teacher):
+        yield Clash(("training.distil.teacher",), f"got {distil.teacher}, expected the folder of a finished run")
 
 
 def dimensions(backbone: Backbone) -> Dimensions | None:

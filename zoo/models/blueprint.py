@@ -32,13 +32,15 @@ class Blueprint:
     """All that decides what a model computes, its weights apart.
 
     head has its rate of dropout as a number. units: outputs a row. head_rows is, for a head that comes with the
-    preset, which row of the preset's last layer each output takes; None takes them as they stand.
+    preset, which row of the preset's last layer each output takes; None takes them as they stand. layers is which
+    layer of the preset each transformer layer is; None takes them as they stand.
     """
 
     backbone: BackboneConfig
     head: Head
     units: Annotated[int, Field(gt=0)]
     head_rows: tuple[int, ...] | None = None
+    layers: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
