@@ -90,7 +90,7 @@ def test_refused_files(tmp_path: Path, text: str, match: str) -> None:
     path.write_text(text)
     with pytest.raises(RecipeError, match=match):
         read_templates(path)
-    with pytest.raises(RecipeError, match=r"no such|No such"):
+    with pytest.raises(RecipeError, match=r"[Nn]o such"):
         read_templates(tmp_path / "none.yaml")
 
 

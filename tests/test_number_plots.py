@@ -32,8 +32,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_is_drawn(case: str) -> None:
     # The suite turns warnings into errors.
-    for draw in (number_plots.predicted_by_true, number_plots.residuals):
-        png = draw(*CASES[case], HOSTILE).png()
+    targets, values = CASES[case]
+    charts = [draw(targets, values, HOSTILE) for draw in (number_plots.predicted_by_true, number_plots.residuals)]
+    for png in [chart.png() for chart in (*charts, number_plots.histogram(values, HOSTILE))]:
         assert 300 < min(size(png)) < max(size(png)) < 1500
         assert pixels(png).std() > 0.05
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from zoo.data.catalog import vocabulary_folder
+from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import Recipe, recipe_from
+from zoo.recipe.types import Tokens
 from zoo.tasks import dump_task, task_of, task_of_run
 from zoo.tasks.answers import Answers, Right, Rights, misplaced, read_answers
 from zoo.tasks.material import Stated
@@ -198,3 +204,51 @@ def test_heads_and_files_that_do_not_fit() -> None:
     with pytest.raises(DataError, match="nothing to learn"):
         Span().fitted(answers([], []))
     assert Span().fitted(answers([Right("Ada", 0)])).threshold is None
+
+
+@cache
+def tokenizer(vocabulary: str) -> Tokenizer:
+    return load_tokenizer(vocabulary_folder(vocabulary))
+
+
+WORDS = ["the", "mill", "Ada", "café", "漢字", "🙂", "1902,", "(unbelievable)", "isn't", "\u00a0x"]
+
+
+@given(
+    st.sampled_from(["nano_uncased", "nano_bpe"]),
+    st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from([" ", "  ", "\n", ". "])), min_size=1, max_size=40),
+    st.integers(1, 4),
+    st.data(),
+)
+def test_every_character_is_in_a_window_and_every_answer_is_found(
+    vocabulary: str, parts: list[tuple[str, str]], words: int, data: st.DataObject
+) -> None:
+    """White space apart, of which tokens have none. A model that is sure of the answer, wherever a window has it whole,
+    gives it back to the letter; windows overlap by as many tokens as it has."""
+    context, places = "", []
+    for word, gap in parts:
+        places.append((len(context), len(context + word)))
+        context += word + gap
+    first = data.draw(st.integers(0, len(places) - 1))
+    last = min(first + words, len(places)) - 1
+    start, end = places[first][0], places[last][1]
+    right = answers([Right(context[start:end], start)])
+    whole = tokenizer(vocabulary).encode(["Who?"], [context], Tokens(max_length=4096), spans=True)
+    longest = int(((whole.spans[:, 0] < end) & (whole.spans[:, 1] > start) & (whole.spans[:, 0] >= 0)).sum())
+    width = max(8, longest) + data.draw(st.integers(0, 8))
+    stride = data.draw(st.integers(1, width - longest + 1))
+    room = int((whole.spans[:, 0] < 0).sum())  # the question and what frames the row
+    config = Tokens(max_length=width + room, long="window", stride=stride)
+    table = tokenizer(vocabulary).encode(["Who?"], [context], config, spans=True)
+    seen = np.zeros(len(context), bool)
+    for begin, finish in table.spans:
+        seen[max(begin, 0) : max(finish, 0)] = True
+    assert all(seen[place] or context[place].isspace() for place in range(len(context)))
+    rows, task = SimpleNamespace(pairs=[context], labels=right), Span(longest=4096)
+    targets = task.placed(right, table, rows)
+    sure = 20.0 * np.stack([targets & 1, targets // 2], axis=1) * (targets != 3)[:, None]
+    single = np.flatnonzero((targets == 3) & (table.spans[:, 0] >= 0))
+    sure[single] = 20.0
+    found = task.gathered(sure, table, rows)
+    assert found.best == [context[start:end].strip()]
+    assert found.candidates[0][0].score == 40.0

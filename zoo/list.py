@@ -74,7 +74,7 @@ def _recipes() -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "data": recipe.data.dataset or "own files",
+                "data": recipe.told_data,
                 "backbone": backbone.preset or f"a fresh {backbone.family}",
                 "profiles": sorted(recipe.profiles),
                 "accuracy": recipe.expected.accuracy if recipe.expected else None,

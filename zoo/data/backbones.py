@@ -184,8 +184,9 @@ def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
     profiles that need none of them.
     """
     wanted: list[Sequence[Origin]] = []
-    if recipe.data.dataset is not None:
-        wanted.append(dataset_card(recipe.data.dataset).origins)
+    for name in dict.fromkeys(each.data.dataset for each in recipe.with_data):
+        if name is not None:
+            wanted.append(dataset_card(name).origins)
     backbone = recipe.model.backbone
     origins = _reference(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
     if not isinstance(origins, Path):

@@ -17,8 +17,8 @@ def answer(folder: str, texts: list[str], pairs: list[str] | None, truncation: s
     """Label to score, or logits [tokens, labels], a row each."""
     import transformers
 
-    if model == "TokenClassification":
-        return of_tokens(folder, texts)
+    if model in ("TokenClassification", "QuestionAnswering"):
+        return of_tokens(folder, texts, pairs, truncation, model)
     classify: Any = transformers.pipeline("text-classification", model=folder, tokenizer=folder, device="cpu")
     given: list[Any] = list(texts)
     if pairs is not None:
@@ -27,14 +27,24 @@ def answer(folder: str, texts: list[str], pairs: list[str] | None, truncation: s
     return [{score["label"]: score["score"] for score in row} for row in found]
 
 
-def of_tokens(folder: str, texts: list[str]) -> list[list[list[float]]]:
-    """Logits [tokens, labels] of each text."""
+def of_tokens(
+    folder: str, texts: list[str], pairs: list[str] | None, truncation: str, model: str
+) -> list[list[list[float]]]:
+    """Logits [tokens, labels] of each text; of answers to questions those of their start and of their end."""
     import transformers
 
-    # The pipeline itself tells of each token its likeliest label alone.
-    tag: Any = transformers.pipeline("token-classification", model=folder, tokenizer=folder, device="cpu")
-    given = [tag.tokenizer(text, truncation=True, return_tensors="pt") for text in texts]
-    return [tag.model(**inputs).logits[0].tolist() for inputs in given]
+    # The pipeline for tokens tells of each its likeliest label alone, and transformers 5 has none for answers.
+    tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+    made: Any = getattr(transformers, f"AutoModelFor{model}").from_pretrained(folder).eval()
+    found = []
+    for row in zip(texts, *([] if pairs is None else [pairs]), strict=True):
+        output = made(**tokenizer(*row, truncation=truncation, return_tensors="pt"))
+        if "logits" in output:
+            found.append(output.logits[0].tolist())
+        else:
+            ends = (output.start_logits[0].tolist(), output.end_logits[0].tolist())
+            found.append(list(map(list, zip(*ends, strict=True))))
+    return found
 
 
 if __name__ == "__main__":

@@ -35,6 +35,16 @@ print(model("..."))
 ```
 """
 """What the card says of the folder's use."""
+WITHOUT_PIPELINE = """\
+```python
+from transformers import AutoModelFor{program}, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")
+model = AutoModelFor{program}.from_pretrained("THIS_FOLDER")
+print(model(**tokenizer("{text}", "{pair}", return_tensors="pt")))
+```
+"""
+"""The same of what transformers 5 has no pipeline for."""
 SCRIPT = Path(__file__).with_name("by_transformers.py")
 
 
@@ -53,10 +63,17 @@ def write(source: Source, folder: Path) -> list[str]:
     if note := card.task.threshold_note:
         notes.append(f"transformers {note} (text_zoo.threshold in config.json)")
     if "test" in source.run.metrics:
-        usage = "\n".join([USAGE.format(pipeline=card.task.pipeline), *(f"- {pages.plain(note)}." for note in notes)])
+        usage = "\n".join([_usage(source), *(f"- {pages.plain(note)}." for note in notes)])
         readme = model_card(source.run.path, library_name="transformers", usage=usage)
         (folder / "README.md").write_text(readme, encoding="utf-8")
     return notes
+
+
+def _usage(source: Source) -> str:
+    task, head = source.card.task, source.card.blueprint.head
+    if task.piped:
+        return USAGE.format(pipeline=task.pipeline)
+    return WITHOUT_PIPELINE.format(program=head.program, text=task.pair[0], pair=task.pair[1])
 
 
 def write_config(source: Source, folder: Path) -> None:

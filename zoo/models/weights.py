@@ -22,6 +22,7 @@ from zoo.data.writing import write_atomically
 from zoo.errors import EnvironmentFault
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
+from zoo.models.topology import kind
 
 SEED = "seed_generator_state"
 """Keras's name of a random generator's state."""
@@ -170,7 +171,7 @@ def load_hugging_face(
         _refuse_untied(tensors, folder)
     left: list[str] = []
     for variable in parameters(model):
-        top = variable.path.split("/", 1)[0]
+        top = kind(variable.path.split("/", 1)[0])
         if top in HEAD_LAYERS and head is None:
             left.append(variable.path)
             continue

@@ -80,10 +80,10 @@ def residuals(targets: ArrayLike, values: ArrayLike, name: str) -> Chart:
 
 
 def histogram(values: ArrayLike, name: str) -> Chart:
-    """How many texts have which number, with their mean."""
+    """How many texts have which number, with their mean; `name` says what it is."""
     numbers, _ = _checked(values, values)
     mean = float(numbers.mean())
-    counts, edges = _binned(numbers)
+    counts, edges = _binned(numbers, least=0.0 if numbers.min() >= 0.0 else None)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -96,11 +96,12 @@ def histogram(values: ArrayLike, name: str) -> Chart:
     return Chart(title=short(name, LONGEST_NAME), size=(WIDTH, 2.8), paint=paint)
 
 
-def _binned(numbers: Floats) -> tuple[NDArray[np.int64], Floats]:
-    """How many numbers are in each bar, and where the bars begin and end."""
+def _binned(numbers: Floats, *, least: float | None = None) -> tuple[NDArray[np.int64], Floats]:
+    """How many numbers are in each bar, and where the bars begin and end, not below `least`."""
     # Rice's rule, whose number of bars depends on the rows alone: one text that is far off does not raise it.
     bars = int(np.clip(2 * len(numbers) ** (1 / 3), FEWEST_BINS, MOST_BINS)) | 1
-    return np.histogram(numbers, np.linspace(*_limits(numbers), bars + 1))
+    low, high = _limits(numbers)
+    return np.histogram(numbers, np.linspace(low if least is None else max(low, least), high, bars + 1))
 
 
 def _limits(numbers: Floats) -> tuple[float, float]:

@@ -18,6 +18,7 @@ import yaml
 
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
+from zoo.recipe.several import told_data
 from zoo.recipe.showing import listed
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
@@ -75,11 +76,13 @@ def write_report(
     told = (*warnings, *failed)
     splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
     mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
+    recipe = yaml.safe_load(folder.recipe_text)
     page = pages.html(
         "report.html.j2",
         run=run,
         task=task,
-        recipe=yaml.safe_load(folder.recipe_text),
+        recipe=recipe,
+        data=told_data(recipe),
         recipe_text=folder.recipe_text,
         warnings=(*_one_sided(run), *told),
         splits=splits,

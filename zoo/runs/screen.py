@@ -38,8 +38,10 @@ TOPIC, GAP = 9, "  "
 """Columns of a line's topic, and what stands behind it."""
 
 
-TOLD = ("loss", "accuracy", "f1", "mean_absolute_error", "r2")
+TOLD = ("loss", "mean", "accuracy", "f1", "mean_absolute_error", "r2")
 """Figures that are told of an epoch, of those that the task has."""
+OF_TASK = ("accuracy", "r2")
+"""Figures of each of several tasks that a line tells."""
 
 
 class Lines:
@@ -251,7 +253,8 @@ def epoch_line(row: Mapping[str, Any]) -> str:
 
 
 def _figures(figures: Mapping[str, float]) -> str:
-    told = {name: f"{name} {figures[name]:.4f}" for name in TOLD if name in figures}
+    of_tasks = [name for name in figures if name.partition(".")[2] in OF_TASK]
+    told = {name: f"{name} {figures[name]:.4f}" for name in (*TOLD, *of_tasks) if name in figures}
     if "accuracy" in told and "majority_share" in figures:
         told["accuracy"] += f" (largest class {figures['majority_share']:.4f})"
     return " ".join(told.values())

@@ -24,6 +24,7 @@ from zoo.tasks.prediction import Prediction
 from zoo.tasks.regression import Regression
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.telling import merit
 
 __all__ = ["Joint"]
 
@@ -223,13 +224,16 @@ class Joint(Task):
         """Those of each task by its name; `mean`, of the figure that matters most of each, where all have it; and the
         loss of all rows by weight."""
         truth = np.asarray(targets)
-        found = {name: task.figures(own, given) for name, task, given, own, _ in self._each(truth, values)}
-        merits = [self.tasks[name].merit(figures)[1] for name, figures in found.items()]
+        found, merits = dict[str, dict[str, float]](), list[float | None]()
+        for name, task, given, own, _ in self._each(truth, values):
+            found[name] = task.figures(own, given)
+            merits.append(merit(found[name], task.headline, task.shares)[1])
         known = [value for value in merits if value is not None]
         whole = {"mean": float(np.mean(known))} if len(known) == len(self.tasks) else {}
         weights = [self.weights[name] * len(rows) for name, rows in self.own_rows(truth).items() if name in found]
         losses = [figures["loss"] for figures in found.values()]
-        return {**whole, "loss": float(np.average(losses, weights=weights)), **self._by_task(found)}
+        loss = float(np.average(losses, weights=weights))
+        return {"rows": len(truth), **whole, "loss": loss, **self._by_task(found)}
 
     def predictions(self, values: Floats) -> list[Prediction]:
         each = [task.predictions(self.own_values(name, values)) for name, task in self.tasks.items()]
@@ -337,7 +341,7 @@ class Joint(Task):
         """One with a row a task, and those of each task."""
         found, rows = list[Table](), list[tuple[Any, ...]]()
         for name, task, truth, own, chosen in self._each(targets, values):
-            key, value = task.merit(task.figures(own, truth))
+            key, value = merit(task.figures(own, truth), task.headline, task.shares)
             rows.append((name, task.type, len(chosen), task.titles[key], value))
             ranked = None if rankings is None else task.rankings(truth, own)
             tables = task.tables(truth, own, most=most, rankings=ranked)
@@ -370,12 +374,8 @@ class Joint(Task):
                 told = f"{found.figure} {each.figure}"
                 worst.append(replace(each, row=int(rows[each.row]), figure=told, label=f"{name}: {each.label}"))
         known = [count for count in wrong if count is not None]
-        return Mistakes(
-            note=" ".join(notes),
-            figure="",
-            wrong=sum(known) if len(known) == len(wrong) else None,
-            worst=tuple(worst),
-        )
+        in_all = sum(known) if len(known) == len(wrong) else None
+        return Mistakes(note=" ".join(notes), figure="", wrong=in_all, worst=tuple(worst))
 
     def showcase(self, values: Floats) -> list[int]:
         """Examples of each task in turns, of the rows of which its values are known."""
@@ -389,8 +389,8 @@ class Joint(Task):
 
     @property
     def explained(self) -> str:
-        mean = "The mean is over the figure that matters most of each task, as the table by task has it."
-        return " ".join((mean, *(f"{name}: {task.explained}" for name, task in self.tasks.items())))
+        each = (f"{name}: {task.explained}" for name, task in self.tasks.items())
+        return " ".join(("The mean is over the figure that the table by task has of each.", *each))
 
     @property
     def limits(self) -> tuple[str, ...]:

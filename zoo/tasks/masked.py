@@ -181,7 +181,7 @@ class Masked(Task):
         return {
             "surprise": Picture(
                 kind="histogram",
-                arguments=(_by_place(values)[values[:, 1] > 0], "loss of a text, nats a hidden token"),
+                arguments=(_by_place(values)[values[:, 1] > 0], "Loss of a text, nats a hidden token"),
                 caption="Test split: how surprised the model was by the hidden tokens of each text",
             )
         }

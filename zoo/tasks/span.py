@@ -57,6 +57,8 @@ class Span(Task):
     spanned: ClassVar[bool] = True
     pair: ClassVar[tuple[str, str]] = ("question", "context")
     watched: ClassVar[bool] = False
+    pipeline: ClassVar[str] = "question-answering"
+    piped: ClassVar[bool] = False
     titles: ClassVar[Mapping[str, str]] = {
         "f1": "F1",
         "exact_match": "exact match",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.errors import RecipeError
 from zoo.score.metrics import majority_share
 from zoo.score.ranking import Ranking
+from zoo.tasks import telling
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
@@ -19,8 +20,6 @@ from zoo.tasks.shown import Mistakes, Picture, Table
 
 __all__ = ["Rankings", "Task"]
 
-LARGE = 0.6
-"""Share of the rows from which on the largest class makes accuracy say little."""
 Floats = NDArray[np.float64]
 Rankings = Sequence[Ranking | None]
 """One a class; None where no row or every row is of it."""
@@ -58,6 +57,8 @@ class Task:
     """What a value is."""
     pipeline: ClassVar[str] = "text-classification"
     """What hubs and transformers' pipelines call it."""
+    piped: ClassVar[bool] = True
+    """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
     """What has an output: a text, every token, or the places of a text at which tokens were hidden."""
     served_by: ClassVar[Mapping[str, str]] = {}
@@ -284,12 +285,6 @@ class Task:
         """The figures of a split, each a plain number."""
         raise NotImplementedError
 
-    def merit(self, figures: Mapping[str, float]) -> tuple[str, float | None]:
-        """By which figure it is averaged with other tasks, and what that is, None where it is not defined: the first
-        share that matters, or R² of numbers that have none."""
-        name = next((name for name in self.headline if name in self.shares and name in figures), "r2")
-        return name, figures.get(name)
-
     def predictions(self, values: Any) -> list[Prediction]:
         """What is answered, a row each."""
         raise NotImplementedError
@@ -337,20 +332,7 @@ class Task:
 
     def told(self, figures: Mapping[str, float]) -> str:
         """The figures of the test split that matter most, in a line."""
-        parts = []
-        for name in self.headline:
-            if name not in figures:
-                continue
-            beside = []
-            if (low := figures.get(f"{name}_low")) is not None:
-                beside.append(f"95% interval {low:.4f} to {figures[f'{name}_high']:.4f}")
-            largest = figures.get("majority_share", 0.0) if name == "accuracy" else 0.0
-            if largest:
-                beside.append(f"{self.commonest} alone {largest:.4f}")
-            parts.append(f"{name} {figures[name]:.4f}" + (f" ({'; '.join(beside)})" if beside else ""))
-            if largest > LARGE and not self.averaged and "macro_f1" in figures:
-                parts.append(f"macro f1 {figures['macro_f1']:.4f}")
-        return ", ".join(parts)
+        return telling.told(figures, self.headline, commonest=self.commonest, averaged=self.averaged)
 
     @property
     def averaged(self) -> bool:

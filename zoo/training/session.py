@@ -17,6 +17,7 @@ from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
+from zoo.data.mixing import rows_of_epoch
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
@@ -152,7 +153,13 @@ class Session:
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
-        order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+        sampling, seed = self.recipe.sampling, self.recipe.seed
+        chosen = None
+        if sampling is not None and sampling.type != "proportional":
+            chosen = rows_of_epoch(self.task.groups(self._targets), sampling, seed=seed, epoch=epoch)
+        order = training_order(
+            table.lengths, lengths=self.lengths, batch_size=size, seed=seed, epoch=epoch, chosen=chosen
+        )
         found = batches(
             table,
             self._targets,
