@@ -16,7 +16,6 @@ import numpy as np
 from zoo.backend import activate, without_tensorflow
 from zoo.errors import RecipeError
 from zoo.export.source import FEW, Rows, Source, cutting_notes, program
-from zoo.models import weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.families import FAMILIES
 
@@ -31,7 +30,7 @@ def _filled(source: Source) -> Any:
     from zoo.export.stock import stock_model
 
     model = stock_model(source.card.blueprint)
-    weights.load(weights.parameters(model), source.run.path / "model" / "weights.safetensors")
+    source.fill(model)
     return model
 
 
@@ -115,8 +114,7 @@ def _task(source: Source, blueprint: Blueprint, known: bool) -> Any:
         preprocessor=_preprocessor(source, name),
         dropout=blueprint.head.dropout,
     )
-    path = source.run.path / "model" / "weights.safetensors"
-    weights.load(weights.parameters(backbone), path)
+    source.fill(backbone)
     for layer, ours in (("pooled_dense", "head_dense"), ("logits", "logits")):
         if f"{ours}/kernel" in source.arrays:
             task.get_layer(layer).set_weights([source.arrays[f"{ours}/{part}"] for part in ("kernel", "bias")])

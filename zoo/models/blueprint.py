@@ -21,7 +21,7 @@ from zoo.errors import OutputError
 from zoo.models.backbone import BackboneConfig
 from zoo.recipe.heads import Head
 from zoo.recipe.types import Tokens
-from zoo.tasks import AnyTask
+from zoo.tasks import AnyTask, Joint
 
 __all__ = ["TOKENIZER", "WEIGHTS", "Blueprint", "ModelCard", "OneHead", "dump_card", "load_card"]
 
@@ -70,6 +70,11 @@ class ModelCard:
     blueprint: Blueprint
     tokens: Tokens
     task: AnyTask
+
+    def alone(self, name: str) -> ModelCard:
+        """That of one of several tasks by itself."""
+        assert isinstance(self.task, Joint)
+        return replace(self, blueprint=self.blueprint.alone(name), task=self.task.tasks[name])
 
 
 _CARD = TypeAdapter(ModelCard)
