@@ -125,6 +125,8 @@ def clashes_of_several(
         if expected:
             yield Clash(("expected.tasks", "tasks"), "got figures of tasks, expected none without `tasks`")
         return
+    if task != JointHead.task:
+        yield Clash(("task", "tasks"), f"got {task} beside tasks, expected none: each of them says what it is")
     if len(tasks) == 1:
         yield Clash(("tasks",), f"got {', '.join(tasks)} alone, expected two or more: one goes without `tasks`")
     if data != Data():
