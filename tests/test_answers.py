@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.score import answers, spans
@@ -84,6 +84,7 @@ def tables(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@settings(deadline=None)
 @given(tables(), st.integers(1, 4), st.integers(1, 4))
 def test_the_best_spans_are_those_of_all(case: dict[str, Any], count: int, longest: int) -> None:
     offsets, owners, flat = case["table"]
@@ -107,6 +108,7 @@ def test_the_best_spans_are_those_of_all(case: dict[str, Any], count: int, longe
         assert spans.probabilities(best.scores).sum() == pytest.approx(1.0)
 
 
+@settings(deadline=None)
 @given(tables(), st.data())
 def test_a_span_is_placed_in_every_window_that_has_it_whole(case: dict[str, Any], data: st.DataObject) -> None:
     offsets, owners, flat = case["table"]

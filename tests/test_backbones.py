@@ -27,7 +27,7 @@ from zoo.data.sources.request import Brought, Request
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe, recipe_from
-from zoo.recipe.types import Backbone
+from zoo.recipe.backbone_group import Backbone
 
 HF = {"config.json": {"model_type": "bert"}, "model.safetensors": None, "vocab.txt": None}
 KERAS = {

@@ -107,7 +107,7 @@ def test_evaluate_is_escaped_and_bounded(classes: int, capsys: pytest.CaptureFix
     names = [STEERING, *(f"name{number}" for number in range(1, classes))]
     labels, guess = np.arange(2 * classes) % classes, np.zeros(2 * classes, int)
     task = Classification(names=tuple(names))
-    evaluate._show(evaluate.Judged(task=task, targets=labels, values=np.eye(classes)[guess]))
+    evaluate.show(evaluate.Judged(task=task, targets=labels, values=np.eye(classes)[guess]))
     out = capsys.readouterr().out
     harmless(out)
     assert len(out.splitlines()) < 50

@@ -29,9 +29,9 @@ def build(recipe: Recipe) -> Any:
         `zoo.load_run` as their precision says.
 
     Raises:
-        ZooError: data or weights are missing, or do not fit the recipe.
+        ZooError: data or weights are missing, or do not fit the recipe; or it has stages.
     """
-    backend = prepare.activated(recipe)
+    backend = prepare.activated(recipe.alone())
     backend.keep_compiled(cache_folder() / "compiled")
     bring(recipe)
     task = stated_task(recipe) or load_dataset(recipe).task

@@ -31,10 +31,12 @@ from zoo.data.sources import cache_folder, locate_first
 from zoo.data.tokens import cut_told
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
-from zoo.recipe.faults import find_faults, sound_part
+from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
+from zoo.recipe.staging import stage_documents
 from zoo.recipe.yaml12 import Document, Fault
+from zoo.recipe.yaml12 import Path as KeyPath
 from zoo.tasks import Task
 
 MAX_READ = 16 * 1024 * 1024
@@ -52,6 +54,7 @@ class Report:
     notes: list[tuple[str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     estimate: dict[str, Any] = field(default_factory=dict)
+    """Figures; of a recipe with stages by the name of the stage."""
 
     @property
     def exit_code(self) -> int:
@@ -62,28 +65,39 @@ def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()
     """Check a recipe file, the profile and overrides that are asked for, and each of its other profiles."""
     report = Report(recipe=str(path), profile=profile)
     recipe, of_rows = _check_recipe(path, profile, overrides, report)
-    if recipe is None and of_rows is not None:
-        _check_data(of_rows, report)
+    for each in of_rows:
+        _check_data(each, report)
+    if recipe is not None and recipe.stages:
+        for number, (stage, whole) in enumerate(zip(recipe.stages, recipe.staged(), strict=True), 1):
+            report.notes.append(("stage", f"{number} of {len(recipe.stages)}: {stage.name}"))
+            report.estimate[stage.name] = _check_whole(whole, path, profile, report)
     elif recipe is not None:
-        rows, task, texts = _check_data(recipe, report)
-        if not _check_cache(recipe, path, profile, report) or _check_backbone(recipe, task, texts, report):
-            report.estimate, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
-            report.notes += [("estimate", text) for text in told]
+        report.estimate = _check_whole(recipe, path, profile, report)
     _check_backend(recipe, report)
     return report
 
 
-def readable_part(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> Recipe | None:
-    """Of a recipe with faults one with the same rows; None where the faults do not let these be read."""
+def _check_whole(recipe: Recipe, path: Path, profile: str | None, report: Report) -> dict[str, Any]:
+    """Data, cache and backbone of a recipe, or of one stage; the figures of the estimate, where there is one."""
+    rows, task, texts = _check_data(recipe, report)
+    if _check_cache(recipe, path, profile, report) and not _check_backbone(recipe, task, texts, report):
+        return {}
+    figures, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
+    report.notes += [("estimate", text) for text in told]
+    return figures
+
+
+def readable_parts(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> list[Recipe]:
+    """Of a recipe with faults one with the same rows, or one a stage; none where the faults do not let them be read."""
     return _check_recipe(path, profile, overrides, Report(recipe=str(path), profile=profile))[1]
 
 
 def row_faults(recipe: Recipe) -> tuple[str, ...]:
     """What is wrong with the rows of a recipe, where they are here and small, and the catalog knows them."""
-    if _unknown_rows(recipe):
-        return ()
     report = Report(recipe=recipe.name, profile=recipe.profile)
-    _check_data(recipe, report)
+    for each in recipe.staged():
+        if not _unknown_rows(each):
+            _check_data(each, report)
     return tuple(text for fault in report.faults if isinstance(fault, DataError) for text in fault.faults)
 
 
@@ -122,17 +136,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check_recipe(
     path: Path, profile: str | None, overrides: Overrides, report: Report
-) -> tuple[Recipe | None, Recipe | None]:
+) -> tuple[Recipe | None, list[Recipe]]:
     """Faults of the recipe as asked for, then of what else the file offers.
 
     Returns:
-        The recipe where it is sound, and else, where that can be told, one with the same rows.
+        The recipe where it is sound, and else, where that can be told, one with the same rows, or one a stage.
     """
     try:
         document = read_document(path)
     except RecipeError as error:
         report.faults.append(error)
-        return None, None
+        return None, []
     asked = resolved(document, folder=path.parent, profile=profile, overrides=overrides)
     faults = _faults(asked)
     texts = [str(fault) for fault in faults]
@@ -145,17 +159,23 @@ def _check_recipe(
     if texts:
         report.faults.append(RecipeError(texts))
     if faults:
-        # Where only the catalog contradicts it, it stands by itself.
-        sound = sound_part(asked, faults) if find_faults(asked) else asked.data
-        try:
-            recipe = None if sound is None else Recipe.model_validate(sound)
-        except ValidationError:  # without what is wrong it contradicts itself
-            recipe = None
-        return None, None if recipe is None or _unknown_rows(recipe) else recipe
+        stages = [stage.document for stage in stage_documents(asked)]
+        return None, [recipe for each in stages or [asked] for recipe in _of_rows(each)]
     offered = ", ".join(profile_names(document)) or "none"
     told = f"profile {profile}" if profile else "no profile"
     report.notes.append(("recipe", f"{path}, {told}; profiles: {offered}" + ("" if not texts else "; faults below")))
-    return Recipe.model_validate(asked.data), None
+    return Recipe.model_validate(asked.data), []
+
+
+def _of_rows(document: Document) -> list[Recipe]:
+    """One with the rows of a recipe that has faults, where that can be told."""
+    faults = find_faults(document)
+    sound = sound_part(document, faults) if faults else document.data
+    try:
+        recipe = None if sound is None else Recipe.model_validate(sound)
+    except ValidationError:  # without what is wrong it contradicts itself
+        return []
+    return [] if recipe is None or _unknown_rows(recipe) else [recipe]
 
 
 def _faults(document: Document) -> list[Fault]:
@@ -163,9 +183,16 @@ def _faults(document: Document) -> list[Fault]:
     faults = find_faults(document)
     if faults:
         return faults
-    clashes = disagreements(Recipe.model_validate(document.data))
-    paths = [(tuple(clash.keys[0].split(".")), clash.message) for clash in clashes]
-    return [Fault(place=document.place(path), path=path, message=message) for path, message in paths]
+    stages = stage_documents(document)
+    if not stages:
+        return list(_of_catalog(document))
+    return [in_stage(fault, stage.name) for stage in stages for fault in _of_catalog(stage.document)]
+
+
+def _of_catalog(document: Document) -> Iterator[Fault]:
+    for clash in disagreements(Recipe.model_validate(document.data)):
+        path: KeyPath = tuple(clash.keys[0].split("."))
+        yield Fault(place=document.place(path), path=path, message=clash.message)
 
 
 def _unknown_rows(recipe: Recipe) -> bool:
@@ -269,13 +296,14 @@ def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report
     except ZooError as error:
         report.faults.append(error)
         return False
-    report.missing = [str(need) for need in needs]
+    told = [str(need) for need in needs]
+    report.missing += [text for text in told if text not in report.missing]
     here = needs == missing_data(recipe)
     if not needs:
         report.notes.append(("cache", "all that this recipe needs is on this machine"))
         return here
     command = shlex.join(["python", "-m", "zoo.fetch", str(path), *(["--profile", profile] if profile else [])])
-    report.notes += [("cache", text) for text in report.missing]
+    report.notes += [("cache", text) for text in told]
     report.notes.append(("cache", f"{command} fetches it"))
     wanted, free = _download_bytes(recipe, {need.uri for need in needs}), _free_bytes(cache_folder())
     if wanted > free:

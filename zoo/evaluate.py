@@ -31,7 +31,7 @@ MOST = 12
 
 def evaluate(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    data: Annotated[str, typer.Option("--data", metavar="FILE", help="Labelled rows: csv, tsv, jsonl or parquet.")],
+    data: Annotated[str, typer.Option("--data", metavar="FILE", help="Labelled rows, in a file as those of training.")],
     text_column: TextColumnOption = None,
     label_column: Annotated[
         list[str] | None,
@@ -59,7 +59,7 @@ def evaluate(
     if output == "json":
         print(showing.as_json({"metrics": found.metrics, **found.details}, indent=2))
     else:
-        _show(found)
+        show(found)
     return 0
 
 
@@ -102,15 +102,16 @@ def judge(
         screen.say("missing", note)
     say_precision(run, screen)
     with screen.bar("evaluate", len(rows)) as advance:
-        values = run.values_of(rows, batch_size=batch_size, place=rows.place, progress=advance)
+        values = run.values_of(rows, batch_size=batch_size, place=rows.place, progress=advance, wait=screen.on_wait)
     return Judged(task=task, targets=rows.labels, values=values)
 
 
-def _show(found: Judged) -> None:
-    console, metrics = cli.output(), found.metrics
+def show(found: Judged) -> None:
+    """Print the figures and the tables, with the digits that their rows carry."""
+    console, metrics, rows = cli.output(), found.metrics, len(found.targets)
     width = max(18, *map(len, metrics))
-    for figure, value in metrics.items():
-        console.print(Text.assemble(f"{showing.shown(figure):{width}} ", _cell(value)))
+    for name, value in metrics.items():
+        console.print(Text(f"{showing.shown(name):{width}} {found.task.shown(name, value, rows)}"))
     for each in found.tables:
         table = rich.table.Table(
             title=each.title, title_justify="left", caption=each.note or None, caption_justify="left"
@@ -118,14 +119,8 @@ def _show(found: Judged) -> None:
         for column in each.columns:
             table.add_column(Text(showing.shown(column.title)), justify="left" if column.kind == "name" else "right")
         for row in each.rows:
-            table.add_row(*(_cell(value) for value in row))
+            table.add_row(*(Text("-" if cell is None else showing.shown(cell)) for cell in each.cells(row, rows)))
         console.print(table)
-
-
-def _cell(value: Any) -> Text:
-    if value is None:
-        return Text("-")
-    return Text(f"{value:.4f}" if isinstance(value, float) else showing.shown(str(value)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

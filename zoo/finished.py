@@ -13,8 +13,8 @@ from zoo.data.backbones import find_vocabulary, locate_backbone
 from zoo.data.given import refuse_other
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models.filling import Filler
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Precision
-from zoo.recipe.types import Backbone
 from zoo.runs import run
 from zoo.runs.recorded import RUN
 from zoo.runs.run_folder import open_run

@@ -23,7 +23,7 @@ from zoo.recipe.showing import shown
 Kind = Literal["recipes", "datasets", "backbones"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "recipes": ("name", "data", "backbone", "profiles", "accuracy"),
+    "recipes": ("name", "data", "backbone", "stages", "profiles", "accuracy"),
     "datasets": ("name", "rows", "classes", "size", "source", "cached"),
     "backbones": ("name", "family", "parameters", "training", "size", "source", "cached"),
 }
@@ -76,6 +76,7 @@ def _recipes() -> list[dict[str, Any]]:
                 "name": name,
                 "data": recipe.told_data,
                 "backbone": backbone.preset or f"a fresh {backbone.family}",
+                "stages": [stage.name for stage in recipe.stages],
                 "profiles": sorted(recipe.profiles),
                 "accuracy": recipe.expected.accuracy if recipe.expected else None,
             }
@@ -148,7 +149,7 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value)) or "-"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -47,7 +47,10 @@ def predict(
     ] = None,
     context: Annotated[str | None, typer.Option("--context", help="The text that has the answers.")] = None,
     file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="csv, tsv, jsonl, parquet, or txt with a text a line.")
+        str | None,
+        typer.Option(
+            "--file", metavar="FILE", help="csv, tsv, jsonl, parquet, SQuAD's json, or txt with a text a line."
+        ),
     ] = None,
     text_column: TextColumnOption = None,
     keep: Annotated[
@@ -88,7 +91,15 @@ def predict(
     screen = Screen()
     say_precision(done, screen)
     with _answers(done, source, file, target, output or "text", screen) as (answers, progress):
-        tally = answer(done, source, answers, on_missing=on_missing, batch_size=batch_size, progress=progress)
+        tally = answer(
+            done,
+            source,
+            answers,
+            on_missing=on_missing,
+            batch_size=batch_size,
+            progress=progress,
+            wait=screen.on_wait,
+        )
     _tell(tally, on_missing, screen, rate=not (text or pair or question))
     if target is not None:
         cli.tell(target)

@@ -1,7 +1,7 @@
 """`python -m zoo.run RECIPE`: train, evaluate and report.
 
 In comes a recipe; out comes a run folder and, in Python, a `Run`. The data goes one way, down:
-recipe -> rows -> tokens -> model -> training -> results.
+recipe -> rows -> tokens -> model -> training -> results; of a recipe with stages once for each of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer
 
 from zoo import cli
 from zoo.backend import choose
-from zoo.check import readable_part, row_faults
+from zoo.check import readable_parts, row_faults
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
@@ -23,6 +23,7 @@ from zoo.data.sources import cache_folder
 from zoo.errors import RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.recipe.staging import stage_folder
 from zoo.report.card import write_card
 from zoo.report.report import texts_by_id, write_report
 from zoo.runs.account import Stopwatch
@@ -30,6 +31,7 @@ from zoo.runs.events import Events
 from zoo.runs.recording import Recorder, refuse_changes
 from zoo.runs.run_folder import create_run, default_folder, finished_run
 from zoo.runs.screen import Screen
+from zoo.runs.staged import Stages
 from zoo.runs.tracking import logging_to, refuse_loggers
 from zoo.training.memory import within_memory
 from zoo.training.prepare import activated, prepare
@@ -43,15 +45,18 @@ def train(
     progress: bool | Screen = True,
     log: Sequence[str] = (),
 ) -> Run:
-    """Train a recipe and leave a run folder.
+    """Train a recipe and leave a run folder; of a recipe with stages one with a folder for each of them.
 
     Args:
         recipe: what to train.
         out: the run's folder; None makes runs/<recipe>/<backend>-<time>.
-        resume: go on with the run that `out` holds; a finished one is left as it is.
+        resume: go on with the run that `out` holds; a finished one is left as it is, and so is a finished stage.
         progress: whether it is shown on stderr, as bars on a terminal and elsewhere as a line every few seconds; or a
             screen that shows it in its own way.
         log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
+
+    Returns:
+        The run; of a recipe with stages that of the last one.
 
     Raises:
         ZooError: each kind as zoo/errors.py says.
@@ -67,33 +72,72 @@ def train(
             screen.say("done", f"{out} holds a finished run: nothing is left to do")
             return load_run(out)
     refuse_loggers(log)
-    clashes = [f"{clash.keys[0]}: {clash.message}" for clash in disagreements(recipe)]
+    clashes = [f"{clash.keys[0]}: {clash.message}" for each in recipe.staged() for clash in disagreements(each)]
     if clashes:
-        raise RecipeError([*clashes, *row_faults(recipe)])
+        raise RecipeError(dict.fromkeys([*clashes, *row_faults(recipe)]))
     choice = choose(recipe.backend)
     screen.say("backend", f"{choice.name} ({choice.reason})")
     for need in missing(recipe):
         screen.say("fetch", str(need))
     with screen.downloads() as bars:
         bring(recipe, progress=bars.update)
+    out = Path(out) if out is not None else default_folder(recipe.name, choice.name)
+    if recipe.stages:
+        _train_stages(recipe, out, backend=choice.name, resume=resume, screen=screen, log=log)
+    else:
+        _train(recipe, out, resume=resume, screen=screen, watch=watch, log=log)
+    return load_run(out)
+
+
+def _train_stages(recipe: Recipe, out: Path, *, backend: str, resume: bool, screen: Screen, log: Sequence[str]) -> None:
+    """Train each stage in its own folder, all but those that are finished."""
+    text, names = dump_recipe(recipe), [stage.name for stage in recipe.stages]
+    with create_run(out, text, resume=resume, backend=backend, log=log) as folder:
+        refuse_changes(folder, recipe)
+        folder.write_text("recipe.yaml", text)  # keys may have changed on which no weight depends
+        folder.update_run({"backend": backend, "profile": recipe.profile or folder.run.get("profile")})
+        stages = Stages(folder, names)
+        for number, stage in enumerate(recipe.staged(out)):
+            within = out / stage_folder(number, names[number])
+            screen.on_stage(names[number], number + 1, len(names))
+            with stages.running(number):
+                done = finished_run(within)
+                if done is not None:
+                    refuse_changes(done, stage)
+                    screen.say("done", f"{within} holds a finished run")
+                    continue
+                # What a kill left of the stage is gone on with: the folder is this run's own.
+                _train(stage, within, whole=out, resume=True, screen=screen, watch=Stopwatch(), log=log)
+
+
+def _train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool,
+    screen: Screen,
+    watch: Stopwatch,
+    log: Sequence[str],
+    whole: Path | None = None,
+) -> None:
+    """Train one recipe whose data and weights are here; `whole` is the folder of all stages, where it is one."""
     with watch.measure("data"):
         dataset = load_dataset(recipe)
     _tell(dataset, screen)
     with watch.measure("import"):
         backend = activated(recipe)
         backend.keep_compiled(cache_folder() / "compiled")
-    out = Path(out) if out is not None else default_folder(recipe.name, backend.name)
+    text = dump_recipe(recipe, out)
     with (
-        create_run(out, dump_recipe(recipe), resume=resume, backend=backend.name, log=log) as folder,
+        create_run(out, text, resume=resume, backend=backend.name, log=log, whole=whole) as folder,
         # Batches say themselves what would fit.
         within_memory(backend, "the model", "choose a smaller model.backbone, or take a machine with more memory"),
         logging_to(log, folder) as loggers,
     ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
-        with recorder.bar("tokenize", sum(map(len, _splits(dataset)))) as advance:
-            session = prepare(
-                recipe, dataset, backend=backend, stage=watch.measure, progress=advance, tell=recorder.on_note
-            )
+        session = prepare(
+            recipe, dataset, backend=backend, stage=recorder.stage, tell=recorder.on_note, wait=recorder.on_wait
+        )
         recorder.begin(session, backend)
         recorder.finish(session, recorder.train(session, resume=resume))
         _, warnings = write_report(folder, texts_by_id(dataset.test))
@@ -101,7 +145,6 @@ def train(
         for warning in warnings:
             recorder.on_note(warning)
         recorder.conclude()
-    return load_run(out)
 
 
 def _splits(dataset: Dataset) -> list[Split]:
@@ -136,15 +179,16 @@ def run(
     try:
         loaded = load_recipe(path, profile=profile, overrides=changes or ())
     except RecipeError as error:
-        same_rows = readable_part(path, profile=profile, overrides=changes or ())
-        raise RecipeError([*error.faults, *(row_faults(same_rows) if same_rows else ())]) from error
+        same_rows = readable_parts(path, profile=profile, overrides=changes or ())
+        raise RecipeError([*error.faults, *(fault for each in same_rows for fault in row_faults(each))]) from error
     events = Events() if output == "json" else None
     done = train(loaded, out, resume=resume, progress=events or Screen(), log=log or ())
+    path = done.path.parent if loaded.stages else done.path
     if events is not None:
         events.end(done.folder.run["status"])
-        print(json.dumps({"run": str(done.path), **done.folder.run}))
+        print(json.dumps({"run": str(path), **done.folder.run}))
     else:
-        cli.tell(done.path)
+        cli.tell(path)
     return 0
 
 

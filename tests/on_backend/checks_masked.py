@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,26 @@ import pytest
 from nano import FAMILIES, TOLERANCE, call, inputs_of, preset
 from safetensors.numpy import load_file, save_file
 
+import recipes
+import zoo
 from zoo.backend import Backend
 from zoo.data.batches import batches
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.masking import PLACES, TARGETS, Masking
 from zoo.data.tokens import load_tokenizer
-from zoo.errors import EnvironmentFault
+from zoo.errors import EnvironmentFault, RecipeError
+from zoo.export import LIMIT
+from zoo.finished import Run, open_filler
 from zoo.models import inference, weights
-from zoo.models.builder import Blueprint, build_model
+from zoo.models.blueprint import Blueprint
+from zoo.models.builder import build_model
 from zoo.models.hugging_face import tensors
 from zoo.models.places import at_places, judged
 from zoo.models.presets import read_config
+from zoo.models.saved import ModelCard, save_model
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.types import Tokens
+from zoo.tasks.masked import Masked
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -132,3 +140,85 @@ def test_masks_are_the_same_everywhere() -> None:
             for array in (found.inputs["token_ids"], found.inputs[PLACES], found.labels):
                 digest.update(np.ascontiguousarray(array, "<i4").tobytes())
     assert digest.hexdigest() == DIGEST
+
+
+# --- finished runs ------------------------------------------------------------------------------
+
+
+def run_of(folder: Path, references: Path, family: str) -> Run:
+    """A run whose model is a nano masked language model of transformers', with shipped reviews as its texts."""
+    found = preset(references / f"{family}-masked", family)
+    config = read_config(found).backbone
+    blueprint = Blueprint(backbone=config, head=MaskedHead(init="preset"), units=config.vocabulary_size)
+    card = ModelCard(blueprint=blueprint, tokens=Tokens(max_length=24), task=Masked())
+    model = build_model(blueprint, preset=found, seed=0, precision="float32")
+    save_model(folder / "model", model, card, load_tokenizer(found.path))
+    backbone = {"family": family, "preset": str(found.path)}
+    recipe = {"name": "nano", "task": "masked", "data": {"dataset": "smoke_reviews"}, "model": {"backbone": backbone}}
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+    (folder / "run.json").write_text("{}")
+    return zoo.load_run(folder)
+
+
+@pytest.mark.parametrize(
+    ("family", "to"), [("bert", "onnx"), ("distilbert", "onnx"), ("roberta", "onnx"), ("bert", "keras")]
+)
+def test_exports(references: Path, tmp_path: Path, family: str, to: str) -> None:
+    """A value is the probability of an entry of the vocabulary at the mask of a text."""
+    done = run_of(tmp_path, references, family).export(to)
+    assert (done.rows_from, done.agreement) == ("test rows", 1.0)
+    assert done.rows > 20
+    assert done.difference is not None
+    assert 0.0 < done.difference < LIMIT
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_run_and_its_preset_fill_alike(references: Path, tmp_path: Path, family: str) -> None:
+    """Whatever the mask is called, and however many texts go together."""
+    run = run_of(tmp_path, references, family)
+    preset_filler = open_filler(str(references / f"{family}-masked"))
+    texts = ["a [MASK] film", "the <mask> is [MASK] and the end is good", "good [MASK]"]
+    together = list(preset_filler.probabilities(texts))
+    assert [rows.shape[0] for rows in together] == [1, 2, 1]
+    for text, rows in zip(texts, together, strict=True):
+        (alone,) = run.filler.probabilities([text])
+        np.testing.assert_allclose(alone, rows, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(rows.sum(axis=1), 1.0)
+    guesses = run.fill(texts[1], top=3)
+    assert [len(mask) for mask in guesses] == [3, 3]
+    likeliest = guesses[0][0]
+    assert likeliest.probability == pytest.approx(float(together[1][0].max()), abs=1e-6)
+    assert likeliest.piece in run.tokenizer.rust.get_vocab()
+
+
+def test_what_is_no_masked_language_model(references: Path) -> None:
+    with pytest.raises(RecipeError, match="without a masked-language head"):
+        open_filler(str(references / "bert-gelu"))
+    with pytest.raises(RecipeError, match="vocabulary"):
+        open_filler("nano_uncased")
+
+
+def test_a_run_hides_tokens_and_goes_on(tmp_path: Path, backend: Backend) -> None:
+    """A whole run in parts and in windows: its loss falls, its figures are those of `zoo.evaluate`, and of a run that
+    takes its model as the preset, head included, the first loss is where it ended."""
+    changes = {
+        "training.epochs": 4,
+        "training.accumulate": 2,
+        "tokens": {"max_length": 12, "long": "window", "stride": 6},
+        "data.limit": {"train": 120, "test": 40},
+    }
+    run = zoo.train(recipes.load("imdb_masked", profile="smoke", overrides=changes), tmp_path / "run", progress=False)
+    epochs = [row for row in run.history if row["kind"] == "epoch"]
+    assert epochs[-1]["train"]["loss"] < epochs[0]["train"]["loss"] - 0.3
+    assert not any("accuracy" in row for row in run.history if row["kind"] == "step")
+    test = run.metrics["test"]
+    assert test["perplexity"] == pytest.approx(np.exp(test["loss"]))
+    split = zoo.load_data(recipes.load("imdb_masked", profile="smoke", overrides=changes)).test
+    again = run.task.figures(run.values(split.texts), split.labels)
+    assert again == pytest.approx({key: value for key, value in test.items() if key in again}, abs=1e-5)
+    with pytest.raises(RecipeError, match=r"zoo\.fill"):
+        run.predict(["a film"])
+    more = changes | {"model.backbone": {"family": "bert", "preset": str(run.path)}, "training.epochs": 1}
+    further = zoo.train(recipes.load("imdb_masked", profile="smoke", overrides=more), tmp_path / "more", progress=False)
+    first = next(row for row in further.history if row["kind"] == "step")
+    assert first["loss"] < epochs[0]["train"]["loss"] - 0.3

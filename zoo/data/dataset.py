@@ -147,9 +147,10 @@ def _rows(recipe: Recipe) -> Rows:
 def load_data(recipe: Recipe) -> Dataset:
     """The rows of a recipe as training has them, brought into the cache where they are not there; no backend is used.
 
-    Raises as `load_dataset`; EnvironmentFault where the network is needed and away.
+    Raises as `load_dataset`, and RecipeError of a recipe with stages; EnvironmentFault where the network is needed and
+    away.
     """
-    for each in recipe.with_data:
+    for each in recipe.alone().with_data:
         if missing_data(each):
             fetch_first(_card(each).origins)
     return load_dataset(recipe)

@@ -18,7 +18,7 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault
 from zoo.recipe.heads import Head, MaskedHead
 
-__all__ = ["MASKS", "NOTHING", "PLACES", "SPACE", "TARGETS", "Masking", "mask_of", "masking_for"]
+__all__ = ["MASKS", "NOTHING", "PLACES", "SPACE", "TARGETS", "Masking", "mask_of", "masking_for", "places_of"]
 
 NOTHING = -1
 """Target of a place at which nothing is predicted."""
@@ -76,7 +76,7 @@ class Masking:
 
     def places(self, length: int) -> int:
         """How many predictions a row of so many tokens has at most."""
-        return max(1, round(self.share * length))
+        return places_of(self.share, length)
 
     def hidden(self, batch: Batch, *, seed: int, turn: int) -> Batch:
         """The batch with some of its tokens hidden.
@@ -128,6 +128,11 @@ class Masking:
             if not left:
                 break
         return np.sort(np.concatenate(taken)) if taken else words[order[0]][:wanted]
+
+
+def places_of(share: float, length: int) -> int:
+    """How many predictions a row of so many tokens has at most, of a share of them."""
+    return max(1, round(share * length))
 
 
 def masking_for(head: Head, tokenizer: Tokenizer) -> Masking | None:

@@ -23,15 +23,25 @@ def is_run(folder: Path) -> bool:
 
 
 def model_of_run(folder: Path) -> Path | None:
-    """The folder of a run's finished model; None where there is none."""
-    found = folder / MODEL
+    """The folder of a run's finished model; None where there is none. Raises EnvironmentFault as `backbone_of_run`."""
+    found = _last_stage(folder) / MODEL
     return found if os.path.isfile(found / MODEL_FILE) else None
+
+
+def _last_stage(folder: Path) -> Path:
+    """The folder of a run's last stage; itself where it has none."""
+    if not is_run(folder):
+        return folder
+    stages = read_object(folder / RUN, "restore it or train again").get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages else None
+    name = last.get("folder") if isinstance(last, dict) else None
+    return folder / name if isinstance(name, str) and Path(name).name == name else folder
 
 
 def backbone_of_run(folder: Path) -> dict[str, Any] | None:
     """What decides the backbone of a run's model, by the names that `BackboneConfig` has; None where there is none.
 
-    Raises EnvironmentFault where model.json cannot be read.
+    Raises EnvironmentFault where model.json or run.json cannot be read.
     """
     found = model_of_run(folder)
     if found is None:

@@ -29,11 +29,8 @@ def gaps(bias: Bias) -> Chart:
             axes.scatter(column, places, color=stroke["color"], s=36, linewidths=0, label=short(name), zorder=2)
         axes.set_yticks(places, [short(each.subject) for each in shown])
         axes.grid(visible=False, axis="y")
-        axes.set(
-            xlim=(0.0, min(1.0, 1.08 * float(values.max())) or 1.0),
-            ylim=(-0.6, len(shown) - 0.4),
-            xlabel="mean probability at the mask",
-        )
+        right = min(1.0, 1.08 * float(values.max())) or 1.0
+        axes.set(xlim=(0.0, right), ylim=(-0.6, len(shown) - 0.4), xlabel="mean probability at the mask")
         legend(axes)
 
     title = "Which words are likely beside which subject"

@@ -1,7 +1,8 @@
 """What transformers makes of an exported folder: run as a script, in a process without the zoo.
 
 In come the path of a JSON file (folder, texts, pairs or null, truncation, kind of model) and that of the answer; out
-comes there, for each text, the score of each label by the pipeline, or of a model for tokens the logits of every token.
+comes there, for each text, the score of each label by the pipeline, or of a model for tokens the logits of every token,
+and of a masked language model the likeliest entries of the vocabulary at the text's mask.
 Nothing is refused: an error of transformers ends the process.
 """
 
@@ -12,6 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+LIKELIEST = 100
+"""Entries of the vocabulary that are told of a mask."""
+
 
 def answer(folder: str, texts: list[str], pairs: list[str] | None, truncation: str, model: str) -> list[Any]:
     """Label to score, or logits [tokens, labels], a row each."""
@@ -19,6 +23,9 @@ def answer(folder: str, texts: list[str], pairs: list[str] | None, truncation: s
 
     if model in ("TokenClassification", "QuestionAnswering"):
         return of_tokens(folder, texts, pairs, truncation, model)
+    if model == "MaskedLM":
+        fill: Any = transformers.pipeline("fill-mask", model=folder, tokenizer=folder, device="cpu")
+        return [fill(text, top_k=LIKELIEST) for text in texts]
     classify: Any = transformers.pipeline("text-classification", model=folder, tokenizer=folder, device="cpu")
     given: list[Any] = list(texts)
     if pairs is not None:

@@ -31,7 +31,7 @@ USAGE = """\
 from transformers import pipeline
 
 model = pipeline("{pipeline}", model="THIS_FOLDER")
-print(model("..."))
+print(model("{text}"))
 ```
 """
 """What the card says of the folder's use."""
@@ -72,7 +72,8 @@ def write(source: Source, folder: Path) -> list[str]:
 def _usage(source: Source) -> str:
     task, head = source.card.task, source.card.blueprint.head
     if task.piped:
-        return USAGE.format(pipeline=task.pipeline)
+        asked = source.run.filler.opened(task.example) if task.each == "place" else task.example
+        return USAGE.format(pipeline=task.pipeline, text=asked)
     return WITHOUT_PIPELINE.format(program=head.program, text=task.pair[0], pair=task.pair[1])
 
 
@@ -102,6 +103,12 @@ def check(source: Source, folder: Path, chosen: Rows) -> tuple[str, np.ndarray]:
     task, found = source.card.task, ask(source, folder, chosen)
     if task.each == "text":
         return program("transformers"), task.named_values(found)
+    if task.each == "place":
+        values = source.expected(chosen).copy()  # of entries that transformers does not tell nothing is compared
+        for row, likeliest in zip(values, found, strict=True):
+            for guess in likeliest:
+                row[guess["token"]] = guess["score"]
+        return program("transformers"), values
     lengths = [len(row) for row in found]
     if lengths != chosen.table.lengths.tolist():
         raise OutputError("--to hf: transformers makes other tokens of the texts than the run: report this as a bug")

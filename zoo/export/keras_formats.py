@@ -16,8 +16,10 @@ import numpy as np
 from zoo.backend import activate, without_tensorflow
 from zoo.errors import RecipeError
 from zoo.export.source import FEW, Rows, Source, cutting_notes, program
+from zoo.models import weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.families import FAMILIES
+from zoo.recipe.heads import MaskedHead
 
 FILE = "model.keras"
 
@@ -30,7 +32,11 @@ def _filled(source: Source) -> Any:
     from zoo.export.stock import stock_model
 
     model = stock_model(source.card.blueprint)
-    source.fill(model)
+    found = {variable.path: variable for variable in weights.parameters(model)}
+    if isinstance(source.card.blueprint.head, MaskedHead):
+        table = next(value for path, value in source.arrays.items() if path.endswith("token_embedding/embeddings"))
+        found.pop("logits/kernel").assign(table.T)
+    source.fill(found.values())
     return model
 
 
@@ -114,7 +120,7 @@ def _task(source: Source, blueprint: Blueprint, known: bool) -> Any:
         preprocessor=_preprocessor(source, name),
         dropout=blueprint.head.dropout,
     )
-    source.fill(backbone)
+    source.fill(weights.parameters(backbone))
     for layer, ours in (("pooled_dense", "head_dense"), ("logits", "logits")):
         if f"{ours}/kernel" in source.arrays:
             task.get_layer(layer).set_weights([source.arrays[f"{ours}/{part}"] for part in ("kernel", "bias")])

@@ -22,6 +22,7 @@ from zoo.models.backbone import BackboneConfig
 from zoo.models.blueprint import Blueprint
 from zoo.models.families import FAMILIES
 from zoo.models.topology import Layers, classify, encode, tag
+from zoo.recipe.heads import MaskedHead
 
 OPSET, IR_VERSION = 20, 9
 """Gelu came with opset 20; both are as old as onnxruntime 1.17 (2024)."""
@@ -68,6 +69,11 @@ class _Graph:
         product = self.call("MatMul", x, self.weight(f"{layer}/kernel"))
         return str(self.call("Add", product, self.weight(f"{layer}/bias")))
 
+    def activated(self, x: str, kind: str) -> str:
+        if kind == "relu":
+            return str(self.call("Relu", x))
+        return str(self.call("Gelu", x, approximate="tanh" if kind == "gelu_tanh" else "none"))
+
     def norm(self, x: str, layer: str, epsilon: float) -> str:
         gamma, beta = self.weight(f"{layer}/gamma"), self.weight(f"{layer}/beta")
         return str(self.call("LayerNormalization", x, gamma, beta, axis=-1, epsilon=epsilon))
@@ -94,7 +100,7 @@ def build_graph(blueprint: Blueprint, arrays: Mapping[str, np.ndarray], metadata
     mask = graph.call("Cast", INPUTS["padding_mask"], to=onnx.TensorProto.FLOAT)
     absent = graph.call("Sub", graph.constant("one", np.float32(1.0)), mask)
     bias = graph.call("Mul", absent, graph.constant("masked", np.float32(MASKED)))
-    layers = _layers(graph, config)
+    layers = _layers(graph, blueprint)
     states = encode(
         layers,
         INPUTS["token_ids"],
@@ -126,8 +132,9 @@ def build_graph(blueprint: Blueprint, arrays: Mapping[str, np.ndarray], metadata
     return model
 
 
-def _layers(graph: _Graph, config: BackboneConfig) -> Layers:
+def _layers(graph: _Graph, blueprint: Blueprint) -> Layers:
     """What writes the nodes of each layer, as `zoo.models.topology` calls it; dropout writes none."""
+    config = blueprint.backbone
     tables = {path.rpartition("/")[0].rpartition("/")[2]: path for path in graph.arrays if "_embedding/" in path}
     family, epsilon = FAMILIES[config.family], config.layer_norm_epsilon
 
@@ -145,15 +152,27 @@ def _layers(graph: _Graph, config: BackboneConfig) -> Layers:
         "embeddings_add": lambda terms: functools.reduce(functools.partial(graph.call, "Add"), terms),
         "embeddings_layer_norm": lambda x: graph.norm(x, "embeddings_layer_norm", epsilon),
         "embeddings_dropout": lambda x: x,
-        family.dense: lambda x: graph.call(family.dense_activation.capitalize(), graph.dense(x, family.dense)),
         "logits": lambda x: graph.dense(x, "logits"),
     }
+    if isinstance(blueprint.head, MaskedHead):
+        kind = family.masked_activation or config.activation
+        layers["head_dense"] = lambda x: graph.activated(graph.dense(x, "head_dense"), kind)
+        layers["head_layer_norm"] = lambda x: graph.norm(x, "head_layer_norm", epsilon)
+        layers["logits"] = functools.partial(_tied, graph, tables["token_embedding"])
+    elif blueprint.head.each == "text":
+        layers[family.dense] = lambda x: graph.call(family.dense_activation.capitalize(), graph.dense(x, family.dense))
     if config.num_segments is not None:
         layers["segment_embedding"] = looked_up("segment_embedding")
     for number in range(config.num_layers):
         name = f"transformer_layer_{number}"
         layers[name] = functools.partial(_layer, graph, config, name)
     return layers
+
+
+def _tied(graph: _Graph, table: str, x: str) -> str:
+    """Scores [batch, length, vocabulary] by the token embeddings themselves, which stand in the file once."""
+    product = graph.call("MatMul", x, graph.call("Transpose", graph.weight(table), perm=[1, 0]))
+    return str(graph.call("Add", product, graph.weight("logits/bias")))
 
 
 def _layer(graph: _Graph, config: BackboneConfig, layer: str, x: str, bias: str) -> str:
@@ -179,9 +198,6 @@ def _layer(graph: _Graph, config: BackboneConfig, layer: str, x: str, bias: str)
     found = graph.call("Add", graph.call("MatMul", context, output), graph.weight(f"{attention}/attention_output/bias"))
     x = graph.norm(graph.call("Add", x, found), f"{layer}/self_attention_layer_norm", epsilon)
     found = graph.dense(x, f"{layer}/feedforward_intermediate_dense")
-    if config.activation == "relu":
-        found = graph.call("Relu", found)
-    else:
-        found = graph.call("Gelu", found, approximate="tanh" if config.activation == "gelu_tanh" else "none")
+    found = graph.activated(found, config.activation)
     found = graph.dense(found, f"{layer}/feedforward_output_dense")
     return graph.norm(graph.call("Add", x, found), f"{layer}/feedforward_layer_norm", epsilon)

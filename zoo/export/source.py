@@ -7,7 +7,7 @@ gives them. Nothing is refused but what reading a run refuses.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ import numpy as np
 from zoo.backend import versions
 from zoo.data.dataset import load_dataset
 from zoo.data.given import Texts
+from zoo.data.masking import MASKS, PLACES
 from zoo.data.tokens import TokenTable
+from zoo.data.words import words
 from zoo.errors import ZooError
 from zoo.models import inference, weights
 from zoo.models.blueprint import WEIGHTS
@@ -43,6 +45,8 @@ FEW, MANY = 32, 500
 MOST_TOKENS = 2**14
 """Tokens in all such rows: a check on a CPU is to take seconds, not minutes."""
 BATCH = 16
+OPEN = 8
+"""Word that is left open, counted from 0, where a text has twice as many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +75,9 @@ class Source:
         """The weights by the path of their variable."""
         return weights.read(self.run.path / "model" / WEIGHTS, task=self.run.own_task)
 
-    def fill(self, model: Any) -> None:
-        """Fill a model whose variables have the names of the run's own."""
-        weights.load(weights.parameters(model), self.run.path / "model" / WEIGHTS, task=self.run.own_task)
+    def fill(self, variables: Iterable[Any]) -> None:
+        """Fill variables that have the names of the run's own."""
+        weights.load(variables, self.run.path / "model" / WEIGHTS, task=self.run.own_task)
 
     def description(self) -> dict[str, Any]:
         """What a user of the exported model has to know, as JSON has it."""
@@ -111,31 +115,44 @@ class Source:
         return self._taken(list(SENTENCES), None, "built-in sentences", most, False)
 
     def _taken(self, texts: list[str], pairs: list[str] | None, what: str, most: int, whole: bool) -> Rows:
+        task = self.card.task
+        if task.each == "place":
+            texts, pairs, whole = [self.run.filler.opened(_open(text)) for text in texts], None, True
         table = self.tokenizer.encode(texts, pairs, self.card.tokens)
         chosen = np.flatnonzero(table.full <= self.card.tokens.max_length) if whole else np.arange(len(texts))
         within = np.cumsum(np.bincount(table.owners, table.lengths)[chosen]) <= MOST_TOKENS
         chosen = chosen[within][:most]
         kept = [texts[i] for i in chosen]
         second = None if pairs is None else [pairs[i] for i in chosen]
-        task = self.card.task
         words = Texts.of(kept, second, worded=task.worded).words
         table = self.tokenizer.encode(kept, second, self.card.tokens, spans=task.spanned)
         return Rows(texts=kept, pairs=second, words=words, table=table, what=what)
 
     def expected(self, rows: Rows) -> np.ndarray:
-        """The run's own values, [rows, names] float64."""
+        """The run's own values, [rows, names] float64; of a masked language model its probabilities at each row's
+        mask, [rows, vocabulary]."""
+        if self.card.task.each == "place":
+            return np.concatenate(list(self.run.filler.probabilities(rows.texts)))
         return self.run.values_of(rows, batch_size=BATCH)
 
     def values(
         self, predict: Callable[[Mapping[str, Any]], Any], rows: Rows, *, lengths: Sequence[int] | None = None
     ) -> np.ndarray:
-        """What another program makes of the same tokens, [rows, names] float64.
+        """What another program makes of the same tokens, as `expected` has it.
 
         Args:
-            predict: from token_ids, padding_mask (and segment_ids) to outputs [batch, units].
+            predict: from token_ids, padding_mask (and segment_ids) to outputs [batch, units], of every token [batch,
+                length, units].
             rows: the rows.
             lengths: the lengths a batch may have; None chooses some.
         """
+        if self.card.task.each == "place":
+
+            def at_masks(given: Mapping[str, np.ndarray]) -> np.ndarray:
+                outputs = inference.to_host(predict({name: given[name] for name in self.input_names()}))
+                return np.take_along_axis(outputs, given[PLACES][..., None], axis=1)
+
+            return np.concatenate(list(self.run.filler.probabilities(rows.texts, scores=at_masks)))
         size = min(BATCH, len(rows))
         logits = inference.logits(predict, rows.table, names=self.input_names(), batch_size=size, lengths=lengths)
         task, pool = self.run.task, self.card.tokens.pool
@@ -144,6 +161,15 @@ class Source:
     def input_names(self) -> tuple[str, ...]:
         segments = ("segment_ids",) if self.card.blueprint.backbone.num_segments is not None else ()
         return ("token_ids", "padding_mask", *segments)
+
+
+def _open(text: str) -> str:
+    """The text with one of its first words left open."""
+    found = words(text)
+    if not found:
+        return f"{text} {MASKS[0]}"
+    start, end = found[min(len(found) // 2, OPEN)]
+    return f"{text[:start]}{MASKS[0]}{text[end:]}"
 
 
 def program(*packages: str) -> str:

@@ -7,6 +7,7 @@ Nothing is refused. Importing this imports Keras.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -17,6 +18,8 @@ from zoo.models.backbone import BackboneConfig
 from zoo.models.blueprint import Blueprint
 from zoo.models.encoder import Kinds, encoder_graph, encoder_layers
 from zoo.models.families import FAMILIES
+from zoo.models.topology import tag
+from zoo.recipe.heads import MaskedHead
 
 with without_tensorflow():
     import keras_hub
@@ -35,7 +38,23 @@ def is_class_of_keras_hub(config: BackboneConfig) -> bool:
 def stock_model(blueprint: Blueprint) -> Any:
     """The keras.Model of a blueprint in float32, as `assemble_model` makes it, its weights to be filled in."""
     backbone = stock_backbone(blueprint.backbone)
+    if isinstance(blueprint.head, MaskedHead):
+        return _masked(backbone, blueprint)
     return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.units, masks="native")
+
+
+def _masked(backbone: Any, blueprint: Blueprint) -> Any:
+    """A masked language model whose last layer has a matrix of its own: Keras has no layer that is tied."""
+    config = blueprint.backbone
+    kind = FAMILIES[config.family].masked_activation or config.activation
+    layers = {
+        "head_dense": keras.layers.Dense(config.hidden_dim, activation=ACTIVATIONS[kind], name="head_dense"),
+        "head_layer_norm": keras.layers.LayerNormalization(epsilon=config.layer_norm_epsilon, name="head_layer_norm"),
+        "logits": keras.layers.Dense(config.vocabulary_size, name="logits"),
+    }
+    outputs = backbone(backbone.input)
+    states = outputs["sequence_output"] if isinstance(outputs, Mapping) else outputs
+    return keras.Model(backbone.input, tag(layers, states), name="masked_language_model")
 
 
 def stock_backbone(config: BackboneConfig) -> Any:

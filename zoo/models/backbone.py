@@ -15,7 +15,7 @@ from zoo.errors import EnvironmentFault
 from zoo.models.families import FAMILIES
 from zoo.models.family import Activation
 from zoo.models.topology import kind
-from zoo.recipe.types import MAX_LAYERS
+from zoo.recipe.backbone_group import MAX_LAYERS
 
 ACTIVATIONS: dict[str, Activation] = {
     "gelu": "gelu",

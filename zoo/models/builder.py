@@ -17,12 +17,12 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
-from zoo.models.blueprint import WEIGHTS, Blueprint, OneHead
+from zoo.models.blueprint import WEIGHTS, Blueprint, OneHead, load_card
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.heads import Head
-from zoo.recipe.types import Backbone
 from zoo.tasks import Joint, Task
 
 POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -178,8 +178,8 @@ def build_model(
     model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat)
     head = blueprint.head
     from_preset = head.init == "preset"
-    if head.init == "auto" and preset is not None and preset.layout == "hf":
-        from_preset = weights.has_head(preset.path, head.program)
+    if head.init == "auto" and preset is not None:
+        from_preset = brings_head(preset, head.program)
     if preset is None:
         fresh = _paths(model)
     elif preset.layout == "hf":
@@ -204,6 +204,13 @@ def build_model(
         raise RecipeError("model.head.init: got preset, but this backbone comes without a head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model
+
+
+def brings_head(preset: Preset, program: str) -> bool:
+    """Whether a preset has a head of this kind, by transformers' name for models with one."""
+    if preset.layout == "zoo":
+        return load_card(preset.path)[0].blueprint.head.program == program
+    return preset.layout == "hf" and weights.has_head(preset.path, program)
 
 
 def _paths(model: Any) -> set[str]:

@@ -8,7 +8,7 @@ without a masked-language head.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -22,9 +22,9 @@ from zoo.data.batches import batches, few_lengths
 from zoo.data.masking import MASKS, PLACES, SPACE, mask_of
 from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import DataError, RecipeError
-from zoo.models import inference, weights
+from zoo.models import inference
 from zoo.models.blueprint import Blueprint
-from zoo.models.builder import build_model
+from zoo.models.builder import brings_head, build_model
 from zoo.models.places import at_places
 from zoo.models.presets import read_config
 from zoo.recipe.heads import MaskedHead
@@ -57,11 +57,12 @@ class Filler:
     def __init__(self, model: Any, tokenizer: Tokenizer, *, longest: int) -> None:
         self.model, self.tokenizer, self.longest = model, tokenizer, longest
         self.mask = mask_of(tokenizer)
+        self._own = tokenizer.pieces([self.mask])[0]
 
     @classmethod
     def of_preset(cls, preset: Preset) -> Self:
         """The model of a preset, with its own head; RecipeError where it has none."""
-        if preset.layout != "hf" or not weights.has_head(preset.path, MaskedHead.program):
+        if not brings_head(preset, MaskedHead.program):
             given = f"{{family: {preset.family}, preset: {preset.name}}}"
             raise RecipeError(
                 f"{preset.name} comes without a masked-language head, expected one, or a run of task: masked: train "
@@ -76,11 +77,18 @@ class Filler:
     def _predict(self) -> Any:
         return activate().predictor(at_places(self.model), precision="float32")
 
-    def probabilities(self, texts: Sequence[str]) -> Iterator[NDArray[np.float64]]:
+    def opened(self, text: str) -> str:
+        """The text with the vocabulary's own mask token where it has [MASK] or <mask>."""
+        return text.replace(MASKS[0], self._own).replace(MASKS[1], self._own)
+
+    def probabilities(
+        self, texts: Sequence[str], *, scores: Callable[[dict[str, np.ndarray]], Any] | None = None
+    ) -> Iterator[NDArray[np.float64]]:
         """Of each text in order, the probability of each entry of the vocabulary at each of its masks.
 
         Args:
             texts: each with a mask at least.
+            scores: from the model's inputs and `PLACES` to scores [batch, places, vocabulary]; None asks the model.
 
         Yields:
             [masks, vocabulary].
@@ -88,17 +96,16 @@ class Filler:
         Raises:
             DataError: a text has no mask, or loses it because it is too long.
         """
-        own = self.tokenizer.pieces([self.mask])[0]
-        given = [text.replace(MASKS[0], own).replace(MASKS[1], own) for text in texts]
+        given = list(map(self.opened, texts))
         for text in given:
-            if own not in text:
+            if self._own not in text:
                 raise DataError(f"{text!r:.80} has no mask, expected {MASKS[0]} where a word is left open: put one in")
         table = self.tokenizer.encode(given, None, Tokens(max_length=self.longest))
         found = [np.flatnonzero(ids == self.mask) for ids in np.split(table.ids, table.offsets[1:-1])]
         for text, places in zip(given, found, strict=True):
-            if len(places) < text.count(own):
+            if len(places) < text.count(self._own):
                 raise DataError(f"{text!r:.80} has a mask after its first {self.longest} tokens: shorten the text")
-        names = inference.input_names(self.model)
+        names, scores = inference.input_names(self.model), scores or self._predict
         for start in range(0, len(given), BATCH):
             rows = np.arange(start, min(start + BATCH, len(given)))
             size = 1 << (len(rows) - 1).bit_length()  # few shapes, as some backends compile each
@@ -107,9 +114,9 @@ class Filler:
             places = np.zeros((size, max(len(found[row]) for row in rows)), np.int32)
             for place, row in enumerate(rows):
                 places[place, : len(found[row])] = found[row]
-            scores = inference.to_host(self._predict({**batch.inputs, PLACES: places}))
+            made = inference.to_host(scores({**batch.inputs, PLACES: places}))
             for place, row in enumerate(rows):
-                yield _softmax(scores[place, : len(found[row])])
+                yield _softmax(made[place, : len(found[row])])
 
     def fill(self, texts: Sequence[str], *, top: int = 5) -> list[list[list[Guess]]]:
         """The likeliest entries at each mask of each text, the likeliest first; raises as `probabilities`."""

@@ -105,8 +105,6 @@ def model_config(card: ModelCard, tokenizer: Tokenizer) -> dict[str, Any]:
         key["head_dropout"]: card.blueprint.head.dropout,
         "pad_token_id": pad,
         "problem_type": task.problem_type,
-        "id2label": {str(number): name for number, name in enumerate(task.unit_names)},
-        "label2id": {name: number for number, name in enumerate(task.unit_names)},
         "dtype": "float32",
         "text_zoo": {
             "label_names": list(task.names),
@@ -114,6 +112,9 @@ def model_config(card: ModelCard, tokenizer: Tokenizer) -> dict[str, Any]:
             "tokens": card.tokens.model_dump(mode="json"),
         },
     }
+    if task.unit_names:
+        found["id2label"] = {str(number): name for number, name in enumerate(task.unit_names)}
+        found["label2id"] = {name: number for number, name in enumerate(task.unit_names)}
     if family != "distilbert":
         found["layer_norm_eps"] = config.layer_norm_epsilon
         found["type_vocab_size"] = config.num_segments or 1

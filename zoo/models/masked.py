@@ -12,9 +12,7 @@ from typing import Any
 
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
-
-HEAD = ("head_dense", "head_layer_norm", "logits")
-"""Layers between hidden states and scores, in order."""
+from zoo.models.topology import tag
 
 
 def attach(backbone: Any, config: BackboneConfig, *, seed: int = 0) -> Any:
@@ -46,9 +44,10 @@ def attach(backbone: Any, config: BackboneConfig, *, seed: int = 0) -> Any:
     layers = {layer.name: layer for layer in backbone.layers}
     # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
     tied = TiedLogits(layers["token_embedding"], name="logits", dtype="float32")
+    head = {layer.name: layer for layer in (dense, norm, tied)}
     outputs = backbone(backbone.input)
     states = outputs
     if isinstance(outputs, Mapping):
         states = outputs["sequence_output"]
         layers["pooled_dense"].trainable = False
-    return keras.Model(backbone.input, tied(norm(dense(states))), name="masked_language_model")
+    return keras.Model(backbone.input, tag(head, states), name="masked_language_model")

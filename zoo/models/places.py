@@ -10,8 +10,7 @@ from typing import Any
 
 from zoo.data.masking import PLACES, TARGETS
 from zoo.models.heads import layers_by_name
-from zoo.models.masked import HEAD
-from zoo.models.topology import encode
+from zoo.models.topology import encode, tag
 from zoo.tasks.masked import surprises
 
 
@@ -59,6 +58,4 @@ def _scores(model: Any) -> tuple[dict[str, Any], Any]:
     inputs = {tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in model.inputs}
     places = keras.Input((None,), dtype="int32", name=PLACES)
     x = ops.take_along_axis(encode(layers, **inputs), ops.expand_dims(places, -1), axis=1)
-    for name in HEAD:
-        x = layers[name](x)
-    return {**inputs, PLACES: places}, x
+    return {**inputs, PLACES: places}, tag(layers, x)

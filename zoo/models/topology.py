@@ -14,7 +14,7 @@ Layers = Mapping[str, Callable[..., Any]]
 """Layers by name: token_embedding, position_embedding, segment_embedding where the family has segments, embeddings_add,
 embeddings_layer_norm, embeddings_dropout, transformer_layer_0 and so on; and those of `HEAD` that there are."""
 
-TOKEN_HEAD = ("head_dropout", "logits")
+TOKEN_HEAD = ("head_dense", "head_layer_norm", "head_dropout", "logits")
 """Layers between every token's hidden state and its logits, in order."""
 HEAD = ("pooled_dense", "head_input_dropout", "head_dense", "head_dropout", "logits")
 """Layers between the first token's hidden state and the logits, in order; BERT's pooler belongs to its encoder."""
@@ -89,7 +89,7 @@ def classify(layers: Layers, x: Any) -> Any:
 
 
 def tag(layers: Layers, x: Any) -> Any:
-    """Logits [batch, length, units] from the hidden states [batch, length, hidden] of all tokens."""
+    """Logits [batch, length, units] from the hidden states [batch, length, hidden] of all tokens, or of some."""
     return _through(layers, TOKEN_HEAD, x)
 
 

@@ -29,7 +29,8 @@ def is_text_encoding(name: str) -> bool:
 
 
 class Files(Config):
-    """The user's own files: csv, tsv, jsonl or parquet, of words also conll or conllu, told by the ending."""
+    """The user's own files: csv, tsv, jsonl or parquet, of words also conll or conllu, of answers json in SQuAD's
+    layout, told by the ending."""
 
     train: Text
     """Path of the training rows, from the recipe's folder."""

@@ -11,6 +11,7 @@ import copy
 import difflib
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from zoo.recipe.hiding import HIDDEN, is_secret_key, show
 from zoo.recipe.schema import choices, expectation, group_at, node_at, required_keys, rows
 from zoo.recipe.several import with_heads
 from zoo.recipe.showing import listed
+from zoo.recipe.staging import stage_documents
 from zoo.recipe.types import SCHEMA_VERSION, Keys
 from zoo.recipe.yaml12 import Document, Fault, Path
 
@@ -29,10 +31,28 @@ CHOICES = 60
 
 
 def find_faults(document: Document) -> list[Fault]:
-    """Every fault of a document: of its text, of its keys and values, and the contradictions between them."""
+    """Every fault of a document: of its text, of its keys and values, and the contradictions between them; then those
+    that its stages have as whole recipes."""
     newer = _newer_version(document)
     if newer is not None:
         return [newer]
+    found = _own_faults(document)
+    seen = {(fault.place, fault.message) for fault in found}
+    for stage in stage_documents(document):
+        for fault in _own_faults(stage.document):
+            if (fault.place, fault.message) not in seen:
+                seen.add((fault.place, fault.message))
+                found.append(in_stage(fault, stage.name))
+    return sorted(found, key=lambda fault: (fault.place.line or 0, fault.place.column or 0))
+
+
+def in_stage(fault: Fault, name: str) -> Fault:
+    """The fault, which says in which stage of a recipe it stands."""
+    return replace(fault, message=f"{fault.message} (in stage {name})")
+
+
+def _own_faults(document: Document) -> list[Fault]:
+    """Those of a whole recipe, without its stages."""
     found = list(document.faults)
     wrong = {fault.path for fault in found if fault.path}
     errors = _errors(document.data)
@@ -48,7 +68,7 @@ def find_faults(document: Document) -> list[Fault]:
         for error in _errors(_repaired(document.data, [error["path"] for error in fields if error["path"]])):
             if error["type"] == "clash":
                 found += _clashes(error, document, wrong)
-    return sorted(found, key=lambda fault: (fault.place.line or 0, fault.place.column or 0))
+    return found
 
 
 def sound_part(document: Document, faults: Iterable[Fault]) -> Any:

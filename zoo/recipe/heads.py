@@ -244,6 +244,7 @@ class MaskedHead(TaskHead):
     the token embeddings."""
 
     task: ClassVar[str] = "masked"
+    each: ClassVar[Literal["text", "token"]] = "token"
     program: ClassVar[str] = "MaskedLM"
     labelled: ClassVar[bool] = False
     monitors: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy")

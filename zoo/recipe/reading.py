@@ -4,7 +4,7 @@ In comes the path of a YAML file (or plain data), the name of one of its profile
 `dotted.key=value`; out goes a frozen `Recipe`, its relative file paths made absolute against the
 file's folder. A profile or an override replaces, whole, what stands at its key. Refused, with every
 fault at once: what is no text of at most MAX_BYTES, what yaml12.py and the types refuse, an unknown
-profile, a key that does not exist.
+profile, a key that does not exist; and so of each stage, as a whole recipe.
 """
 
 from __future__ import annotations
@@ -23,11 +23,15 @@ from zoo.errors import RecipeError
 from zoo.recipe import notebook
 from zoo.recipe.faults import find_faults, not_among
 from zoo.recipe.hiding import hide_line
+from zoo.recipe.overlays import lay, lay_group, plain
 from zoo.recipe.showing import is_unicode
+from zoo.recipe.staging import stage_documents
 from zoo.recipe.types import Keys
-from zoo.recipe.yaml12 import MAX_DEPTH, Document, Fault, Path, Place, read_yaml, write_yaml
+from zoo.recipe.yaml12 import Document, Fault, Path, Place, read_yaml, write_yaml
 
 MAX_BYTES = 256 * 1024
+WITHHELD = {"version": "it in the recipe file alone", "profiles": "it in the recipe file alone"}
+"""What a profile or an override cannot say, and what is expected instead."""
 
 Overrides = Mapping[str, Any] | Sequence[str]
 """`{"training.epochs": 1}`, or `["training.epochs=1"]` with the value in YAML."""
@@ -54,6 +58,30 @@ class Recipe(Keys):
         Raises RecipeError on an unknown key or a value that does not fit.
         """
         return recipe_from(self.model_dump(exclude_unset=True), overrides=changes).told_of(self._profile)
+
+    def staged(self, out: str | FilePath | None = None) -> tuple[Recipe, ...]:
+        """The whole recipes of its stages, in order; itself alone where it has none.
+
+        Args:
+            out: the folder of the run, in which each stage finds the one before. None gives a stage in place of that
+                the backbone that the stages before began with, of the same sizes.
+
+        Raises RecipeError where a stage is no recipe, of a recipe that was not read.
+        """
+        if not self.stages:
+            return (self,)
+        document = Document(data=plain(self.model_dump(exclude_unset=True)), source="recipe")
+        stages = stage_documents(document, None if out is None else FilePath(out))
+        return tuple(validate(stage.document).told_of(self._profile) for stage in stages)
+
+    def alone(self) -> Self:
+        """This recipe; RecipeError where it has stages, each of which is one."""
+        if self.stages:
+            names = ", ".join(stage.name for stage in self.stages)
+            raise RecipeError(
+                f"stages: {self.name} has {names}, expected one recipe: take one of recipe.staged(), or zoo.train it"
+            )
+        return self
 
     def of_tasks(self) -> dict[str, Recipe]:
         """Of several tasks a whole recipe of each, as if it were learned alone, by name; none of a recipe of one."""
@@ -89,6 +117,7 @@ class Recipe(Keys):
             ("tokens", f"at most {self.tokens.max_length}"),
             ("training", f"{training.epochs} epochs of batches of {training.batch_size}"),
             ("optimizer", f"{training.optimizer.type}, learning rate {training.optimizer.learning_rate:g}"),
+            *[("stages", ", ".join(stage.name for stage in self.stages))] * bool(self.stages),
         ]
         told = notebook.table(rows) + notebook.folded("recipe.yaml", notebook.preformatted(dump_recipe(self)))
         return notebook.heading(self.name, "a recipe") + told
@@ -110,14 +139,30 @@ def validate(document: Document) -> Recipe:
 
 def recipe_from(data: Mapping[str, Any], *, overrides: Overrides = (), folder: FilePath | None = None) -> Recipe:
     """The recipe of plain data, as YAML would give it; relative paths stay as they are without a `folder`."""
-    document = Document(data=_plain(data), source="recipe")
+    document = Document(data=plain(data), source="recipe")
     return validate(resolved(document, folder=folder, overrides=overrides))
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """YAML text of a recipe with every default written out and no profiles; reading it gives an equal recipe."""
-    left_out = {"profiles", "data"} if recipe.tasks else {"profiles"}
-    return write_yaml(_told(recipe, recipe.model_dump(exclude=left_out)))
+def dump_recipe(recipe: Recipe, folder: FilePath | None = None) -> str:
+    """YAML text of a recipe with every default written out and no profiles; reading it gives an equal recipe.
+
+    Args:
+        recipe: what is written.
+        folder: of a run, where the text will stand: another run beside it is named from there, so that both can be
+            moved together.
+    """
+    data = _told(recipe, recipe.model_dump(exclude={"profiles", "data"} if recipe.tasks else {"profiles"}))
+    backbone = data["model"]["backbone"]
+    if folder is not None and (preset := backbone.get("preset")) is not None:
+        backbone["preset"] = _from(folder, preset)
+    return write_yaml(data)
+
+
+def _from(folder: FilePath, path: str) -> str:
+    """The path, from a folder on where both lie in one; else as it is."""
+    whole = FilePath(os.path.abspath(folder))
+    beside = os.path.isabs(path) and os.path.dirname(path) == str(whole.parent)
+    return os.path.join(os.pardir, os.path.basename(path)) if beside else path
 
 
 def read_document(path: str | FilePath) -> Document:
@@ -144,7 +189,7 @@ def resolved(
 ) -> Document:
     """A new document: the profile laid over it, then the overrides, then its file paths made absolute."""
     document = Document(
-        data=_plain(document.data),
+        data=plain(document.data),
         source=document.source,
         keys=dict(document.keys),
         values=dict(document.values),
@@ -154,10 +199,10 @@ def resolved(
         _lay_profile(document, profile)
     for key, value in _changes(document, overrides):
         place = Place(source=f"{'override' if isinstance(overrides, Mapping) else '--set'} {key}")
-        over = value if isinstance(value, Document) else Document(data=_plain(value), source=place.source)
+        over = value if isinstance(value, Document) else Document(data=plain(value), source=place.source)
         over.values = dict.fromkeys(over.values, place) | {(): place}
         over.keys = dict.fromkeys(over.keys, place)
-        _lay(document, key, over, place)
+        lay(document, key, over, place, withheld=WITHHELD)
     if folder is not None:
         _anchor(document.data, folder)
     return document
@@ -200,13 +245,6 @@ def near_files(path: FilePath) -> str:
     return f" (did you mean {' or '.join(str(folder / name) for name in near)}?)" if near else ""
 
 
-def _plain(data: Any) -> Any:
-    """A copy with plain dicts and lists, which the overlays may then change."""
-    if isinstance(data, Mapping):
-        return {key if isinstance(key, str) else str(key): _plain(value) for key, value in data.items()}
-    return [_plain(value) for value in data] if isinstance(data, (list, tuple)) else data
-
-
 def _lay_profile(document: Document, profile: str) -> None:
     names = profile_names(document)
     if profile not in names:
@@ -217,15 +255,7 @@ def _lay_profile(document: Document, profile: str) -> None:
     if not isinstance(overlay, dict):
         return  # the types say that a profile is a group
     document.data.pop("expected", None)  # the figures are those of the recipe as it stands, not of this profile
-    for key, value in overlay.items():
-        root: Path = ("profiles", profile, key)
-        over = Document(
-            data=_plain(value),
-            source=document.source,
-            keys={path[3:]: place for path, place in document.keys.items() if path[:3] == root},
-            values={path[3:]: place for path, place in document.values.items() if path[:3] == root},
-        )
-        _lay(document, key, over, document.place(root, of_key=True))
+    lay_group(document, document, ("profiles", profile), withheld=WITHHELD)
 
 
 def _changes(document: Document, overrides: Overrides) -> list[tuple[str, Any]]:
@@ -259,43 +289,17 @@ def _changes(document: Document, overrides: Overrides) -> list[tuple[str, Any]]:
     return changes
 
 
-def _lay(document: Document, key: str, over: Document, key_place: Place) -> None:
-    """Put what `over` holds at a dotted key of the document, in the place of what stood there."""
-    path: Path = tuple(key.split("."))
-    if len(path) > MAX_DEPTH:
-        message = f"got a key of {len(path)} parts, expected at most {MAX_DEPTH}, a recipe needs five"
-        document.faults.append(Fault(place=key_place, path=path[:1], message=message))
-        return
-    if path[0] in ("version", "profiles"):
-        message = "got a profile or an override for it, expected it in the recipe file alone"
-        document.faults.append(Fault(place=key_place, path=path, message=message))
-        return
-    group = document.data
-    for end, part in enumerate(path[:-1], start=1):
-        if isinstance(group, dict) and group.get(part) is None:
-            group[part] = {}
-            document.keys[path[:end]] = document.values[path[:end]] = key_place
-        group = group.get(part) if isinstance(group, dict) else None
-    if not isinstance(group, dict):
-        message = "got a key inside a single value or a list, expected a key of a group: give the whole value"
-        document.faults.append(Fault(place=key_place, path=path, message=message))
-        return
-    group[path[-1]] = over.data
-    for places in (document.keys, document.values):
-        for old in [old for old in places if old[: len(path)] == path]:
-            del places[old]
-    document.keys |= {path + below: place for below, place in over.keys.items()} | {path: key_place}
-    document.values |= {path + below: place for below, place in over.values.items()}
-
-
 def _anchor(group: Any, folder: FilePath, prefix: Path = ()) -> None:
-    """Make the paths of files absolute, in place: those of the recipe, and those of its profiles."""
+    """Make the paths of files absolute, in place: those of the recipe, of its profiles and of its stages."""
     if not isinstance(group, dict):
         return
     for key, value in group.items():
         path = (*prefix, *key.split("."))
         if path == ("profiles",) and isinstance(value, dict):
             for overlay in value.values():
+                _anchor(overlay, folder)
+        elif path == ("stages",) and isinstance(value, list):
+            for overlay in value:
                 _anchor(overlay, folder)
         elif isinstance(value, dict):
             _anchor(value, folder, path)
@@ -326,7 +330,7 @@ def _told(group: Any, data: dict[str, Any]) -> dict[str, Any]:
     told = {}
     for key, value in data.items():
         below = group[key] if isinstance(group, dict) else getattr(group, key)
-        if not isinstance(group, dict) and (value is None or value == {}):
+        if not isinstance(group, dict) and (value is None or value in ({}, ())):
             field = type(group).model_fields[key]
             if field.get_default(call_default_factory=True) == value:
                 continue

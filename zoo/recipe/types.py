@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.data_group import Data
 from zoo.recipe.heads import ClassifierHead, Head, TaskName
 from zoo.recipe.kinds import (
@@ -30,13 +31,13 @@ from zoo.recipe.kinds import (
     kind_or,
 )
 from zoo.recipe.several import ExpectedOfTask, OneTask, Sampling, clashes_of_several, monitors_of, with_heads
+from zoo.recipe.staging import Overlay
 
 SCHEMA_VERSION = 1
-MAX_LAYERS = 1000
-"""Of an encoder, in a recipe and in a preset's config: ten times what any has."""
+MAX_STAGES = 20
+"""Runs in a row of one recipe."""
 MAX_STEPS = 10_000_000
 """Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
-PRESET_SCHEMES = ("hf", "kaggle", "pypi")
 
 Backend = Literal["jax", "tensorflow", "torch"]
 
@@ -83,52 +84,6 @@ class Tokens(Config):
         if self.long == "window" and self.pair_truncation != "longest_first":
             message = f"got {self.pair_truncation}, expected longest_first with long: window: nothing is cut"
             yield Clash(("pair_truncation", "long"), message)
-
-
-class Backbone(Config):
-    """A pretrained encoder by `preset`, or a fresh one by its dimensions."""
-
-    family: Literal["bert", "distilbert", "roberta"]
-    """Architecture."""
-    preset: Text | None = None
-    """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder: a preset, or a
-    finished run."""
-    dropout: Fraction | None = None
-    """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
-    attention_dropout: Fraction | None = None
-    """Rate of dropout on the attention's weights, 0 to 1; None takes `dropout` where that is given, else the
-    preset's own (0.1 for a fresh one)."""
-    num_layers: Annotated[int, Field(gt=0, le=MAX_LAYERS)] | None = None
-    """Fresh backbone: transformer layers."""
-    num_heads: Width | None = None
-    """Fresh backbone: attention heads a layer."""
-    hidden_dim: Width | None = None
-    """Fresh backbone: width of the hidden states."""
-    intermediate_dim: Width | None = None
-    """Fresh backbone: width of the feed-forward layer."""
-    max_positions: Width | None = None
-    """Fresh backbone: longest row in tokens; None means 512."""
-    vocabulary: Text | None = None
-    """Fresh backbone: a catalog vocabulary, a catalog backbone, a vocab.txt, a tokenizer.json, or a folder of one."""
-
-    def clashes(self) -> Iterator[Clash]:
-        needed = ("num_layers", "num_heads", "hidden_dim", "intermediate_dim", "vocabulary")
-        given = tuple(key for key in (*needed, "max_positions") if getattr(self, key) is not None)
-        missing = tuple(key for key in needed if getattr(self, key) is None)
-        if self.preset is not None and given:
-            message = f"got {', '.join(given)} beside a preset, expected one or the other: a preset has its own"
-            yield Clash((given[0], "preset"), message)
-        if self.preset is None and missing:
-            message = f"got no preset and no {', '.join(missing)}, expected a preset or a whole set of dimensions"
-            yield Clash(("preset", *missing), message)
-        if self.hidden_dim and self.num_heads and self.hidden_dim % self.num_heads:
-            message = f"got {self.hidden_dim}, expected a multiple of num_heads: {self.num_heads}"
-            yield Clash(("hidden_dim", "num_heads"), message)
-        scheme, separator, _ = (self.preset or "").partition("://")
-        if separator and scheme not in PRESET_SCHEMES:
-            known = ", ".join(f"{name}://" for name in PRESET_SCHEMES)
-            message = f"got {scheme}://, expected a catalog name, a local folder, or one of {known}"
-            yield Clash(("preset",), message)
 
 
 class Model(Config):
@@ -320,6 +275,10 @@ class Keys(Config):
     """Draws splits, batch order, head weights and dropout."""
     expected: Expected | None = None
     """What this recipe is expected to reach."""
+    stages: Annotated[tuple[Overlay, ...], Field(strict=False, max_length=MAX_STAGES)] = ()
+    """Runs in a row, each a group with a `name` and dotted keys: what is laid over the recipe for this stage, as a
+    profile is, each value in place of what stood there. A stage begins with the backbone that the one before ended
+    with, unless it names its own; one of another `task` has the head of that task; `expected` is that of the last."""
     profiles: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     """Overlays of dotted keys, by name: the same recipe at another scale (`--profile`). The value of a key
     replaces, whole, what stood there; `expected` holds without a profile only, unless the profile has its own."""
@@ -333,6 +292,9 @@ class Keys(Config):
     __hash__ = None  # type: ignore[assignment]  # profiles are dicts
 
     def clashes(self) -> Iterator[Clash]:
+        names = [stage.name for stage in self.stages]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Clash(("stages",), f"got {name} twice, expected a name of its own for each stage")
         backbone = self.model.backbone
         positions = backbone.max_positions or 512
         if backbone.preset is None and self.tokens.max_length > positions:
@@ -362,9 +324,6 @@ class Keys(Config):
             packing=self.training.packing,
             expected=self.expected.tasks if self.expected is not None else {},
         )
-        if self.training.packing and not head.labelled:
-            message = "got true, expected false: tokens are hidden in rows of one text"
-            yield Clash(("training.packing", "model.head.type"), message)
         if self.data.files is not None and self.data.files.label is None and head.labelled:
             message = f"got null, expected the column of the label, for task: {head.task}"
             yield Clash(("data.files.label", "model.head.type"), message)

@@ -51,25 +51,30 @@ USAGE = """\
 This folder is a run of text-zoo; its model runs on any of Keras's backends:
 
 ```sh
-python -m zoo.predict THIS_FOLDER --text "..."
+python -m zoo.{command}
 ```
 
 ```python
 import zoo
 
 run = zoo.load_run("THIS_FOLDER")
-print(run.predict(["..."])[0])
+print(run.{call})
 ```
 """
+USES = {
+    "predict": {"command": 'predict THIS_FOLDER --text "..."', "call": 'predict(["..."])[0]'},
+    "fill": {"command": 'fill THIS_FOLDER "... [MASK] ..."', "call": 'fill("... [MASK] ...")'},
+}
+"""By the verb that answers."""
 
 
-def model_card(folder: str | Path, *, library_name: str = "text-zoo", usage: str = USAGE) -> str:
+def model_card(folder: str | Path, *, library_name: str = "text-zoo", usage: str | None = None) -> str:
     """README.md of a run's model.
 
     Args:
         folder: the run.
         library_name: what loads the files that the card will stand beside, as the Hub calls it.
-        usage: Markdown that says how they are used.
+        usage: Markdown that says how they are used; None says it of the run folder.
 
     Raises:
         OutputError: there is no run, or it has no figures of its test split.
@@ -101,7 +106,7 @@ def model_card(folder: str | Path, *, library_name: str = "text-zoo", usage: str
         ],
         test=test,
         carved=carved,
-        usage=usage,
+        usage=usage or USAGE.format(**USES[task.served_by.get("predict", "predict")]),
     )
 
 
@@ -112,7 +117,7 @@ def write_card(folder: RunFolder) -> Path:
 
 def _figure(task: Task, name: str, test: Mapping[str, Any], value: float) -> str:
     """A figure for people, with its interval where it has one."""
-    rows = test.get("rows")
+    rows = test.get(f"{name.partition('.')[0]}.rows", test.get("rows"))  # of several tasks those of its own
     told = pages.figure(task, name, value, rows)
     low, high = (test.get(f"{name}_{end}") for end in ("low", "high"))
     if low is None:

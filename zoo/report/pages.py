@@ -59,12 +59,12 @@ def amount(value: float | None, rows: int | None = None) -> str:
 
 def figure(task: Task, name: str, value: float | None, rows: int | None) -> str:
     """A figure of a task, as it is shown everywhere."""
-    return shown_by(task, name)(value, rows)
+    return NOTHING if value is None else task.shown(name, value, rows)
 
 
 def shown_by(task: Task, name: str) -> Callable[[float | None, int | None], str]:
     """What shows a figure of a task."""
-    return share if name in task.shares else amount if name in task.amounts else number
+    return {"share": share, "amount": amount}.get(task.kind(name), number)
 
 
 def chance(value: float) -> str:
@@ -120,6 +120,6 @@ def _house(*, escape: bool) -> jinja2.Environment:
     house.filters.update(share=share, number=number, amount=amount, points=digits.points, signed=digits.signed)
     house.filters.update(duration=duration, size=size, chance=chance, moment=moment, plain=plain, listed=listed)
     house.filters["coloured"] = _coloured
-    house.globals["figure"] = figure
+    house.globals.update(figure=figure, NOTHING=NOTHING)
     house.filters["base64"] = lambda content: base64.b64encode(content).decode()
     return house

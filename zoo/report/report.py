@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from zoo.tasks import Task
 from zoo.tasks.shown import Mistake, Mistakes
 from zoo.tasks.task import Rankings
 
-__all__ = ["SPLITS", "charts", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
+__all__ = ["charts", "figures_by_split", "further_figures", "tested_texts", "texts_by_id", "worst_rows", "write_report"]
 
 MISTAKES = 20
 LONGEST_TEXT = 600
@@ -74,7 +74,7 @@ def write_report(
         folder.write_bytes(f"plots/{name}.png", chart.light)
     shown = {name: (captions[name], chart) for name, chart in drawn.items()}
     told = (*warnings, *failed)
-    splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
+    splits, figures = figures_by_split(run, task)
     mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
     recipe = yaml.safe_load(folder.recipe_text)
     page = pages.html(
@@ -86,13 +86,9 @@ def write_report(
         recipe_text=folder.recipe_text,
         warnings=(*_one_sided(run), *told),
         splits=splits,
-        figures={
-            name: [figures.get(name) for figures in splits.values()]
-            for name in task.titles
-            if any(name in figures for figures in splits.values())
-        },
+        figures=figures,
         expected=_expected(run),
-        rows_of=_rows(run, len(predictions)),
+        test_rows=_rows(run, "test"),
         charts=[shown[name] for name in shown if name not in (*CONFIDENCE, *TIME)],
         confidence=[shown[name] for name in shown if name in CONFIDENCE],
         time=[shown[name] for name in shown if name in TIME],
@@ -156,10 +152,32 @@ def charts(
     return drawings, CAPTIONS | {name: picture.caption for name, picture in of_task.items()}
 
 
-def _rows(run: Mapping[str, Any], tested: int) -> dict[str, int | None]:
-    """Rows of each split, None where nothing tells: what decides how many digits its figures have."""
-    known = {split: run.get("dataset", {}).get("rows", {}).get(split) for split in SPLITS}
-    return known | {"test": tested or known["test"]}
+def figures_by_split(run: Mapping[str, Any], task: Task) -> tuple[list[str], list[tuple[str, ...]]]:
+    """The splits that have figures; and of each figure that any of them has its title, and its text for each split."""
+    splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
+    rows = {name: _rows(run, name) for name in splits}
+
+    def texts(name: str) -> Iterator[str]:
+        for split, found in splits.items():
+            yield pages.figure(task, name, found.get(name), _rows_of(found, name, rows[split]))
+
+    return list(splits), [
+        (title, *texts(name))
+        for name, title in task.titles.items()
+        if any(found.get(name) is not None for found in splits.values())
+    ]
+
+
+def _rows_of(figures: Mapping[str, Any], name: str, rows: int | None) -> int | None:
+    """Of how many rows a figure is: of several tasks those of its own."""
+    own: int | None = figures.get(f"{name.partition('.')[0]}.rows", rows)
+    return own
+
+
+def _rows(run: Mapping[str, Any], split: str) -> int | None:
+    """Rows of a split, None where nothing tells: what decides how many digits its figures have."""
+    told: int | None = run.get("metrics", {}).get(split, {}).get("rows")
+    return run.get("dataset", {}).get("rows", {}).get(split) if told is None else told
 
 
 def further_figures(folder: RunFolder, predictions: Sequence[Mapping[str, Any]]) -> dict[str, float]:

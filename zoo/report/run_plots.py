@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from zoo.errors import OutputError
 from zoo.recipe import notebook
 from zoo.recipe.showing import listed
-from zoo.report import pages
-from zoo.report.report import SPLITS, charts
+from zoo.report.report import charts, figures_by_split
 from zoo.runs.run_folder import RunFolder
 
 __all__ = ["RunPlots", "in_notebook"]
@@ -84,14 +83,7 @@ class RunPlots:
 def in_notebook(folder: RunFolder) -> str:
     """A run as a notebook shows it: what it is, its figures, and the first pictures of its report."""
     run, task = folder.run, folder.task
-    splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
-    counts = run.get("dataset", {}).get("rows", {})
-    of = {split: found.get("rows", counts.get(split)) for split, found in splits.items()}
-    rows = [
-        (title, *(pages.figure(task, name, found.get(name), of[split]) for split, found in splits.items()))
-        for name, title in task.titles.items()
-        if any(found.get(name) is not None for found in splits.values())
-    ]
+    splits, rows = figures_by_split(run, task)
     told = f"{run.get('status')}; {run.get('backend')} on {run.get('device')}; made to {task.aim}"
     files = [path for name in INLINE if (path := folder.path / "plots" / f"{name}.png").is_file()]
     pictures = "".join(notebook.picture(path.read_bytes(), path.stem) for path in files[:2])

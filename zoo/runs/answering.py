@@ -18,6 +18,7 @@ from zoo.errors import DataError
 from zoo.runs.answers import Answers
 from zoo.runs.run import Run
 from zoo.tasks import Prediction
+from zoo.training.waiting import Tell
 
 __all__ = ["Tally", "answer", "blank"]
 
@@ -41,6 +42,7 @@ def answer(
     on_missing: OnMissing,
     batch_size: int,
     progress: Callable[[int], None],
+    wait: Tell,
 ) -> Tally:
     """Predict all rows and write them, a part at a time.
 
@@ -69,6 +71,7 @@ def answer(
                 lengths=lengths,
                 place=_placing(source, part, present),
                 progress=progress,
+                wait=wait,
             )
             for i, prediction in zip(present, run.named(values), strict=True):
                 found[i] = prediction

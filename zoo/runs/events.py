@@ -1,8 +1,9 @@
 """A run's events as JSON lines on stdout, for programs that watch it.
 
 In come the calls that a Screen gets; beside what that shows on stderr, out comes a line for each, with its `kind`:
-`begin` (step, steps), `row` and `epoch` (a row of history.jsonl), `note` (text), and `end` (status). A reader that goes
-away costs the run nothing. Of a run that fails no `end` is told: the exit code and stderr say why.
+`stage` (of a recipe with stages: name, number from 1, stages), `begin` (step, steps), `row` and `epoch` (a row of
+history.jsonl), `note` (text), and `end` (status). A reader that goes away costs the run nothing. Of a run that fails no
+`end` is told: the exit code and stderr say why.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.recipe.showing import as_json
-from zoo.runs.run_folder import plain
+from zoo.runs.json_values import plain
 from zoo.runs.screen import Screen
 
 
@@ -26,6 +27,10 @@ class Events(Screen):
         super().say(topic, text)
         if topic in ("note", "warning"):
             self._tell("note", {"text": text})
+
+    def on_stage(self, name: str, number: int, count: int) -> None:
+        super().on_stage(name, number, count)
+        self._tell("stage", {"name": name, "number": number, "stages": count})
 
     def on_begin(self, step: int, steps: int) -> None:
         super().on_begin(step, steps)

@@ -76,6 +76,12 @@ class Memory(TypedDict, total=False):
     of: str
 
 
+class StageState(TypedDict):
+    name: str
+    folder: Annotated[str, Field(pattern=r"^[0-9]+-[A-Za-z0-9_-]+$")]
+    status: Literal["waiting", "running", "done", "failed", "interrupted"]
+
+
 class RunFile(TypedDict, total=False):
     """run.json; docs/run-folder.md says what each key means."""
 
@@ -105,6 +111,7 @@ class RunFile(TypedDict, total=False):
     timing: dict[str, Number]
     padding_fraction: Number
     memory: Memory
+    stages: list[StageState]
 
 
 class StepRow(TypedDict):

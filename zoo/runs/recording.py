@@ -63,13 +63,20 @@ class Recorder:
         self._recipe, self._dataset = recipe, dataset
         self._earlier: Mapping[str, float] = folder.run.get("timing", {})
 
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[int], None]]:
+        """Around a part of the run before its training, which is timed: `tokenize`, of all rows, or `build`."""
+        rows = sum(self._dataset.rows.values()) if name == "tokenize" else None
+        with self._watch.measure(name), self.bar(name, rows) as advance:
+            yield advance
+
     def begin(self, session: Session, backend: Backend) -> None:
         """Write what is known before the first step, and refuse to go on with another run than was begun."""
         refuse_changes(self._folder, self._recipe, self._dataset)
         self._tell_backend(backend)
         for note in self._dataset.notes:
             self._log.say("warning", note)
-        text = dump_recipe(self._recipe)
+        text = dump_recipe(self._recipe, self._folder.path)
         self._folder.write_text("recipe.yaml", text)  # FREE keys may have changed
         self._folder.update_run(
             {
@@ -157,7 +164,7 @@ class Recorder:
             text += f"; never predicted: {listed(never)}"
         expected = self._recipe.expected
         wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1", "exact_match")}
-        if told := [f"{name} {value:g}" for name, value in wanted.items() if value is not None]:
+        if told := [f"{name} {100 * value:g}%" for name, value in wanted.items() if value is not None]:
             text += f"; the recipe expects {', '.join(told)}"
         self._say("test", text)
         self._say("report", str(self._folder.path / "report.html"))
@@ -186,6 +193,10 @@ class Recorder:
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         for told in self._told:
             told.on_step(step, epoch, tokens, loss, first)
+
+    def on_wait(self, what: str, seconds: float) -> None:
+        for told in self._told:
+            told.on_wait(what, seconds)
 
     def on_note(self, text: str) -> None:
         for told in self._told:
@@ -227,7 +238,7 @@ class Recorder:
 def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:
     """OutputError where a folder's run was begun with another recipe, or with other rows than these."""
     begun = load_recipe(folder.path / "recipe.yaml")
-    old, new = (flat(each.model_dump(exclude={"profiles"})) for each in (begun, recipe))
+    old, new = (_keys(each) for each in (begun, recipe))
     faults = [
         f"{key}: the run was begun with {old.get(key)!r}, now it is {new.get(key)!r}"
         for key in sorted(old | new)
@@ -238,6 +249,12 @@ def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = 
         faults.append("the rows have changed since the run was begun")
     if faults:
         raise OutputError([*faults, f"{folder.path}: put these back to go on, or choose another --out"])
+
+
+def _keys(recipe: Recipe) -> dict[str, object]:
+    """Dotted key -> value, of stages under their names."""
+    stages = {stage.name: stage.model_dump(exclude={"name"}) for stage in recipe.stages}
+    return flat(recipe.model_dump(exclude={"profiles", "stages"}) | {"stages": stages})
 
 
 def _precision(session: Session) -> str:

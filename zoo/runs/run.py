@@ -37,6 +37,7 @@ from zoo.tasks import Joint, Predictions, Task
 from zoo.tasks.material import Rows
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
+from zoo.training.waiting import Firsts, Tell
 
 BATCH = 64
 """Rows a batch in prediction, unless the caller says otherwise."""
@@ -196,6 +197,10 @@ class Run:
         model = self.model if self._masking is None else judged(self.model)
         return activate().predictor(model, precision=self.precision)
 
+    @cached_property
+    def _firsts(self) -> Firsts:
+        return Firsts(compiles=activate().compiles_shapes(False))
+
     def values(
         self,
         texts: Given,
@@ -205,6 +210,7 @@ class Run:
         lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
+        wait: Tell | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
 
@@ -219,6 +225,7 @@ class Run:
                 than a batch are filled up to a power of two.
             place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
+            wait: called with what is compiled, and for how many seconds already, every second, from another thread.
 
         Raises:
             DataError: no texts, something else than strings, pairs to a run of single texts or single ones to a run of
@@ -231,7 +238,7 @@ class Run:
             rows = Texts.of(texts, pairs, worded=False)
         if not rows.texts:
             raise DataError("there are no texts: give at least one")
-        return self.values_of(rows, batch_size=batch_size, lengths=lengths, place=place, progress=progress)
+        return self.values_of(rows, batch_size=batch_size, lengths=lengths, place=place, progress=progress, wait=wait)
 
     def values_of(
         self,
@@ -241,6 +248,7 @@ class Run:
         lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
+        wait: Tell | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of rows of the kind that it was trained on, at least one; see `values`."""
         card, tokenizer = self._saved
@@ -260,6 +268,7 @@ class Run:
                 batch_size=size,
                 lengths=lengths,
                 masking=self._masking,
+                around=lambda shape: self._firsts.computing(shape, wait),
                 progress=progress,
             )
         return self.task.values(inference.by_text(logits, self.task, table, rows, pool=card.tokens.pool))

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import json
-import math
 import os
 import shutil
 import socket
@@ -30,11 +29,12 @@ import numpy as np
 from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
+from zoo.runs.json_values import merge, plain
 from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, read_object
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
-__all__ = ["CHECKPOINTS", "RunFolder", "create_run", "default_folder", "finished_run", "open_run", "plain"]
+__all__ = ["CHECKPOINTS", "RunFolder", "Status", "create_run", "default_folder", "finished_run", "open_run"]
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
@@ -53,9 +53,15 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, lock: FolderLock | None = None, *, backend: str | None = None, log: Sequence[str] = ()
+        self,
+        path: Path,
+        lock: FolderLock | None = None,
+        *,
+        backend: str | None = None,
+        log: Sequence[str] = (),
+        whole: Path | None = None,
     ) -> None:
-        self.path = path
+        self.path, self._whole = path, whole or path
         self._lock, self._backend, self._loggers = lock, backend, log
 
     def __repr__(self) -> str:
@@ -98,7 +104,7 @@ class RunFolder:
 
     def update_run(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Merge `changes` into run.json, group by group (a list replaces a list); returns the new whole."""
-        merged = _merge(self.run if (self.path / RUN).exists() else {}, changes)
+        merged = merge(self.run if (self.path / RUN).exists() else {}, changes)
         self.write_json(RUN, merged)
         return merged
 
@@ -191,7 +197,9 @@ class RunFolder:
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         try:
             if not isinstance(error, ZooError):  # those say themselves what to do
-                error.add_note(f"go on with: {resuming(self.path, self._backend, self._loggers)}")
+                note = f"go on with: {resuming(self._whole, self._backend, self._loggers)}"
+                if note not in getattr(error, "__notes__", ()):
+                    error.add_note(note)
             self.log("".join(traceback.format_exception(error)))
             self.finish(status, str(error) or type(error).__name__)
         except OutputError as second:
@@ -249,20 +257,21 @@ def create_run(
     resume: bool = False,
     backend: str | None = None,
     log: Sequence[str] = (),
+    whole: Path | None = None,
 ) -> RunFolder:
     """Make the folder, lock it, and write recipe.yaml and a run.json with status `running`.
 
     With `resume` the folder may hold an earlier run: its recipe.yaml stays, what a crash left half-written
     goes, and the status becomes `running` again. Raises OutputError as the module says. Only who holds the lock
     removes anything: of two that start in one new folder, one gets it, and the other leaves it alone. Where the run is
-    stopped, the command that goes on with it names `backend` and the loggers `log`.
+    stopped, the command that goes on with it names `backend` and the loggers `log`, and of a stage the run `whole`.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file, expected a folder for the run: choose another --out")
     with storage_errors(path):
         lock, made = _take(path)
-    folder = RunFolder(path, lock, backend=backend, log=log)
+    folder = RunFolder(path, lock, backend=backend, log=log, whole=whole)
     try:
         _claim(folder, recipe_text, resume=resume)
     except BaseException:
@@ -289,10 +298,13 @@ def finished_run(path: Path) -> RunFolder | None:
 
 
 def open_run(path: str | Path) -> RunFolder:
-    """A finished (or broken off) run, for reading. Raises OutputError, naming near runs, where there is none."""
+    """A finished (or broken off) run, for reading; of one in stages the last of them.
+
+    Raises OutputError, naming near runs, where there is none, and where the last stage has not begun.
+    """
     path = Path(path)
     if (path / RUN).is_file():
-        return RunFolder(path)
+        return _last_stage(RunFolder(path))
     what = "has no run.json" if path.is_dir() else "is a file" if path.exists() else "does not exist"
     base = next((parent for parent in (path, *path.parents) if parent.is_dir()), Path())
     runs = sorted(
@@ -303,6 +315,20 @@ def open_run(path: str | Path) -> RunFolder:
     known = difflib.get_close_matches(str(path), runs, cutoff=0.5) or runs[-5:]
     choice = f"did you mean {' or '.join(known)}?" if known else "train one with `python -m zoo.run RECIPE`"
     raise OutputError(f"{path} {what}, expected the folder of a run: {choice}")
+
+
+def _last_stage(whole: RunFolder) -> RunFolder:
+    stages = whole.run.get("stages")
+    if not stages:
+        return whole
+    last = whole.path / stages[-1]["folder"]
+    if not (last / RUN).is_file():
+        stands = next((stage for stage in stages if stage["status"] != "done"), stages[-1])
+        raise OutputError(
+            f"{whole.path} is a run in stages and stands at {stands['name']} ({stands['status']}), expected it at "
+            f"{stages[-1]['name']}, the last: go on with `{resuming(whole.path, None, ())}`, or give a stage's folder"
+        )
+    return RunFolder(last)
 
 
 def _take(path: Path) -> tuple[FolderLock, list[Path]]:
@@ -358,27 +384,6 @@ def _is_partial(path: Path) -> bool:
 def _drop_checkpoints(path: Path) -> None:
     """Of a run that is done, whose weights are in model/; what cannot be removed costs room and nothing else."""
     shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
-
-
-def _merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(old)
-    for key, value in new.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def plain(value: Any) -> Any:
-    """NumPy values, paths and tuples as JSON has them; NaN and infinity, which it has not, as null."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _now() -> str:

@@ -30,7 +30,8 @@ from rich.table import Column
 from rich.text import Text
 
 from zoo.recipe.showing import shown
-from zoo.runs.stages import LineStage, Stage, Unit
+from zoo.runs.stages import LineStage, Stage, Unit, waited
+from zoo.tasks.shown import Kind, figure
 
 BAR = 20
 """Columns of a bar."""
@@ -38,10 +39,17 @@ TOPIC, GAP = 9, "  "
 """Columns of a line's topic, and what stands behind it."""
 
 
-TOLD = ("loss", "mean", "accuracy", "f1", "mean_absolute_error", "r2")
-"""Figures that are told of an epoch, of those that the task has."""
-OF_TASK = ("accuracy", "r2")
-"""Figures of each of several tasks that a line tells."""
+TOLD: Mapping[str, Kind] = {
+    "loss": "number",
+    "mean": "share",
+    "accuracy": "share",
+    "f1": "share",
+    "mean_absolute_error": "amount",
+    "r2": "number",
+}
+"""Figures that are told of an epoch, of those that the task has, and what they are."""
+OF_TASK: Mapping[str, Kind] = {"accuracy": "share", "r2": "number"}
+"""Those of each of several tasks."""
 
 
 class Lines:
@@ -88,6 +96,10 @@ class Lines:
         for stage in self._stages[-1:]:
             stage.step(step, epoch, tokens, loss, first)
 
+    def on_wait(self, what: str, seconds: float) -> None:
+        for stage in self._stages[-1:]:
+            stage.wait(what, seconds)
+
     def on_row(self, row: Mapping[str, Any]) -> None:
         if row["kind"] == "epoch":
             self.say(f"epoch {row['epoch']}", epoch_line(row))
@@ -97,6 +109,10 @@ class Lines:
 
     def on_note(self, text: str) -> None:
         self.say("note", text)
+
+    def on_stage(self, name: str, number: int, count: int) -> None:
+        """A stage of a recipe begins: number counts from 1."""
+        self.say("stage", f"{number} of {count}: {name}")
 
 
 class Screen(Lines):
@@ -170,7 +186,10 @@ class BarStage:
         self._progress.update(self._task, total=total, completed=done)
 
     def advance(self, count: int) -> None:
-        self._progress.advance(self._task, count)
+        self._progress.update(self._task, advance=count, figures=self._figures)
+
+    def wait(self, what: str, seconds: float) -> None:
+        self._progress.update(self._task, figures=waited(what, seconds))
 
     def step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         self._progress.update(self._task, completed=step, figures=f"epoch {epoch}  {self._figures}")
@@ -252,9 +271,13 @@ def epoch_line(row: Mapping[str, Any]) -> str:
     return "   ".join([*parts, f"{row['seconds']:.1f} s", *[", ".join(judged)] * bool(judged)])
 
 
-def _figures(figures: Mapping[str, float]) -> str:
-    of_tasks = [name for name in figures if name.partition(".")[2] in OF_TASK]
-    told = {name: f"{name} {figures[name]:.4f}" for name in (*TOLD, *of_tasks) if name in figures}
+def _figures(figures: Mapping[str, Any]) -> str:
+    rows = figures.get("rows")
+    told = {name: f"{name} {figure(kind, figures[name], rows)}" for name, kind in TOLD.items() if name in figures}
+    for name in figures:
+        task, _, own = name.partition(".")
+        if own in OF_TASK:
+            told[name] = f"{name} {figure(OF_TASK[own], figures[name], figures.get(f'{task}.rows', rows))}"
     if "accuracy" in told and "majority_share" in figures:
-        told["accuracy"] += f" (largest class {figures['majority_share']:.4f})"
+        told["accuracy"] += f" (largest class {figure('share', figures['majority_share'], rows)})"
     return " ".join(told.values())

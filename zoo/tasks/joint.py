@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.errors import RecipeError
 from zoo.tasks.joint_prediction import JointPrediction
 from zoo.tasks.prediction import Prediction
-from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
+from zoo.tasks.shown import Column, Kind, Mistake, Mistakes, Picture, Table
 from zoo.tasks.side_by_side import SideBySide
 from zoo.tasks.task import Floats, Rankings, Task
 from zoo.tasks.telling import merit
@@ -91,6 +91,7 @@ class Joint(SideBySide):
         return np.zeros(1 + self._width, np.float32)
 
     def groups(self, targets: np.ndarray) -> NDArray[np.int64]:
+        """The number of each row's task, [rows]."""
         found: NDArray[np.int64] = targets[:, 0].astype(np.int64)
         return found
 
@@ -233,6 +234,10 @@ class Joint(SideBySide):
     def drawn(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("mean", *self._figures(lambda task: task.drawn[:1]))
 
+    def kind(self, name: str) -> Kind:
+        task, _, own = name.partition(".")
+        return self.tasks[task].kind(own) if task in self.tasks else super().kind(name)
+
     def _figures(self, of: Callable[[Task], Iterable[str]]) -> tuple[str, ...]:
         return tuple(f"{name}.{figure}" for name, task in self.tasks.items() for figure in of(task))
 
@@ -260,8 +265,8 @@ class Joint(SideBySide):
             for missed in task.never_predicted(truth, own)
         ]
 
-    def told(self, figures: Mapping[str, float]) -> str:
-        parts = [f"mean {figures['mean']:.4f}"] if "mean" in figures else []
+    def told(self, figures: Mapping[str, Any]) -> str:
+        parts = [f"mean {self.shown('mean', figures['mean'], figures.get('rows'))}"] if "mean" in figures else []
         for name, task in self.tasks.items():
             start = f"{name}."
             own = {key.removeprefix(start): value for key, value in figures.items() if key.startswith(start)}

@@ -47,6 +47,8 @@ class Masked(Task):
     drawn: ClassVar[tuple[str, ...]] = ("accuracy",)
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "perplexity"})
     quantity: ClassVar[str] = "sum over hidden tokens"
+    pipeline: ClassVar[str] = "fill-mask"
+    example: ClassVar[str] = "... [MASK] ..."
     each: ClassVar[Literal["text", "token", "place"]] = "place"
     watched: ClassVar[bool] = False
     served_by: ClassVar[Mapping[str, str]] = dict.fromkeys(("predict", "explain", "serve"), "fill")
@@ -122,6 +124,11 @@ class Masked(Task):
 
     def decided(self, values: Floats) -> np.ndarray:
         found: np.ndarray = values[:, 2].astype(np.int64)
+        return found
+
+    def same(self, first: Floats, second: Floats) -> NDArray[np.bool_]:
+        """Whether both find the same entry likeliest, of probabilities [texts, vocabulary] at a mask."""
+        found: NDArray[np.bool_] = first.argmax(axis=1) == second.argmax(axis=1)
         return found
 
     def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:

@@ -5,16 +5,24 @@ How they look is the business of the report, of a terminal or of a page.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoo.recipe.notebook import Mark
+from zoo.score import digits
 
-__all__ = ["MOST_CLASSES", "Column", "Mistake", "Mistakes", "Picture", "Table"]
+__all__ = ["MOST_CLASSES", "Column", "Kind", "Mistake", "Mistakes", "Picture", "Table", "figure"]
 
 MOST_CLASSES = 40
 """In one picture."""
 Kind = Literal["name", "share", "number", "amount"]
+
+
+def figure(kind: Kind, value: float, rows: int | None) -> str:
+    """A share, a number or an amount for people, with the digits that so many rows carry."""
+    shown = {"share": digits.percent, "amount": digits.amount}.get(kind, digits.number)
+    return shown(value, rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,14 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Any, ...], ...]
     note: str = ""
+
+    def cells(self, row: Sequence[Any], rows: int | None) -> list[str | None]:
+        """A row's values for people; `rows` is how many those are of that no column says."""
+        of: dict[Any, Any] = dict(zip((column.title for column in self.columns), row, strict=True))
+        return [
+            value if value is None or column.kind == "name" else figure(column.kind, value, of.get(column.rows, rows))
+            for column, value in zip(self.columns, row, strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from zoo.tasks import telling
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
-from zoo.tasks.shown import Mistakes, Picture, Table
+from zoo.tasks.shown import Kind, Mistakes, Picture, Table, figure
 
 __all__ = ["Rankings", "Task"]
 
@@ -57,6 +57,8 @@ class Task:
     """What a value is."""
     pipeline: ClassVar[str] = "text-classification"
     """What hubs and transformers' pipelines call it."""
+    example: ClassVar[str] = "..."
+    """What stands for a text in examples of its use."""
     piped: ClassVar[bool] = True
     """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
@@ -224,12 +226,8 @@ class Task:
         raise NotImplementedError
 
     def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
-        """What hits come to that have been added up, over things of which `counted` have been."""
+        """What hits come to, added up over so many things."""
         return {name: total / counted for name, total in hits.items()}
-
-    def groups(self, targets: np.ndarray) -> NDArray[np.int64]:
-        """Which of several tasks each row is of, by number, [rows]: all of the first where there is one."""
-        return np.zeros(len(targets), np.int64)
 
     # --- from outputs to what is said of them
 
@@ -274,8 +272,7 @@ class Task:
 
     def direction(self, number: int) -> NDArray[np.float32]:
         """By what outputs are multiplied to get what speaks for a name, [units] float32."""
-        found: NDArray[np.float32] = np.eye(self.units, dtype=np.float32)[number]
-        return found
+        return np.asarray(np.eye(self.units)[number], np.float32)
 
     def tuned(self, values: Any, targets: Any) -> Self:
         """The task with what the validation split decides, a threshold for instance; itself where there is nothing."""
@@ -330,9 +327,20 @@ class Task:
         """Classes that rows have, and that none is given; none where there are no classes."""
         return []
 
-    def told(self, figures: Mapping[str, float]) -> str:
-        """The figures of the test split that matter most, in a line."""
-        return telling.told(figures, self.headline, commonest=self.commonest, averaged=self.averaged)
+    def kind(self, name: str) -> Kind:
+        """What a figure is, or an end of its interval."""
+        name = name.partition(".")[0].removesuffix("_low").removesuffix("_high")
+        return "share" if name in self.shares else "amount" if name in self.amounts else "number"
+
+    def shown(self, name: str, value: float, rows: int | None) -> str:
+        """A figure for people, with the digits that so many rows carry."""
+        return figure(self.kind(name), value, rows)
+
+    def told(self, figures: Mapping[str, Any]) -> str:
+        """The figures of the test split that matter most, in a line; None stands for one that is not finite."""
+        rows = figures.get("rows")
+        shown = {name: self.shown(name, value, rows) for name, value in figures.items() if value is not None}
+        return telling.told(figures, shown, self.headline, commonest=self.commonest, averaged=self.averaged)
 
     @property
     def averaged(self) -> bool:

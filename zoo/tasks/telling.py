@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 __all__ = ["LARGE", "merit", "told"]
 
@@ -10,28 +11,31 @@ LARGE = 0.6
 """Share of the rows from which on the largest class makes accuracy say little."""
 
 
-def told(figures: Mapping[str, float], headline: Sequence[str], *, commonest: str, averaged: bool) -> str:
+def told(
+    figures: Mapping[str, Any], shown: Mapping[str, str], headline: Sequence[str], *, commonest: str, averaged: bool
+) -> str:
     """The figures of the test split that matter most, in a line.
 
     Args:
         figures: of the split.
+        shown: those of them that are defined, for people.
         headline: names of those that matter.
         commonest: what `majority_share` is the share of.
         averaged: whether F1 is the mean over the classes.
     """
     parts = []
     for name in headline:
-        if name not in figures:
+        if name not in shown:
             continue
         beside = []
-        if (low := figures.get(f"{name}_low")) is not None:
-            beside.append(f"95% interval {low:.4f} to {figures[f'{name}_high']:.4f}")
+        if f"{name}_low" in shown:
+            beside.append(f"95% interval {shown[f'{name}_low']} to {shown[f'{name}_high']}")
         largest = figures.get("majority_share", 0.0) if name == "accuracy" else 0.0
         if largest:
-            beside.append(f"{commonest} alone {largest:.4f}")
-        parts.append(f"{name} {figures[name]:.4f}" + (f" ({'; '.join(beside)})" if beside else ""))
-        if largest > LARGE and not averaged and "macro_f1" in figures:
-            parts.append(f"macro f1 {figures['macro_f1']:.4f}")
+            beside.append(f"{commonest} alone {shown['majority_share']}")
+        parts.append(f"{name} {shown[name]}" + (f" ({'; '.join(beside)})" if beside else ""))
+        if largest > LARGE and not averaged and "macro_f1" in shown:
+            parts.append(f"macro f1 {shown['macro_f1']}")
     return ", ".join(parts)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,18 +23,24 @@ from zoo.data.against_catalog import dimensions, training_rows
 from zoo.data.backbones import missing
 from zoo.data.compilations import keep, step_of
 from zoo.data.dataset import load_dataset, missing_data, stated_task
+from zoo.data.masking import PLACES, places_of
+from zoo.data.masking import TARGETS as TARGETS_OF_PLACES
 from zoo.data.parts import load_parts
 from zoo.errors import OutputError, RecipeError, ZooError
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model, outline, plan
 from zoo.models.packed import packed
+from zoo.models.places import at_places, judged
+from zoo.models.weights import SEQUENCE
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import evaluation_rows, run_length
 from zoo.tasks import Task
 from zoo.training.compile_request import REPLY, REQUEST, Answer, Refusal, Request, Step
 from zoo.training.optimizer import unbuilt_optimizer
 from zoo.training.schedule import learning_rates
+from zoo.training.waiting import waiting
 
 HEARTBEAT = 30.0
 """Seconds between two lines of progress while the compiler is at work."""
@@ -62,6 +67,10 @@ def compile_steps(request: Request) -> Answer:
     """The answer to a request; raises what data and backbone refuse."""
     recipe, target = Recipe.model_validate_json(request.recipe), TARGETS[request.target]
     asked = recipe.training.precision
+    if request.stock and recipe.model.head.program != SEQUENCE:
+        raise RecipeError(
+            f"--stock: keras-hub's classifier has one answer a text, and task: {recipe.task} has others: leave it out"
+        )
     task, rows = _learned(recipe)
     with compiled_for(target.platform):
         backend = activate("jax")
@@ -146,6 +155,12 @@ class _Work:
         return self.recipe.tokens.max_length
 
     @property
+    def places(self) -> int | None:
+        """Hidden tokens of a row; None where none are hidden."""
+        head = self.recipe.model.head
+        return places_of(head.share, self.length) if isinstance(head, MaskedHead) else None
+
+    @property
     def flops_per_token(self) -> int:
         """Of the products of a training step."""
         return Dimensions.of(self.blueprint.backbone).flops_per_token(self.length)
@@ -157,6 +172,8 @@ class _Work:
 
         def build() -> Any:
             model = self._model()
+            if self.places is not None:
+                return at_places(model)
             return packed(model) if config.packing else model
 
         def optimizer(variables: list[Any]) -> Any:
@@ -166,8 +183,9 @@ class _Work:
         return self._trained("training", build, optimizer, self.task.loss, accumulate=config.accumulate)
 
     def prediction(self) -> Compiled:
-        """A batch of evaluation."""
-        return self._predicted("prediction", self._model)
+        """A batch of evaluation, which a masked language model judges itself."""
+        masked = self.places is not None
+        return self._predicted("prediction", lambda: judged(self._model()) if masked else self._model())
 
     def stock_training(self) -> Compiled:
         """keras-hub's classifier and Keras's AdamW in the same step."""
@@ -220,7 +238,8 @@ class _Work:
             model = build()
         made = optimizer(model.trainable_variables)  # it counts its steps, and has a number to begin with
         target = self.task.target
-        shape = (self.rows, self.length) if self.task.each == "token" else (self.rows, *target.shape)
+        inner = {"text": target.shape, "token": (self.length,), "place": (self.places,)}[self.task.each]
+        shape = (self.rows, *inner)
         with _shapes_alone():
             made.build(model.trainable_variables)
             return self._compiled(
@@ -229,7 +248,7 @@ class _Work:
                     model,
                     made,
                     loss,
-                    inputs=_inputs(model, self.rows, self.length),
+                    inputs=_inputs(model, self.rows, self.length, self.places),
                     labels=keras.KerasTensor(shape, str(target.dtype)),
                     weights=keras.KerasTensor((self.rows,), "float32"),
                     precision=self.precision,
@@ -244,7 +263,7 @@ class _Work:
 
         with _shapes_alone():
             model = build()
-            inputs = _inputs(model, self.evaluation_rows, self.length)
+            inputs = _inputs(model, self.evaluation_rows, self.length, self.places)
             return self._compiled(
                 name,
                 lambda: compile_prediction(
@@ -262,11 +281,14 @@ class _Work:
                 return str(error).strip().splitlines()[0]
 
 
-def _inputs(model: Any, rows: int, length: int) -> dict[str, Any]:
+def _inputs(model: Any, rows: int, length: int, places: int | None) -> dict[str, Any]:
     """A batch of full rows, by shape; of a model of packed rows a text a row."""
     import keras
 
-    return {tensor.name: keras.KerasTensor((rows, length)[: len(tensor.shape)], "int32") for tensor in model.inputs}
+    def shape(tensor: Any) -> tuple[int | None, ...]:
+        return (rows, places if tensor.name in (PLACES, TARGETS_OF_PLACES) else length)[: len(tensor.shape)]
+
+    return {tensor.name: keras.KerasTensor(shape(tensor), "int32") for tensor in model.inputs}
 
 
 @contextlib.contextmanager
@@ -281,23 +303,14 @@ def _shapes_alone() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[None]:
     """Say on stderr that it begins, that it goes on, and that it is done."""
-    begun, done = time.perf_counter(), threading.Event()
+    begun = time.perf_counter()
 
     def tell(how: str) -> None:
         print(f"{what}: {how}", file=sys.stderr, flush=True)
 
-    def go_on() -> None:
-        while not done.wait(HEARTBEAT):
-            tell(f"compiling for {time.perf_counter() - begun:.0f} s")
-
     tell("compiling, which may take minutes")
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
-    try:
+    with waiting("compiling", lambda doing, seconds: tell(f"{doing} for {seconds:.0f} s"), every=HEARTBEAT):
         yield
-    finally:
-        done.set()
-        thread.join()
     tell(f"compiled in {time.perf_counter() - begun:.0f} s")
 
 

@@ -30,6 +30,7 @@ from zoo.recipe.types import Training
 from zoo.tasks import Task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
+from zoo.training.waiting import Firsts
 
 
 class Listener(Protocol):
@@ -47,6 +48,14 @@ class Listener(Protocol):
             tokens: the real ones of its batch.
             loss: the mean loss since the last row of history. It waits for the device: ask every few seconds, at most.
             first: whether it was the first of its batch's shape, which takes longer where the backend compiles.
+        """
+
+    def on_wait(self, what: str, seconds: float) -> None:
+        """Something goes on that cannot say how far it is; called every second, from another thread.
+
+        Args:
+            what: what it is, as `compiling a batch of 32 rows of 64 tokens`.
+            seconds: for how long already.
         """
 
     def bar(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
@@ -100,8 +109,7 @@ def fit(
         model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
     )
     clock = replace(progress.clock)
-    shapes: set[tuple[int, int]] = set()
-    compiles = backend.compiles_shapes(compiled)
+    firsts = Firsts(compiles=backend.compiles_shapes(compiled))
     remedy = _remedy(config)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
@@ -113,14 +121,15 @@ def fit(
         for batch in epoch_batches(epoch):
             if step == length.steps:
                 break
-            new_shape = compiles and batch.shape not in shapes
             started = time.perf_counter()
-            with within_memory(backend, _named(batch), remedy):
+            with (
+                within_memory(backend, _named(batch), remedy),
+                firsts.computing(batch.shape, listener.on_wait) as new_shape,
+            ):
                 value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
                 if new_shape:
                     to_host(value)
             if new_shape:
-                shapes.add(batch.shape)
                 clock.compile_seconds += time.perf_counter() - started
             else:
                 clock.examples += len(batch.rows)
@@ -194,7 +203,7 @@ class _EpochLog:
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
         self._since = time.perf_counter()
-        self._loss_sum, self._count = 0.0, 0.0
+        self._loss_sum, self._count, self._rows = 0.0, 0.0, 0
         self._mean = math.nan
         self._hits: Counter[str] = Counter()
 
@@ -216,7 +225,8 @@ class _EpochLog:
         if self._waiting:
             self._read()
         count = self._count or 1.0
-        return {"loss": self._loss_sum / count, **self._task.means(self._hits, count)}
+        means = self._task.means(self._hits, count)
+        return {"rows": self._rows, "loss": self._loss_sum / count, **means}
 
     def _counted(self, batch: Batch) -> float:
         real = len(batch.rows)
@@ -230,6 +240,7 @@ class _EpochLog:
             if self._task.watched:
                 hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real], batch.weights[:real]))
             count += counted
+            self._rows += real
         mean = self._mean = sum(losses) / count
         rate = float(self._rates[self._step - 1])
         if not math.isfinite(mean):

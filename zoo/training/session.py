@@ -29,13 +29,14 @@ from zoo.models.places import at_places, judged
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
-from zoo.tasks import Task
+from zoo.tasks import Joint, Task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 from zoo.training.trial import Compile
+from zoo.training.waiting import Firsts
 
 SHOWN = {"validation": "validate"}
 """What the evaluation of a split is called, where that is not its name."""
@@ -84,7 +85,7 @@ class Session:
         # A text counts once, however many windows it is seen through.
         whole = self.task.each != "text" or not table.windowed
         self._weights = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
-        self._predict = self.backend.predictor(self._evaluated, precision=self.precision)
+        self._start_to_predict(self.precision)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
@@ -156,6 +157,7 @@ class Session:
         sampling, seed = self.recipe.sampling, self.recipe.seed
         chosen = None
         if sampling is not None and sampling.type != "proportional":
+            assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
             chosen = rows_of_epoch(self.task.groups(self._targets), sampling, seed=seed, epoch=epoch)
         order = training_order(
             table.lengths, lengths=self.lengths, batch_size=size, seed=seed, epoch=epoch, chosen=chosen
@@ -187,7 +189,11 @@ class Session:
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
-        self._predict = self.backend.predictor(self._evaluated, precision="float32")
+        self._start_to_predict("float32")
+
+    def _start_to_predict(self, precision: Precision) -> None:
+        self._predict = self.backend.predictor(self._evaluated, precision=precision)
+        self._firsts = Firsts(compiles=self.backend.compiles_shapes(False))
 
     def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
         """Logits [texts, units] of a split under the model's present weights, of tokens what the task makes of them;
@@ -205,6 +211,7 @@ class Session:
                 batch_size=size,
                 lengths=self.lengths,
                 masking=self._masking,
+                around=lambda shape: self._firsts.computing(shape, listener.on_wait if listener else None),
                 progress=advance,
             )
             return inference.by_text(found, self.task, table, self.splits[split], pool=self.recipe.tokens.pool)
