@@ -68,7 +68,7 @@ def expected_table() -> str:
             (
                 f"`{name}`",
                 recipe.model.backbone.preset or "",
-                recipe.data.dataset or "",
+                recipe.told_data,
                 _share(expected.accuracy, bound),
                 _share(expected.f1, bound),
                 "" if expected.hours is None else f"{expected.hours:g} h",

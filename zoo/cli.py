@@ -84,6 +84,9 @@ PrecisionOption = Annotated[
         help="Of matrix products; tf32 and bfloat16 are quicker on some devices, and less exact; auto tries which.",
     ),
 ]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", metavar="NAME", help="Of a run of several tasks, this one alone.")
+]
 FormatOption = Annotated[Literal["text", "json"], typer.Option("--format", help="For people or for programs.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 

@@ -90,7 +90,7 @@ def _recipes() -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": name,
-                "data": recipe.data.dataset or "own files",
+                "data": recipe.told_data,
                 "backbone": backbone.preset or f"a fresh {backbone.family}",
                 "stages": [stage.name for stage in recipe.stages],
                 "profiles": sorted(recipe.profiles),

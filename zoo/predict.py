@@ -23,7 +23,6 @@ from zoo.data.streams import OnMissing, Source, of_file, of_stdin, of_texts
 from zoo.data.tables import column_types
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.finished import Run, load_run
-from zoo.recipe import load_recipe
 from zoo.recipe.showing import listed
 from zoo.runs.answering import Tally, answer, blank
 from zoo.runs.answers import ENDINGS, Answers, Form, to_file, to_stream
@@ -73,6 +72,7 @@ def predict(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
     precision: cli.PrecisionOption = "float32",
+    task: cli.TaskOption = None,
     output: Annotated[
         Form | None, typer.Option("--format", help="Of stdout: for people or for programs. Default: text.")
     ] = None,
@@ -83,7 +83,7 @@ def predict(
     Example: python -m zoo.predict runs/mine --file reviews.csv --out scored.csv
     """
     target = None if out is None else _target(out, file, output)
-    done = load_run(run, precision=precision).finished()
+    done = load_run(run, precision=precision, task=task).finished()
     done.task.refuse("predict")
     on_missing = on_missing or ("error" if text or pair or question or file else "keep")
     given = Asked(text=tuple(text or ()), pair=pair, questions=tuple(question or ()), context=context, file=file)
@@ -119,7 +119,7 @@ def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]
         RecipeError: another number than the run was trained on.
     """
     if not asked:
-        return text_column(load_recipe(run.path / "recipe.yaml"))
+        return text_column(run.recipe)
     if len(asked) > 2 or (run.takes_pairs is not None and run.takes_pairs != (len(asked) == 2)):
         wanted = "two, as the run was trained on pairs" if run.takes_pairs else "one, as the run was trained on texts"
         raise RecipeError(f"--text-column: got {listed(asked)}, expected {wanted}")

@@ -18,6 +18,7 @@ import yaml
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.recipe.flattening import flat
+from zoo.recipe.several import data_of, told_data
 from zoo.recipe.showing import listed
 from zoo.report import comparison_plots, pages, plots
 from zoo.report.drawing import Chart, Drawn, draw_each
@@ -209,14 +210,14 @@ def _figures(
     """A row for each figure that any run has a value for."""
     tables = []
     for folder, run, recipe, tested in zip(folders, runs, recipes, predictions, strict=True):
-        backbone, data = recipe["model"]["backbone"], recipe["data"]
+        backbone = recipe["model"]["backbone"]
         tables.append(
             {
                 **flat(run),
                 **{f"metrics.test.{name}": value for name, value in further_figures(folder, tested).items()},
                 "recipe": recipe["name"],
                 "backbone": backbone.get("preset") or f"a fresh {backbone['family']}",
-                "data": data.get("dataset") or data["files"]["train"],
+                "data": told_data(recipe),
             }
         )
     rows = []
@@ -290,14 +291,14 @@ def _pairs(
             warnings.append(f"{both}: no paired test: {error}")
             continue
         pairs.append({"first": names[first], "second": names[second], **found})
-        if _source(recipes[first]) != _source(recipes[second]):
+        if _sources(recipes[first]) != _sources(recipes[second]):
             warnings.append(f"{both}: their recipes name other data; the rows are taken for the same by id and label")
     return pairs, warnings
 
 
-def _source(recipe: Mapping[str, Any]) -> tuple[Any, Any]:
-    data = recipe["data"]
-    return data.get("dataset"), (data.get("files") or {}).get("test") or (data.get("files") or {}).get("train")
+def _sources(recipe: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    files = [(data, data.get("files") or {}) for data in data_of(recipe).values()]
+    return [(data.get("dataset"), own.get("test") or own.get("train")) for data, own in files]
 
 
 def _unfinished(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -42,12 +42,15 @@ TOPIC, GAP = 9, "  "
 
 TOLD: Mapping[str, Kind] = {
     "loss": "number",
+    "mean": "share",
     "accuracy": "share",
     "f1": "share",
     "mean_absolute_error": "amount",
     "r2": "number",
 }
 """Figures that are told of an epoch, of those that the task has, and what they are."""
+OF_TASK: Mapping[str, Kind] = {"accuracy": "share", "r2": "number"}
+"""Those of each of several tasks."""
 
 
 class Lines:
@@ -275,6 +278,10 @@ def epoch_line(row: Mapping[str, Any]) -> str:
 def _figures(figures: Mapping[str, Any]) -> str:
     rows = figures.get("rows")
     told = {name: f"{name} {figure(kind, figures[name], rows)}" for name, kind in TOLD.items() if name in figures}
+    for name in figures:
+        task, _, own = name.partition(".")
+        if own in OF_TASK:
+            told[name] = f"{name} {figure(OF_TASK[own], figures[name], figures.get(f'{task}.rows', rows))}"
     if "accuracy" in told and "majority_share" in figures:
         told["accuracy"] += f" (the commonest alone {figure('share', figures['majority_share'], rows)})"
     return " ".join(told.values())
