@@ -20,6 +20,8 @@ from rich.filesize import decimal
 from rich.measure import Measurement
 from rich.table import Table as RichTable
 
+from benchmarks import protocol
+
 NOTHING = "-"
 PANELS = (
     ("train_tokens_per_second", "Training, real tokens a second"),
@@ -111,7 +113,7 @@ def seeds(document: Mapping[str, Any]) -> Table:
             str(row["seed"]),
             interval(row.get("test")),
             number(row.get("test", {}).get("f1"), "{:.4f}"),
-            duration(row.get("timing", {}).get("train_seconds")),
+            duration(protocol.training_seconds(row)),
             row["outcome"],
         )
         for row in document["results"]

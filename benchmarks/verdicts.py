@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks import protocol
 from zoo.score.seeds import Bounds, Tally, Verdict, collapsed, f1_bounds, judged, seed_bounds, share_bounds, worst
 
 OPEN = "nothing expected"
@@ -74,7 +75,7 @@ def figure_of(name: str, runs: Sequence[Row], target: float | None) -> dict[str,
         without a target).
     """
     if name == "hours":
-        values = [row["timing"]["train_seconds"] / 3600.0 for row in runs]
+        values = [seconds / 3600.0 for row in runs if (seconds := protocol.training_seconds(row)) is not None]
     else:
         values = [row["test"][name] for row in runs if name in row["test"]]
     figure: dict[str, Any] = {"mean": None, "deviation": None, "low": None, "high": None, "by": None, "target": target}

@@ -16,7 +16,7 @@ from zoo.report.comparison import compare, short_names, write_comparison
 from zoo.report.drawing import strokes
 from zoo.report.pages import NOTHING
 from zoo.report.plots import split_seconds, time_split
-from zoo.runs.run_folder import RunFolder, create_run
+from zoo.runs.run_folder import RunFolder, create_run, open_run
 from zoo.score.metrics import wilson_interval
 from zoo.tasks.classification import Classification
 
@@ -220,12 +220,25 @@ def test_no_two_lines_are_drawn_alike() -> None:
 def test_the_parts_of_the_time_add_up() -> None:
     timing = {"total_seconds": 100.0, "import_seconds": 5.0, "compile_seconds": 10.0, "train_seconds": 60.0}
     parts = split_seconds(timing)
-    assert (parts["train"], parts["compile"], parts["other"]) == (50.0, 10.0, 35.0)
+    assert (parts["train"], parts["compile"], parts["other"]) == (60.0, 10.0, 25.0)
     assert sum(parts.values()) == 100.0
     assert size(time_split({"a": timing}).png())[0] > 500
     assert size(time_split({"a": timing, "b": timing, "c": {}}).png())[0] > 500
     with pytest.raises(ValueError, match="no part"):
         time_split({"a": {}})
+
+
+def test_seconds_of_an_earlier_version_are_told_as_now(tmp_path: Path) -> None:
+    """Which had compilation in those of training; and once the run has gone on they are not taken apart again."""
+    told = {"train_seconds": 60.0, "compile_seconds": 10.0, "total_seconds": 100.0}
+    (tmp_path / "run.json").write_text(json.dumps({"status": "interrupted", "timing": told}))
+    (tmp_path / "recipe.yaml").write_text("name: mine\n")
+    now = told | {"train_seconds": 50.0}
+    assert open_run(tmp_path).run["timing"] == now
+    with create_run(tmp_path, "name: mine\n", resume=True) as folder:
+        assert folder.run["timing"] == now
+    assert json.loads((tmp_path / "run.json").read_text())["version"] == 2
+    assert open_run(tmp_path).run["timing"] == now
 
 
 def test_the_verb_in_the_terminal(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,9 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     assert {path.name for path in (run.path / "model").iterdir()} == MODEL_FILES
     assert set(run.metrics) == {"train", "validation", "test"}
     assert all(math.isfinite(figure) for figure in numbers(run.metrics))
-    assert set(told["timing"]) >= {f"{part}_seconds" for part in ("total", "tokenize", "build", "compile", "train")}
+    assert set(told["timing"]) >= {
+        f"{part}_seconds" for part in ("total", "tokenize", "build", "compile", "train", "evaluate")
+    }
     assert all(math.isfinite(figure) and figure >= 0 for figure in numbers(told["timing"]))
     assert 0.0 <= told["padding_fraction"] < 1.0
     assert told["memory"]["peak_bytes"] > 0

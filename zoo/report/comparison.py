@@ -172,7 +172,7 @@ EFFORT = (
     Row("epochs", "training.epochs", pages.number),
     Row("steps", "training.steps", pages.number),
     Row("training time", "timing.train_seconds", _duration, LESS),
-    Row("compilation in it", "timing.compile_seconds", _compilation),
+    Row("compilation", "timing.compile_seconds", _compilation, LESS),
     Row("total time", "timing.total_seconds", _duration, LESS),
     Row("real tokens a second", "timing.tokens_per_second", pages.number, MORE),
     Row("padding", "padding_fraction", pages.share, LESS),
