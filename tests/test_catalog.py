@@ -126,7 +126,7 @@ def test_unknown_name_gets_near_names(look, name: str, near: str) -> None:  # ty
 
 
 def test_unknown_name_without_near_ones_gets_the_choices() -> None:
-    with pytest.raises(RecipeError, match="choose one of amazon_reviews, go_emotions, imdb"):
+    with pytest.raises(RecipeError, match="choose one of amazon_reviews, conll2003, go_emotions"):
         catalog.dataset_card("zzzzzz")
 
 

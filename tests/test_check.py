@@ -141,7 +141,7 @@ def test_a_rare_class_and_long_texts_are_seen(tmp_path: Path, capsys: pytest.Cap
     code, out, _ = run(str(path), "--set", "tokens.max_length=8", capsys=capsys)
     assert code == 0
     assert "classes: bad 9.9%, good 90.1%; the largest class alone has an accuracy of 90.1%: look at F1 beside" in out
-    assert "warning   100.0% of 81 train texts are cut at tokens.max_length: 8" in out
+    assert "warning   81 of 81 train (100.0%) texts are cut at tokens.max_length: 8" in out
 
 
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -21,8 +22,11 @@ import pytest
 from zoo import predict
 from zoo.data import streams
 from zoo.errors import DataError
+from zoo.runs.screen import Screen
 from zoo.tasks import Prediction
+from zoo.tasks.answers import Candidate, Given
 from zoo.tasks.classification import Classification
+from zoo.tasks.span import Span
 
 TASK = Classification(names=("bad", "good"))
 
@@ -86,6 +90,24 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text().splitlines()]
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_model_is_loaded_before_a_rate_is_told(
+    run: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order: list[str] = []
+
+    @contextlib.contextmanager
+    def bar(self: Screen, *_: object) -> Iterator[Any]:
+        order.append("bar")
+        yield lambda count: None
+
+    run.__class__ = type("Loading", (StandIn,), {"model": property(lambda self: order.append("model"))})
+    monkeypatch.setattr(Screen, "bar", bar)
+    assert (
+        predict.main([str(run.path), "--file", str(write(tmp_path, ".csv")), "--out", str(tmp_path / "out.csv")]) == 0
+    )
+    assert order == ["model", "bar"]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])
@@ -305,3 +327,58 @@ def test_memory_does_not_grow_with_the_rows(run: StandIn, tmp_path: Path, monkey
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+class Answering(StandIn):
+    """It answers with the first word of the context, and with none where the question says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.task, self.takes_pairs = Span(unanswerable=True, threshold=0.0), True
+
+    def values(self, texts: Sequence[str], pairs: Sequence[str] | None = None, **_: Any) -> Any:
+        firsts = [context.split()[0] for context in pairs or ()]
+        return Given(
+            candidates=tuple((Candidate(word, 0, len(word), 1.0),) for word in firsts),
+            none=np.array([3.0 if "none" in text else 0.0 for text in texts]),
+        )
+
+
+def test_questions(
+    monkeypatch: pytest.MonkeyPatch, run: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several on one context, or of a file; a run that answers some takes nothing else, and others take none."""
+    question, context = ["--question", "Who?", "--question", "none?"], ["--context", "Ada came."]
+    assert predict.main([str(run.path), *question, *context]) == 2
+    assert "expected --text, as the run does not answer questions" in capsys.readouterr().err
+    monkeypatch.setattr(predict, "load_run", lambda path, **_: Answering())
+    monkeypatch.setattr(predict, "text_columns", lambda run, asked: ("question", "context"))
+    assert predict.main([str(run.path), *question, *context]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["Ada", "73%", "Who?"],
+        ["no", "answer", "88%", "none?"],
+    ]
+    assert predict.main([str(run.path), *question, *context, "--format", "csv"]) == 0
+    header, first, second = capsys.readouterr().out.splitlines()
+    assert header == "question,context,answer,start,end,probability"
+    assert first.startswith("Who?,Ada came.,Ada,0,3,0.731")
+    assert second.startswith("none?,Ada came.,,,,0.88")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "none?", "context": "Ada came.", "answers": []}) + "\n")
+    for ending in (".jsonl", ".parquet"):
+        out = tmp_path / f"out{ending}"
+        assert predict.main([str(run.path), "--file", str(rows), "--out", str(out)]) == 0
+        (found,) = read(out)
+        assert (found["answer"], found["start"], found["answers"]) == ("", None, [] if ending == ".jsonl" else "[]")
+    assert found["probability"] == pytest.approx(0.88, abs=0.01)
+    capsys.readouterr()
+    for given, told in (
+        (question, "--question: got one, expected --context too"),
+        (context, "--context: got one, expected --question too"),
+        (["--text", "a"], "expected --question Q --context C or --file, as the run answers questions"),
+        ([], "stdin: got single texts, expected --question"),
+        ([*question, *context, "--pair", "a", "b"], "--pair and --question: got both"),
+    ):
+        assert predict.main([str(run.path), *given]) == 2
+        assert told in capsys.readouterr().err
+    assert predict.main([str(run.path), "--question", " ", *context]) == 3

@@ -37,6 +37,7 @@ with screen.bar("train") as advance:
                     screen._progress.refresh()
             screen._progress.refresh()
             screen.on_row({**epoch, "epoch": step // 500, "step": step})
+    screen.on_wait("compiling", 3.0)
     screen.on_note("a note " + "of many words " * 20)
     screen._progress.refresh()
     if LEAVE:
@@ -74,7 +75,7 @@ def _read(terminal: int) -> bytes:
 def test_an_epoch_that_predicts_one_class_is_not_best_without_that_word() -> None:
     seen_so = {"loss": 0.2, "accuracy": 0.94, "majority_share": 0.94, "f1": 0.0, "classes_predicted": 1}
     row = {"train": {"loss": 0.3, "accuracy": 0.9}, "validation": seen_so, "seconds": 1.0, "best": True}
-    assert "accuracy 94.0% (largest class 94.0%)" in epoch_line(row)
+    assert "accuracy 94.0% (the commonest alone 94.0%)" in epoch_line(row)
     assert epoch_line(row).endswith("best so far, one class predicted for all")
     told = epoch_line({**row, "validation": {**seen_so, "classes_predicted": 2}})
     assert told.endswith("best so far")
@@ -86,6 +87,7 @@ def test_lines_stay_whole_above_a_live_bar(columns: int, told: dict[str, str]) -
     live = seen(columns, leave=True, **told)
     assert [line[:9].strip() for line in live if line[:9].strip()] == ["epoch 1", "epoch 2", "note", "train"]
     assert "1000/1000" in live[-1]
+    assert "compiling" in live[-1]
     *lines, _ = live
     assert not any("━" in line for line in lines)
     # Words stay whole, and what belongs to a topic stands beside it.
@@ -165,6 +167,31 @@ def test_the_lines_of_training(clock: list[float]) -> None:
         ("train", "13 of 100 steps (13%)  epoch 1  loss 0.5000  the first of its length"),
         ("validate", "5 of 10 rows (50%)  0 rows/s  0:00:20 left"),
         ("train", "14 of 100 steps (14%)  epoch 1  loss 0.5000  300 tokens/s  0:02:52 left"),
+    ]
+
+
+def test_what_is_waited_for_says_for_how_long(clock: list[float]) -> None:
+    """Every few seconds, also where nothing is counted; what is compiled is in no rate."""
+    kept = Kept()
+    kept.on_wait("compiling", 100.0)  # of no stage: nothing to say
+    with kept.bar("build"):
+        for second in range(1, 8):
+            clock[0] += 1.0
+            kept.on_wait("trying", second)
+    with kept.bar("train", unit="steps"):
+        kept.on_begin(0, 3)
+        for second in range(1, 13):
+            clock[0] += 1.0
+            kept.on_wait("compiling", second)
+        kept.on_step(1, 1, 600, lambda: 0.5, True)
+        clock[0] += 6.0
+        kept.on_step(2, 1, 600, lambda: 0.5, False)
+    assert kept.lines == [
+        ("build", "trying for 5 s"),
+        ("train", "0 of 3 steps (0%)"),
+        ("train", "0 of 3 steps (0%)  compiling for 5 s"),
+        ("train", "0 of 3 steps (0%)  compiling for 10 s"),
+        ("train", "2 of 3 steps (67%)  epoch 1  loss 0.5000  100 tokens/s  0:00:06 left"),
     ]
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zoo.data.catalog import vocabulary_folder
+from zoo.data.dataset import load_dataset, read_labelled
 from zoo.data.tokens import Tokenizer, load_tokenizer
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import Recipe, recipe_from
@@ -36,6 +40,7 @@ def recipe(head: dict[str, Any] | None = None, task: str = "span", **files: Any)
             "task": task,
             "data": {"files": own},
             "model": {"backbone": {**backbone, "vocabulary": "nano_uncased"}, **({"head": head} if head else {})},
+            "training": {"batch_size": 4},
         }
     )
 
@@ -253,3 +258,40 @@ def test_every_character_is_in_a_window_and_every_answer_is_found(
     found = task.gathered(sure, table, rows)
     assert found.best == [context[start:end].strip()]
     assert found.candidates[0][0].score == 40.0
+
+
+def test_rows_of_files_in_every_layout(tmp_path: Path) -> None:
+    """SQuAD's json, lists in jsonl, and columns of Hugging Face's in parquet are the same rows; what is wrong with an
+    answer is told with its question."""
+    asked = [
+        {
+            "question": f"Who, {n}?",
+            "context": f"{n} " + MILL,
+            "answers": [{"text": "Ada", "answer_start": len(f"{n} ")}],
+        }
+        for n in range(24)
+    ]
+    for row in asked[::3]:
+        row["answers"] = []
+    squad = {"data": [{"paragraphs": [{"context": row["context"], "qas": [row | {"id": "x"}]} for row in asked]}]}
+    (tmp_path / "a.json").write_text(json.dumps(squad))
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    theirs = [
+        row | {"answers": {key: [each[key] for each in row["answers"]] for key in ("text", "answer_start")}}
+        for row in asked
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(theirs), tmp_path / "a.parquet")
+    found = [load_dataset(recipe(train=str(tmp_path / f"a.{ending}"))) for ending in ("json", "jsonl", "parquet")]
+    assert len({dataset.sha256 for dataset in found}) == 1
+    first = found[0]
+    assert isinstance(first.task, Span)
+    assert first.task.unanswerable
+    assert first.rows == {"train": 20, "validation": 2, "test": 2}
+    assert first.label_counts["train"] == {"an answer": 14, "no answer": 6}
+    assert {row.label[0] for row in first.sample(count=20) if row.label} == {"Ada"}
+    asked[1]["answers"] = [{"text": "Ada", "answer_start": 0}]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    with pytest.raises(DataError, match=r"a\.jsonl: line 2 has the answer 'Ada', but at 0"):
+        load_dataset(recipe(train=str(tmp_path / "a.jsonl")))
+    with pytest.raises(DataError, match=r"a\.jsonl: line 2 has the answer 'Ada', but at 0"):
+        read_labelled(tmp_path / "a.jsonl", recipe(), first.task)

@@ -34,7 +34,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
-from zoo.recipe.staging import stage_documents
+from zoo.recipe.staging import STAGE, stage_documents
 from zoo.recipe.yaml12 import Document, Fault
 from zoo.recipe.yaml12 import Path as KeyPath
 from zoo.tasks import Task
@@ -122,10 +122,16 @@ def check(
         print(json.dumps(shown | {"notes": notes}, indent=2))
         return report.exit_code
     for topic, text in report.notes:
-        cli.tell(f"{topic:9} {text}")
+        cli.tell_of(topic, text)
     texts = [text for fault in report.faults for text in fault.faults]
     if texts:
         cli.show_error(ZooError(texts))
+    else:
+        options = [
+            *(["--profile", profile] if profile else []),
+            *(word for c in changes or () for word in ("--set", c)),
+        ]
+        cli.tell_of("next", shlex.join(["python", "-m", "zoo.run", recipe, *options]))
     return report.exit_code
 
 
@@ -206,7 +212,7 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     Returns:
         The number of rows to train on, the task, and some of the rows; None what is not known.
     """
-    name = recipe.data.dataset or "own files"
+    name = recipe.told_data
     files = list(_files(recipe))
     size = sum(map(_size, files))
     if not files or size > MAX_READ:
@@ -241,7 +247,10 @@ def _stated_rows(recipe: Recipe, report: Report) -> int | None:
 
 
 def _files(recipe: Recipe) -> Iterator[Path]:
-    """The files that hold the rows; none where the data set is not cached."""
+    """The files that hold the rows; none of a data set that is not cached."""
+    if recipe.tasks:
+        yield from dict.fromkeys(file for each in recipe.with_data for file in _files(each))
+        return
     own = recipe.data.files
     if own is not None:
         yield from (Path(file) for file in (own.train, own.validation, own.test) if file is not None)
@@ -264,11 +273,15 @@ def _check_backbone(recipe: Recipe, task: Task | None, texts: Split | None, repo
     from zoo.data.parts import load_parts
     from zoo.models.builder import plan
     from zoo.models.presets import read_config
+    from zoo.training.teacher import find_teacher
 
     try:
         parts = load_parts(recipe)
         if task is not None:
             plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=task)
+            distil = recipe.training.distil
+            if distil is not None and not distil.teacher.startswith(STAGE):
+                find_teacher(recipe, task)
         elif parts.preset is not None:  # the targets of rows that were not read are not known
             read_config(parts.preset)
     except (RecipeError, EnvironmentFault) as error:
@@ -315,7 +328,7 @@ def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report
 
 def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
     """Bytes that the cards of what is missing state; what is not stated counts nothing."""
-    cards: list[Any] = [dataset_card(recipe.data.dataset)] if recipe.data.dataset else []
+    cards: list[Any] = [dataset_card(each.data.dataset) for each in recipe.with_data if each.data.dataset]
     cards += [backbone_card(name) for name in (recipe.model.backbone.preset,) if name in backbone_names()]
     return sum(card.size_bytes or 0 for card in cards if card.origins[0].uri in uris)
 

@@ -12,14 +12,13 @@ from starlette.testclient import TestClient
 
 import recipes
 import zoo
+from zoo.backend import Backend
 from zoo.data.catalog import FOLDER, dataset_card
 from zoo.evaluate import judge
 from zoo.export import LIMIT
 from zoo.predict import text_columns
 from zoo.serve.serving import create_app
 from zoo.training import session
-
-pytestmark = pytest.mark.usefixtures("backend")
 
 FILES = {
     "README.md",
@@ -52,6 +51,13 @@ def _one_shape(few_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "SHAPES", 1)
 
 
+@pytest.fixture(autouse=True)
+def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
+    """By the process of torch, which compiles nothing."""
+    if backend.name != "torch":
+        request.getfixturevalue("unpainted")
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_smoke(name: str, tmp_path: Path) -> None:
     recipe = recipes.load(name, profile="smoke")
@@ -59,10 +65,13 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     told = run.folder.run
     assert (told["status"], told["error"]) == ("done", None)
     assert {path.name for path in run.path.iterdir()} == FILES
+    assert "could not be drawn" not in (run.path / "log.txt").read_text(encoding="utf-8")
     assert {path.name for path in (run.path / "model").iterdir()} == MODEL_FILES
     assert set(run.metrics) == {"train", "validation", "test"}
     assert all(math.isfinite(figure) for figure in numbers(run.metrics))
-    assert set(told["timing"]) >= {f"{part}_seconds" for part in ("total", "tokenize", "build", "compile", "train")}
+    assert set(told["timing"]) >= {
+        f"{part}_seconds" for part in ("total", "tokenize", "build", "compile", "train", "evaluate")
+    }
     assert all(math.isfinite(figure) and figure >= 0 for figure in numbers(told["timing"]))
     assert 0.0 <= told["padding_fraction"] < 1.0
     assert told["memory"]["peak_bytes"] > 0
@@ -70,15 +79,18 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     if name == "quickstart":  # the tour's, which is to show something
         assert run.metrics["test"]["accuracy"] > 0.9
     assert len(run.folder.predictions) == told["dataset"]["rows"]["test"]
-    (prediction,) = run.predict(["A gem of a film, highly recommended."])
-    assert prediction.fields() == run.named(run.values(["A gem of a film, highly recommended."]))[0].fields()
+    texts = ["A gem of a film, highly recommended."]
+    pairs = ["My sister saw it on Sunday."] if run.takes_pairs else None
+    (prediction,) = run.predict(texts, pairs)
+    assert prediction.fields() == run.named(run.values(texts, pairs))[0].fields()
     if recipe.task != "classification":
-        difference = run.export("onnx").difference
-        assert difference is not None
-        assert difference <= LIMIT
-        rows = FOLDER / "samples" / dataset_card(recipe.data.dataset or "").origins[0].splits["test"]
-        judged = judge(run, str(rows), text_columns(run, None), None, 32)
-        assert judged.metrics == pytest.approx(told["metrics"]["test"], abs=2e-3)
-        with TestClient(create_app(run), base_url="http://localhost") as client:
-            answer = client.post("/predict", json={"texts": ["A gem of a film."]}).json()
+        for own in [run.of_task(task) for task in recipe.tasks] or [run]:
+            difference = own.export("onnx").difference
+            assert difference is not None
+            assert difference <= LIMIT
+            rows = FOLDER / "samples" / dataset_card(own.recipe.data.dataset or "").origins[0].splits["test"]
+            judged = judge(own, str(rows), text_columns(own, None), None, 32)
+            assert judged.metrics == pytest.approx(own.metrics["test"], abs=2e-3)
+        with TestClient(create_app(run, pairs=pairs is not None), base_url="http://localhost") as client:
+            answer = client.post("/predict", json={"texts": texts, "pairs": pairs}).json()
         assert answer["predictions"][0].keys() == prediction.fields().keys()

@@ -167,6 +167,9 @@ class Notes:
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         self.steps.append((step, epoch))
 
+    def on_wait(self, what: str, seconds: float) -> None:
+        pass  # the model of these tests computes nothing
+
     def bar(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
         raise AssertionError(title)
 

@@ -7,6 +7,7 @@ outputs of each text.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,7 @@ def logits(
     batch_size: int,
     lengths: Sequence[int] | None = None,
     masking: Masking | None = None,
+    around: Callable[[tuple[int, int]], AbstractContextManager[object]] = lambda shape: nullcontext(),
     progress: Callable[[int], None] | None = None,
 ) -> np.ndarray:
     """Logits [rows, units] float32 of all rows, in the table's order; of a model for tokens [tokens, units].
@@ -45,6 +47,7 @@ def logits(
         batch_size: rows a batch.
         lengths: the lengths a batch may have; None chooses few for this table.
         masking: what hides tokens, the same ones each time, where `predict` judges a masked language model.
+        around: gives what is entered around the computation of a batch of this shape.
         progress: called with the number of rows done since the last call.
     """
     lengths = lengths or choose_lengths(table.lengths, shapes=SHAPES)
@@ -55,7 +58,8 @@ def logits(
         if masking is not None:
             hidden = masking.hidden(batch, seed=0, turn=0)
             inputs = {**hidden.inputs, TARGETS: hidden.labels}
-        values = to_host(predict(inputs))[: len(batch.rows)]
+        with around(batch.shape):
+            values = to_host(predict(inputs))[: len(batch.rows)]
         if result is None:
             things = len(table) if values.ndim == 2 else len(table.ids)
             result = np.zeros((things, values.shape[-1]), np.float32)

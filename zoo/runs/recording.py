@@ -63,6 +63,13 @@ class Recorder:
         self._recipe, self._dataset = recipe, dataset
         self._earlier: Mapping[str, float] = folder.run.get("timing", {})
 
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[int], None]]:
+        """Around a part of the run before its training, which is timed: `tokenize`, of all rows, or `build`."""
+        rows = sum(self._dataset.rows.values()) if name == "tokenize" else None
+        with self._watch.measure(name), self.bar(name, rows) as advance:
+            yield advance
+
     def begin(self, session: Session, backend: Backend) -> None:
         """Write what is known before the first step, and refuse to go on with another run than was begun."""
         refuse_changes(self._folder, self._recipe, self._dataset)
@@ -86,10 +93,12 @@ class Recorder:
         )
         self._say(
             "model",
-            f"{session.model.count_params():,} parameters, {_precision(session)}, on {backend.name} "
+            f"{session.model.count_params():,} parameters, {session.precision}, on {backend.name} "
             f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
+        if session.trial:
+            self._say("precision", f"{session.precision}: {session.trial}")
         self._say(*cut_told(session.tables, self._recipe.tokens))
 
     def train(self, session: Session, *, resume: bool) -> Progress:
@@ -187,6 +196,10 @@ class Recorder:
         for told in self._told:
             told.on_step(step, epoch, tokens, loss, first)
 
+    def on_wait(self, what: str, seconds: float) -> None:
+        for told in self._told:
+            told.on_wait(what, seconds)
+
     def on_note(self, text: str) -> None:
         for told in self._told:
             told.on_note(text)
@@ -244,10 +257,6 @@ def _keys(recipe: Recipe) -> dict[str, object]:
     """Dotted key -> value, of stages under their names."""
     stages = {stage.name: stage.model_dump(exclude={"name"}) for stage in recipe.stages}
     return flat(recipe.model_dump(exclude={"profiles", "stages"}) | {"stages": stages})
-
-
-def _precision(session: Session) -> str:
-    return f"{session.precision} ({session.trial})" if session.trial else session.precision
 
 
 def _steps(session: Session, backend: Backend) -> str:

@@ -29,13 +29,15 @@ from zoo.models.filling import Filler, Guess
 from zoo.models.opened import Opened
 from zoo.models.places import judged
 from zoo.models.saved import load_model
-from zoo.recipe import load_recipe
+from zoo.recipe import Recipe, load_recipe
 from zoo.recipe.estimate import Precision
+from zoo.recipe.faults import not_among
 from zoo.runs.run_folder import RunFolder
-from zoo.tasks import Predictions, Task
+from zoo.tasks import Joint, Predictions, Task
 from zoo.tasks.material import Rows
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
+from zoo.training.waiting import Firsts, Tell
 
 BATCH = 64
 """Rows a batch in prediction, unless the caller says otherwise."""
@@ -46,11 +48,26 @@ MOST_CONFUSED = 1_000
 class Run:
     """A run folder with what one does with it; the model is loaded at the first prediction."""
 
-    def __init__(self, folder: RunFolder, precision: Precision | Literal["auto"] = "float32") -> None:
-        self.folder, self._asked = folder, precision
+    def __init__(
+        self, folder: RunFolder, precision: Precision | Literal["auto"] = "float32", task: str | None = None
+    ) -> None:
+        """`task`: the one of several that it is taken for; see `of_task`."""
+        self.folder, self._asked, self.own_task = folder, precision, task
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return f"Run({str(self.path)!r})" + (f".of_task({self.own_task!r})" if self.own_task else "")
+
+    def of_task(self, name: str) -> Self:
+        """This run as one of a single task of its several, by its name: its model has that task's head alone.
+
+        Raises RecipeError where it has no such task.
+        """
+        task = self.task
+        if not isinstance(task, Joint):
+            raise RecipeError(f"--task: got {name}, expected none: the run has one task, {task.type}")
+        if name not in task.tasks:
+            raise RecipeError(f"--task: {not_among(name, task.tasks)}")
+        return type(self)(self.folder, self._asked, name)
 
     @property
     def path(self) -> Path:
@@ -62,9 +79,15 @@ class Run:
 
         `confusion_matrix` is a list of rows, one a true class, with how many were taken for each class, in the order of
         `task.names`, on a scale of its levels; there is none of other tasks, of more than MOST_CONFUSED classes, and
-        without predictions.jsonl.
+        without predictions.jsonl. Of several tasks a figure has the name of its task before it, as `imdb.accuracy`.
         """
         found: dict[str, dict[str, Any]] = self.folder.run.get("metrics", {})
+        if self.own_task is not None:
+            start = f"{self.own_task}."
+            return {
+                split: {key.removeprefix(start): value for key, value in figures.items() if key.startswith(start)}
+                for split, figures in found.items()
+            }
         if "test" in found and (matrix := self._confusion) is not None:
             found["test"] = found["test"] | {"confusion_matrix": matrix}
         return found
@@ -85,7 +108,8 @@ class Run:
 
     @cached_property
     def _saved(self) -> tuple[ModelCard, Tokenizer]:
-        return load_card(self.path / "model")
+        card, tokenizer = load_card(self.path / "model")
+        return card if self.own_task is None else card.alone(self.own_task), tokenizer
 
     def finished(self) -> Self:
         """This run, once it is sure that there is a model to predict with; OutputError where there is none."""
@@ -108,10 +132,16 @@ class Run:
         return self._saved[1]
 
     @cached_property
+    def recipe(self) -> Recipe:
+        """What it was made by; RecipeError where that is damaged."""
+        recipe = load_recipe(self.path / "recipe.yaml")
+        return recipe if self.own_task is None else recipe.of_tasks()[self.own_task]
+
+    @cached_property
     def takes_pairs(self) -> bool | None:
         """Whether it was trained on pairs of texts; None where its recipe names a data set that is no longer known."""
         try:
-            return takes_pairs(load_recipe(self.path / "recipe.yaml"))
+            return takes_pairs(self.recipe)
         except ZooError:  # who predicts needs neither data nor recipe
             return None
 
@@ -138,13 +168,13 @@ class Run:
         backend.refuse("precision", self._asked)
         backend.keep_compiled(cache_folder() / "compiled")
         with within_memory(backend, "the model", "free some, or take a machine with more"):
-            return load_model(self.path / "model", self.card, precision=self.precision)
+            return load_model(self.path / "model", self.card, precision=self.precision, task=self.own_task)
 
     @cached_property
     def opened(self) -> Opened:
         """The model as explanations look into it, in float32 whatever the precision."""
         exact = POLICIES[self.precision] == POLICIES["float32"]
-        model = self.model if exact else load_model(self.path / "model", self.card)
+        model = self.model if exact else load_model(self.path / "model", self.card, task=self.own_task)
         return Opened(model)
 
     @cached_property
@@ -167,6 +197,10 @@ class Run:
         model = self.model if self._masking is None else judged(self.model)
         return activate().predictor(model, precision=self.precision)
 
+    @cached_property
+    def _firsts(self) -> Firsts:
+        return Firsts(compiles=activate().compiles_shapes(False))
+
     def values(
         self,
         texts: Given,
@@ -176,6 +210,7 @@ class Run:
         lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
+        wait: Tell | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of texts, [rows, names] float64, in their order: probabilities of classes, or numbers.
 
@@ -190,6 +225,7 @@ class Run:
                 than a batch are filled up to a power of two.
             place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
+            wait: called with what is compiled, and for how many seconds already, every second, from another thread.
 
         Raises:
             DataError: no texts, something else than strings, pairs to a run of single texts or single ones to a run of
@@ -202,7 +238,7 @@ class Run:
             rows = Texts.of(texts, pairs, worded=False)
         if not rows.texts:
             raise DataError("there are no texts: give at least one")
-        return self.values_of(rows, batch_size=batch_size, lengths=lengths, place=place, progress=progress)
+        return self.values_of(rows, batch_size=batch_size, lengths=lengths, place=place, progress=progress, wait=wait)
 
     def values_of(
         self,
@@ -212,6 +248,7 @@ class Run:
         lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
+        wait: Tell | None = None,
     ) -> NDArray[np.float64]:
         """What the model says of rows of the kind that it was trained on, at least one; see `values`."""
         card, tokenizer = self._saved
@@ -231,6 +268,7 @@ class Run:
                 batch_size=size,
                 lengths=lengths,
                 masking=self._masking,
+                around=lambda shape: self._firsts.computing(shape, wait),
                 progress=progress,
             )
         return self.task.values(inference.by_text(logits, self.task, table, rows, pool=card.tokens.pool))

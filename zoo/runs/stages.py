@@ -32,6 +32,9 @@ class Stage(Protocol):
     def step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         """A step of training is done; see `Listener.on_step` of the training loop."""
 
+    def wait(self, what: str, seconds: float) -> None:
+        """Something in it goes on that cannot say how far it is, for so long already; from another thread."""
+
     def row(self, row: Mapping[str, Any]) -> None:
         """A row of kind `step` was written to the history."""
 
@@ -82,6 +85,12 @@ class LineStage:
             rate = f"{self._tokens / self._seconds():,.0f} tokens/s" if self._timed else "the first of its length"
             self._line(f"epoch {epoch}", f"loss {loss():.4f}", rate)
 
+    def wait(self, what: str, seconds: float) -> None:
+        if self._late():
+            told = waited(what, seconds)
+            self._tell(told if self._total is None else f"{self._far()}  {told}")
+            self._forget()
+
     def row(self, row: Mapping[str, Any]) -> None:
         pass  # the next line asks for the loss itself
 
@@ -91,8 +100,11 @@ class LineStage:
 
     def _due(self) -> bool:
         """Whether it is time for a line; at the end there is none, as what comes next says that it is done."""
+        return self._done != self._total and self._late()
+
+    def _late(self) -> bool:
         now = time.monotonic()
-        return self._done != self._total and now - self._at >= max(EVERY, SHARE * (now - self._begun))
+        return now - self._at >= max(EVERY, SHARE * (now - self._begun))
 
     def _seconds(self) -> float:
         """Seconds since the last line in which what is timed was done."""
@@ -117,3 +129,8 @@ class LineStage:
 
     def _amount(self, count: float) -> str:
         return decimal(round(count)) if self._unit == "bytes" else f"{count:,.0f} {self._unit}"
+
+
+def waited(what: str, seconds: float) -> str:
+    """What goes on, and for how long already."""
+    return f"{what} for {seconds:.0f} s"

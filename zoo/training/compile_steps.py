@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from zoo.tasks import Task
 from zoo.training.compile_request import REPLY, REQUEST, Answer, Refusal, Request, Step
 from zoo.training.optimizer import unbuilt_optimizer
 from zoo.training.schedule import learning_rates
+from zoo.training.waiting import waiting
 
 HEARTBEAT = 30.0
 """Seconds between two lines of progress while the compiler is at work."""
@@ -303,23 +303,14 @@ def _shapes_alone() -> Iterator[None]:
 @contextlib.contextmanager
 def _progress(what: str) -> Iterator[None]:
     """Say on stderr that it begins, that it goes on, and that it is done."""
-    begun, done = time.perf_counter(), threading.Event()
+    begun = time.perf_counter()
 
     def tell(how: str) -> None:
         print(f"{what}: {how}", file=sys.stderr, flush=True)
 
-    def go_on() -> None:
-        while not done.wait(HEARTBEAT):
-            tell(f"compiling for {time.perf_counter() - begun:.0f} s")
-
     tell("compiling, which may take minutes")
-    thread = threading.Thread(target=go_on, daemon=True)
-    thread.start()
-    try:
+    with waiting("compiling", lambda doing, seconds: tell(f"{doing} for {seconds:.0f} s"), every=HEARTBEAT):
         yield
-    finally:
-        done.set()
-        thread.join()
     tell(f"compiled in {time.perf_counter() - begun:.0f} s")
 
 

@@ -27,9 +27,9 @@ from zoo.models.inference import to_host
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
 from zoo.recipe.types import Training
-from zoo.tasks import Task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
+from zoo.training.waiting import Firsts
 
 
 class Listener(Protocol):
@@ -49,6 +49,14 @@ class Listener(Protocol):
             first: whether it was the first of its batch's shape, which takes longer where the backend compiles.
         """
 
+    def on_wait(self, what: str, seconds: float) -> None:
+        """Something goes on that cannot say how far it is; called every second, from another thread.
+
+        Args:
+            what: what it is, as `compiling a batch of 32 rows of 64 tokens`.
+            seconds: for how long already.
+        """
+
     def bar(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
         """Something of so many rows begins, as an evaluation; gives what is told how many more are done."""
 
@@ -59,6 +67,24 @@ class Listener(Protocol):
         """A row of history.jsonl: kind `step` every `log_every` steps, kind `epoch` after each."""
 
 
+class Learned(Protocol):
+    """What is asked of what is learned: a task, or one with a teacher; see `Task` for each."""
+
+    @property
+    def watched(self) -> bool: ...
+
+    @property
+    def falling(self) -> frozenset[str]: ...
+
+    def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]: ...
+
+    def counted(self, targets: np.ndarray, weights: np.ndarray) -> float: ...
+
+    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]: ...
+
+    def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]: ...
+
+
 def fit(
     model: Any,
     optimizer: Any,
@@ -66,7 +92,7 @@ def fit(
     backend: Backend,
     precision: Precision,
     compiled: bool,
-    task: Task,
+    task: Learned,
     config: Training,
     monitor: str,
     length: Length,
@@ -100,8 +126,7 @@ def fit(
         model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
     )
     clock = replace(progress.clock)
-    shapes: set[tuple[int, int]] = set()
-    compiles = backend.compiles_shapes(compiled)
+    firsts = Firsts(compiles=backend.compiles_shapes(compiled))
     remedy = _remedy(config)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
@@ -113,14 +138,15 @@ def fit(
         for batch in epoch_batches(epoch):
             if step == length.steps:
                 break
-            new_shape = compiles and batch.shape not in shapes
             started = time.perf_counter()
-            with within_memory(backend, _named(batch), remedy):
+            with (
+                within_memory(backend, _named(batch), remedy),
+                firsts.computing(batch.shape, listener.on_wait) as new_shape,
+            ):
                 value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
                 if new_shape:
                     to_host(value)
             if new_shape:
-                shapes.add(batch.shape)
                 clock.compile_seconds += time.perf_counter() - started
             else:
                 clock.examples += len(batch.rows)
@@ -188,7 +214,9 @@ def _advance(
 class _EpochLog:
     """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
 
-    def __init__(self, task: Task, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener) -> None:
+    def __init__(
+        self, task: Learned, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener
+    ) -> None:
         self._task = task
         self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
         self._waiting: list[tuple[Any, Any, Batch]] = []

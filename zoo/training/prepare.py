@@ -24,12 +24,14 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.tasks import Task
 from zoo.training.session import Session
+from zoo.training.teacher import find_teacher
 from zoo.training.trial import Compile, quicker_compiled, quicker_precision
+from zoo.training.waiting import Tell, waiting
 
 __all__ = ["Built", "activated", "build", "prepare"]
 
-Stage = Callable[[str], AbstractContextManager[Any]]
-"""Entered with `tokenize` and with `build` around what these are; a stopwatch, for instance."""
+Stage = Callable[[str], AbstractContextManager[Callable[[int], None] | None]]
+"""Entered with `tokenize` and with `build` around what these are; gives what is told how many more rows are done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,14 @@ def activated(recipe: Recipe) -> Backend:
     return backend
 
 
-def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend) -> Built:
-    """The recipe's model for this task, with the preset's weights and what the seed draws."""
+def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend, wait: Tell | None = None) -> Built:
+    """The recipe's model for this task, with the preset's weights and what the seed draws.
+
+    `wait` is told of a trial while it goes on.
+    """
     blueprint = plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=task)
-    precision, trial = _precision(recipe, blueprint, backend)
+    with waiting("trying how this device multiplies quickest", wait):
+        precision, trial = _precision(recipe, blueprint, backend)
     model = build_model(
         blueprint,
         preset=parts.preset,
@@ -71,8 +77,8 @@ def prepare(
     *,
     backend: Backend | None = None,
     stage: Stage = lambda name: nullcontext(),
-    progress: Callable[[int], None] | None = None,
     tell: Callable[[str], None] | None = None,
+    wait: Tell | None = None,
 ) -> Session:
     """The session of a recipe.
 
@@ -81,22 +87,23 @@ def prepare(
         dataset: its rows; None fetches what is missing and reads them.
         backend: the active one, see `activated`; None activates the recipe's.
         stage: see `Stage`.
-        progress: called with the number of rows that were tokenized since the last call.
         tell: called with what there is to say of the tokens.
+        wait: told of trials while they go on.
     """
     if dataset is None:
         bring(recipe)
         dataset = load_dataset(recipe)
     backend = backend or activated(recipe)
-    parts = load_parts(recipe)
-    with stage("tokenize"):
+    parts, teacher = load_parts(recipe), find_teacher(recipe, dataset.task)
+    with stage("tokenize") as progress:
         tables = encode_splits(parts.tokenizer, dataset, recipe.tokens, progress=progress, tell=tell)
     if tell is not None:
         for doubt in doubts(parts.tokenizer, tables, recipe.tokens):
             tell(doubt)
     with stage("build"):
-        built = build(recipe, dataset.task, parts, backend)
-        compiled, compile_trial = _compiled(recipe, built, backend)
+        built = build(recipe, dataset.task, parts, backend, wait)
+        with waiting("trying whether a step is quicker compiled", wait):
+            compiled, compile_trial = _compiled(recipe, built, backend)
     return Session(
         recipe=recipe,
         backend=backend,
@@ -110,6 +117,7 @@ def prepare(
         trial=built.trial,
         compiled=compiled,
         compile_trial=compile_trial,
+        teacher=teacher,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
+from zoo.data.mixing import rows_of_epoch
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
@@ -28,13 +30,16 @@ from zoo.models.places import at_places, judged
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
-from zoo.tasks import Task
+from zoo.tasks import Joint, Task
+from zoo.tasks.distilled import Distilled
 from zoo.training.checkpoint import Checkpoints, Progress
-from zoo.training.loop import Listener, fit
+from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
+from zoo.training.teacher import Teacher, keep, kept
 from zoo.training.trial import Compile
+from zoo.training.waiting import Firsts
 
 SHOWN = {"validation": "validate"}
 """What the evaluation of a split is called, where that is not its name."""
@@ -68,6 +73,8 @@ class Session:
     """Whether a training step is compiled as a whole."""
     compile_trial: Trial[Compile] | None
     """What was measured to choose that; None where there was nothing to choose."""
+    teacher: Teacher | None = None
+    """What the model learns from beside the labels; None is nobody."""
 
     def __post_init__(self) -> None:
         every = np.concatenate([table.lengths for table in self.tables.values()])
@@ -83,13 +90,14 @@ class Session:
         # A text counts once, however many windows it is seen through.
         whole = self.task.each != "text" or not table.windowed
         self._weights = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
-        self._predict = self.backend.predictor(self._evaluated, precision=self.precision)
+        self._start_to_predict(self.precision)
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
         rates = self.rates()
         optimizer = self.optimizer(rates)
+        task = self._taught(checkpoints.folder, listener)
         progress, passed = checkpoints.restore(self.trained, optimizer) if resume else (None, [])
         for line in passed:
             listener.on_note(line)
@@ -99,7 +107,7 @@ class Session:
             backend=self.backend,
             precision=self.precision,
             compiled=self.compiled,
-            task=self.task,
+            task=task,
             config=config,
             monitor=self.recipe.monitor,
             length=self._length,
@@ -110,6 +118,27 @@ class Session:
             progress=progress,
             listener=listener,
         )
+
+    def _taught(self, beside: Path, listener: Listener) -> Learned:
+        """What is learned; with a teacher, whose outputs are kept beside the checkpoints, also from that."""
+        config = self.recipe.training.distil
+        if self.teacher is None or config is None:
+            return self.task
+        outputs, fault = kept(beside)
+        if fault is not None:
+            listener.on_note(f"what the teacher said is damaged, and asked for again: {fault}")
+        if outputs is None:
+            rows, size = self.splits["train"], evaluation_rows(self.recipe.training)
+            remedy = halved("--set training.eval_batch_size=", size, "take a smaller teacher")
+            with (
+                within_memory(self.backend, f"a batch of {size} rows for the teacher", remedy),
+                listener.bar("teacher", len(rows)) as advance,
+            ):
+                outputs = self.teacher.outputs(rows, backend=self.backend, batch_size=size, progress=advance)
+            keep(outputs, beside)
+        lesson = Distilled(task=self.task, temperature=config.temperature, weight=config.weight)
+        self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
+        return lesson
 
     def _judged(self, listener: Listener) -> Mapping[str, float]:
         """Figures of the validation split under the model's present weights."""
@@ -152,7 +181,14 @@ class Session:
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
-        order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+        sampling, seed = self.recipe.sampling, self.recipe.seed
+        chosen = None
+        if sampling is not None and sampling.type != "proportional":
+            assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
+            chosen = rows_of_epoch(self.task.groups(self._targets), sampling, seed=seed, epoch=epoch)
+        order = training_order(
+            table.lengths, lengths=self.lengths, batch_size=size, seed=seed, epoch=epoch, chosen=chosen
+        )
         found = batches(
             table,
             self._targets,
@@ -180,7 +216,11 @@ class Session:
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
-        self._predict = self.backend.predictor(self._evaluated, precision="float32")
+        self._start_to_predict("float32")
+
+    def _start_to_predict(self, precision: Precision) -> None:
+        self._predict = self.backend.predictor(self._evaluated, precision=precision)
+        self._firsts = Firsts(compiles=self.backend.compiles_shapes(False))
 
     def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
         """Logits [texts, units] of a split under the model's present weights, of tokens what the task makes of them;
@@ -198,6 +238,7 @@ class Session:
                 batch_size=size,
                 lengths=self.lengths,
                 masking=self._masking,
+                around=lambda shape: self._firsts.computing(shape, listener.on_wait if listener else None),
                 progress=advance,
             )
             return inference.by_text(found, self.task, table, self.splits[split], pool=self.recipe.tokens.pool)
