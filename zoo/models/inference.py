@@ -15,7 +15,10 @@ from zoo.data.batches import batches, choose_lengths, evaluation_order
 from zoo.data.tokens import TokenTable
 
 SHAPES = 6
-"""Lengths that batches of one table may have: each is traced once where the backend compiles."""
+"""Lengths that batches of one table may have."""
+COMPILING = 1e11
+"""Floating point operations that a length has to save where it is compiled: a second of two cores, less than a compiler
+takes for a step."""
 
 
 def input_names(model: Any) -> tuple[str, ...]:
@@ -40,7 +43,7 @@ def logits(
         table: the rows, at least one.
         names: the model's inputs.
         batch_size: rows a batch.
-        lengths: the lengths a batch may have; None chooses few for this table.
+        lengths: the lengths a batch may have; None chooses SHAPES for this table.
         around: gives what is entered around the computation of a batch of this shape.
         progress: called with the number of rows done since the last call.
     """

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.batches import few_lengths
 from zoo.data.columns import SHOWN
 from zoo.data.streams import OnMissing, Part, Source
 from zoo.errors import DataError
@@ -51,8 +50,7 @@ def answer(
     Raises:
         DataError: a row has no text where that is an error, or no row has one.
     """
-    lengths, tally = few_lengths(run.card.tokens.max_length), Tally()
-    begun: float | None = None
+    tally, begun = Tally(), None
     for part in source.parts:
         present = part.present
         missing = sorted({*range(len(part.texts))}.difference(present))
@@ -70,7 +68,6 @@ def answer(
                 [part.texts[i] for i in present],
                 None if part.pairs is None else [part.pairs[i] for i in present],
                 batch_size=batch_size,
-                lengths=lengths,
                 place=_placing(source, part, present),
                 progress=progress,
                 wait=wait,

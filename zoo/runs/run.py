@@ -6,7 +6,7 @@ text; a folder without a finished model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.backend import activate
+from zoo.data.batches import choose_lengths, few_lengths
 from zoo.data.dataset import takes_pairs
 from zoo.data.given import Given, rows_of
 from zoo.data.sources import cache_folder
@@ -26,7 +27,7 @@ from zoo.models.builder import POLICIES
 from zoo.models.opened import Opened
 from zoo.models.saved import ModelCard, load_card, load_model
 from zoo.recipe import load_recipe
-from zoo.recipe.estimate import Precision
+from zoo.recipe.estimate import Dimensions, Precision
 from zoo.runs.run_folder import RunFolder
 from zoo.tasks import Predictions, Task
 from zoo.training.memory import halved, within_memory
@@ -147,9 +148,21 @@ class Run:
     def _predictor(self) -> Callable[[Any], Any]:
         return activate().predictor(self.model, precision=self.precision)
 
+    @property
+    def _compiles(self) -> bool:
+        """Whether each shape of batch is compiled."""
+        return activate().compiles_shapes(False)
+
     @cached_property
     def _firsts(self) -> Firsts:
-        return Firsts(compiles=activate().compiles_shapes(False))
+        return Firsts(compiles=self._compiles)
+
+    def _worth_compiling(self, sizes: NDArray[np.int64]) -> tuple[int, ...]:
+        """The lengths that batches of rows of these sizes have: of some that are always the same, those that save more
+        than it takes to compile them."""
+        longest, backbone = self.card.tokens.max_length, self.card.blueprint.backbone
+        forward = Dimensions.of(backbone).flops_per_token(longest) / 3
+        return choose_lengths(sizes, saving=inference.COMPILING / forward, among=few_lengths(longest))
 
     def values(
         self,
@@ -157,7 +170,6 @@ class Run:
         pairs: Given | None = None,
         *,
         batch_size: int = BATCH,
-        lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
         wait: Tell | None = None,
@@ -169,16 +181,13 @@ class Run:
                 trained on pairs the first text of each, or without `pairs` a list of pairs, or a frame of two columns.
             pairs: second text of each row, where the run was trained on pairs.
             batch_size: rows a batch.
-            lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
-                None takes what pads these texts least. With the same ones again little is compiled anew: fewer texts
-                than a batch are filled up to a power of two.
             place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
             wait: called with what is compiled, and for how many seconds already, every second, from another thread.
 
         Raises:
             DataError: no texts, something else than strings, pairs to a run of single texts or single ones to a run of
-                pairs; `lengths` that do not hold the longest row.
+                pairs.
         """
         texts, pairs = rows_of(texts, pairs, takes_pairs=self.takes_pairs)
         if not texts:
@@ -186,10 +195,9 @@ class Run:
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
         table = tokenizer.encode(texts, pairs, card.tokens, place=place)
-        if lengths is not None and max(lengths, default=0) < table.lengths.max():
-            longest = int(table.lengths.max())
-            raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
-        rows = len(texts) if lengths is None else 1 << (len(texts) - 1).bit_length()
+        rows, lengths = len(texts), None
+        if self._compiles:  # to shapes that other texts will have, too
+            rows, lengths = 1 << (rows - 1).bit_length(), self._worth_compiling(table.lengths)
         size = min(batch_size, rows)
         what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
         with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):
