@@ -252,7 +252,7 @@ def _compared(row: Row, values: Sequence[Any], texts: Sequence[str], counts: Seq
 def _gap(row: Row, difference: float, texts: tuple[str, str], rows: int | None) -> str:
     """With its sign, in the unit that the row has; of plain numbers and shares that of the texts that stand there, so
     that who subtracts these comes to the same."""
-    if row.shown in (_duration, _size):
+    if row.shown in (_duration, _compilation, _size):
         return f"{'+' if difference > 0 else digits.MINUS}{row.shown(abs(difference), rows)}"
     mine, best = (text.rstrip("%").replace(",", "") for text in texts)
     places = max(len(text.partition(".")[2]) for text in (mine, best))
