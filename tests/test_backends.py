@@ -70,14 +70,14 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 PARTS = {
     "model": ("model", "answers", "masked", "build", "export", "keras"),
-    "training": ("golden", "training", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
+    "training": ("golden", "training", "joint", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
     "runs": ("runs", "stages", "precision", "explain", "serving"),
 }
 """What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo")},
     "tensorflow": {"model": ("hlo", "xla")},
-    "torch": {"model": ("cuda", "programs")},
+    "torch": {"model": ("cuda", "programs", "fill_mask")},
 }
 """What only one backend has to keep, by backend and part."""
 
@@ -115,21 +115,23 @@ def test_a_failing_check_fails_here(shared: Path, tmp_path: Path) -> None:
 
 TRAIN = """
 import sys, recipes, zoo
-zoo.train(recipes.load("quickstart", profile="smoke"), out=sys.argv[1])
+for name in ("quickstart", "multitask"):
+    zoo.train(recipes.load(name, profile="smoke"), out=f"{sys.argv[1]}/{name}")
 """
 PREDICT = """
 import json, sys, numpy, zoo, zoo.backend
 texts = json.load(open(sys.argv[1]))
 for path in sys.argv[2:]:
-    numpy.save(path + "/" + zoo.backend.activate().name + ".npy", zoo.load_run(path).probabilities(texts))
+    numpy.save(path + "/" + zoo.backend.activate().name + ".npy", zoo.load_run(path).values(texts))
 """
 
 
-def test_a_run_predicts_the_same_on_every_backend(shared: Path, tmp_path: Path) -> None:
-    """Whichever backend trained it."""
+def test_a_run_is_the_same_on_every_backend(shared: Path, tmp_path: Path) -> None:
+    """Its figures, and what it predicts, whichever backend trained it."""
     texts = [*load_dataset(recipes.load("quickstart", profile="smoke")).test.texts, "", "Café " * 100]
     (tmp_path / "texts.json").write_text(json.dumps(texts))
     runs = {backend: str(tmp_path / backend) for backend in BACKENDS}
+    columns = {"quickstart": 2, "multitask": 5}
 
     def on_each(code: str, arguments: dict[str, list[str]]) -> None:
         started = [
@@ -144,14 +146,21 @@ def test_a_run_predicts_the_same_on_every_backend(shared: Path, tmp_path: Path) 
     on_each(TRAIN, {backend: [runs[backend]] for backend in BACKENDS})
     on_each(
         PREDICT,
-        {backend: [str(tmp_path / "texts.json"), *runs.values()] for backend in BACKENDS},
+        {
+            backend: [str(tmp_path / "texts.json"), *(f"{run}/{name}" for run in runs.values() for name in columns)]
+            for backend in BACKENDS
+        },
     )
-    for trained_on, path in runs.items():
-        found = {backend: np.load(f"{path}/{backend}.npy") for backend in BACKENDS}
-        for backend in BACKENDS:
-            assert found[backend].shape == (len(texts), 2)
-            np.testing.assert_allclose(found[backend], found[trained_on], rtol=0, atol=1e-4)
-        assert np.ptp(found[trained_on][:, 0]) > 0.3  # the texts are told apart at all
+    for name, count in columns.items():
+        figures = {backend: zoo.load_run(f"{run}/{name}").folder.run["metrics"] for backend, run in runs.items()}
+        for trained_on, path in runs.items():
+            for split, first in figures[BACKENDS[0]].items():
+                assert figures[trained_on][split] == pytest.approx(first, abs=1e-3)
+            found = {backend: np.load(f"{path}/{name}/{backend}.npy") for backend in BACKENDS}
+            for backend in BACKENDS:
+                assert found[backend].shape == (len(texts), count)
+                np.testing.assert_allclose(found[backend], found[trained_on], rtol=0, atol=1e-4)
+            assert np.ptp(found[trained_on][:, 0]) > 0.3  # the texts are told apart at all
 
 
 STOPPED = """

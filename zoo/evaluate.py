@@ -20,7 +20,7 @@ from zoo import cli
 from zoo.data.dataset import read_labelled
 from zoo.finished import Run, load_run
 from zoo.predict import TextColumnOption, say_precision, text_columns
-from zoo.recipe import load_recipe, showing
+from zoo.recipe import showing
 from zoo.runs.screen import Screen
 from zoo.tasks import Task
 from zoo.tasks.shown import Table
@@ -45,6 +45,7 @@ def evaluate(
     ] = "error",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
     precision: cli.PrecisionOption = "float32",
+    task: cli.TaskOption = None,
     output: cli.FormatOption = "text",
     debug: cli.DebugOption = False,
 ) -> int:
@@ -52,7 +53,8 @@ def evaluate(
 
     Example: python -m zoo.evaluate runs/mine --data reviews.csv --text-column review --label-column stars
     """
-    done = load_run(run, precision=precision).finished()
+    done = load_run(run, precision=precision, task=task).finished()
+    done.task.refuse("evaluate")
     found = judge(done, data, text_columns(done, text_column), label_column, batch_size, on_missing)
     if output == "json":
         print(showing.as_json({"metrics": found.metrics, **found.details}, indent=2))
@@ -95,11 +97,11 @@ def judge(
 ) -> Judged:
     """What there is to say of a file's rows."""
     task, screen = run.task, Screen()
-    recipe = load_recipe(run.path / "recipe.yaml")
-    rows, notes = read_labelled(path, recipe, task, text=text, label=label, on_missing=on_missing)
+    rows, notes = read_labelled(path, run.recipe, task, text=text, label=label, on_missing=on_missing)
     for note in notes:
         screen.say("missing", note)
     say_precision(run, screen)
+    _ = run.model  # what it takes to load it is no part of the rate
     with screen.bar("evaluate", len(rows)) as advance:
         values = run.values_of(rows, batch_size=batch_size, place=rows.place, progress=advance, wait=screen.on_wait)
     return Judged(task=task, targets=rows.labels, values=values)

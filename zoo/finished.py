@@ -90,7 +90,7 @@ def open_filler(name: str) -> Filler:
     return Filler.of_preset(preset)
 
 
-def load_run(path: str | Path, *, precision: Precision | Literal["auto"] = "float32") -> Run:
+def load_run(path: str | Path, *, precision: Precision | Literal["auto"] = "float32", task: str | None = None) -> Run:
     """The run in a folder.
 
     Args:
@@ -99,8 +99,11 @@ def load_run(path: str | Path, *, precision: Precision | Literal["auto"] = "floa
             as quick where a device has instructions for it, and moves probabilities in their third digit: a text on the
             edge may change its label. tf32, of newer NVIDIA GPUs, lies between them. "auto" is the quickest one by a
             trial of a prediction on this device, kept in the cache: see `Run.trial`.
+        task: of a run of several tasks the one that it is taken for, see `Run.of_task`; None takes it as it is.
 
     Raises:
         OutputError: there is no run.
+        RecipeError: it has no such task.
     """
-    return Run(open_run(path), precision)
+    run = Run(open_run(path), precision)
+    return run if task is None else run.of_task(task)

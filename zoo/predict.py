@@ -23,7 +23,6 @@ from zoo.data.streams import OnMissing, Source, of_file, of_stdin, of_texts
 from zoo.data.tables import column_types
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.finished import Run, load_run
-from zoo.recipe import load_recipe
 from zoo.recipe.showing import listed
 from zoo.runs.answering import Tally, answer, blank
 from zoo.runs.answers import ENDINGS, Answers, Form, to_file, to_stream
@@ -73,6 +72,7 @@ def predict(
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
     precision: cli.PrecisionOption = "float32",
+    task: cli.TaskOption = None,
     output: Annotated[
         Form | None, typer.Option("--format", help="Of stdout: for people or for programs. Default: text.")
     ] = None,
@@ -83,21 +83,21 @@ def predict(
     Example: python -m zoo.predict runs/mine --file reviews.csv --out scored.csv
     """
     target = None if out is None else _target(out, file, output)
-    done = load_run(run, precision=precision).finished()
+    done = load_run(run, precision=precision, task=task).finished()
     done.task.refuse("predict")
     on_missing = on_missing or ("error" if text or pair or question or file else "keep")
     given = Asked(text=tuple(text or ()), pair=pair, questions=tuple(question or ()), context=context, file=file)
     source = _source(done, given, text_column, keep, on_missing)
     screen = Screen()
     say_precision(done, screen)
-    with _answers(done, source, file, target, output or "text", screen) as (answers, progress):
+    with _answers(done, source, file, target, output or "text", screen) as (answers, bar):
         tally = answer(
             done,
             source,
             answers,
             on_missing=on_missing,
             batch_size=batch_size,
-            progress=progress,
+            bar=bar,
             wait=screen.on_wait,
         )
     _tell(tally, on_missing, screen, rate=not (text or pair or question))
@@ -119,7 +119,7 @@ def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]
         RecipeError: another number than the run was trained on.
     """
     if not asked:
-        return text_column(load_recipe(run.path / "recipe.yaml"))
+        return text_column(run.recipe)
     if len(asked) > 2 or (run.takes_pairs is not None and run.takes_pairs != (len(asked) == 2)):
         wanted = "two, as the run was trained on pairs" if run.takes_pairs else "one, as the run was trained on texts"
         raise RecipeError(f"--text-column: got {listed(asked)}, expected {wanted}")
@@ -222,15 +222,14 @@ def _answers(
     if target is not None:
         _tell_renamed(source, fields if target.suffix.lower() == ".jsonl" else cells, screen)
         types = column_types(file or "", source.columns)
-        with to_file(target, types, template) as answers, screen.bar("predict", source.rows) as progress:
-            yield answers, progress
+        with to_file(target, types, template) as answers:
+            yield answers, screen.bar("predict", source.rows)
         return
     if form != "text":
         _tell_renamed(source, cells if form == "csv" else fields, screen)
     # Rows on the screen show themselves how far they are, and a bar would stand in their way.
     bar = contextlib.nullcontext(lambda count: None) if stdout.isatty() else screen.bar("predict", source.rows)
-    with bar as progress:
-        yield to_stream(form, stdout, source.columns, template), progress
+    yield to_stream(form, stdout, source.columns, template), bar
 
 
 def _tell_renamed(source: Source, names: Iterable[str], screen: Screen) -> None:
@@ -243,11 +242,16 @@ def _tell_renamed(source: Source, names: Iterable[str], screen: Screen) -> None:
 def _tell(tally: Tally, on_missing: OnMissing, screen: Screen, *, rate: bool) -> None:
     if tally.missing:
         more = ", ..." if tally.missing > len(tally.first) else ""
-        what = "were left out" if on_missing == "drop" else "have an empty prediction"
-        screen.say("missing", f"{tally.missing:,} rows without a text {what} ({', '.join(tally.first)}{more})")
+        have, were = ("has", "was") if tally.missing == 1 else ("have", "were")
+        what = f"{were} left out" if on_missing == "drop" else f"{have} an empty prediction"
+        screen.say("missing", f"{_rows(tally.missing)} without a text {what} ({', '.join(tally.first)}{more})")
     if rate:
         seconds = max(tally.seconds, 1e-9)
-        screen.say("predict", f"{tally.rows:,} rows in {seconds:.1f} s, {tally.rows / seconds:,.0f} a second")
+        screen.say("predict", f"{_rows(tally.rows)} in {seconds:.1f} s, {tally.rows / seconds:,.0f} a second")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

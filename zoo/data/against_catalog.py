@@ -16,6 +16,8 @@ from pathlib import Path
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names, vocabulary_names
 from zoo.data.columns import of_card
+from zoo.data.dataset import takes_pairs
+from zoo.data.joined import MIXED
 from zoo.data.run_model import backbone_of_run
 from zoo.data.sources import address
 from zoo.recipe import Recipe
@@ -29,7 +31,7 @@ from zoo.tasks import task_of
 
 def disagreements(recipe: Recipe) -> Iterator[Clash]:
     """Every point in which a recipe and the catalog contradict each other."""
-    yield from _of_dataset(recipe)
+    yield from _of_data(recipe)
     if recipe.model.backbone.preset is not None:
         yield from _of_preset(recipe, recipe.model.backbone.preset)
     else:
@@ -59,7 +61,12 @@ def dimensions(backbone: Backbone) -> Dimensions | None:
 
 
 def training_rows(recipe: Recipe) -> int | None:
-    """Rows left to train on, from the card of the data set; None for the user's own files."""
+    """Rows left to train on, from the cards of the data sets; None with the user's own files."""
+    known = [_rows_of(each) for each in recipe.with_data]
+    return None if None in known else sum(count for count in known if count is not None)
+
+
+def _rows_of(recipe: Recipe) -> int | None:
     data = recipe.data
     if data.dataset is None:
         return None
@@ -73,15 +80,32 @@ def training_rows(recipe: Recipe) -> int | None:
     return round(rows)
 
 
-def _of_dataset(recipe: Recipe) -> Iterator[Clash]:
+def _of_data(recipe: Recipe) -> Iterator[Clash]:
+    """What the cards of the data sets say against a recipe, or against each of its tasks."""
+    tasks = recipe.of_tasks()
+    if not tasks:
+        yield from _of_dataset(recipe, "model.head.type", "data.dataset")
+        return
+    clashes = [
+        clash
+        for name, own in tasks.items()
+        for clash in _of_dataset(own, f"tasks.{name}.head.type", f"tasks.{name}.data.dataset")
+    ]
+    yield from clashes
+    if not clashes and len({takes_pairs(own) for own in tasks.values()}) > 1:
+        yield Clash(("tasks",), f"got {MIXED}")
+
+
+def _of_dataset(recipe: Recipe, head: str, dataset: str) -> Iterator[Clash]:
+    """What its card says against a recipe of one task, whose head and data set stand under these keys."""
     name = recipe.data.dataset
     if name is None:
         return
     if name not in dataset_names():
-        yield Clash(("data.dataset",), not_among(name, dataset_names()))
+        yield Clash((dataset,), not_among(name, dataset_names()))
         return
     if fault := task_of(recipe.model.head).misfit(of_card(dataset_card(name))):
-        yield Clash(("model.head.type", "data.dataset"), fault)
+        yield Clash((head, dataset), fault)
 
 
 def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:

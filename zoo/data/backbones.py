@@ -190,8 +190,7 @@ def bring(recipe: Recipe, *, progress: Progress | None = None) -> list[Path]:
     wanted: list[Sequence[Origin]] = []
     backbones = [each.model.backbone for each in recipe.staged()]
     for each, backbone in zip(recipe.staged(), backbones, strict=True):
-        if each.data.dataset is not None:
-            wanted.append(dataset_card(each.data.dataset).origins)
+        wanted += [dataset_card(own.data.dataset).origins for own in each.with_data if own.data.dataset is not None]
         origins = _reference(backbone).origins if backbone.preset is not None else _vocabulary(backbone)
         if not isinstance(origins, Path):
             wanted.append(origins)

@@ -90,7 +90,13 @@ def few_lengths(longest: int) -> tuple[int, ...]:
 
 
 def training_order(
-    sizes: np.ndarray, *, lengths: Sequence[int], batch_size: int, seed: int, epoch: int
+    sizes: np.ndarray,
+    *,
+    lengths: Sequence[int],
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    chosen: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Which rows each step of an epoch takes: every row once, in batches of like length, shuffled.
 
@@ -102,9 +108,10 @@ def training_order(
         lengths: the lengths a batch may have, rising; the last holds the longest row.
         batch_size: rows a step; the batch that is left over has fewer.
         seed, epoch: what the order is drawn from.
+        chosen: the rows that the epoch has; None is every row once.
     """
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
-    rows = random.permutation(len(sizes))
+    rows = random.permutation(len(sizes) if chosen is None else chosen)
     kinds = np.searchsorted(np.asarray(lengths), np.asarray(sizes)[rows])
     batches: list[np.ndarray] = []
     left = rows[:0]

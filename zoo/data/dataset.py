@@ -9,7 +9,6 @@ train and test, and texts with two labels.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,69 +16,32 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.data.carving import carved, digest, duplicates, overlap
 from zoo.data.catalog import DatasetCard, dataset_card
-from zoo.data.columns import SHOWN, Layout, as_tuple, of_card, of_files, places, read_rows
+from zoo.data.columns import SHOWN, Layout, as_tuple, of_card, of_files, read_rows
+from zoo.data.joined import Rows, joined
 from zoo.data.shown import Row, in_notebook
 from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
-from zoo.data.splitting import draw, shuffled
+from zoo.data.split import SPLITS, Split
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.recipe.showing import listed
 from zoo.score.ragged import Ragged
-from zoo.tasks import Stated, Task, task_of
+from zoo.tasks import Joint, Stated, Task, task_of
 
-SPLITS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Split:
-    """Rows of one split.
-
-    texts: [rows], the first text of each row.
-    pairs: [rows], the second text, or None where rows have one.
-    labels: the targets, [rows] int32 class numbers or as the task has them: an array [rows, ...], a `Ragged`, or a
-    class of the task's own that has rows as these do (a length, rows by number, mask or numbers, and `tobytes`).
-    ids: [rows], split and row number in the file it came from, counted from 0, as in train/123.
-    path: that file. lines: [rows] int64, where each row begins in it, as `zoo.data.tables.place` takes it.
-    words: first and one past the last character of each word of the texts, [words, 2] int32; None where the task has no
-    use for words.
-    """
-
-    texts: list[str]
-    pairs: list[str] | None
-    labels: Any
-    ids: list[str]
-    path: Path
-    lines: np.ndarray
-    words: Ragged | None = None
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def __repr__(self) -> str:
-        return f"Split({len(self):,} rows)"
-
-    def take(self, chosen: np.ndarray) -> Split:
-        """The rows of a mask, in their order, or of row numbers, in theirs."""
-        rows = (np.flatnonzero(chosen) if chosen.dtype == bool else chosen).tolist()
-        return Split(
-            texts=[self.texts[i] for i in rows],
-            pairs=None if self.pairs is None else [self.pairs[i] for i in rows],
-            labels=self.labels[rows],
-            ids=[self.ids[i] for i in rows],
-            words=None if self.words is None else self.words[rows],
-            path=self.path,
-            lines=self.lines[rows],
-        )
-
-    def place(self, row: int) -> str:
-        """Where people find a row, by its number."""
-        return f"{self.path}: {places(self.path, self.lines[row : row + 1].tolist())}"
-
-    def identities(self) -> Sequence[Any]:
-        """What makes two rows the same, [rows]."""
-        return self.texts if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "Split",
+    "load_data",
+    "load_dataset",
+    "missing_data",
+    "read_labelled",
+    "stated_task",
+    "takes_pairs",
+    "text_column",
+]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -138,6 +100,33 @@ def load_dataset(recipe: Recipe) -> Dataset:
         EnvironmentFault: a catalog data set that is not in the cache; `zoo.fetch` brings it.
         RecipeError: rows that the head is not for, more steps than a run may have.
     """
+    rows = _rows_of_tasks(recipe) if recipe.tasks else _rows(recipe)
+    train = len(rows.splits["train"])
+    if train < recipe.training.batch_size:
+        raise DataError(
+            f"train has {train} rows, fewer than the batch of {recipe.training.batch_size}; "
+            f"add rows or set training.batch_size={train}"
+        )
+    run_length(recipe.training, rows=train)  # refuses what is too long, before a text is tokenized
+    sha256 = digest(rows.splits, rows.task.names)
+    return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes))
+
+
+def _rows_of_tasks(recipe: Recipe) -> Rows:
+    """The rows of all tasks of a recipe; the faults of all at once."""
+    found, faults = dict[str, Rows](), list[str]()
+    for name, own in recipe.of_tasks().items():
+        try:
+            found[name] = _rows(own)
+        except DataError as error:
+            faults += [f"{name}: {fault}" for fault in error.faults]
+    if faults:
+        raise DataError(faults)
+    return joined(found, {name: each.weight for name, each in recipe.tasks.items()})
+
+
+def _rows(recipe: Recipe) -> Rows:
+    """The rows of a recipe of one task."""
     data, notes, task = recipe.data, list[str](), task_of(recipe.model.head)
     layout = _layout(recipe)
     repair = "leave such rows out with data.on_missing=drop"
@@ -146,19 +135,13 @@ def load_dataset(recipe: Recipe) -> Dataset:
     )
     splits = {split: _split(split, layout.files[split], columns[split], targets[split]) for split in columns}
     _refuse_misplaced(splits, task)
-    faults = _duplicates(splits, data.deduplicate, notes)
-    splits = _carved(splits, task, recipe)
+    faults = duplicates(splits, data.deduplicate, notes)
+    splits = carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
-    faults += _overlap(splits)
+    faults += overlap(splits)
     if data.strict and faults:
         raise DataError([f"{fault} (data.strict is true)" for fault in faults])
-    if len(splits["train"]) < recipe.training.batch_size:
-        raise DataError(
-            f"train has {len(splits['train'])} rows, fewer than the batch of {recipe.training.batch_size}; "
-            f"add rows or set training.batch_size={len(splits['train'])}"
-        )
-    run_length(recipe.training, rows=len(splits["train"]))  # refuses what is too long, before a text is tokenized
-    return Dataset(**splits, task=task, sha256=_digest(splits, task.names), notes=(*notes, *faults))
+    return Rows(splits=splits, task=task, notes=(*notes, *faults))
 
 
 def load_data(recipe: Recipe) -> Dataset:
@@ -167,29 +150,36 @@ def load_data(recipe: Recipe) -> Dataset:
     Raises as `load_dataset`, and RecipeError of a recipe with stages; EnvironmentFault where the network is needed and
     away.
     """
-    if missing_data(recipe.alone()):
-        fetch_first(_card(recipe).origins)
+    for each in recipe.alone().with_data:
+        if missing_data(each):
+            fetch_first(_card(each).origins)
     return load_dataset(recipe)
 
 
 def stated_task(recipe: Recipe) -> Task | None:
     """The task, where the catalog or the recipe says all that it has of the rows; None where they have to be read."""
-    return task_of(recipe.model.head).stated(_stated(recipe))
+    if not recipe.tasks:
+        return task_of(recipe.model.head).stated(_stated(recipe))
+    found = {name: stated_task(own) for name, own in recipe.of_tasks().items()}
+    known = {name: task for name, task in found.items() if task is not None}
+    weights = {name: each.weight for name, each in recipe.tasks.items()}
+    return Joint(tasks=known, weights=weights) if len(known) == len(found) else None
 
 
 def missing_data(recipe: Recipe) -> list[Missing]:
     """What the recipe's data needs from the cache and does not find there; own files are not looked at."""
-    if recipe.data.dataset is None:
-        return []
-    card = dataset_card(recipe.data.dataset)
-    if locate_first(card.origins) is not None:
-        return []
-    origin = card.origins[0]
-    return [Missing(what=f"the data set {card.name}", uri=origin.uri, cache_path=folder_of(origin))]
+    found = []
+    for name in dict.fromkeys(each.data.dataset for each in recipe.with_data):
+        if name is not None and locate_first(dataset_card(name).origins) is None:
+            origin = dataset_card(name).origins[0]
+            found.append(Missing(what=f"the data set {name}", uri=origin.uri, cache_path=folder_of(origin)))
+    return found
 
 
 def text_column(recipe: Recipe) -> str | tuple[str, str]:
-    """Text column, or the two of pairs, of the recipe's data, for reading other files of the same kind."""
+    """Text column, or the two of pairs, of the recipe's data, for reading other files of the same kind; of several
+    tasks those of the first."""
+    recipe = recipe.with_data[0]
     where = recipe.data.files if recipe.data.files is not None else dataset_card(recipe.data.dataset or "")
     return where.text
 
@@ -309,90 +299,3 @@ def _refuse_misplaced(splits: Mapping[str, Split], task: Task) -> None:
             faults.append(f"{rows.path}: {len(odd) - SHOWN:,} more such rows")
     if faults:
         raise DataError(faults)
-
-
-def _duplicates(splits: dict[str, Split], deduplicate: bool, notes: list[str]) -> list[str]:
-    """Drop exact duplicates from train; a fault for texts with two labels, which stay."""
-    train = splits["train"]
-    keep = np.ones(len(train), bool)
-    first: dict[Any, bytes] = {}
-    others: set[tuple[Any, bytes]] = set()
-    labels = [row.tobytes() for row in train.labels]
-    for i, key in enumerate(train.identities()):
-        if key not in first:
-            first[key] = labels[i]
-        elif first[key] == labels[i] or (key, labels[i]) in others:
-            keep[i] = False
-        else:
-            others.add((key, labels[i]))
-    if deduplicate and not keep.all():
-        notes.append(f"train: {np.count_nonzero(~keep)} exact duplicates were dropped")
-        splits["train"] = train.take(keep)
-    contradicting = len({key for key, _ in others})
-    if not contradicting:
-        return []
-    return [f"train: {contradicting} texts stand there with two different labels; correct or remove them"]
-
-
-def _carved(splits: dict[str, Split], task: Task, recipe: Recipe) -> dict[str, Split]:
-    """All three splits: test carved from train, limits, validation carved from train, train shuffled."""
-    data, seed = recipe.data, recipe.seed
-    splits = dict(splits)
-    absent = [part for part in ("test", "validation") if part not in splits]
-    if "test" not in splits:
-        _carve(splits, "test", absent, task, recipe)
-    splits["train"] = _limited(splits["train"], task, data.limit.train, seed, "train limit")
-    if "validation" not in splits:
-        _carve(splits, "validation", ["validation"], task, recipe)
-    for part in ("validation", "test"):
-        splits[part] = _limited(splits[part], task, getattr(data.limit, part), seed, f"{part} limit")
-    train = splits["train"]
-    splits["train"] = train.take(shuffled(len(train), seed, "order"))
-    return {split: splits[split] for split in SPLITS}
-
-
-def _carve(splits: dict[str, Split], part: str, absent: Sequence[str], task: Task, recipe: Recipe) -> None:
-    """Move the share of train that the recipe gives `part` there; both stay in the file's order."""
-    train, how = splits["train"], getattr(recipe.data, part)
-    stratified = tuple(name for name in absent if getattr(recipe.data, name).stratify)
-    if how.stratify:
-        task.refuse_few(train.labels, stratified)
-    wanted = max(1, round(how.fraction * len(train)))
-    if wanted >= len(train):
-        raise DataError(f"train has {len(train)} row, too few to carve {part} from; add rows, or give a {part} file")
-    taken = draw(task.strata(train.labels), wanted, recipe.seed, part, stratify=how.stratify, least=task.least, leave=1)
-    splits[part], splits["train"] = train.take(taken), train.take(~taken)
-
-
-def _limited(split: Split, task: Task, limit: int | None, seed: int, stream: str) -> Split:
-    """At most `limit` rows, the classes in proportion, in the file's order."""
-    if limit is None or limit >= len(split):
-        return split
-    return split.take(draw(task.strata(split.labels), limit, seed, stream, stratify=True, least=task.least))
-
-
-def _overlap(splits: Mapping[str, Split]) -> list[str]:
-    """A fault where rows of test stand in train or validation, too."""
-    known = {key for part in ("train", "validation") for key in splits[part].identities()}
-    count = sum(key in known for key in splits["test"].identities())
-    if not count:
-        return []
-    return [f"test: {count} of {len(splits['test'])} rows also stand in train or validation; test figures are too good"]
-
-
-def _digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
-    """sha256 of class names, texts and labels of all splits, in their order."""
-    digest = hashlib.sha256("\0".join(names).encode())
-    for part, split in splits.items():
-        digest.update(f"\0{part}\0{len(split)}\0".encode())
-        labels = split.labels
-        if isinstance(labels, np.ndarray):
-            labels = labels.astype(labels.dtype.newbyteorder("<"))
-        digest.update(labels.tobytes())
-        if split.words is not None:
-            digest.update(split.words.tobytes())
-        for texts in (split.texts, split.pairs or ()):
-            for text in texts:
-                raw = text.encode()
-                digest.update(len(raw).to_bytes(8, "little") + raw)
-    return digest.hexdigest()

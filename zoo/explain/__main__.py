@@ -45,6 +45,7 @@ def explain(
     out: Annotated[
         str | None, typer.Option("--out", metavar="DIR", help="The folder to write. Default: RUN/explain/<number>.")
     ] = None,
+    task: cli.TaskOption = None,
     output: cli.FormatOption = "text",
     debug: cli.DebugOption = False,
 ) -> int:
@@ -52,7 +53,7 @@ def explain(
 
     Example: python -m zoo.explain runs/mine --text "A truly great film."
     """
-    done = load_run(run).finished()
+    done = load_run(run, task=task).finished()
     done.task.refuse("explain")
     texts = _texts(done, text, pair, row)
     names, backbone = done.task.names, done.card.blueprint.backbone

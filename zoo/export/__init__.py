@@ -129,7 +129,8 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
     Args:
         run: the run.
         to: one of FORMATS.
-        out: the folder, new or empty; None takes export/<to> in the run's own.
+        out: the folder, new or empty; None takes export/<to> in the run's own, of one of several tasks
+            export/<task>-<to>.
 
     Raises:
         RecipeError: an unknown format, or one that cannot hold this model.
@@ -139,9 +140,11 @@ def export(run: Run, to: str, out: str | Path | None = None) -> Exported:
     """
     if to not in FORMATS:
         raise RecipeError(f"--to: {not_among(to, FORMATS)}")
+    run.task.refuse("export")
     kind, source = FORMATS[to], Source(run)
     kind.require()
-    target = Path(out) if out is not None else run.path / "export" / to
+    own = to if run.own_task is None else f"{run.own_task}-{to}"
+    target = Path(out) if out is not None else run.path / "export" / own
     with storage_errors(target), write_folder(target) as folder:
         warnings = kind.write(source, folder)
         files = {

@@ -37,6 +37,7 @@ def export(
     out: Annotated[
         str | None, typer.Option("--out", metavar="DIR", help="A new or empty folder. Default: RUN/export/FORMAT.")
     ] = None,
+    task: cli.TaskOption = None,
     output: cli.FormatOption = "text",
     debug: cli.DebugOption = False,
 ) -> int:
@@ -44,7 +45,7 @@ def export(
 
     Example: python -m zoo.export runs/mine --to onnx
     """
-    done = load_run(run).finished().export(to, out)
+    done = load_run(run, task=task).finished().export(to, out)
     for warning in done.warnings:
         cli.warn(warning)
     if output == "json":

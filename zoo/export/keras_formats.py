@@ -36,7 +36,7 @@ def _filled(source: Source) -> Any:
     if isinstance(source.card.blueprint.head, MaskedHead):
         table = next(value for path, value in source.arrays.items() if path.endswith("token_embedding/embeddings"))
         found.pop("logits/kernel").assign(table.T)
-    weights.load(found.values(), source.run.path / "model" / "weights.safetensors")
+    source.fill(found.values())
     return model
 
 
@@ -120,8 +120,7 @@ def _task(source: Source, blueprint: Blueprint, known: bool) -> Any:
         preprocessor=_preprocessor(source, name),
         dropout=blueprint.head.dropout,
     )
-    path = source.run.path / "model" / "weights.safetensors"
-    weights.load(weights.parameters(backbone), path)
+    source.fill(weights.parameters(backbone))
     for layer, ours in (("pooled_dense", "head_dense"), ("logits", "logits")):
         if f"{ours}/kernel" in source.arrays:
             task.get_layer(layer).set_weights([source.arrays[f"{ours}/{part}"] for part in ("kernel", "bias")])

@@ -7,7 +7,7 @@ gives them. Nothing is refused but what reading a run refuses.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,8 @@ from zoo.data.masking import MASKS, PLACES
 from zoo.data.tokens import TokenTable
 from zoo.data.words import words
 from zoo.errors import ZooError
-from zoo.models import inference
-from zoo.models.weights import read_safetensors
-from zoo.recipe import load_recipe
+from zoo.models import inference, weights
+from zoo.models.blueprint import WEIGHTS
 from zoo.score.ragged import Ragged
 
 if TYPE_CHECKING:
@@ -74,7 +73,11 @@ class Source:
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """The weights by the path of their variable."""
-        return read_safetensors(self.run.path / "model" / "weights.safetensors")
+        return weights.read(self.run.path / "model" / WEIGHTS, task=self.run.own_task)
+
+    def fill(self, variables: Iterable[Any]) -> None:
+        """Fill variables that have the names of the run's own."""
+        weights.load(variables, self.run.path / "model" / WEIGHTS, task=self.run.own_task)
 
     def description(self) -> dict[str, Any]:
         """What a user of the exported model has to know, as JSON has it."""
@@ -99,7 +102,7 @@ class Source:
             whole: leave out rows that lose tokens by truncation.
         """
         try:
-            test = load_dataset(load_recipe(self.run.path / "recipe.yaml")).test
+            test = load_dataset(self.run.recipe).test
             test = test.take(np.arange(min(len(test), 4 * most)))  # a fourth is enough where long ones are left out
             texts, pairs, what = test.texts, test.pairs, "test rows"
         except ZooError:  # changed or removed since, or not in this cache

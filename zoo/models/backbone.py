@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from zoo.errors import EnvironmentFault
 from zoo.models.families import FAMILIES
 from zoo.models.family import Activation
+from zoo.models.topology import kind
 from zoo.recipe.backbone_group import MAX_LAYERS
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -108,7 +109,7 @@ def depth(path: str, num_layers: int) -> int:
     Args:
         path: `keras.Variable.path`, e.g. transformer_layer_3/self_attention_layer/query/kernel.
     """
-    top = path.split("/", 1)[0]
+    top = kind(path.split("/", 1)[0])
     if top.startswith("transformer_layer_"):
         return int(top.removeprefix("transformer_layer_")) + 1
     if "embedding" in top:

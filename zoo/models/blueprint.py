@@ -7,7 +7,8 @@ model.json says less.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +21,22 @@ from zoo.errors import OutputError
 from zoo.models.backbone import BackboneConfig
 from zoo.recipe.heads import Head
 from zoo.recipe.types import Tokens
-from zoo.tasks import AnyTask
+from zoo.tasks import AnyTask, Joint
 
-__all__ = ["TOKENIZER", "WEIGHTS", "Blueprint", "ModelCard", "dump_card", "load_card"]
+__all__ = ["TOKENIZER", "WEIGHTS", "Blueprint", "ModelCard", "OneHead", "dump_card", "load_card"]
 
 WEIGHTS, TOKENIZER = "weights.safetensors", "tokenizer.json"
+
+
+Units = Annotated[int, Field(gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneHead:
+    """The head of one of several tasks, with its rate of dropout as a number, and how many outputs it has."""
+
+    head: Head
+    units: Units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +45,21 @@ class Blueprint:
 
     head has its rate of dropout as a number. units: outputs a row. head_rows is, for a head that comes with the
     preset, which row of the preset's last layer each output takes; None takes them as they stand. layers is which
-    layer of the preset each transformer layer is; None takes them as they stand.
+    layer of the preset each transformer layer is; None takes them as they stand. tasks: of several tasks the head of
+    each, by name, whose outputs stand side by side; none of one task.
     """
 
     backbone: BackboneConfig
     head: Head
-    units: Annotated[int, Field(gt=0)]
+    units: Units
     head_rows: tuple[int, ...] | None = None
     layers: tuple[int, ...] | None = None
+    tasks: dict[str, OneHead] = dataclass_field(default_factory=dict)
+
+    def alone(self, name: str) -> Blueprint:
+        """That of one of several tasks by itself."""
+        own = self.tasks[name]
+        return replace(self, head=own.head, units=own.units, tasks={})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +72,11 @@ class ModelCard:
     blueprint: Blueprint
     tokens: Tokens
     task: AnyTask
+
+    def alone(self, name: str) -> ModelCard:
+        """That of one of several tasks by itself."""
+        assert isinstance(self.task, Joint)
+        return replace(self, blueprint=self.blueprint.alone(name), task=self.task.tasks[name])
 
 
 _CARD = TypeAdapter(ModelCard)

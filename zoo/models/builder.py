@@ -17,12 +17,13 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
-from zoo.models.blueprint import WEIGHTS, Blueprint, load_card
+from zoo.models.blueprint import WEIGHTS, Blueprint, OneHead, load_card
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
-from zoo.tasks import Task
+from zoo.recipe.heads import Head
+from zoo.tasks import Joint, Task
 
 POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16"}
 """Keras dtype policies by precision: in tf32 the numbers are float32, and only their products are not."""
@@ -66,9 +67,8 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
             f"tokens.max_length: got {recipe.tokens.max_length}, but the backbone has {config.max_positions} "
             f"positions: set it to {config.max_positions} or less"
         )
-    head, rows = recipe.model.head, None
-    if head.dropout is None:
-        head = head.model_copy(update={"dropout": HEAD_DROPOUT if found is None else found.head_dropout})
+    dropout = HEAD_DROPOUT if found is None else found.head_dropout
+    head, rows = _with_dropout(recipe.model.head, dropout), None
     # The outputs of a masked language model are the vocabulary, and in its order.
     if head.init == "preset" and task.units and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
@@ -79,8 +79,14 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
                 f"model.backbone.layers: got {layers[-1]}, expected below {config.num_layers}, the layers of the preset"
             )
         config = replace(config, num_layers=len(layers))
-    backbone = _with_rates(config, wanted)
-    return Blueprint(backbone=backbone, head=head, units=units, head_rows=rows, layers=layers)
+    return Blueprint(
+        backbone=_with_rates(config, wanted),
+        head=head,
+        units=units,
+        head_rows=rows,
+        layers=layers,
+        tasks=_heads_of_tasks(recipe, task, dropout),
+    )
 
 
 def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
@@ -97,9 +103,26 @@ def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
         of_layout = keras_activation(wanted.family) if card.layout == "keras" else own["activation"]
         own["activation"] = card.activation or of_layout
     config = checked_config(family=wanted.family, **asdict(size), **own)
-    if head.dropout is None:
-        head = head.model_copy(update={"dropout": HEAD_DROPOUT})
-    return Blueprint(backbone=_with_rates(config, wanted), head=head, units=task.units or config.vocabulary_size)
+    return Blueprint(
+        backbone=_with_rates(config, wanted),
+        head=_with_dropout(head, HEAD_DROPOUT),
+        units=task.units or config.vocabulary_size,
+        tasks=_heads_of_tasks(recipe, task, HEAD_DROPOUT),
+    )
+
+
+def _with_dropout(head: Head, usual: float) -> Head:
+    """The head with a rate of dropout, the usual one where it says none."""
+    return head if head.dropout is not None else head.model_copy(update={"dropout": usual})
+
+
+def _heads_of_tasks(recipe: Recipe, task: Task, dropout: float) -> dict[str, OneHead]:
+    """The head of each of several tasks; none where the recipe has one."""
+    units = {name: own.units for name, own in task.tasks.items()} if isinstance(task, Joint) else {}
+    return {
+        name: OneHead(head=_with_dropout(recipe.tasks[name].head, dropout), units=count)
+        for name, count in units.items()
+    }
 
 
 def _with_rates(config: BackboneConfig, wanted: Backbone) -> BackboneConfig:
@@ -133,7 +156,12 @@ def assemble_model(
     backbone = assemble(blueprint.backbone, dtype=POLICIES[precision], masks=masks, seed=seed)
     for layer in backbone.transformer_layers:
         layer.remat = remat
-    return heads.attach(backbone, blueprint.backbone, blueprint.head, blueprint.units, masks=masks, seed=seed)
+    return heads.attach(
+        *(backbone, blueprint.backbone, blueprint.head, blueprint.units),
+        tasks=blueprint.tasks,
+        masks=masks,
+        seed=seed,
+    )
 
 
 def build_model(

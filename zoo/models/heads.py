@@ -7,14 +7,16 @@ classification preset fits into it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.models.backbone import BackboneConfig
+from zoo.models.blueprint import OneHead
 from zoo.models.families import FAMILIES
 from zoo.models.masked import attach as attach_masked
-from zoo.models.topology import classify, tag
+from zoo.models.topology import OF, beside, classify, of_task, tag, tasks_of
 from zoo.recipe.heads import Head, MaskedHead
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def attach(
     head: Head,
     units: int,
     *,
+    tasks: Mapping[str, OneHead] | None = None,
     masks: Masks = "portable",
     seed: int = 0,
 ) -> Any:
@@ -37,6 +40,7 @@ def attach(
         config: of the backbone.
         head: with its rate of dropout as a number.
         units: outputs a row.
+        tasks: of several tasks the head of each, in place of `head`.
         masks: see `zoo.models.dropout.dropout`.
         seed: draws dropout, and the weights as Keras makes them.
 
@@ -53,8 +57,8 @@ def attach(
 
     family, policy = FAMILIES[config.family], backbone.dtype_policy.name
 
-    def dropped(name: str) -> Any:
-        return dropout(head.dropout or 0.0, masks=masks, seed=seed, place=name, name=name, dtype=policy)
+    def dropped(name: str, of: Head = head) -> Any:
+        return dropout(of.dropout or 0.0, masks=masks, seed=seed, place=name, name=name, dtype=policy)
 
     def dense(name: str, size: int, **options: Any) -> Any:
         drawn = keras.initializers.GlorotUniform(seed=seed_at(seed, name))
@@ -70,21 +74,31 @@ def attach(
             backbone.get_layer("pooled_dense").trainable = False
         return keras.Model(inputs, tag(layers, states), name="token_classifier")
     layers = dict[str, Any]()
-    if family.head_input_dropout:
-        layers["head_input_dropout"] = dropped("head_input_dropout")
-    if family.dense == "head_dense":
-        layers["head_dense"] = dense("head_dense", config.hidden_dim, activation=family.dense_activation, dtype=policy)
-    layers["head_dropout"] = dropped("head_dropout")
-    # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
-    layers["logits"] = dense("logits", units, dtype="float32")
+    each = {f"{OF}{name}": own for name, own in (tasks or {}).items()} or {"": OneHead(head=head, units=units)}
+    for name, own in each.items():
+        if family.head_input_dropout:
+            layers[f"head_input_dropout{name}"] = dropped(f"head_input_dropout{name}", own.head)
+        if family.dense == "head_dense":
+            layers[f"head_dense{name}"] = dense(
+                f"head_dense{name}", config.hidden_dim, activation=family.dense_activation, dtype=policy
+            )
+        layers[f"head_dropout{name}"] = dropped(f"head_dropout{name}", own.head)
+        # Logits and loss in float32 whatever the policy: bfloat16 has three digits.
+        layers[f"logits{name}"] = dense(f"logits{name}", own.units, dtype="float32")
+    if tasks:
+        layers[beside(tasks)] = keras.layers.Concatenate(name=beside(tasks), dtype="float32")
     features = outputs["pooled_output"] if family.dense == "pooled_dense" else outputs[:, 0, :]
     return keras.Model(inputs, classify(layers, features), name="text_classifier")
 
 
 def rescale(model: Any, scale: np.ndarray, offset: np.ndarray) -> None:
     """Make the last layer give what it gave times `scale`, [units], and `offset` more, [units]."""
-    kernel, bias = model.get_layer("logits").get_weights()
-    model.get_layer("logits").set_weights([kernel * scale, bias * scale + offset])
+    layers = layers_by_name(model)
+    first = 0
+    for layer in [layers[of_task("logits", task)] for task in tasks_of(layers)] or [layers["logits"]]:
+        kernel, bias = layer.get_weights()
+        own = slice(first, first := first + layer.units)
+        layer.set_weights([kernel * scale[own], bias * scale[own] + offset[own]])
 
 
 def layers_by_name(model: Any) -> dict[str, Any]:

@@ -37,15 +37,21 @@ def save_model(folder: Path, model: Any, card: ModelCard, tokenizer: Tokenizer) 
             write_manifest(partial)
 
 
-def load_model(folder: Path, card: ModelCard, *, precision: str = "float32") -> Any:
-    """The keras.Model of a card with its saved weights; the precision is that of its matrix products.
+def load_model(folder: Path, card: ModelCard, *, precision: str = "float32", task: str | None = None) -> Any:
+    """The keras.Model of a card with its saved weights.
+
+    Args:
+        folder: where they lie.
+        card: of the model; of one of several tasks, its own.
+        precision: of its matrix products.
+        task: which of several it is; None is all that the folder has.
 
     Raises:
         OutputError: the weights are missing or damaged.
     """
     model = assemble_model(card.blueprint, precision=precision)
     try:
-        weights.load(weights.parameters(model), folder / WEIGHTS)
+        weights.load(weights.parameters(model), folder / WEIGHTS, task=task)
     except EnvironmentFault as error:
         raise OutputError(f"{folder / WEIGHTS} does not hold the weights of the model: train again") from error
     return model

@@ -7,7 +7,7 @@ other layers or other inputs. Nothing is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Layers = Mapping[str, Callable[..., Any]]
@@ -53,9 +53,39 @@ def encode(
     return x
 
 
+OF = ">"
+"""Between the name of a layer and that of the task whose it is: a sign that no task has in its name, and that all three
+backends take."""
+
+
+def of_task(layer: str, task: str) -> str:
+    """The name of a layer of one of several tasks, as `logits>imdb`."""
+    return f"{layer}{OF}{task}"
+
+
+def kind(layer: str) -> str:
+    """The name of a layer without that of its task."""
+    return layer.partition(OF)[0]
+
+
+def beside(tasks: Iterable[str]) -> str:
+    """The name of the layer that puts the logits of several tasks side by side, in this order."""
+    return OF.join(("beside", *tasks))
+
+
+def tasks_of(layers: Iterable[str]) -> tuple[str, ...]:
+    """The tasks of a model's layers in the order of their logits; none where it has one."""
+    return next((tuple(name.split(OF)[1:]) for name in layers if kind(name) == "beside"), ())
+
+
 def classify(layers: Layers, x: Any) -> Any:
     """Logits [batch, units] from the hidden states [batch, hidden] of first tokens."""
-    return _through(layers, HEAD, x)
+    tasks = tasks_of(layers)
+    if not tasks:
+        return _through(layers, HEAD, x)
+    x = _through(layers, HEAD[:1], x)
+    heads = ([of_task(layer, task) for layer in HEAD[1:]] for task in tasks)
+    return layers[beside(tasks)]([_through(layers, head, x) for head in heads])
 
 
 def tag(layers: Layers, x: Any) -> Any:

@@ -22,6 +22,7 @@ from zoo.data.writing import write_atomically
 from zoo.errors import EnvironmentFault
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
+from zoo.models.topology import kind, of_task
 
 SEED = "seed_generator_state"
 """Keras's name of a random generator's state."""
@@ -68,13 +69,16 @@ def save(variables: Iterable[Any], path: Path) -> None:
         stream.write(to_bytes(arrays))
 
 
-def load(variables: Iterable[Any], path: Path) -> None:
+def load(variables: Iterable[Any], path: Path, *, task: str | None = None) -> None:
     """Fill variables from a file that `save` wrote.
+
+    Args:
+        task: of a model of several tasks the one that is taken alone; None takes them as they stand.
 
     Raises:
         EnvironmentFault: not such a file, a variable missing in it, or one of another shape.
     """
-    arrays = read_safetensors(path)
+    arrays = read(path, task=task)
     for key, variable in _keyed(variables).items():
         if key not in arrays:
             raise EnvironmentFault(f"{path}: no weights for {key}: the file is of another model")
@@ -111,6 +115,20 @@ def source_path(path: str, layers: Sequence[int] | None) -> str:
         return path
     number, _, inner = path.removeprefix(LAYER).partition("/")
     return f"{LAYER}{layers[int(number)]}/{inner}"
+
+
+def read(path: Path, *, task: str | None = None) -> dict[str, np.ndarray]:
+    """The arrays of a file that `save` wrote, by the path of their variable; of one of several tasks those of its model
+    alone, as that calls them. Raises EnvironmentFault where it is no such file."""
+    arrays = read_safetensors(path)
+    if task is None:
+        return arrays
+    own: dict[str, np.ndarray] = {}
+    for key, value in arrays.items():
+        layer, slash, part = key.partition("/")
+        if layer in (kind(layer), of_task(kind(layer), task)):
+            own[kind(layer) + slash + part] = value
+    return own
 
 
 def _keyed(variables: Iterable[Any]) -> dict[str, Any]:
@@ -190,7 +208,7 @@ def load_hugging_face(
         _refuse_untied(tensors, folder)
     left: list[str] = []
     for variable in parameters(model):
-        top = variable.path.split("/", 1)[0]
+        top = kind(variable.path.split("/", 1)[0])
         if top in HEAD_LAYERS and head is None:
             left.append(variable.path)
             continue

@@ -106,8 +106,7 @@ class Recipe(Keys):
     @property
     def told_data(self) -> str:
         """What its data are called."""
-        files = [each.data.files.train if each.data.files else "" for each in self.with_data]
-        return ", ".join(each.data.dataset or own for each, own in zip(self.with_data, files, strict=True))
+        return ", ".join(each.data.dataset or "own files" for each in self.with_data)
 
     def _repr_html_(self) -> str:
         """In a notebook: what matters most, and all of it as YAML."""

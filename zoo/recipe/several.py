@@ -15,7 +15,16 @@ from zoo.recipe.data_group import Data
 from zoo.recipe.heads import HEADS, ClassifierHead, Head, JointHead, TaskName
 from zoo.recipe.kinds import Clash, Config, Positive, Score, kind_or
 
-__all__ = ["ExpectedOfTask", "OneTask", "Sampling", "clashes_of_several", "monitors_of", "with_heads"]
+__all__ = [
+    "ExpectedOfTask",
+    "OneTask",
+    "Sampling",
+    "clashes_of_several",
+    "data_of",
+    "monitors_of",
+    "told_data",
+    "with_heads",
+]
 
 
 class Proportional(Config):
@@ -116,6 +125,8 @@ def clashes_of_several(
         if expected:
             yield Clash(("expected.tasks", "tasks"), "got figures of tasks, expected none without `tasks`")
         return
+    if task != JointHead.task:
+        yield Clash(("task", "tasks"), f"got {task} beside tasks, expected none: each of them says what it is")
     if len(tasks) == 1:
         yield Clash(("tasks",), f"got {', '.join(tasks)} alone, expected two or more: one goes without `tasks`")
     if data != Data():
@@ -133,6 +144,17 @@ def clashes_of_several(
             if value is not None and figure not in head.measured:
                 message = f"got {value:g}, expected null: {head.type} has none"
                 yield Clash((f"expected.tasks.{name}.{figure}", f"tasks.{name}.head.type"), message)
+
+
+def data_of(recipe: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The group `data` of a recipe in plain values by the name of its task, an empty one where it has one task."""
+    tasks = recipe.get("tasks") or {}
+    return {name: each["data"] for name, each in tasks.items()} or {"": recipe["data"]}
+
+
+def told_data(recipe: Mapping[str, Any]) -> str:
+    """What the data of a recipe in plain values are called."""
+    return ", ".join(data.get("dataset") or data["files"]["train"] for data in data_of(recipe).values())
 
 
 def with_heads(given: Any) -> Any:

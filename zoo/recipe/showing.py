@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Collection
 from itertools import islice
 from typing import Any, TextIO
 
-__all__ = ["as_json", "is_unicode", "listed", "shown"]
+__all__ = ["as_json", "hanging", "is_unicode", "listed", "shown"]
 
 LISTED = 8
 """Names of a list, unless the caller says otherwise."""
@@ -38,6 +39,12 @@ def listed(names: Collection[object], most: int = LISTED) -> str:
     """The first names, each as `shown`, and how many more there are."""
     more = len(names) - most
     return ", ".join(map(shown, islice(names, most))) + (f" and {more:,} more" if more > 0 else "")
+
+
+def hanging(text: str, width: int, indent: int) -> str:
+    """Lines of at most so many columns, all but the first one so far in; a long path stays whole, to be copied."""
+    lines = textwrap.wrap(text, max(20, width - indent), break_long_words=False, break_on_hyphens=False)
+    return ("\n" + " " * indent).join(lines)
 
 
 def is_unicode(text: str) -> bool:

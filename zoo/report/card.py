@@ -8,7 +8,7 @@ without figures of its test split (OutputError).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from zoo.data.catalog import (
 )
 from zoo.errors import OutputError
 from zoo.recipe import load_recipe
+from zoo.recipe.several import data_of
 from zoo.report import pages
 from zoo.report.report import further_figures
 from zoo.runs.run_folder import RunFolder, open_run
@@ -86,16 +87,17 @@ def model_card(folder: str | Path, *, library_name: str = "text-zoo", usage: str
     test = run["metrics"]["test"]
     recipe = load_recipe(found.path / "recipe.yaml").model_dump(mode="json")
     predictions = found.predictions
-    backbone, dataset = _backbone(recipe), _dataset(recipe)
-    carved = bool(predictions) and predictions[0]["id"].startswith("train/")
+    backbone, datasets = _backbone(recipe), _datasets(recipe)
+    carved = bool(predictions) and "train/" in predictions[0]["id"]
     task = found.task
     return pages.markdown(
         "README.md.j2",
-        head=_metadata(run, recipe, backbone, dataset, task, library_name=library_name, carved=carved).to_yaml(),
+        head=_metadata(run, recipe, backbone, datasets, task, library_name=library_name, carved=carved).to_yaml(),
         run=run,
         recipe=recipe,
         backbone=backbone,
-        dataset=dataset,
+        datasets=[card for card in datasets.values() if card is not None],
+        own=None in datasets.values(),
         task=task,
         figures=[
             (task.titles[name], _figure(task, name, test, value))
@@ -115,7 +117,7 @@ def write_card(folder: RunFolder) -> Path:
 
 def _figure(task: Task, name: str, test: Mapping[str, Any], value: float) -> str:
     """A figure for people, with its interval where it has one."""
-    rows = test.get("rows")
+    rows = test.get(f"{name.partition('.')[0]}.rows", test.get("rows"))  # of several tasks those of its own
     told = pages.figure(task, name, value, rows)
     low, high = (test.get(f"{name}_{end}") for end in ("low", "high"))
     if low is None:
@@ -127,7 +129,7 @@ def _metadata(
     run: Mapping[str, Any],
     recipe: Mapping[str, Any],
     backbone: BackboneCard | None,
-    dataset: DatasetCard | None,
+    datasets: Mapping[str, DatasetCard | None],
     task: Task,
     *,
     library_name: str,
@@ -136,31 +138,35 @@ def _metadata(
     """The head of the card; a key whose value is not known is None, and left out."""
     preset = recipe["model"]["backbone"].get("preset")
     test = run["metrics"]["test"]
-    on_hub, revision = _on_hub(dataset, "datasets/")
+    hubs = {name: _on_hub(card, "datasets/") for name, card in datasets.items()}
+    data = data_of(recipe)
     average = {"average": "macro"} if task.averaged else None
     results = [
         EvalResult(
             task_type=task.pipeline,
             task_name=task.pipeline.replace("-", " ").title(),
-            dataset_type=on_hub or recipe["data"].get("dataset") or "files",
-            dataset_name=dataset.title if dataset else f"files of {recipe['name']}",
+            dataset_type=hubs[own][0] or data[own].get("dataset") or "files",
+            dataset_name=card.title if card else f"files of {recipe['name']}",
             dataset_split="train" if carved else "test",
-            dataset_revision=revision,
+            dataset_revision=hubs[own][1],
             metric_type=kind,
             metric_name=title,
-            metric_value=test[name],
+            metric_value=test[figure],
             metric_args=average if name in AVERAGED else None,
         )
+        for own, card in datasets.items()
         for name, (kind, title) in METRICS.items()
-        if test.get(name) is not None
+        if test.get(figure := f"{own}.{name}" if own else name) is not None
     ]
+    languages = {card.language for card in datasets.values() if card is not None}
+    known = [name for name, _ in hubs.values() if name is not None]
     return ModelCardData(
-        language=dataset.language if dataset else None,
-        license=_licence(preset, backbone, dataset),
+        language=languages.pop() if len(languages) == 1 else None,
+        license=_licence(preset, backbone, tuple(datasets.values())),
         library_name=library_name,
         pipeline_tag=task.pipeline,
         tags=[task.pipeline, recipe["model"]["backbone"]["family"], "text-zoo"],
-        datasets=[on_hub] if on_hub else None,
+        datasets=known or None,
         base_model=_on_hub(backbone, "")[0] or _hub_preset(preset),
         metrics=[METRICS[name][0] for name in task.headline if name in METRICS and test.get(name) is not None],
         model_name=recipe["name"],
@@ -168,14 +174,14 @@ def _metadata(
     )
 
 
-def _licence(preset: str | None, backbone: BackboneCard | None, dataset: DatasetCard | None) -> str | None:
-    """The backbone's licence, or the data's under a fresh backbone; None unless those of both are known and open.
+def _licence(preset: str | None, backbone: BackboneCard | None, datasets: Sequence[DatasetCard | None]) -> str | None:
+    """The backbone's licence, or the data's under a fresh backbone; None unless those of all are known and open.
 
     Whoever publishes a model decides on its licence; this one never claims more than what it was made from allows.
     """
-    if dataset is None or (preset and backbone is None):
+    if None in datasets or (preset and backbone is None):
         return None
-    terms = [LICENCES.get(card.license.partition(" (")[0]) for card in (backbone, dataset) if card]
+    terms = [LICENCES.get(card.license.partition(" (")[0]) for card in (backbone, *datasets) if card]
     return terms[0] if all(terms) else None
 
 
@@ -199,6 +205,7 @@ def _backbone(recipe: Mapping[str, Any]) -> BackboneCard | None:
     return backbone_card(preset) if preset in backbone_names() else None
 
 
-def _dataset(recipe: Mapping[str, Any]) -> DatasetCard | None:
-    name = recipe["data"].get("dataset")
-    return dataset_card(name) if name in dataset_names() else None
+def _datasets(recipe: Mapping[str, Any]) -> dict[str, DatasetCard | None]:
+    """The card of each task's data, by the name of the task; None where they are files, or no longer known."""
+    names = {own: data.get("dataset") for own, data in data_of(recipe).items()}
+    return {own: dataset_card(name) if name in dataset_names() else None for own, name in names.items()}

@@ -18,6 +18,7 @@ import yaml
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.recipe.flattening import flat
+from zoo.recipe.several import data_of, told_data
 from zoo.recipe.showing import listed
 from zoo.report import comparison_plots, pages, plots
 from zoo.report.drawing import Chart, Drawn, draw_each
@@ -130,6 +131,10 @@ def _duration(value: float | None, rows: int | None) -> str:
     return pages.duration(value)
 
 
+def _compilation(value: float | None, rows: int | None) -> str:
+    return "none" if value == 0.0 else pages.duration(value)
+
+
 def _size(value: float | None, rows: int | None) -> str:
     return pages.size(value)
 
@@ -167,7 +172,7 @@ EFFORT = (
     Row("epochs", "training.epochs", pages.number),
     Row("steps", "training.steps", pages.number),
     Row("training time", "timing.train_seconds", _duration, LESS),
-    Row("compilation in it", "timing.compile_seconds", _duration, LESS),
+    Row("compilation", "timing.compile_seconds", _compilation, LESS),
     Row("total time", "timing.total_seconds", _duration, LESS),
     Row("real tokens a second", "timing.tokens_per_second", pages.number, MORE),
     Row("padding", "padding_fraction", pages.share, LESS),
@@ -205,14 +210,14 @@ def _figures(
     """A row for each figure that any run has a value for."""
     tables = []
     for folder, run, recipe, tested in zip(folders, runs, recipes, predictions, strict=True):
-        backbone, data = recipe["model"]["backbone"], recipe["data"]
+        backbone = recipe["model"]["backbone"]
         tables.append(
             {
                 **flat(run),
                 **{f"metrics.test.{name}": value for name, value in further_figures(folder, tested).items()},
                 "recipe": recipe["name"],
                 "backbone": backbone.get("preset") or f"a fresh {backbone['family']}",
-                "data": data.get("dataset") or data["files"]["train"],
+                "data": told_data(recipe),
             }
         )
     rows = []
@@ -238,17 +243,21 @@ def _compared(row: Row, values: Sequence[Any], texts: Sequence[str], counts: Seq
     return {
         "best": [number for number, text in enumerate(texts) if text == told],
         "behind": [
-            None if value is None or text == told else _gap(row, value - best, count)
+            None if value is None or text == told else _gap(row, value - best, (text, told), count)
             for value, text, count in zip(values, texts, counts, strict=True)
         ],
     }
 
 
-def _gap(row: Row, difference: float, rows: int | None) -> str:
-    """With its sign, in the unit that the row has."""
-    if row.shown is pages.share:
-        return f"{digits.points(difference, rows)} points"
-    return f"{'+' if difference > 0 else digits.MINUS}{row.shown(abs(difference), rows)}"
+def _gap(row: Row, difference: float, texts: tuple[str, str], rows: int | None) -> str:
+    """With its sign, in the unit that the row has; of plain numbers and shares that of the texts that stand there, so
+    that who subtracts these comes to the same."""
+    if row.shown in (_duration, _size):
+        return f"{'+' if difference > 0 else digits.MINUS}{row.shown(abs(difference), rows)}"
+    mine, best = (text.rstrip("%").replace(",", "") for text in texts)
+    places = max(len(text.partition(".")[2]) for text in (mine, best))
+    unit = " points" if row.shown is pages.share else ""
+    return f"{digits.signed(float(mine) - float(best), f',.{places}f')}{unit}"
 
 
 def _differences(runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -282,14 +291,14 @@ def _pairs(
             warnings.append(f"{both}: no paired test: {error}")
             continue
         pairs.append({"first": names[first], "second": names[second], **found})
-        if _source(recipes[first]) != _source(recipes[second]):
+        if _sources(recipes[first]) != _sources(recipes[second]):
             warnings.append(f"{both}: their recipes name other data; the rows are taken for the same by id and label")
     return pairs, warnings
 
 
-def _source(recipe: Mapping[str, Any]) -> tuple[Any, Any]:
-    data = recipe["data"]
-    return data.get("dataset"), (data.get("files") or {}).get("test") or (data.get("files") or {}).get("train")
+def _sources(recipe: Mapping[str, Any]) -> list[tuple[Any, Any]]:
+    files = [(data, data.get("files") or {}) for data in data_of(recipe).values()]
+    return [(data.get("dataset"), own.get("test") or own.get("train")) for data, own in files]
 
 
 def _unfinished(names: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import yaml
 
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
+from zoo.recipe.several import told_data
 from zoo.recipe.showing import listed
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
@@ -75,11 +76,13 @@ def write_report(
     told = (*warnings, *failed)
     splits, figures = figures_by_split(run, task)
     mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
+    recipe = yaml.safe_load(folder.recipe_text)
     page = pages.html(
         "report.html.j2",
         run=run,
         task=task,
-        recipe=yaml.safe_load(folder.recipe_text),
+        recipe=recipe,
+        data=told_data(recipe),
         recipe_text=folder.recipe_text,
         warnings=(*_one_sided(run), *told),
         splits=splits,
@@ -153,11 +156,22 @@ def figures_by_split(run: Mapping[str, Any], task: Task) -> tuple[list[str], lis
     """The splits that have figures; and of each figure that any of them has its title, and its text for each split."""
     splits = {name: run["metrics"][name] for name in SPLITS if name in run.get("metrics", {})}
     rows = {name: _rows(run, name) for name in splits}
+
+    def texts(name: str) -> Iterator[str]:
+        for split, found in splits.items():
+            yield pages.figure(task, name, found.get(name), _rows_of(found, name, rows[split]))
+
     return list(splits), [
-        (title, *(pages.figure(task, name, found.get(name), rows[split]) for split, found in splits.items()))
+        (title, *texts(name))
         for name, title in task.titles.items()
         if any(found.get(name) is not None for found in splits.values())
     ]
+
+
+def _rows_of(figures: Mapping[str, Any], name: str, rows: int | None) -> int | None:
+    """Of how many rows a figure is: of several tasks those of its own."""
+    own: int | None = figures.get(f"{name.partition('.')[0]}.rows", rows)
+    return own
 
 
 def _rows(run: Mapping[str, Any], split: str) -> int | None:
@@ -201,7 +215,8 @@ def _one_sided(run: Mapping[str, Any]) -> tuple[str, ...]:
 def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the recipe promised beside what came out: name, expected, measured (None where nothing was), unit."""
     promised, test = run.get("expected") or {}, run.get("metrics", {}).get("test", {})
-    seconds = run.get("timing", {}).get("train_seconds")
+    timing = run.get("timing", {})
+    seconds = timing["train_seconds"] + timing.get("compile_seconds", 0.0) if "train_seconds" in timing else None
     measured = {
         "accuracy": test.get("accuracy"),
         "f1": test.get("f1"),

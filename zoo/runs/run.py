@@ -29,10 +29,11 @@ from zoo.models.filling import Filler, Guess
 from zoo.models.opened import Opened
 from zoo.models.places import judged
 from zoo.models.saved import load_model
-from zoo.recipe import load_recipe
+from zoo.recipe import Recipe, load_recipe
 from zoo.recipe.estimate import Precision
+from zoo.recipe.faults import not_among
 from zoo.runs.run_folder import RunFolder
-from zoo.tasks import Predictions, Task
+from zoo.tasks import Joint, Predictions, Task
 from zoo.tasks.material import Rows
 from zoo.training.memory import halved, within_memory
 from zoo.training.trial import quicker_precision
@@ -47,11 +48,26 @@ MOST_CONFUSED = 1_000
 class Run:
     """A run folder with what one does with it; the model is loaded at the first prediction."""
 
-    def __init__(self, folder: RunFolder, precision: Precision | Literal["auto"] = "float32") -> None:
-        self.folder, self._asked = folder, precision
+    def __init__(
+        self, folder: RunFolder, precision: Precision | Literal["auto"] = "float32", task: str | None = None
+    ) -> None:
+        """`task`: the one of several that it is taken for; see `of_task`."""
+        self.folder, self._asked, self.own_task = folder, precision, task
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return f"Run({str(self.path)!r})" + (f".of_task({self.own_task!r})" if self.own_task else "")
+
+    def of_task(self, name: str) -> Self:
+        """This run as one of a single task of its several, by its name: its model has that task's head alone.
+
+        Raises RecipeError where it has no such task.
+        """
+        task = self.task
+        if not isinstance(task, Joint):
+            raise RecipeError(f"--task: got {name}, expected none: the run has one task, {task.type}")
+        if name not in task.tasks:
+            raise RecipeError(f"--task: {not_among(name, task.tasks)}")
+        return type(self)(self.folder, self._asked, name)
 
     @property
     def path(self) -> Path:
@@ -63,9 +79,15 @@ class Run:
 
         `confusion_matrix` is a list of rows, one a true class, with how many were taken for each class, in the order of
         `task.names`, on a scale of its levels; there is none of other tasks, of more than MOST_CONFUSED classes, and
-        without predictions.jsonl.
+        without predictions.jsonl. Of several tasks a figure has the name of its task before it, as `imdb.accuracy`.
         """
         found: dict[str, dict[str, Any]] = self.folder.run.get("metrics", {})
+        if self.own_task is not None:
+            start = f"{self.own_task}."
+            return {
+                split: {key.removeprefix(start): value for key, value in figures.items() if key.startswith(start)}
+                for split, figures in found.items()
+            }
         if "test" in found and (matrix := self._confusion) is not None:
             found["test"] = found["test"] | {"confusion_matrix": matrix}
         return found
@@ -86,7 +108,8 @@ class Run:
 
     @cached_property
     def _saved(self) -> tuple[ModelCard, Tokenizer]:
-        return load_card(self.path / "model")
+        card, tokenizer = load_card(self.path / "model")
+        return card if self.own_task is None else card.alone(self.own_task), tokenizer
 
     def finished(self) -> Self:
         """This run, once it is sure that there is a model to predict with; OutputError where there is none."""
@@ -109,10 +132,16 @@ class Run:
         return self._saved[1]
 
     @cached_property
+    def recipe(self) -> Recipe:
+        """What it was made by; RecipeError where that is damaged."""
+        recipe = load_recipe(self.path / "recipe.yaml")
+        return recipe if self.own_task is None else recipe.of_tasks()[self.own_task]
+
+    @cached_property
     def takes_pairs(self) -> bool | None:
         """Whether it was trained on pairs of texts; None where its recipe names a data set that is no longer known."""
         try:
-            return takes_pairs(load_recipe(self.path / "recipe.yaml"))
+            return takes_pairs(self.recipe)
         except ZooError:  # who predicts needs neither data nor recipe
             return None
 
@@ -139,13 +168,13 @@ class Run:
         backend.refuse("precision", self._asked)
         backend.keep_compiled(cache_folder() / "compiled")
         with within_memory(backend, "the model", "free some, or take a machine with more"):
-            return load_model(self.path / "model", self.card, precision=self.precision)
+            return load_model(self.path / "model", self.card, precision=self.precision, task=self.own_task)
 
     @cached_property
     def opened(self) -> Opened:
         """The model as explanations look into it, in float32 whatever the precision."""
         exact = POLICIES[self.precision] == POLICIES["float32"]
-        model = self.model if exact else load_model(self.path / "model", self.card)
+        model = self.model if exact else load_model(self.path / "model", self.card, task=self.own_task)
         return Opened(model)
 
     @cached_property

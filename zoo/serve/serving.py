@@ -176,6 +176,7 @@ def create_app(
         "pairs": pairs,
         "explains": explain is not None,
         "kinds": run.task.kinds,
+        "tasks": list(run.card.blueprint.tasks),
         "examples": [dict(example) for example in examples],
         "most_characters": MOST_CHARACTERS,
         "most_explained": MOST_EXPLAINED,

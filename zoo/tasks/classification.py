@@ -23,7 +23,8 @@ from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import LARGE, Floats, Rankings, Task
+from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.telling import LARGE
 
 __all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
 

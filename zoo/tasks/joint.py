@@ -11,101 +11,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
 
-from zoo.tasks.classification import Classification
+from zoo.errors import RecipeError
 from zoo.tasks.joint_prediction import JointPrediction
-from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.prediction import Prediction
-from zoo.tasks.regression import Regression
-from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
+from zoo.tasks.shown import Column, Kind, Mistake, Mistakes, Picture, Table
+from zoo.tasks.side_by_side import SideBySide
 from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.telling import merit
 
 __all__ = ["Joint"]
 
-if TYPE_CHECKING:
-    Single = Task
-else:
-    Single = Annotated[Classification | Multilabel | Regression, Field(discriminator="type")]
-
-Value = TypeVar("Value")
+ONE_TASK = ("evaluate", "explain", "export")
+"""Verbs that are for a run of one task."""
 COUNTED = "counted"
 """Among the hits of a task: by what they are divided."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Joint(Task):
-    """Targets are [rows, 1 + width] float64: the number of the row's task, in order, and then its own targets.
-
-    tasks: by name. weights: how much a row of each counts in the loss. names: those of all tasks, as `imdb.positive`.
-    """
+class Joint(SideBySide):
+    """See `SideBySide`."""
 
     type: Literal["joint"] = "joint"
-    tasks: dict[str, Single]
-    weights: dict[str, float]
     quantity: ClassVar[str] = "value"
 
-    def __post_init__(self) -> None:
-        if self.tasks.keys() != self.weights.keys():
-            raise ValueError(f"weights of {', '.join(self.weights)}, expected those of {', '.join(self.tasks)}")
-        names = tuple(f"{name}.{own}" for name, task in self.tasks.items() for own in task.names)
-        object.__setattr__(self, "names", names)
-
-    # --- the rows of each task
-
-    def together(self, targets: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The targets of rows of each task, those of one task after those of another."""
-        counts = [len(each) for each in targets.values()]
-        found = np.zeros((sum(counts), 1 + self._width))
-        found[:, 0] = np.repeat(np.arange(len(counts)), counts)
-        for number, own in enumerate(targets.values()):
-            flat = own.reshape(len(own), -1)
-            found[found[:, 0] == number, 1 : 1 + flat.shape[1]] = flat
-        return found
-
-    def own_rows(self, targets: np.ndarray) -> dict[str, NDArray[np.int64]]:
-        """The numbers of each task's rows, by its name."""
-        return {name: np.flatnonzero(targets[:, 0] == number) for number, name in enumerate(self.tasks)}
-
-    def own_targets(self, name: str, targets: np.ndarray) -> np.ndarray:
-        """The targets of rows of a task, as that has them."""
-        blank = self.tasks[name].target
-        found: np.ndarray = targets[:, 1 : 1 + max(1, blank.size)].reshape(len(targets), *blank.shape)
-        return found.astype(blank.dtype) if np.issubdtype(blank.dtype, np.integer) else found
-
-    def own_values(self, name: str, values: Floats) -> Floats:
-        """The values that a task gives rows."""
-        return values[:, self._places(name, lambda task: len(task.names))]
-
-    def own_units(self, name: str) -> slice:
-        """Which outputs are those of a task."""
-        return self._places(name, lambda task: task.units)
-
-    def _places(self, name: str, width: Callable[[Task], int]) -> slice:
-        before = 0
-        for other, task in self.tasks.items():
-            if other == name:
-                return slice(before, before + width(task))
-            before += width(task)
-        raise KeyError(name)
-
-    def _each(self, targets: np.ndarray, values: Floats) -> Iterator[tuple[str, Task, np.ndarray, Floats, np.ndarray]]:
-        """Name, task, targets, values and row numbers of each task that has rows."""
-        for name, rows in self.own_rows(targets).items():
-            if len(rows):
-                own = self.own_values(name, values[rows])
-                yield name, self.tasks[name], self.own_targets(name, targets[rows]), own, rows
-
-    def _by_task(self, found: Mapping[str, Mapping[str, Value]]) -> dict[str, Value]:
-        return {f"{name}.{key}": value for name, own in found.items() for key, value in own.items()}
-
-    @property
-    def _width(self) -> int:
-        return max(max(1, task.target.size) for task in self.tasks.values())
+    def refuse(self, verb: str) -> None:
+        if verb in ONE_TASK:
+            raise RecipeError(
+                f"zoo.{verb}: got a run of several tasks, expected one of them: add --task NAME (in Python "
+                f"run.of_task(NAME)), which is one of {', '.join(self.tasks)}"
+            )
 
     # --- from targets to a trained model
 
@@ -152,6 +91,7 @@ class Joint(Task):
         return np.zeros(1 + self._width, np.float32)
 
     def groups(self, targets: np.ndarray) -> NDArray[np.int64]:
+        """The number of each row's task, [rows]."""
         found: NDArray[np.int64] = targets[:, 0].astype(np.int64)
         return found
 
@@ -223,13 +163,16 @@ class Joint(Task):
         """Those of each task by its name; `mean`, of the figure that matters most of each, where all have it; and the
         loss of all rows by weight."""
         truth = np.asarray(targets)
-        found = {name: task.figures(own, given) for name, task, given, own, _ in self._each(truth, values)}
-        merits = [self.tasks[name].merit(figures)[1] for name, figures in found.items()]
+        found, merits = dict[str, dict[str, float]](), list[float | None]()
+        for name, task, given, own, _ in self._each(truth, values):
+            found[name] = task.figures(own, given)
+            merits.append(merit(found[name], task.headline, task.shares)[1])
         known = [value for value in merits if value is not None]
         whole = {"mean": float(np.mean(known))} if len(known) == len(self.tasks) else {}
         weights = [self.weights[name] * len(rows) for name, rows in self.own_rows(truth).items() if name in found]
         losses = [figures["loss"] for figures in found.values()]
-        return {**whole, "loss": float(np.average(losses, weights=weights)), **self._by_task(found)}
+        loss = float(np.average(losses, weights=weights))
+        return {"rows": len(truth), **whole, "loss": loss, **self._by_task(found)}
 
     def predictions(self, values: Floats) -> list[Prediction]:
         each = [task.predictions(self.own_values(name, values)) for name, task in self.tasks.items()]
@@ -291,6 +234,10 @@ class Joint(Task):
     def drawn(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("mean", *self._figures(lambda task: task.drawn[:1]))
 
+    def kind(self, name: str) -> Kind:
+        task, _, own = name.partition(".")
+        return self.tasks[task].kind(own) if task in self.tasks else super().kind(name)
+
     def _figures(self, of: Callable[[Task], Iterable[str]]) -> tuple[str, ...]:
         return tuple(f"{name}.{figure}" for name, task in self.tasks.items() for figure in of(task))
 
@@ -318,8 +265,8 @@ class Joint(Task):
             for missed in task.never_predicted(truth, own)
         ]
 
-    def told(self, figures: Mapping[str, float]) -> str:
-        parts = [f"mean {figures['mean']:.4f}"] if "mean" in figures else []
+    def told(self, figures: Mapping[str, Any]) -> str:
+        parts = [f"mean {self.shown('mean', figures['mean'], figures.get('rows'))}"] if "mean" in figures else []
         for name, task in self.tasks.items():
             start = f"{name}."
             own = {key.removeprefix(start): value for key, value in figures.items() if key.startswith(start)}
@@ -337,7 +284,7 @@ class Joint(Task):
         """One with a row a task, and those of each task."""
         found, rows = list[Table](), list[tuple[Any, ...]]()
         for name, task, truth, own, chosen in self._each(targets, values):
-            key, value = task.merit(task.figures(own, truth))
+            key, value = merit(task.figures(own, truth), task.headline, task.shares)
             rows.append((name, task.type, len(chosen), task.titles[key], value))
             ranked = None if rankings is None else task.rankings(truth, own)
             tables = task.tables(truth, own, most=most, rankings=ranked)
@@ -370,12 +317,8 @@ class Joint(Task):
                 told = f"{found.figure} {each.figure}"
                 worst.append(replace(each, row=int(rows[each.row]), figure=told, label=f"{name}: {each.label}"))
         known = [count for count in wrong if count is not None]
-        return Mistakes(
-            note=" ".join(notes),
-            figure="",
-            wrong=sum(known) if len(known) == len(wrong) else None,
-            worst=tuple(worst),
-        )
+        in_all = sum(known) if len(known) == len(wrong) else None
+        return Mistakes(note=" ".join(notes), figure="", wrong=in_all, worst=tuple(worst))
 
     def showcase(self, values: Floats) -> list[int]:
         """Examples of each task in turns, of the rows of which its values are known."""
@@ -389,8 +332,8 @@ class Joint(Task):
 
     @property
     def explained(self) -> str:
-        mean = "The mean is over the figure that matters most of each task, as the table by task has it."
-        return " ".join((mean, *(f"{name}: {task.explained}" for name, task in self.tasks.items())))
+        each = (f"{name}: {task.explained}" for name, task in self.tasks.items())
+        return " ".join(("The mean is over the figure that the table by task has of each.", *each))
 
     @property
     def limits(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.errors import RecipeError
 from zoo.score.metrics import majority_share
 from zoo.score.ranking import Ranking
+from zoo.tasks import telling
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
@@ -19,8 +20,6 @@ from zoo.tasks.shown import Kind, Mistakes, Picture, Table, figure
 
 __all__ = ["Rankings", "Task"]
 
-LARGE = 0.6
-"""Share of the rows from which on the largest class makes accuracy say little."""
 Floats = NDArray[np.float64]
 Rankings = Sequence[Ranking | None]
 """One a class; None where no row or every row is of it."""
@@ -64,6 +63,8 @@ class Task:
     """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
     """What has an output: a text, every token, or the places of a text at which tokens were hidden."""
+    options: ClassVar[str | None] = None
+    """What `zoo.predict` takes for a row of it, where that is not a text or a pair."""
     served_by: ClassVar[Mapping[str, str]] = {}
     """Verbs that have no answer for it -> the verb that has one."""
     worded: ClassVar[bool] = False
@@ -227,12 +228,8 @@ class Task:
         raise NotImplementedError
 
     def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
-        """What hits come to that have been added up, over things of which `counted` have been."""
+        """What hits come to, added up over so many things."""
         return {name: total / counted for name, total in hits.items()}
-
-    def groups(self, targets: np.ndarray) -> NDArray[np.int64]:
-        """Which of several tasks each row is of, by number, [rows]: all of the first where there is one."""
-        return np.zeros(len(targets), np.int64)
 
     # --- from outputs to what is said of them
 
@@ -241,10 +238,8 @@ class Task:
         raise NotImplementedError
 
     def values(self, outputs: ArrayLike) -> Floats:
-        """What outputs [texts, units] say, [texts, names] float64: probabilities, for instance.
-
-        Raises TrainingError where an output is not finite.
-        """
+        """What outputs [texts, units] say, [texts, names] float64: probabilities, for instance. Raises TrainingError
+        where an output is not finite."""
         raise NotImplementedError
 
     def named_values(self, rows: Sequence[Mapping[str, float]]) -> Floats:
@@ -277,8 +272,7 @@ class Task:
 
     def direction(self, number: int) -> NDArray[np.float32]:
         """By what outputs are multiplied to get what speaks for a name, [units] float32."""
-        found: NDArray[np.float32] = np.eye(self.units, dtype=np.float32)[number]
-        return found
+        return np.asarray(np.eye(self.units)[number], np.float32)
 
     def tuned(self, values: Any, targets: Any) -> Self:
         """The task with what the validation split decides, a threshold for instance; itself where there is nothing."""
@@ -287,12 +281,6 @@ class Task:
     def figures(self, values: Any, targets: Any) -> dict[str, float]:
         """The figures of a split, each a plain number."""
         raise NotImplementedError
-
-    def merit(self, figures: Mapping[str, float]) -> tuple[str, float | None]:
-        """By which figure it is averaged with other tasks, and what that is, None where it is not defined: the first
-        share that matters, or R² of numbers that have none."""
-        name = next((name for name in self.headline if name in self.shares and name in figures), "r2")
-        return name, figures.get(name)
 
     def predictions(self, values: Any) -> list[Prediction]:
         """What is answered, a row each."""
@@ -350,21 +338,9 @@ class Task:
 
     def told(self, figures: Mapping[str, Any]) -> str:
         """The figures of the test split that matter most, in a line; None stands for one that is not finite."""
-        parts, rows = [], figures.get("rows")
+        rows = figures.get("rows")
         shown = {name: self.shown(name, value, rows) for name, value in figures.items() if value is not None}
-        for name in self.headline:
-            if name not in shown:
-                continue
-            beside = []
-            if f"{name}_low" in shown:
-                beside.append(f"95% interval {shown[f'{name}_low']} to {shown[f'{name}_high']}")
-            largest = figures.get("majority_share", 0.0) if name == "accuracy" else 0.0
-            if largest:
-                beside.append(f"{self.commonest} alone {shown['majority_share']}")
-            parts.append(f"{name} {shown[name]}" + (f" ({'; '.join(beside)})" if beside else ""))
-            if largest > LARGE and not self.averaged and "macro_f1" in shown:
-                parts.append(f"macro f1 {shown['macro_f1']}")
-        return ", ".join(parts)
+        return telling.told(figures, shown, self.headline, commonest=self.commonest, averaged=self.averaged)
 
     @property
     def averaged(self) -> bool:

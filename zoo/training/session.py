@@ -18,6 +18,7 @@ from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
+from zoo.data.mixing import rows_of_epoch
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
@@ -29,7 +30,7 @@ from zoo.models.places import at_places, judged
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
-from zoo.tasks import Task
+from zoo.tasks import Joint, Task
 from zoo.tasks.distilled import Distilled
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Learned, Listener, fit
@@ -180,7 +181,14 @@ class Session:
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
-        order = training_order(table.lengths, lengths=self.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+        sampling, seed = self.recipe.sampling, self.recipe.seed
+        chosen = None
+        if sampling is not None and sampling.type != "proportional":
+            assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
+            chosen = rows_of_epoch(self.task.groups(self._targets), sampling, seed=seed, epoch=epoch)
+        order = training_order(
+            table.lengths, lengths=self.lengths, batch_size=size, seed=seed, epoch=epoch, chosen=chosen
+        )
         found = batches(
             table,
             self._targets,

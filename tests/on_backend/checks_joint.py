@@ -1,0 +1,134 @@
+"""A batch of several tasks: one step's loss and gradient are those of its tasks, added up by weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from zoo.backend import Backend
+from zoo.data.batches import Batch
+from zoo.data.parts import load_parts
+from zoo.models import weights
+from zoo.models.inference import to_host
+from zoo.recipe import Recipe, recipe_from
+from zoo.recipe.types import AdamW
+from zoo.tasks import Joint, Task
+from zoo.training.optimizer import build_optimizer
+from zoo.training.prepare import build, prepare
+from zoo.training.session import Session
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+WEIGHTS = {"films": 1.0, "stars": 0.25, "feelings": 3.0}
+BETA = 0.9
+"""Of the optimizer: its first moment after one step is the gradient by 1 - BETA."""
+
+
+def joint_recipe() -> Recipe:
+    """A DistilBERT, whose heads have two layers with weights."""
+    head = {"dropout": 0.0}
+    data = {"films": "smoke_films", "stars": "smoke_stars", "feelings": "smoke_feelings"}
+    learned = {"films": "classification", "stars": "regression", "feelings": "multilabel"}
+    tasks = {
+        name: {"task": learned[name], "data": {"dataset": data[name]}, "head": head, "weight": WEIGHTS[name]}
+        for name in data
+    }
+    size = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
+    return recipe_from(
+        {
+            "name": "several",
+            "tasks": tasks,
+            "sampling": {"type": "equal"},
+            "tokens": {"max_length": 16},
+            "model": {"backbone": {"family": "distilbert", "vocabulary": "nano_films", "dropout": 0.0, **size}},
+            "training": {"precision": "float32", "batch_size": 24},
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The loss of one step, and its gradient by the path of the variable."""
+
+    loss: float
+    gradient: dict[str, np.ndarray]
+
+
+def stepped(backend: Backend, model: Any, task: Task, batch: Batch, rows: slice | np.ndarray = slice(None)) -> Stepped:
+    """One step on some rows of a batch; the weights of the model are as they were."""
+    before = {variable.path: weights.to_numpy(variable).copy() for variable in model.trainable_variables}
+    config = AdamW(clip_norm=None, beta_1=BETA)
+    optimizer = build_optimizer(config, model.trainable_variables, num_layers=1, rates=[1e-3])
+    trainer = backend.trainer(model, optimizer, task.loss, precision="float32")
+    inputs = {name: array[rows] for name, array in batch.inputs.items()}
+    loss, _ = trainer.step(inputs, batch.labels[rows], batch.weights[rows])
+    trainer.commit()
+    moments = [variable for variable in optimizer.variables if "first_moment" in variable.path]
+    found = {
+        variable.path: weights.to_numpy(moment) / (1.0 - BETA)
+        for variable, moment in zip(model.trainable_variables, moments, strict=True)
+    }
+    for variable in model.trainable_variables:
+        variable.assign(before[variable.path])
+    return Stepped(float(to_host(loss)), found)
+
+
+def alone(backend: Backend, session: Session, name: str, batch: Batch) -> Stepped:
+    """The step of one of the tasks by itself, on its rows of the batch, from the same weights."""
+    task = session.task
+    assert isinstance(task, Joint)
+    recipe = session.recipe.of_tasks()[name]
+    model = build(recipe, task.tasks[name], load_parts(recipe), backend).model
+    shared = {variable.path: weights.to_numpy(variable) for variable in session.model.variables}
+
+    def named(path: str) -> str:
+        own = path.replace("/", f">{name}/", 1)
+        return own if own in shared else path
+
+    for variable in weights.parameters(model):
+        variable.assign(shared[named(variable.path)])
+    rows = task.own_rows(batch.labels)[name]
+    own_batch = replace(batch, labels=task.own_targets(name, batch.labels).astype(task.tasks[name].target.dtype))
+    found = stepped(backend, model, task.tasks[name], own_batch, rows)
+    return Stepped(found.loss, {named(key): value for key, value in found.gradient.items()})
+
+
+def together(session: Session, batch: Batch, parts: dict[str, Stepped]) -> Stepped:
+    """What the steps of all tasks come to, by their weights and rows."""
+    task = session.task
+    assert isinstance(task, Joint)
+    counts = {name: WEIGHTS[name] * len(rows) for name, rows in task.own_rows(batch.labels).items()}
+    whole = sum(counts.values())
+    gradient: dict[str, np.ndarray] = {}
+    for name, part in parts.items():
+        for key, value in part.gradient.items():
+            gradient[key] = gradient.get(key, 0.0) + value * (counts[name] / whole)
+    return Stepped(sum(counts[name] * part.loss for name, part in parts.items()) / whole, gradient)
+
+
+def distance(first: Stepped, second: Stepped) -> float:
+    assert first.gradient.keys() == second.gradient.keys()
+    off = [float(np.abs(value - second.gradient[key]).max()) for key, value in first.gradient.items()]
+    return max(*off, abs(first.loss - second.loss))
+
+
+def test_a_step_is_that_of_its_tasks_by_weight(backend: Backend) -> None:
+    session = prepare(joint_recipe(), backend=backend)
+    batch = next(batch for batch in session.epoch_batches(0) if len(np.unique(batch.labels[:, 0])) == 3)
+    mixed = stepped(backend, session.model, session.task, batch)
+    parts = {name: alone(backend, session, name, batch) for name in WEIGHTS}
+    assert distance(mixed, together(session, batch, parts)) < 1e-6
+    wrong = Shifted(tasks=session.task.tasks, weights=session.task.weights)  # type: ignore[attr-defined]
+    assert distance(stepped(backend, session.model, wrong, batch), together(session, batch, parts)) > 1e-3
+
+
+class Shifted(Joint):
+    """Takes for each task's outputs those that begin one further right."""
+
+    def own_units(self, name: str) -> slice:
+        own = super().own_units(name)
+        start = min(own.start + 1, self.units - (own.stop - own.start))
+        return slice(start, start + own.stop - own.start)

@@ -1,0 +1,109 @@
+"""From the rows of files to train, validation and test.
+
+In come the splits that were read, and what the recipe says of the others; out come all three: exact duplicates dropped
+from train, test and validation carved from it, limits applied, train shuffled. Refused: classes with too few rows to
+stand in all of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.data.split import SPLITS, Split
+from zoo.data.splitting import draw, shuffled
+from zoo.errors import DataError
+from zoo.recipe import Recipe
+from zoo.tasks import Task
+
+__all__ = ["carved", "digest", "duplicates", "overlap"]
+
+
+def duplicates(splits: dict[str, Split], deduplicate: bool, notes: list[str]) -> list[str]:
+    """Drop exact duplicates from train; a fault for texts with two labels, which stay."""
+    train = splits["train"]
+    keep = np.ones(len(train), bool)
+    first: dict[Any, bytes] = {}
+    others: set[tuple[Any, bytes]] = set()
+    labels = [row.tobytes() for row in train.labels]
+    for i, key in enumerate(train.identities()):
+        if key not in first:
+            first[key] = labels[i]
+        elif first[key] == labels[i] or (key, labels[i]) in others:
+            keep[i] = False
+        else:
+            others.add((key, labels[i]))
+    if deduplicate and not keep.all():
+        notes.append(f"train: {np.count_nonzero(~keep)} exact duplicates were dropped")
+        splits["train"] = train.take(keep)
+    contradicting = len({key for key, _ in others})
+    if not contradicting:
+        return []
+    return [f"train: {contradicting} texts stand there with two different labels; correct or remove them"]
+
+
+def carved(splits: dict[str, Split], task: Task, recipe: Recipe) -> dict[str, Split]:
+    """All three splits: test carved from train, limits, validation carved from train, train shuffled."""
+    data, seed = recipe.data, recipe.seed
+    splits = dict(splits)
+    absent = [part for part in ("test", "validation") if part not in splits]
+    if "test" not in splits:
+        _carve(splits, "test", absent, task, recipe)
+    splits["train"] = _limited(splits["train"], task, data.limit.train, seed, "train limit")
+    if "validation" not in splits:
+        _carve(splits, "validation", ["validation"], task, recipe)
+    for part in ("validation", "test"):
+        splits[part] = _limited(splits[part], task, getattr(data.limit, part), seed, f"{part} limit")
+    train = splits["train"]
+    splits["train"] = train.take(shuffled(len(train), seed, "order"))
+    return {split: splits[split] for split in SPLITS}
+
+
+def _carve(splits: dict[str, Split], part: str, absent: Sequence[str], task: Task, recipe: Recipe) -> None:
+    """Move the share of train that the recipe gives `part` there; both stay in the file's order."""
+    train, how = splits["train"], getattr(recipe.data, part)
+    stratified = tuple(name for name in absent if getattr(recipe.data, name).stratify)
+    if how.stratify:
+        task.refuse_few(train.labels, stratified)
+    wanted = max(1, round(how.fraction * len(train)))
+    if wanted >= len(train):
+        raise DataError(f"train has {len(train)} row, too few to carve {part} from; add rows, or give a {part} file")
+    taken = draw(task.strata(train.labels), wanted, recipe.seed, part, stratify=how.stratify, least=task.least, leave=1)
+    splits[part], splits["train"] = train.take(taken), train.take(~taken)
+
+
+def _limited(split: Split, task: Task, limit: int | None, seed: int, stream: str) -> Split:
+    """At most `limit` rows, the classes in proportion, in the file's order."""
+    if limit is None or limit >= len(split):
+        return split
+    return split.take(draw(task.strata(split.labels), limit, seed, stream, stratify=True, least=task.least))
+
+
+def overlap(splits: Mapping[str, Split]) -> list[str]:
+    """A fault where rows of test stand in train or validation, too."""
+    known = {key for part in ("train", "validation") for key in splits[part].identities()}
+    count = sum(key in known for key in splits["test"].identities())
+    if not count:
+        return []
+    return [f"test: {count} of {len(splits['test'])} rows also stand in train or validation; test figures are too good"]
+
+
+def digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
+    """sha256 of class names, texts and labels of all splits, in their order."""
+    found = hashlib.sha256("\0".join(names).encode())
+    for part, split in splits.items():
+        found.update(f"\0{part}\0{len(split)}\0".encode())
+        labels = split.labels
+        if isinstance(labels, np.ndarray):
+            labels = labels.astype(labels.dtype.newbyteorder("<"))
+        found.update(labels.tobytes())
+        if split.words is not None:
+            found.update(split.words.tobytes())
+        for texts in (split.texts, split.pairs or ()):
+            for text in texts:
+                raw = text.encode()
+                found.update(len(raw).to_bytes(8, "little") + raw)
+    return found.hexdigest()

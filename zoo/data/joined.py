@@ -1,0 +1,70 @@
+"""The rows of several tasks as those of one data set, whose task is all of them.
+
+In come the splits of each task, as its own recipe has them; out come splits with the rows of one task after those of
+another, their ids beginning with its name, as in imdb/train/3. Refused: single texts beside pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from zoo.data.split import SPLITS, Split
+from zoo.errors import RecipeError
+from zoo.tasks import Joint, Task
+
+__all__ = ["MIXED", "Rows", "joined"]
+
+MIXED = "single texts beside pairs, expected one of the two in all tasks: they share a batch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What a recipe's rows come to: train, validation and test by name, the task, and warnings."""
+
+    splits: Mapping[str, Split]
+    task: Task
+    notes: Sequence[str]
+
+
+def joined(parts: Mapping[str, Rows], weights: Mapping[str, float]) -> Rows:
+    """The rows of several tasks together.
+
+    Args:
+        parts: by the name of the task.
+        weights: how much a row of each counts in the loss.
+    """
+    task = Joint(tasks={name: part.task for name, part in parts.items()}, weights=dict(weights))
+    splits = {split: _together(task, {name: part.splits[split] for name, part in parts.items()}) for split in SPLITS}
+    notes = [f"{name}: {note}" for name, part in parts.items() for note in part.notes]
+    return Rows(splits=splits, task=task, notes=(*notes, *_shared(parts)))
+
+
+def _together(task: Joint, parts: Mapping[str, Split]) -> Split:
+    each = list(parts.values())
+    pairs = [part.pairs for part in each if part.pairs is not None]
+    if pairs and len(pairs) < len(each):
+        raise RecipeError(f"tasks: got {MIXED}")
+    return replace(
+        each[0],
+        texts=[text for part in each for text in part.texts],
+        pairs=[text for column in pairs for text in column] if pairs else None,
+        labels=task.together({name: part.labels for name, part in parts.items()}),
+        ids=[f"{name}/{key}" for name, part in parts.items() for key in part.ids],
+        path=None,
+        lines=None,
+    )
+
+
+def _shared(parts: Mapping[str, Rows]) -> list[str]:
+    """A note where rows that one task is tested on are trained on by another."""
+    notes = []
+    for name, part in parts.items():
+        test = set(part.splits["test"].identities())
+        for other, beside in parts.items():
+            if other == name:
+                continue
+            known = {key for split in ("train", "validation") for key in beside.splits[split].identities()}
+            if count := len(test & known):
+                notes.append(f"{name}: {count} rows of test also stand in train or validation of {other}")
+    return notes
