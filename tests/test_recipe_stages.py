@@ -10,11 +10,13 @@ import pytest
 
 import zoo
 from zoo import check
+from zoo.data.against_catalog import dimensions, disagreements
 from zoo.errors import OutputError, RecipeError
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.runs.run_folder import open_run
 
 NANO = "{family: bert, num_layers: 3, num_heads: 2, hidden_dim: 32, intermediate_dim: 64, vocabulary: nano_films}"
+MINI = "minilm_l6_en_uncased"
 GOOD = f"""\
 name: mine
 data: {{dataset: smoke_films}}
@@ -121,10 +123,19 @@ def test_a_teacher_and_some_of_its_layers(tmp_path: Path) -> None:
     assert student.training.distil.teacher == str(tmp_path / "1-adapt")
     assert "teacher: ../1-adapt" in dump_recipe(student, tmp_path / "2-classify")
     # Of a preset, too, the layers are those of what the stages began with.
-    chosen = recipe.override(
-        {"model.backbone": {"family": "bert", "preset": "minilm_l6_en_uncased", "layers": [1, 3, 5]}}
-    )
+    asked = {"family": "bert", "preset": MINI}
+    chosen = recipe.override({"model.backbone": {**asked, "layers": [1, 3, 5]}})
     assert [stage.model.backbone.layers for stage in chosen.staged()] == [(1, 3, 5), (1, 5), (5,)]
+    assert [size and size.num_layers for size in (dimensions(each.model.backbone) for each in chosen.staged())] == [
+        3,
+        2,
+        1,
+    ]
+    (clash,) = disagreements(recipe.override({"model.backbone": {**asked, "layers": [6]}, "stages": []}))
+    assert clash == (
+        ("model.backbone.layers", "model.backbone.preset"),
+        "got 6, expected below 6, the layers of " + MINI,
+    )
 
 
 def test_a_stage_with_its_own_backbone(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ EFFORT = (
     Row("epochs", "training.epochs", pages.number),
     Row("steps", "training.steps", pages.number),
     Row("training time", "timing.train_seconds", _duration, LESS),
-    Row("compilation", "timing.compile_seconds", _compilation, LESS),
+    Row("compilation", "timing.compile_seconds", _compilation),
     Row("total time", "timing.total_seconds", _duration, LESS),
     Row("real tokens a second", "timing.tokens_per_second", pages.number, MORE),
     Row("padding", "padding_fraction", pages.share, LESS),
@@ -251,7 +251,7 @@ def _compared(row: Row, values: Sequence[Any], texts: Sequence[str], counts: Seq
 def _gap(row: Row, difference: float, texts: tuple[str, str], rows: int | None) -> str:
     """With its sign, in the unit that the row has; of plain numbers and shares that of the texts that stand there, so
     that who subtracts these comes to the same."""
-    if row.shown in (_duration, _compilation, _size):
+    if row.shown in (_duration, _size):
         return f"{'+' if difference > 0 else digits.MINUS}{row.shown(abs(difference), rows)}"
     mine, best = (text.rstrip("%").replace(",", "") for text in texts)
     places = max(len(text.partition(".")[2]) for text in (mine, best))
