@@ -80,7 +80,8 @@ def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
     is and not how good, `values` a run (None where there is none), `texts`, these for people, `best`, the numbers of
     the runs, from 0, whose value is better than another's, and `behind`, how far each other one is off, for people;
     differences: `key` (a dotted one of the recipe, or with `run.` before it of run.json), `values` and `texts`; pairs:
-    `first`, `second` and what zoo/score/pairing.py says of them; warnings.
+    `first`, `second`, `task`, of runs of several tasks the one that is compared, else empty, and what
+    zoo/score/pairing.py says of them; warnings.
 
     Raises RecipeError for fewer than two runs or a run given twice.
     """
@@ -289,8 +290,7 @@ def _pairs(
             warnings += [f"{both}: no paired test: {fault}" for fault in faults[:1]]
             continue
         for task, found in tested.items():
-            beside = f" ({task})" if task else ""
-            pairs.append({"first": names[first] + beside, "second": names[second] + beside, **found})
+            pairs.append({"first": names[first], "second": names[second], "task": task, **found})
         if _sources(recipes[first]) != _sources(recipes[second]) and not any(tested):
             warnings.append(f"{both}: their recipes name other data; the rows are taken for the same by id and label")
     return pairs, warnings
