@@ -187,7 +187,7 @@ def document(
 
 def _runs(rows: Sequence[Mapping[str, Any]], *, peers: bool) -> list[dict[str, Any]]:
     """The whole runs of the zoo or of the peers, in the form of benchmarks/results/README.md."""
-    kept = ("recipe", "profile", "backend", "seed", "fingerprint", "precision", "test", "timing", "memory")
+    kept = ("recipe", "profile", "backend", "seed", "fingerprint", "precision", "test", "version", "timing", "memory")
     return [
         {key: row[key] for key in kept if key in row} | ({"peer": row["contender"]} if peers else {})
         for row in rows

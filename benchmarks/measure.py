@@ -154,9 +154,9 @@ def whole_run(recipe: Recipe, out: str | None) -> Answer:
         told = run.folder.run
         epochs = [row for row in run.history if row["kind"] == "epoch"]
         counts = protocol.tallied(told["metrics"]["test"], run.folder.predictions, run.task.names)
-    kept = ("backend", "device", "precision", "seed", "fingerprint", "versions", "timing", "padding_fraction", "memory")
+    kept = ("backend", "device", "precision", "seed", "fingerprint", "versions", "padding_fraction", "memory")
     return {
-        **{key: told[key] for key in kept},
+        **{key: told[key] for key in ("version", "timing", *kept)},
         "test": told["metrics"]["test"],
         "tally": counts,
         "time_to_target_seconds": protocol.seconds_to_target(recipe, epochs),

@@ -326,6 +326,16 @@ def best_product(
     return {"flops_per_second": best}
 
 
+def training_seconds(run: Mapping[str, Any]) -> float | None:
+    """Seconds that a whole run trained, compilation included; None where it was not timed.
+
+    Before version 2 of run.json, and of a peer's run, compilation is in the seconds of training.
+    """
+    timing = run.get("timing", {})
+    apart = timing.get("compile_seconds", 0.0) if run.get("version", 1) > 1 else 0.0
+    return timing["train_seconds"] + apart if "train_seconds" in timing else None
+
+
 def seconds_to_target(recipe: Recipe, epochs: Sequence[Mapping[str, Any]]) -> float | None:
     """Training seconds until validation first had the accuracy that the recipe expects.
 

@@ -20,6 +20,8 @@ from rich.filesize import decimal
 from rich.measure import Measurement
 from rich.table import Table as RichTable
 
+from benchmarks import protocol
+
 NOTHING = "-"
 PANELS = (
     ("train_tokens_per_second", "Training, real tokens a second"),
@@ -111,7 +113,7 @@ def seeds(document: Mapping[str, Any]) -> Table:
             str(row["seed"]),
             interval(row.get("test")),
             number(row.get("test", {}).get("f1"), "{:.4f}"),
-            duration(row.get("timing", {}).get("train_seconds")),
+            duration(protocol.training_seconds(row)),
             row["outcome"],
         )
         for row in document["results"]
@@ -245,13 +247,14 @@ def show(document: Mapping[str, Any], console: Console) -> None:
     """All tables on a screen; one that is wider goes on below under its first columns."""
     for table in tables(document):
         for number, columns in enumerate(_parts(table, console)):
-            title = f"{table.title}, continued" if number else table.title
-            console.print(_drawn(table, columns, title))
+            # Above and not in the table, whose width a title would be broken to.
+            console.print(f"{table.title}, continued" if number else table.title, style="italic")
+            console.print(_drawn(table, columns))
 
 
-def _drawn(table: Table, columns: Sequence[int], title: str = "") -> RichTable:
+def _drawn(table: Table, columns: Sequence[int]) -> RichTable:
     """These columns of a table."""
-    drawn = RichTable(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+    drawn = RichTable(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for column in columns:
         drawn.add_column(table.columns[column], overflow="fold", max_width=LONGEST)
     for row in table.rows:

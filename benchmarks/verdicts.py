@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks import protocol
 from zoo.score.seeds import Bounds, Tally, Verdict, collapsed, f1_bounds, judged, seed_bounds, share_bounds, worst
 
 OPEN = "nothing expected"
@@ -74,7 +75,7 @@ def figure_of(name: str, runs: Sequence[Row], target: float | None) -> dict[str,
         without a target).
     """
     if name == "hours":
-        values = [row["timing"]["train_seconds"] / 3600.0 for row in runs]
+        values = [seconds / 3600.0 for row in runs if (seconds := protocol.training_seconds(row)) is not None]
     else:
         values = [row["test"][name] for row in runs if name in row["test"]]
     figure: dict[str, Any] = {"mean": None, "deviation": None, "low": None, "high": None, "by": None, "target": target}
@@ -82,12 +83,18 @@ def figure_of(name: str, runs: Sequence[Row], target: float | None) -> dict[str,
         # A figure that the recipe's task does not have is none that was met.
         return {**figure, "verdict": None if target is None else "missed"}
     several = len(values) > 1
-    bounds = None if name == "hours" else seed_bounds(values) if several else _of_rows(name, runs[0])
+    bounds = None if name == "hours" else _of_seeds(values) if several else _of_rows(name, runs[0])
     mean = statistics.mean(values)
     figure |= {"mean": mean, "deviation": statistics.stdev(values) if several else None}
     if bounds is not None:
         figure |= {**bounds._asdict(), "by": BY_SEEDS if several else BY_ROWS}
     return {**figure, "verdict": None if target is None else _judged(name, mean, bounds, target)}
+
+
+def _of_seeds(values: Sequence[float]) -> Bounds:
+    """Bounds of a share over two seeds or more: Student's t knows nothing of 0 and 1, beyond which there is none."""
+    low, high = seed_bounds(values)
+    return Bounds(low=max(0.0, low), high=min(1.0, high))
 
 
 def _of_rows(name: str, run: Row) -> Bounds | None:

@@ -77,7 +77,7 @@ PARTS = {
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo")},
     "tensorflow": {"model": ("hlo", "xla")},
-    "torch": {"model": ("cuda", "programs")},
+    "torch": {"model": ("cuda", "programs", "fill_mask")},
 }
 """What only one backend has to keep, by backend and part."""
 

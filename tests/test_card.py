@@ -71,7 +71,7 @@ def test_the_text_says_what_the_run_says(tmp_path: Path) -> None:
         "Texts of more than 32 tokens are cut (their end stays). That was so for 7 of the 96 training texts",
         "counts as positive from a probability of 0.375 up",
         "those of the class positive",
-        "written for this repository. Licence: Apache-2.0.",
+        "written for text-zoo. Licence: Apache-2.0.",
         "expected calibration error",
         "On jax, cpu, float32",
         "python -m zoo.predict",

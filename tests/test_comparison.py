@@ -16,7 +16,7 @@ from zoo.report.comparison import compare, short_names, write_comparison
 from zoo.report.drawing import strokes
 from zoo.report.pages import NOTHING
 from zoo.report.plots import split_seconds, time_split
-from zoo.runs.run_folder import RunFolder, create_run
+from zoo.runs.run_folder import RunFolder, create_run, open_run
 from zoo.score.metrics import wilson_interval
 from zoo.tasks.classification import Classification
 
@@ -116,6 +116,15 @@ def test_the_better_value_is_marked_with_how_far_the_others_are_off(make: Maker)
     assert marks["test accuracy"] == ([0, 2], [None, "\N{MINUS SIGN}5 points", None])
     assert marks["test Brier score"] == ([0, 2], [None, "+0.03", None])
     assert marks["training time"] == ([0, 1], [None, None, "+30.0 s"])
+    # Who subtracts what stands there comes to the same, and to compile nothing is no merit of its own.
+    first, second = ({"metrics": {"test": {"rows": 80, "f1": f1}}} for f1 in (1.0, 0.975))
+    eager = {"timing": {"train_seconds": 60.0, "compile_seconds": 0.0}}
+    rounded = {
+        row["name"]: row for row in compare([make("d", facts=first), make("e", facts=second | eager)])["figures"]
+    }
+    assert rounded["test F1"]["texts"] == ["100%", "98%"]
+    assert rounded["test F1"]["behind"] == [None, "\N{MINUS SIGN}2 points"]
+    assert (rounded["compilation"]["texts"], rounded["compilation"]["best"]) == (["10.0 s", "none"], [])
     # What looks the same, and what is no merit, is not marked.
     assert marks["test F1"][0] == marks["recipe"][0] == marks["test rows"][0] == []
 
@@ -211,12 +220,25 @@ def test_no_two_lines_are_drawn_alike() -> None:
 def test_the_parts_of_the_time_add_up() -> None:
     timing = {"total_seconds": 100.0, "import_seconds": 5.0, "compile_seconds": 10.0, "train_seconds": 60.0}
     parts = split_seconds(timing)
-    assert (parts["train"], parts["compile"], parts["other"]) == (50.0, 10.0, 35.0)
+    assert (parts["train"], parts["compile"], parts["other"]) == (60.0, 10.0, 25.0)
     assert sum(parts.values()) == 100.0
     assert size(time_split({"a": timing}).png())[0] > 500
     assert size(time_split({"a": timing, "b": timing, "c": {}}).png())[0] > 500
     with pytest.raises(ValueError, match="no part"):
         time_split({"a": {}})
+
+
+def test_seconds_of_an_earlier_version_are_told_as_now(tmp_path: Path) -> None:
+    """Which had compilation in those of training; and once the run has gone on they are not taken apart again."""
+    told = {"train_seconds": 60.0, "compile_seconds": 10.0, "total_seconds": 100.0}
+    (tmp_path / "run.json").write_text(json.dumps({"status": "interrupted", "timing": told}))
+    (tmp_path / "recipe.yaml").write_text("name: mine\n")
+    now = told | {"train_seconds": 50.0}
+    assert open_run(tmp_path).run["timing"] == now
+    with create_run(tmp_path, "name: mine\n", resume=True) as folder:
+        assert folder.run["timing"] == now
+    assert json.loads((tmp_path / "run.json").read_text())["version"] == 2
+    assert open_run(tmp_path).run["timing"] == now
 
 
 def test_the_verb_in_the_terminal(make: Maker, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

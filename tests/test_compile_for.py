@@ -293,7 +293,7 @@ def test_a_task_knows_the_targets_of_a_batch(name: str) -> None:
     recipe = recipes.load(name, profile="smoke")
     data = load_dataset(recipe)
     table = encode_splits(load_parts(recipe).tokenizer, data, recipe.tokens)["train"]
-    batch = filled_up({}, table, data.task.scaled(data.train.labels), np.arange(4), 8)
+    batch = filled_up({}, table, data.task.scaled(data.train.labels)[np.arange(4)], np.arange(4), 8)
     assert (batch.labels.shape[1:], batch.labels.dtype) == (data.task.target.shape, data.task.target.dtype)
 
 

@@ -171,6 +171,7 @@ def test_its_charts_are_figures_and_a_notebook_shows_the_text() -> None:
     assert found.plot.attention(1, 2).get_suptitle() == "Attention, layer 1, head 2"
     with pytest.raises(RecipeError, match="layer: got 2"):
         found.plot.attention(2)
+    assert len(repr(found)) < 300
     page = Page(found._repr_html_())
     assert page.shown.startswith(shown(HOSTILE))
     assert page.scripts == 0

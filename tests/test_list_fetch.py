@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def test_list_shows_everything(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for name in (*recipes.names(), *dataset_names(), *backbone_names()):
         assert f"\n  {name} " in shown
-    assert "109,482,240" in shown
+    assert " 109.5 M " in shown
     assert "shipped" in shown
     assert "1,306,122" in shown
 
@@ -57,6 +58,20 @@ def test_list_as_json_tells_source_size_and_cached(
     datasets = {row["name"]: row for row in shown["datasets"]}
     assert datasets["smoke_stars"]["cached"]
     assert len(datasets["smoke_stars"]["classes"]) == 5
+
+
+@pytest.mark.parametrize("columns", [80, 110])
+def test_list_fits_a_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is too long for it is cut in the last column; names stay whole."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert listing.main([]) == 0
+    lines = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert {*recipes.names(), *dataset_names(), *backbone_names()} <= {line.split()[0] for line in lines}
 
 
 def test_list_shows_one_kind(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -21,6 +22,7 @@ import pytest
 from zoo import predict
 from zoo.data import streams
 from zoo.errors import DataError
+from zoo.runs.screen import Screen
 from zoo.tasks import Prediction
 from zoo.tasks.answers import Candidate, Given
 from zoo.tasks.classification import Classification
@@ -88,6 +90,24 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text().splitlines()]
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_the_model_is_loaded_before_a_rate_is_told(
+    run: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    order: list[str] = []
+
+    @contextlib.contextmanager
+    def bar(self: Screen, *_: object) -> Iterator[Any]:
+        order.append("bar")
+        yield lambda count: None
+
+    run.__class__ = type("Loading", (StandIn,), {"model": property(lambda self: order.append("model"))})
+    monkeypatch.setattr(Screen, "bar", bar)
+    assert (
+        predict.main([str(run.path), "--file", str(write(tmp_path, ".csv")), "--out", str(tmp_path / "out.csv")]) == 0
+    )
+    assert order == ["model", "bar"]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl", ".parquet"])

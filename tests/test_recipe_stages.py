@@ -10,11 +10,13 @@ import pytest
 
 import zoo
 from zoo import check
+from zoo.data.against_catalog import dimensions, disagreements
 from zoo.errors import OutputError, RecipeError
 from zoo.recipe import dump_recipe, load_recipe
 from zoo.runs.run_folder import open_run
 
 NANO = "{family: bert, num_layers: 3, num_heads: 2, hidden_dim: 32, intermediate_dim: 64, vocabulary: nano_films}"
+MINI = "minilm_l6_en_uncased"
 GOOD = f"""\
 name: mine
 data: {{dataset: smoke_films}}
@@ -106,6 +108,36 @@ def test_written_out_they_are_the_same(tmp_path: Path) -> None:
     assert again.staged(tmp_path) == recipe.staged(tmp_path)
 
 
+def test_a_teacher_and_some_of_its_layers(tmp_path: Path) -> None:
+    text = GOOD.replace("    task: regression\n    data: {files: {train: rows.csv}}\n", "").replace(
+        "    model.head.dropout: 0.3\n", "    training.distil: {teacher: adapt}\n    model.backbone.layers: [0, 2]\n"
+    )
+    third = "  - {name: smaller, model.backbone.layers: [1], training.distil.teacher: ./a}\n"
+    text = text.replace("profiles:", third + "profiles:")
+    recipe = load_recipe(written(tmp_path, text))
+    found = [(s.model.backbone.num_layers, s.training.distil and s.training.distil.teacher) for s in recipe.staged()]
+    assert found == [(3, None), (2, "stage://adapt"), (1, str(tmp_path / "a"))]
+    _, student, smaller = recipe.staged(tmp_path)
+    assert student.training.distil is not None
+    assert (student.model.backbone.layers, smaller.model.backbone.layers) == ((0, 2), (1,))
+    assert student.training.distil.teacher == str(tmp_path / "1-adapt")
+    assert "teacher: ../1-adapt" in dump_recipe(student, tmp_path / "2-classify")
+    # Of a preset, too, the layers are those of what the stages began with.
+    asked = {"family": "bert", "preset": MINI}
+    chosen = recipe.override({"model.backbone": {**asked, "layers": [1, 3, 5]}})
+    assert [stage.model.backbone.layers for stage in chosen.staged()] == [(1, 3, 5), (1, 5), (5,)]
+    assert [size and size.num_layers for size in (dimensions(each.model.backbone) for each in chosen.staged())] == [
+        3,
+        2,
+        1,
+    ]
+    (clash,) = disagreements(recipe.override({"model.backbone": {**asked, "layers": [6]}, "stages": []}))
+    assert clash == (
+        ("model.backbone.layers", "model.backbone.preset"),
+        "got 6, expected below 6, the layers of " + MINI,
+    )
+
+
 def test_a_stage_with_its_own_backbone(tmp_path: Path) -> None:
     text = GOOD.replace("    model.backbone.dropout: 0.2\n", "    model.backbone.num_layers: 1\n")
     _, classify = load_recipe(written(tmp_path, text)).staged(tmp_path)
@@ -127,6 +159,21 @@ def test_a_stage_with_its_own_backbone(tmp_path: Path) -> None:
         ("model.head.dropout: 0.3", "stages: []", "14:5  stages: got it in a profile, an override or a stage"),
         ("epochs: 3", "epoch: 3", "6:12  training.epoch: got an unknown key"),
         ("max_length: 32", "max_length: 700", "3:22  tokens.max_length: got 700, expected at most the backbone's"),
+        (
+            "model.head.dropout: 0.3",
+            "model.backbone.layers: [0, 3]",
+            "14:28  model.backbone.layers: got 3, expected below 3",
+        ),
+        (
+            "model.head.dropout: 0.3",
+            "training.distil.teacher: adap",
+            "14:30  training.distil.teacher: got adap, expected o",
+        ),
+        (
+            "model.head.dropout: 0.3",
+            "training.distil.teacher: adapt",
+            "14:30  training.distil.teacher: got adapt, which le",
+        ),
     ],
 )
 def test_faults_of_stages(tmp_path: Path, old: str, new: str, found: str) -> None:

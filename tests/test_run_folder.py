@@ -102,7 +102,7 @@ def test_rows_that_are_not_the_tasks_are_damage(folder: RunFolder, task: dict[st
     [
         {"type": "multilabel", "names": ["a", "b"], "threshold": [0.5]},
         {"type": "regression", "names": ["a", "b"], "mean": [0.0], "deviation": [1.0]},
-        {"type": "span"},
+        {"type": "unknown"},
     ],
 )
 def test_a_task_that_does_not_go_together_is_damage(folder: RunFolder, task: dict[str, Any]) -> None:

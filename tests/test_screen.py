@@ -13,6 +13,7 @@ from pathlib import Path
 import pyte
 import pytest
 
+from zoo.recipe.showing import hanging
 from zoo.runs import stages
 from zoo.runs.screen import Lines, Screen, epoch_line
 
@@ -75,7 +76,7 @@ def _read(terminal: int) -> bytes:
 def test_an_epoch_that_predicts_one_class_is_not_best_without_that_word() -> None:
     seen_so = {"loss": 0.2, "accuracy": 0.94, "majority_share": 0.94, "f1": 0.0, "classes_predicted": 1}
     row = {"train": {"loss": 0.3, "accuracy": 0.9}, "validation": seen_so, "seconds": 1.0, "best": True}
-    assert "accuracy 94.0% (largest class 94.0%)" in epoch_line(row)
+    assert "accuracy 94.0% (the commonest alone 94.0%)" in epoch_line(row)
     assert epoch_line(row).endswith("best so far, one class predicted for all")
     told = epoch_line({**row, "validation": {**seen_so, "classes_predicted": 2}})
     assert told.endswith("best so far")
@@ -103,6 +104,12 @@ def test_a_finished_bar_makes_way_and_a_path_stays_whole() -> None:
     assert not any("━" in line for line in last)
     path = "".join(line.ljust(columns) for line in last[-3:])
     assert "long/" * 30 + "report.html" in path
+
+
+def test_a_command_stays_whole() -> None:
+    command = "python -m zoo.run " + "a/long/path/" * 9 + " --resume"
+    assert hanging(command, 80, 11) == command
+    assert "\n" in hanging("a word " * 20, 80, 11)
 
 
 class Kept(Lines):

@@ -87,7 +87,7 @@ def test_rows_of_spans_become_targets_of_words(tmp_path: Path) -> None:
     assert data.task.account({"all": again.labels})["label_counts"]["all"] == [88, 16, 8, 16, 8]
     path = tmp_path / "other.conll"
     path.write_text("Kim I-PER\nand O\nBo S-ORG\n")
-    with pytest.raises(DataError, match="label: in rows, 1 word has B-ORG, expected one of O, B-LOC"):
+    with pytest.raises(DataError, match="rows: line 1: got the tag B-ORG, expected one of O, B-LOC"):
         read_labelled(path, own, data.task, text="word", label=["tag"])
     path.write_text("Kim I-PER\nand O\nBo I-LOC\n")
     found, notes = read_labelled(path, own, data.task, text="word", label=["tag"])

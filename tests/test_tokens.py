@@ -327,7 +327,7 @@ def test_doubts() -> None:
     assert doubts(tokenizer, tables, config) == [
         "50% of the test tokens are unknown to the vocabulary: is it the right one?",
     ]
-    told = "0.0% of 4 train, 25.0% of 4 validation, 0.0% of 1 test texts are cut at tokens.max_length: 4"
+    told = "0 of 4 train, 1 of 4 validation (25.0%), 0 of 1 test texts are cut at tokens.max_length: 4"
     assert cut_told(tables, config) == ("warning", told)
     assert cut_told({"train": tables["train"]}, config) == ("tokens", "no text is cut: none has more than 4")
 

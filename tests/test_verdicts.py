@@ -59,6 +59,8 @@ def test_over_seeds(target: float, verdict: str) -> None:
     assert (figure["low"], figure["high"]) == pytest.approx(seed_bounds(FIVE))
     assert (figure["mean"], figure["by"]) == (pytest.approx(0.9594), "seeds")
     assert (found["verdict"], found["seeds"], found["wanted"]) == (verdict, [0, 1, 2, 3, 4], 5)
+    (near_one,) = verdicts.verdicts(runs(1.0, 0.975, 0.9875))
+    assert near_one["figures"]["accuracy"]["high"] == 1.0
 
 
 @pytest.mark.parametrize(("correct", "verdict"), [(847, "met"), (846, "within noise"), (826, "missed")])

@@ -34,7 +34,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
-from zoo.recipe.staging import stage_documents
+from zoo.recipe.staging import STAGE, stage_documents
 from zoo.recipe.yaml12 import Document, Fault
 from zoo.recipe.yaml12 import Path as KeyPath
 from zoo.tasks import Task
@@ -122,10 +122,16 @@ def check(
         print(json.dumps(shown | {"notes": notes}, indent=2))
         return report.exit_code
     for topic, text in report.notes:
-        cli.tell(f"{topic:9} {text}")
+        cli.tell_of(topic, text)
     texts = [text for fault in report.faults for text in fault.faults]
     if texts:
         cli.show_error(ZooError(texts))
+    else:
+        options = [
+            *(["--profile", profile] if profile else []),
+            *(word for c in changes or () for word in ("--set", c)),
+        ]
+        cli.tell_of("next", shlex.join(["python", "-m", "zoo.run", recipe, *options]))
     return report.exit_code
 
 
@@ -267,11 +273,15 @@ def _check_backbone(recipe: Recipe, task: Task | None, texts: Split | None, repo
     from zoo.data.parts import load_parts
     from zoo.models.builder import plan
     from zoo.models.presets import read_config
+    from zoo.training.teacher import find_teacher
 
     try:
         parts = load_parts(recipe)
         if task is not None:
             plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=task)
+            distil = recipe.training.distil
+            if distil is not None and not distil.teacher.startswith(STAGE):
+                find_teacher(recipe, task)
         elif parts.preset is not None:  # the targets of rows that were not read are not known
             read_config(parts.preset)
     except (RecipeError, EnvironmentFault) as error:

@@ -20,6 +20,7 @@ import io
 import os
 import select
 import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -62,6 +63,8 @@ MEANT = {
 }
 """What verbs of other programs are called here."""
 
+TOPIC = 9
+"""Columns of a line's topic."""
 EXIT_USAGE = RecipeError.exit_code
 
 RecipeArgument = Annotated[
@@ -146,6 +149,21 @@ def find_recipe(text: str) -> Path:
 def tell(text: object) -> None:
     """A line, or lines, for people on stdout: what could steer a terminal is escaped."""
     print(_shown(text))
+
+
+def tell_of(topic: str, text: str) -> None:
+    """A line on stdout of what it is about and what there is to know."""
+    tell_wrapped(text, f"{topic:{TOPIC}} ")
+
+
+def tell_wrapped(text: str, begun: str = "") -> None:
+    """A line on stdout, on a terminal lines of its width, which stay behind what the first one begins with."""
+    from zoo.recipe.showing import hanging
+
+    line = _shown(text)
+    if sys.stdout.isatty():
+        line = hanging(line, shutil.get_terminal_size().columns, len(begun))
+    print(begun + line)
 
 
 def warn(text: object) -> None:

@@ -101,6 +101,7 @@ def judge(
     for note in notes:
         screen.say("missing", note)
     say_precision(run, screen)
+    _ = run.model  # what it takes to load it is no part of the rate
     with screen.bar("evaluate", len(rows)) as advance:
         values = run.values_of(rows, batch_size=batch_size, place=rows.place, progress=advance, wait=screen.on_wait)
     return Judged(task=task, targets=rows.labels, values=values)

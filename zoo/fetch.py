@@ -45,7 +45,8 @@ def fetch(
     loaded = [load_recipe(path, profile=profile, overrides=changes or ()) for path in paths]
     folders: dict[Path, None] = {}
     faults: dict[str, None] = {}
-    with Screen().downloads() as bars:
+    screen = Screen()
+    with screen.downloads() as bars:
         for each in loaded:
             try:
                 folders |= dict.fromkeys(bring(each, progress=bars.update))
@@ -54,6 +55,8 @@ def fetch(
     if output == "json":
         print(json.dumps({"folders": [str(folder) for folder in folders], "faults": list(faults)}, indent=2))
     else:
+        if not faults:
+            screen.say("fetch", f"all that {'the recipes need' if everything else f'{recipe} needs'} is here, in")
         for folder in folders:
             cli.tell(folder)
     if faults:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
@@ -23,14 +24,24 @@ from zoo.recipe.showing import shown
 Kind = Literal["recipes", "datasets", "backbones"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "recipes": ("name", "data", "backbone", "stages", "profiles", "accuracy"),
-    "datasets": ("name", "rows", "classes", "size", "source", "cached"),
-    "backbones": ("name", "family", "parameters", "training", "size", "source", "cached"),
+    "recipes": ("name", "profiles", "stages", "accuracy", "data", "backbone"),
+    "datasets": ("name", "train", "validation", "test", "classes", "size", "cached", "source"),
+    "backbones": ("name", "family", "weights", "training", "size", "cached", "source"),
 }
-
-
-NUMBERS = ("classes", "size", "parameters", "training", "accuracy")
+"""The last one of each is cut, or left out, where a terminal has no room for it."""
+NUMBERS = ("train", "validation", "test", "classes", "size", "weights", "training", "accuracy")
 """Columns that are set to the right."""
+NOTES = {
+    "recipes": "accuracy: expected on test, of the recipe at its full size",
+    "datasets": "train, validation, test: rows; splits that a set comes without are carved from train",
+    "backbones": "training: memory of weights, gradients and moments; `zoo check RECIPE` adds activations",
+}
+NARROWEST = 12
+"""Columns of a text that is cut, at least."""
+WIDEST = 1000
+"""Columns of what is not cut."""
+GAP = 2
+"""Columns before each one."""
 
 
 def show(
@@ -51,16 +62,20 @@ def show(
         return 0
     from zoo.data.sources import cache_folder
 
-    # As wide as it has to be: a name that is cut cannot be copied.
-    console = cli.output(width=max(200, Console().width))
+    terminal = Console()
+    room = terminal.width if terminal.is_terminal else None
+    # As wide as it has to be, and the name whole: one that is cut cannot be copied.
+    console, cut = cli.output(width=WIDEST), False
     for name, rows in listed.items():
+        table, width, short = _table(COLUMNS[name], rows, room)
+        cut |= short
         console.print(Text(name, "bold"))
-        console.print(_table(COLUMNS[name], rows), "", end="")
-    if "backbones" in listed:
-        print(
-            "training: memory of weights, gradients and AdamW's moments; `python -m zoo.check RECIPE` adds activations."
-        )
-    cli.tell(f"The cache is {cache_folder()}; `python -m zoo.fetch RECIPE` fills it.")
+        console.print(table, "", end="", width=width)
+    for name in listed:
+        cli.tell_wrapped(NOTES[name])
+    if cut:
+        cli.tell_wrapped("A wider terminal, or `--format json`, shows the last columns whole.")
+    cli.tell_wrapped(f"The cache is {cache_folder()}; `python -m zoo.fetch RECIPE` fills it.")
     return 0
 
 
@@ -128,22 +143,36 @@ def _backbones() -> list[dict[str, Any]]:
     return rows
 
 
-def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 0, 0, 2))
-    for column in columns:
-        table.add_column(column, no_wrap=True, justify="right" if column in NUMBERS else "left")
-    for row in rows:
-        table.add_row(*(Text(shown(_cell(column, row[column]))) for column in columns))
-    return table
+def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]], room: int | None) -> tuple[Table, int, bool]:
+    """The table, how wide it is, and whether something had to be cut so that it has room; None is room for all."""
+    cells = [[shown(_cell(column, row)) for column in columns] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+    left = widths[-1] if room is None else room - sum(widths[:-1]) - GAP * len(widths)
+    short = left < widths[-1]
+    if short and left < NARROWEST:
+        columns, widths = columns[:-1], widths[:-1]
+    elif short:
+        widths[-1] = left
+    table = Table(box=None, padding=(0, 0, 0, GAP), pad_edge=True)
+    for column, width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if column in NUMBERS else "left"
+        table.add_column(column, width=width, no_wrap=True, overflow="ellipsis", justify=justify)
+    for row in cells:
+        table.add_row(*map(Text, row[: len(columns)]))
+    return table, sum(widths) + GAP * len(widths), short
 
 
-def _cell(column: str, value: Any) -> str:
+def _cell(column: str, row: dict[str, Any]) -> str:
+    if column in ("train", "validation", "test"):
+        value = row["rows"].get(column)
+    else:
+        value = row["parameters" if column == "weights" else column]
     if value is None:
         return "-"
+    if column == "weights":
+        return f"{value / 1e6:.1f} M"
     if column in ("size", "training"):
         return "shipped" if value == 0 else decimal(value)
-    if column == "rows":
-        return " + ".join(f"{count:,}" for count in value.values())
     if column == "classes":
         return str(len(value))
     if isinstance(value, bool):

@@ -90,14 +90,14 @@ def predict(
     source = _source(done, given, text_column, keep, on_missing)
     screen = Screen()
     say_precision(done, screen)
-    with _answers(done, source, file, target, output or "text", screen) as (answers, progress):
+    with _answers(done, source, file, target, output or "text", screen) as (answers, bar):
         tally = answer(
             done,
             source,
             answers,
             on_missing=on_missing,
             batch_size=batch_size,
-            progress=progress,
+            bar=bar,
             wait=screen.on_wait,
         )
     _tell(tally, on_missing, screen, rate=not (text or pair or question))
@@ -222,15 +222,14 @@ def _answers(
     if target is not None:
         _tell_renamed(source, fields if target.suffix.lower() == ".jsonl" else cells, screen)
         types = column_types(file or "", source.columns)
-        with to_file(target, types, template) as answers, screen.bar("predict", source.rows) as progress:
-            yield answers, progress
+        with to_file(target, types, template) as answers:
+            yield answers, screen.bar("predict", source.rows)
         return
     if form != "text":
         _tell_renamed(source, cells if form == "csv" else fields, screen)
     # Rows on the screen show themselves how far they are, and a bar would stand in their way.
     bar = contextlib.nullcontext(lambda count: None) if stdout.isatty() else screen.bar("predict", source.rows)
-    with bar as progress:
-        yield to_stream(form, stdout, source.columns, template), progress
+    yield to_stream(form, stdout, source.columns, template), bar
 
 
 def _tell_renamed(source: Source, names: Iterable[str], screen: Screen) -> None:
@@ -243,11 +242,16 @@ def _tell_renamed(source: Source, names: Iterable[str], screen: Screen) -> None:
 def _tell(tally: Tally, on_missing: OnMissing, screen: Screen, *, rate: bool) -> None:
     if tally.missing:
         more = ", ..." if tally.missing > len(tally.first) else ""
-        what = "were left out" if on_missing == "drop" else "have an empty prediction"
-        screen.say("missing", f"{tally.missing:,} rows without a text {what} ({', '.join(tally.first)}{more})")
+        have, were = ("has", "was") if tally.missing == 1 else ("have", "were")
+        what = f"{were} left out" if on_missing == "drop" else f"{have} an empty prediction"
+        screen.say("missing", f"{_rows(tally.missing)} without a text {what} ({', '.join(tally.first)}{more})")
     if rate:
         seconds = max(tally.seconds, 1e-9)
-        screen.say("predict", f"{tally.rows:,} rows in {seconds:.1f} s, {tally.rows / seconds:,.0f} a second")
+        screen.say("predict", f"{_rows(tally.rows)} in {seconds:.1f} s, {tally.rows / seconds:,.0f} a second")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

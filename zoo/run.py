@@ -7,6 +7,7 @@ recipe -> rows -> tokens -> model -> training -> results; of a recipe with stage
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -181,15 +182,25 @@ def run(
     except RecipeError as error:
         same_rows = readable_parts(path, profile=profile, overrides=changes or ())
         raise RecipeError([*error.faults, *(fault for each in same_rows for fault in row_faults(each))]) from error
-    events = Events() if output == "json" else None
-    done = train(loaded, out, resume=resume, progress=events or Screen(), log=log or ())
+    screen = Events() if output == "json" else Screen()
+    done = train(loaded, out, resume=resume, progress=screen, log=log or ())
     path = done.path.parent if loaded.stages else done.path
-    if events is not None:
-        events.end(done.folder.run["status"])
+    if isinstance(screen, Events):
+        screen.end(done.folder.run["status"])
         print(json.dumps({"run": str(path), **done.folder.run}))
     else:
+        screen.say("next", _next(done, path))
         cli.tell(path)
     return 0
+
+
+def _next(done: Run, path: Path) -> str:
+    """The command that most people want next."""
+    task, folder = done.task, shlex.quote(str(path))
+    if verb := task.served_by.get("predict"):
+        return f'python -m zoo.{verb} {folder} "..."'
+    given = task.options or ('--pair "..." "..."' if done.takes_pairs else '--text "..."')
+    return f"python -m zoo.predict {folder} {given}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

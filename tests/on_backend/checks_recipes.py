@@ -12,14 +12,13 @@ from starlette.testclient import TestClient
 
 import recipes
 import zoo
+from zoo.backend import Backend
 from zoo.data.catalog import FOLDER, dataset_card
 from zoo.evaluate import judge
 from zoo.export import LIMIT
 from zoo.predict import text_columns
 from zoo.serve.serving import create_app
 from zoo.training import session
-
-pytestmark = pytest.mark.usefixtures("backend")
 
 FILES = {
     "README.md",
@@ -52,17 +51,27 @@ def _one_shape(few_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "SHAPES", 1)
 
 
+@pytest.fixture(autouse=True)
+def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
+    """By the process of torch, which compiles nothing."""
+    if backend.name != "torch":
+        request.getfixturevalue("unpainted")
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_smoke(name: str, tmp_path: Path) -> None:
-    recipe = recipes.load(name, profile="smoke")
-    run = zoo.train(recipe, out=tmp_path / "run")
+    whole = recipes.load(name, profile="smoke")
+    run, recipe = zoo.train(whole, out=tmp_path / "run"), whole.staged()[-1]
     told = run.folder.run
     assert (told["status"], told["error"]) == ("done", None)
     assert {path.name for path in run.path.iterdir()} == FILES
+    assert "could not be drawn" not in (run.path / "log.txt").read_text(encoding="utf-8")
     assert {path.name for path in (run.path / "model").iterdir()} == MODEL_FILES
     assert set(run.metrics) == {"train", "validation", "test"}
     assert all(math.isfinite(figure) for figure in numbers(run.metrics))
-    assert set(told["timing"]) >= {f"{part}_seconds" for part in ("total", "tokenize", "build", "compile", "train")}
+    assert set(told["timing"]) >= {
+        f"{part}_seconds" for part in ("total", "tokenize", "build", "compile", "train", "evaluate")
+    }
     assert all(math.isfinite(figure) and figure >= 0 for figure in numbers(told["timing"]))
     assert 0.0 <= told["padding_fraction"] < 1.0
     assert told["memory"]["peak_bytes"] > 0

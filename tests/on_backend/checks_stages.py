@@ -10,20 +10,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import SHORT
+from nano import FAMILIES, SHORT, nano_recipe, task_with
+from scipy.special import expit
 
 import recipes
 import zoo
 from zoo import predict
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.finished import Run
-from zoo.models import weights
+from zoo.models import inference, weights
 from zoo.recipe import Recipe
+from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead
 from zoo.runs.resuming import resuming
 from zoo.runs.run_folder import open_run
 from zoo.runs.screen import Screen
+from zoo.tasks.distilled import Distilled
+from zoo.training.teacher import kept
 
 pytestmark = pytest.mark.usefixtures("backend")
+
+
+@pytest.fixture(autouse=True)
+def _no_reports(whole: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing them takes longer than these runs."""
+    monkeypatch.setattr("zoo.run.write_report", lambda folder, texts: (folder.write_text("report.html", ""), ()))
 
 
 def after(run: Run, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -158,3 +168,120 @@ class TestStages:
         model = zoo.build(after(run, {"model.backbone.preset": str(tmp_path / "run")}))
         for variable in weights.parameters(model.get_layer("backbone")):
             np.testing.assert_array_equal(weights.to_numpy(variable), last[variable.path])
+
+
+class TestLayers:
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_some_layers_of_a_preset(self, references: Path, family: str) -> None:
+        asked = {"family": family, "preset": str(references / f"{family}-gelu")}
+        whole, student = (
+            {v.path: weights.to_numpy(v) for v in weights.parameters(zoo.build(nano_recipe({"model.backbone": each})))}
+            for each in (asked, {**asked, "layers": [1]})
+        )
+        inner = [path for path in whole if path.startswith("transformer_layer_1/")]
+        assert len(inner) == 16
+        for path in inner:
+            np.testing.assert_array_equal(student[path.replace("layer_1", "layer_0", 1)], whole[path])
+            assert not np.array_equal(student[path.replace("layer_1", "layer_0", 1)], whole[path.replace("1", "0", 1)])
+        others = {path for path in whole if not path.startswith("transformer_layer_")}
+        assert {path for path in student if not path.startswith("transformer_layer_")} == others
+        assert all(np.array_equal(student[path], whole[path]) for path in others)
+        with pytest.raises(RecipeError, match=r"layers: got 2, expected below 2, the layers of the preset"):
+            zoo.build(nano_recipe({"model.backbone": {**asked, "layers": [0, 2]}}))
+
+    def test_of_a_run(self, whole: Run) -> None:
+        saved = weights.read_safetensors(whole.path / "model" / "weights.safetensors")
+        model = zoo.build(after(whole, {"model.backbone.layers": [1]}))
+        for variable in weights.parameters(model.get_layer("backbone")):
+            path = variable.path.replace("transformer_layer_0", "transformer_layer_1")
+            np.testing.assert_array_equal(weights.to_numpy(variable), saved[path], err_msg=path)
+
+
+STUDENT = [0.0715542, 0.0708307, 0.0698082]
+"""Training loss of three epochs with a teacher, dropout off: the same on every backend."""
+
+
+def epoch_losses(run: Run) -> list[float]:
+    return [row["train"]["loss"] for row in run.history if row["kind"] == "epoch"]
+
+
+WITHOUT_CHANCE = {"model.backbone.dropout": 0.0, "model.head.dropout": 0.0}
+
+
+class TestDistillation:
+    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead(), MultilabelHead()])
+    def test_the_loss_is_torchs(self, references: Path, head: Head) -> None:
+        """And each of its parts counts; filling rows do not."""
+        from keras import ops
+
+        own, found = np.load(references / "losses.npz"), np.load(references / "distilled.npz")
+        logits, labels = own[f"{head.type}_logits"], own[f"{head.type}_labels"]
+        teacher, names = found[f"{head.type}_teacher"], ["a", "b", "c"][: 2 if head.type == "binary" else 3]
+
+        def value(teacher: np.ndarray, temperature: float = 3.0, weight: float = 0.3) -> float:
+            thresholds: Any = (0.5,) * 3 if head.type == "multilabel" else None
+            lesson = Distilled(task=task_with(head, names, thresholds), temperature=temperature, weight=weight)
+            targets = lesson.joined(labels, teacher)
+            total, count = lesson.loss(*map(ops.convert_to_tensor, (logits, targets, own["weights"])))
+            assert lesson.counted(targets, own["weights"]) == float(inference.to_host(count))
+            assert lesson.hits(logits, targets, own["weights"]) == lesson.task.hits(logits, labels, own["weights"])
+            return float(inference.to_host(total / count))
+
+        assert value(teacher) == pytest.approx(float(found[f"{head.type}_loss"]), rel=1e-5)
+        assert value(teacher, weight=1e-9) == pytest.approx(float(own[f"{head.type}_loss"]), rel=1e-5)
+        assert value(logits, weight=1.0) == pytest.approx(0.0, abs=1e-5)
+        assert value(teacher, temperature=2.0) != pytest.approx(value(teacher), rel=1e-3)
+        filling = teacher.copy()
+        filling[6:] = 9.0
+        assert value(filling) == value(teacher)
+
+    def test_alike_on_every_backend(self, whole: Run, tmp_path: Path) -> None:
+        """Three epochs of a student of one layer; the teacher is asked once, and as one predicts with it."""
+        changes = {"model.backbone.layers": [1], **WITHOUT_CHANCE}
+        recipe = after(whole, {**changes, "training.distil": {"teacher": str(whole.path), "weight": 0.9}})
+        seen: list[np.ndarray] = []
+
+        class Listening(Screen):
+            def on_step(self, step: int, epoch: int, *_: object) -> None:
+                if step == 8:
+                    seen.append(kept(tmp_path / "run" / "checkpoints")[0])
+                    raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            zoo.train(recipe, out=tmp_path / "run", progress=Listening(quiet=True))
+        texts = zoo.load_data(recipe).train.texts
+        np.testing.assert_allclose(expit(seen[0][:, 1] - seen[0][:, 0]), whole.probabilities(texts)[:, 1], atol=1e-5)
+        # What was kept is what goes on.
+        run = zoo.train(recipe, out=tmp_path / "run", resume=True, progress=False)
+        losses = epoch_losses(run)
+        assert losses == pytest.approx(STUDENT, rel=1e-3)
+        alone = zoo.train(after(whole, changes), out=tmp_path / "alone", progress=False)
+        assert [row["train"]["loss"] for row in alone.history if row["kind"] == "epoch"] != pytest.approx(
+            losses, rel=0.1
+        )
+        assert "teacher: ../" in run.folder.recipe_text or str(whole.path) in run.folder.recipe_text
+
+    def test_teachers_of_something_else(self, whole: Run, tmp_path: Path) -> None:
+        teacher = {"training.distil": {"teacher": str(whole.path)}}
+        rows = [f"a {what} {n},{what}" for n in range(40) for what in ("good", "bad")]
+        (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]))
+        others = {"data": {"files": {"train": str(tmp_path / "rows.csv")}}}
+        for number, (changes, why) in enumerate(
+            (
+                (others, r"has the classes negative, positive, expected bad, good, in this order"),
+                ({"model.head": {"type": "binary"}}, "has a head classifier, expected binary"),
+                (
+                    {"task": "multilabel", "data": {"dataset": "smoke_feelings"}},
+                    "learned classification, expected multi",
+                ),
+            )
+        ):
+            head = {} if "model.head" in changes else {"model.head": {}}
+            with pytest.raises(RecipeError, match=why):
+                zoo.train(after(whole, {**head, **changes, **teacher}), out=tmp_path / str(number), progress=False)
+        with pytest.raises(EnvironmentFault, match="holds no finished run"):
+            zoo.train(
+                after(whole, {"training.distil": {"teacher": str(tmp_path)}}), out=tmp_path / "run", progress=False
+            )
+        with pytest.raises(RecipeError, match="got a teacher, expected null with head regression"):
+            after(whole, {**teacher, "task": "regression", "model.head": {}, "data": {"dataset": "smoke_stars"}})

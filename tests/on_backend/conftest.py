@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import recipes
 import zoo
@@ -66,13 +69,30 @@ def few_shapes() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _unpainted() -> Iterator[None]:
+    blank = io.BytesIO()
+    Image.new("P", (1, 1)).save(blank, format="png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zoo.report.drawing.Chart.png", lambda chart, theme="light": blank.getvalue())
+        yield
+
+
+@pytest.fixture
+def unpainted() -> Iterator[None]:
+    """A chart is made and is one pixel: no backend paints, and it takes twice as long as to train a nano model."""
+    with _unpainted():
+        yield
+
+
 @pytest.fixture(scope="session")
 def whole(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of three short epochs that nothing happened to; nobody writes to its folder."""
+    """A run of three short epochs that nothing happened to, unpainted; nobody writes to its folder."""
     from nano import SHORT  # it imports Keras
 
     recipe = recipes.load("quickstart", profile="smoke", overrides=SHORT)
-    return zoo.train(recipe, out=tmp_path_factory.mktemp("runs") / "whole")
+    with _unpainted():
+        return zoo.train(recipe, out=tmp_path_factory.mktemp("runs") / "whole")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -12,6 +12,7 @@
     minilm/                  a checkpoint of the real MiniLM, from the cache that ZOO_CACHE names, with a random head
     adamw.npz                weights of a small model before and after each of five torch.optim.AdamW steps
     losses.npz               logits, labels, row weights and torch's losses
+    distilled.npz            the same with a teacher's logits
 """
 
 from __future__ import annotations
@@ -230,6 +231,26 @@ def write_losses(path: Path) -> None:
     )
 
 
+def write_distilled(path: Path) -> None:
+    """Losses of Hinton et al. 2015 by torch's kl_div, at a temperature of 3 and three tenths for the teacher."""
+    temperature, weight, functional = 3.0, 0.3, torch.nn.functional
+    found = np.load(path.with_name("losses.npz"))
+    random, real, arrays = np.random.default_rng(3), slice(0, 6), dict[str, Any]()
+    for head in ("classifier", "binary", "multilabel"):
+        logits = torch.tensor(found[f"{head}_logits"])
+        teacher = torch.tensor((random.normal(size=logits.shape) * 3).astype(np.float32))
+        ours, theirs = (each[real] / temperature for each in (logits, teacher))
+        if head == "classifier":
+            apart = functional.kl_div(ours.log_softmax(-1), theirs.softmax(-1), reduction="batchmean")
+        else:  # each unit is of two values
+            both = [torch.stack([each, -each], -1) for each in (ours, theirs)]
+            kl = functional.kl_div(functional.logsigmoid(both[0]), both[1].sigmoid(), reduction="none")
+            apart = kl.sum(-1).mean()
+        arrays[f"{head}_teacher"] = teacher.numpy()
+        arrays[f"{head}_loss"] = (1 - weight) * found[f"{head}_loss"] + weight * temperature**2 * apart.item()
+    np.savez(path, **arrays)
+
+
 def main(folder: Path) -> None:
     for family in VOCABULARIES:
         for kind in KINDS:
@@ -238,6 +259,7 @@ def main(folder: Path) -> None:
     write_minilm(folder / "minilm")
     write_adamw(folder / "adamw.npz")
     write_losses(folder / "losses.npz")
+    write_distilled(folder / "distilled.npz")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os.path
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from zoo.data.backbones import locate_vocabulary
@@ -25,6 +25,7 @@ from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.faults import not_among
 from zoo.recipe.kinds import Clash
+from zoo.recipe.staging import STAGE
 from zoo.tasks import task_of
 
 
@@ -35,13 +36,25 @@ def disagreements(recipe: Recipe) -> Iterator[Clash]:
         yield from _of_preset(recipe, recipe.model.backbone.preset)
     else:
         yield from _of_vocabulary(recipe.model.backbone.vocabulary or "")
+    distil = recipe.training.distil
+    if distil is not None and not distil.teacher.startswith(STAGE) and not os.path.isdir(distil.teacher):
+        yield Clash(("training.distil.teacher",), f"got {distil.teacher}, expected the folder of a finished run")
 
 
 def dimensions(backbone: Backbone) -> Dimensions | None:
     """What decides the cost of a backbone; None where only the preset tells."""
+    whole = _of_whole(backbone)
+    return whole and (whole if backbone.layers is None else replace(whole, num_layers=len(backbone.layers)))
+
+
+def _of_whole(backbone: Backbone) -> Dimensions | None:
+    """Those of the whole preset, whichever layers of it are taken."""
     if backbone.preset in backbone_names():
         return backbone_card(str(backbone.preset)).dimensions
     if backbone.preset is not None:
+        same = (card for card in map(backbone_card, backbone_names()) if card.hugging_face == backbone.preset)
+        if (card := next(same, None)) is not None:  # the same weights, as transformers reads them
+            return card.dimensions
         run = backbone_of_run(Path(backbone.preset))
         names = {field.name for field in fields(Dimensions)}
         sizes = {name: value for name, value in (run or {}).items() if name in names and isinstance(value, int)}
@@ -125,6 +138,10 @@ def _of_preset(recipe: Recipe, preset: str) -> Iterator[Clash]:
     if recipe.tokens.max_length > card.max_positions:
         message = f"got {recipe.tokens.max_length}, expected at most {card.max_positions}, the positions of {preset}"
         yield Clash(("tokens.max_length", "model.backbone.preset"), message)
+    layers = recipe.model.backbone.layers
+    if layers is not None and layers[-1] >= card.num_layers:
+        message = f"got {layers[-1]}, expected below {card.num_layers}, the layers of {preset}"
+        yield Clash(("model.backbone.layers", "model.backbone.preset"), message)
     if recipe.model.head.init == "preset" and card.layout == "keras":
         message = f"got preset, expected seed: {preset} is a Keras preset without a classification head"
         yield Clash(("model.head.init", "model.backbone.preset"), message)

@@ -82,8 +82,9 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
         told.append("time: none, the number of training rows is not known")
     else:
         told.append(
-            f"time of {found.steps:,} steps at full length, by roofline at {SHARE_OF_PEAK:.0%} of each peak: "
-            + "; ".join(f"{name} {_times(by)}" for name, by in seconds.items())
+            f"time of {found.steps:,} steps, were every text {recipe.tokens.max_length:,} tokens long, by roofline at "
+            f"{SHARE_OF_PEAK:.0%} of each peak: "
+            + "; ".join(_grouped({name: _times(by) for name, by in seconds.items()}))
             + ". This CPU's is what its cores reach with nothing else to do: beside other programs it takes longer"
         )
     told += [_told(machine_named(name), precision, program) for (name, precision), program in compiled.items()]
@@ -159,7 +160,17 @@ def _times(by_precision: Mapping[Precision, float | None]) -> str:
     return " or ".join(known) or "has not the memory or the precision"
 
 
+def _grouped(told: Mapping[str, str]) -> list[str]:
+    """Machines of which the same is told together, in the order of the first of each."""
+    together: dict[str, list[str]] = {}
+    for name, text in told.items():
+        together.setdefault(text, []).append(name)
+    return [f"{', '.join(names)}: {text}" for text, names in together.items()]
+
+
 def _time(seconds: float) -> str:
+    if seconds < 1:
+        return "under 1 s"
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return f"{round(seconds)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{float(f'{seconds / 3600:.1g}'):,.0f} h"

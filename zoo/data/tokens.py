@@ -282,7 +282,10 @@ def cut_told(tables: Mapping[str, TokenTable], config: Tokens) -> tuple[str, str
     shares = {name: table.truncated / max(1, len(table)) for name, table in tables.items()}
     if not any(shares.values()):
         return "tokens", f"no text is cut: none has more than {config.max_length}"
-    listed = ", ".join(f"{share:.1%} of {len(tables[name]):,} {name}" for name, share in shares.items())
+    listed = ", ".join(
+        f"{tables[name].truncated:,} of {len(tables[name]):,} {name}{f' ({share:.1%})' if share else ''}"
+        for name, share in shares.items()
+    )
     topic = "warning" if max(shares.values()) > MUCH_CUT else "tokens"
     return topic, f"{listed} texts are cut at tokens.max_length: {config.max_length}"
 

@@ -56,7 +56,7 @@ class ExplanationPlots:
         return plots.rollout(self._of).figure()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation(explanation.Explanation):
     """One text, explained; with its charts."""
 

@@ -20,7 +20,11 @@ from zoo.explain.deletion import Deletion
 __all__ = ["Explanation", "refuse_unknown_head"]
 
 
-@dataclass(frozen=True, kw_only=True)
+SHOWN = 3
+"""Classes in a line."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
     """One text, explained.
 
@@ -45,6 +49,10 @@ class Explanation:
     """The words' own characters, [words], in the order of the scores."""
     unseen: int
     """How many further words the text has, which `tokens.max_length` cuts off."""
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name} {self.told(value)}" for name, value in self.likeliest(SHOWN))
+        return f"Explanation({self.text!r:.60}: why {self.label!r}; {said}; {len(self.names):,} words)"
 
     @property
     def texts(self) -> tuple[tuple[Literal["text", "pair"], str], ...]:

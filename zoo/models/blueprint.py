@@ -44,14 +44,16 @@ class Blueprint:
     """All that decides what a model computes, its weights apart.
 
     head has its rate of dropout as a number. units: outputs a row. head_rows is, for a head that comes with the
-    preset, which row of the preset's last layer each output takes; None takes them as they stand. tasks: of several
-    tasks the head of each, by name, whose outputs stand side by side; none of one task.
+    preset, which row of the preset's last layer each output takes; None takes them as they stand. layers is which
+    layer of the preset each transformer layer is; None takes them as they stand. tasks: of several tasks the head of
+    each, by name, whose outputs stand side by side; none of one task.
     """
 
     backbone: BackboneConfig
     head: Head
     units: Units
     head_rows: tuple[int, ...] | None = None
+    layers: tuple[int, ...] | None = None
     tasks: dict[str, OneHead] = dataclass_field(default_factory=dict)
 
     def alone(self, name: str) -> Blueprint:

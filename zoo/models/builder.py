@@ -72,12 +72,19 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     # The outputs of a masked language model are the vocabulary, and in its order.
     if head.init == "preset" and task.units and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
-    units = task.units or config.vocabulary_size
+    units, layers = task.units or config.vocabulary_size, wanted.layers
+    if layers is not None:
+        if layers[-1] >= config.num_layers:
+            raise RecipeError(
+                f"model.backbone.layers: got {layers[-1]}, expected below {config.num_layers}, the layers of the preset"
+            )
+        config = replace(config, num_layers=len(layers))
     return Blueprint(
         backbone=_with_rates(config, wanted),
         head=head,
         units=units,
         head_rows=rows,
+        layers=layers,
         tasks=_heads_of_tasks(recipe, task, dropout),
     )
 
@@ -190,18 +197,19 @@ def build_model(
                 preset.path,
                 head=head.program if from_preset else None,
                 head_rows=blueprint.head_rows,
+                layers=blueprint.layers,
             )
         )
     elif preset.layout == "zoo":
-        whole = model if from_preset else model.get_layer("backbone")
+        whole = model if from_preset and brings_head(preset, head.program) else model.get_layer("backbone")
         fresh = _paths(model) - _paths(whole)
-        weights.load_run(whole, preset.path / WEIGHTS, head_rows=blueprint.head_rows)
+        weights.load_run(whole, preset.path / WEIGHTS, head_rows=blueprint.head_rows, layers=blueprint.layers)
     else:
         backbone = model.get_layer("backbone")
-        weights.load_keras_preset(backbone, blueprint.backbone, preset.path)
+        weights.load_keras_preset(backbone, read_config(preset).backbone, preset.path, layers=blueprint.layers)
         fresh = _paths(model) - _paths(backbone)
     if from_preset and any(path.split("/", 1)[0] in weights.HEAD_LAYERS for path in fresh):
-        raise RecipeError("model.head.init: got preset, but this backbone comes without a head: use init: seed")
+        raise RecipeError("model.head.init: got preset, but this backbone comes without such a head: use init: seed")
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     return model
 

@@ -26,6 +26,8 @@ from zoo.models.topology import kind, of_task
 
 SEED = "seed_generator_state"
 """Keras's name of a random generator's state."""
+LAYER = "transformer_layer_"
+"""What begins the path of a variable of a transformer layer, before its number."""
 INITIAL_RANGE = 0.02
 """Standard deviation of fresh weights, as BERT, DistilBERT and RoBERTa draw them."""
 
@@ -83,25 +85,36 @@ def load(variables: Iterable[Any], path: Path, *, task: str | None = None) -> No
         _assign(variable, arrays[key], path)
 
 
-def load_run(model: Any, path: Path, *, head_rows: Sequence[int] | None = None) -> None:
+def load_run(
+    model: Any, path: Path, *, head_rows: Sequence[int] | None = None, layers: Sequence[int] | None = None
+) -> None:
     """Fill a model, or the backbone of one, from the weights of a finished run.
 
     Args:
         model: what is filled.
         path: the file.
         head_rows: which output of the run's last layer each logit takes; None takes them as they stand.
+        layers: which layer of the run each transformer layer takes; None takes them as they stand.
 
     Raises:
         EnvironmentFault: it is not the file of such a model.
     """
     arrays = read_safetensors(path)
     for variable in parameters(model):
-        value = arrays.get(variable.path)
+        value = arrays.get(source_path(variable.path, layers))
         if value is None:
             raise EnvironmentFault(f"{path}: no weights for {variable.path}: the file is of another model")
         if head_rows is not None and variable.path.startswith("logits/"):
             value = value[..., list(head_rows)]
         _assign(variable, value, path)
+
+
+def source_path(path: str, layers: Sequence[int] | None) -> str:
+    """The path that a variable has in its preset, where the transformer layers of that which are taken are these."""
+    if layers is None or not path.startswith(LAYER):
+        return path
+    number, _, inner = path.removeprefix(LAYER).partition("/")
+    return f"{LAYER}{layers[int(number)]}/{inner}"
 
 
 def read(path: Path, *, task: str | None = None) -> dict[str, np.ndarray]:
@@ -161,7 +174,13 @@ def _assign(variable: Any, value: np.ndarray, path: Path) -> None:
 
 
 def load_hugging_face(
-    model: Any, config: BackboneConfig, folder: Path, *, head: str | None, head_rows: Sequence[int] | None = None
+    model: Any,
+    config: BackboneConfig,
+    folder: Path,
+    *,
+    head: str | None,
+    head_rows: Sequence[int] | None = None,
+    layers: Sequence[int] | None = None,
 ) -> list[str]:
     """Fill a model from a Hugging Face folder.
 
@@ -171,6 +190,7 @@ def load_hugging_face(
     Args:
         head: the kind of head that is taken too, see `Family.heads`; None takes none.
         head_rows: which row of the head's last layer each logit takes; None takes them as they stand.
+        layers: which layer of the preset each transformer layer takes; None takes them as they stand.
 
     Returns:
         Paths of the variables that the preset does not have (the pooler of a masked language
@@ -192,7 +212,7 @@ def load_hugging_face(
         if top in HEAD_LAYERS and head is None:
             left.append(variable.path)
             continue
-        value = _hugging_face_value(variable, config, head, tensors)
+        value = _hugging_face_value(variable, source_path(variable.path, layers), config, head, tensors)
         if value is not None:
             _assign(variable, value, folder)
         elif top == "pooled_dense" and head != SEQUENCE:
@@ -273,9 +293,9 @@ WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("
 
 
 def _hugging_face_value(
-    variable: Any, config: BackboneConfig, head: str | None, tensors: dict[str, np.ndarray]
+    variable: Any, path: str, config: BackboneConfig, head: str | None, tensors: dict[str, np.ndarray]
 ) -> np.ndarray | None:
-    layer, _, part = variable.path.rpartition("/")
+    layer, _, part = path.rpartition("/")
     if layer.endswith("_embedding"):
         return _embedding(layer.rpartition("/")[2], config, tensors)
     # Under the names of any family: a BERT without its segments is a DistilBERT.
@@ -305,8 +325,17 @@ def _embedding(layer: str, config: BackboneConfig, tensors: dict[str, np.ndarray
 # --- Keras layout -------------------------------------------------------------------------------
 
 
-def load_keras_preset(backbone: Any, config: BackboneConfig, folder: Path) -> None:
-    """Fill a backbone from a keras-hub preset folder (model.weights.h5, weights alone: no code is loaded)."""
+def load_keras_preset(
+    backbone: Any, config: BackboneConfig, folder: Path, *, layers: Sequence[int] | None = None
+) -> None:
+    """Fill a backbone from a keras-hub preset folder (model.weights.h5, weights alone: no code is loaded).
+
+    Args:
+        backbone: what is filled.
+        config: of the preset.
+        folder: where it lies.
+        layers: which layer of the preset each transformer layer takes; None takes them as they stand.
+    """
     from zoo.models.encoder import keras_hub_backbone  # it imports Keras
 
     path = folder / "model.weights.h5"
@@ -317,4 +346,4 @@ def load_keras_preset(backbone: Any, config: BackboneConfig, folder: Path) -> No
         raise EnvironmentFault(f"{path}: the weights do not fit ({error}): fetch it again") from error
     found = {variable.path: variable for variable in parameters(stock)}
     for variable in parameters(backbone):
-        variable.assign(found[variable.path].value)
+        variable.assign(found[source_path(variable.path, layers)].value)

@@ -15,6 +15,7 @@ from zoo.recipe.kinds import Clash, Config, Fraction, Text, Width
 
 MAX_LAYERS = 1000
 """Of an encoder, in a recipe and in a preset's config: ten times what any has."""
+Layer = Annotated[int, Field(ge=0, lt=MAX_LAYERS)]
 PRESET_SCHEMES = ("hf", "kaggle", "pypi")
 
 
@@ -26,6 +27,9 @@ class Backbone(Config):
     preset: Text | None = None
     """Catalog name, hf://org/name@revision, kaggle://..., pypi://name==version#path, or a local folder: a preset, or a
     finished run."""
+    layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] | None = None
+    """Which transformer layers of the preset are taken, counted from 0, rising: a smaller student of it, with its
+    embeddings and its pooler as they are (Sanh et al. 2019, section 3); None takes all."""
     dropout: Fraction | None = None
     """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
     attention_dropout: Fraction | None = None
@@ -57,6 +61,12 @@ class Backbone(Config):
         if self.hidden_dim and self.num_heads and self.hidden_dim % self.num_heads:
             message = f"got {self.hidden_dim}, expected a multiple of num_heads: {self.num_heads}"
             yield Clash(("hidden_dim", "num_heads"), message)
+        if self.layers is not None:
+            listed = ", ".join(map(str, self.layers))
+            if self.preset is None:
+                yield Clash(("layers", "preset"), f"got {listed}, expected null without a preset: give num_layers")
+            elif list(self.layers) != sorted(set(self.layers)):
+                yield Clash(("layers",), f"got {listed}, expected each layer once, in rising order")
         scheme, separator, _ = (self.preset or "").partition("://")
         if separator and scheme not in PRESET_SCHEMES:
             known = ", ".join(f"{name}://" for name in PRESET_SCHEMES)

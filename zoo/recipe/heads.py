@@ -33,6 +33,8 @@ class TaskHead(Config):
     """Whether texts have labels."""
     program: ClassVar[str] = "SequenceClassification"
     """transformers' name for models with such a head, as in BertForSequenceClassification."""
+    taught: ClassVar[bool] = False
+    """Whether it can learn what a teacher says of its texts: outputs that are scores of classes."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
 
@@ -68,6 +70,7 @@ class ClassifierHead(TaskHead):
     """One logit a class, softmax."""
 
     task: ClassVar[str] = "classification"
+    taught: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
 
     type: Literal["classifier"] = "classifier"
@@ -78,6 +81,7 @@ class BinaryHead(TaskHead):
     """One logit for class 1, sigmoid; for two classes only."""
 
     task: ClassVar[str] = "classification"
+    taught: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
 
     type: Literal["binary"] = "binary"
@@ -108,6 +112,7 @@ class MultilabelHead(TaskHead):
     """One logit a class, each with a sigmoid: a text has any number of classes."""
 
     task: ClassVar[str] = "multilabel"
+    taught: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = (
         *("f1", "micro_f1", "samples_f1", "accuracy", "label_ranking_average_precision", "loss"),
     )
@@ -262,6 +267,10 @@ class MaskedHead(TaskHead):
     """Share of these that it sees as any other token; those that are left it sees as they are."""
     whole_word: bool = False
     """Whether all pieces of a word are hidden together."""
+
+    def places(self, length: int) -> int:
+        """How many tokens of so many are hidden at most."""
+        return max(1, round(self.share * length))
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from zoo.recipe.types import Keys
 from zoo.recipe.yaml12 import Document, Fault, Path, Place, read_yaml, write_yaml
 
 MAX_BYTES = 256 * 1024
+TEACHER: Path = ("training", "distil", "teacher")
 WITHHELD = {"version": "it in the recipe file alone", "profiles": "it in the recipe file alone"}
 """What a profile or an override cannot say, and what is expected instead."""
 
@@ -155,6 +156,8 @@ def dump_recipe(recipe: Recipe, folder: FilePath | None = None) -> str:
     backbone = data["model"]["backbone"]
     if folder is not None and (preset := backbone.get("preset")) is not None:
         backbone["preset"] = _from(folder, preset)
+    if folder is not None and (distil := data["training"].get("distil")) is not None:
+        distil["teacher"] = _from(folder, distil["teacher"])
     return write_yaml(data)
 
 
@@ -308,9 +311,12 @@ def _anchor(group: Any, folder: FilePath, prefix: Path = ()) -> None:
 
 
 def _means_a_path(path: Path, value: str, folder: FilePath) -> bool:
-    """Files always do; a preset or a vocabulary only where it looks like a path, or lies beside the recipe."""
+    """Files always do; a preset or a vocabulary only where it looks like a path, or lies beside the recipe; a teacher
+    where it looks like one."""
     if path[:1] == ("tasks",):
         path = path[2:]
+    if path == TEACHER:
+        return value.startswith((".", "~")) or "/" in value.replace("://", "")  # a word alone is the name of a stage
     if path[:2] == ("data", "files"):
         return path[2:] in (("train",), ("validation",), ("test",))
     if path not in (("model", "backbone", "preset"), ("model", "backbone", "vocabulary")) or "://" in value:

@@ -16,17 +16,20 @@ from typing import Any
 from pydantic import ConfigDict
 
 from zoo.recipe.flattening import flat
+from zoo.recipe.heads import HEADS
 from zoo.recipe.kinds import Config, Name
 from zoo.recipe.overlays import lay_group, plain
 from zoo.recipe.yaml12 import Document, Fault, Path
 
-__all__ = ["Overlay", "StageDocument", "stage_documents", "stage_folder"]
+__all__ = ["STAGE", "Overlay", "StageDocument", "stage_documents", "stage_folder"]
 
 WITHHELD = {
     **dict.fromkeys(("version", "profiles", "stages"), "it in the recipe file alone"),
     "backend": "it in the recipe itself: all stages are of one process",
 }
 """What a stage cannot say, and what is expected instead."""
+STAGE = "stage://"
+"""What begins the teacher of a stage whose run is not there yet, before the stage's name."""
 SEVERAL = "joint"
 """The task of a recipe that has `tasks`."""
 BACKBONE = ("model", "backbone")
@@ -78,6 +81,7 @@ def stage_documents(document: Document, out: FilePath | None = None) -> list[Sta
         if number and not any(_under_backbone(key, OWN) for key in keys):
             folder = None if out is None else _folder(out, number - 1, names)
             _begin_with(own, found[-1].document, folder, layers=any(_under_backbone(key, ("layers",)) for key in keys))
+        _find_teacher(own, found, None if out is None else [_folder(out, place, names) for place in range(number)])
         found.append(StageDocument(name=names[number], document=own))
     return found
 
@@ -160,6 +164,35 @@ def _begin_with(own: Document, before: Document, folder: str | None, *, layers: 
             key = ("model", "head", "init")
             message = f"got preset, expected seed: the stage before learns another task, {_task(before.data)}"
             own.faults.append(Fault(place=own.place(key), path=key, message=message))
+
+
+def _find_teacher(own: Document, before: list[StageDocument], folders: list[str] | None) -> None:
+    """Give a stage that names another one as its teacher the folder of that; None where these are not there yet."""
+    training = own.data.get("training")
+    distil = training.get("distil") if isinstance(training, dict) else None
+    teacher = distil.get("teacher") if isinstance(distil, dict) else None
+    if not isinstance(distil, dict) or not isinstance(teacher, str) or "/" in teacher:
+        return
+    key: Path = ("training", "distil", "teacher")
+    names = [stage.name for stage in before]
+    if teacher in names:
+        place = names.index(teacher)
+        own_kind, theirs = (_kind(data) for data in (own.data, before[place].document.data))
+        distil["teacher"] = f"{STAGE}{teacher}" if folders is None else folders[place]
+        if own_kind == theirs:
+            return
+        message = f"got {teacher}, which learns {theirs}, expected a stage that learns {own_kind}"
+    else:
+        known = f"one of {', '.join(names)}, the stages before" if names else "no stage: none is before this one"
+        message = f"got {teacher}, expected {known}, or the folder of a run"
+    own.faults.append(Fault(place=own.place(key), path=key, message=message))
+
+
+def _kind(data: Mapping[str, Any]) -> str:
+    """Task and head of a recipe, in words."""
+    head = data["model"].get("head") if isinstance(data.get("model"), dict) else None
+    kind = head.get("type") if isinstance(head, dict) else None
+    return f"{_task(data)} by a head {kind or HEADS.get(str(_task(data)))}"
 
 
 def _take_layers(backbone: dict[str, Any], asked: list[int], own: Document) -> None:

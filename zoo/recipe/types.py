@@ -163,6 +163,19 @@ class EarlyStopping(Config):
     """Smallest change of the monitored figure that counts as better."""
 
 
+class Distil(Config):
+    """A finished run as a teacher: its outputs for the training texts are learned beside their labels (Hinton, Vinyals
+    and Dean 2015, section 2)."""
+
+    teacher: Text
+    """Folder of a finished run of the same task, the same head and the same classes, from the recipe's folder; or the
+    name of a stage before this one."""
+    temperature: Positive = 2.0
+    """By what the outputs of teacher and student are divided before they are compared: above 1 they are softer."""
+    weight: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] = 0.5
+    """The teacher's part of the loss; the labels have the rest."""
+
+
 class Training(Config):
     """How the model is fitted."""
 
@@ -205,6 +218,8 @@ class Training(Config):
     `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
     one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
     (accuracy, F1, R²)."""
+    distil: Distil | None = None
+    """A teacher; None learns from the labels alone."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
@@ -310,6 +325,9 @@ class Keys(Config):
                 f"got true, expected false with head {head.type}: packed rows have outputs for texts, not for tokens",
             )
         monitors = (*head.monitors, *monitors_of(self.tasks))
+        if self.training.distil is not None and not head.taught:
+            message = f"got a teacher, expected null with head {head.type}: its outputs are no scores of classes"
+            yield Clash(("training.distil", "model.head.type"), message)
         if self.training.monitor not in (None, *monitors):
             message = f"got {self.training.monitor}, expected one of {', '.join(monitors)}"
             yield Clash(("training.monitor", "model.head.type"), message)

@@ -131,6 +131,10 @@ def _duration(value: float | None, rows: int | None) -> str:
     return pages.duration(value)
 
 
+def _compilation(value: float | None, rows: int | None) -> str:
+    return "none" if value == 0.0 else pages.duration(value)
+
+
 def _size(value: float | None, rows: int | None) -> str:
     return pages.size(value)
 
@@ -168,7 +172,7 @@ EFFORT = (
     Row("epochs", "training.epochs", pages.number),
     Row("steps", "training.steps", pages.number),
     Row("training time", "timing.train_seconds", _duration, LESS),
-    Row("compilation in it", "timing.compile_seconds", _duration, LESS),
+    Row("compilation", "timing.compile_seconds", _compilation),
     Row("total time", "timing.total_seconds", _duration, LESS),
     Row("real tokens a second", "timing.tokens_per_second", pages.number, MORE),
     Row("padding", "padding_fraction", pages.share, LESS),
@@ -239,17 +243,21 @@ def _compared(row: Row, values: Sequence[Any], texts: Sequence[str], counts: Seq
     return {
         "best": [number for number, text in enumerate(texts) if text == told],
         "behind": [
-            None if value is None or text == told else _gap(row, value - best, count)
+            None if value is None or text == told else _gap(row, value - best, (text, told), count)
             for value, text, count in zip(values, texts, counts, strict=True)
         ],
     }
 
 
-def _gap(row: Row, difference: float, rows: int | None) -> str:
-    """With its sign, in the unit that the row has."""
-    if row.shown is pages.share:
-        return f"{digits.points(difference, rows)} points"
-    return f"{'+' if difference > 0 else digits.MINUS}{row.shown(abs(difference), rows)}"
+def _gap(row: Row, difference: float, texts: tuple[str, str], rows: int | None) -> str:
+    """With its sign, in the unit that the row has; of plain numbers and shares that of the texts that stand there, so
+    that who subtracts these comes to the same."""
+    if row.shown in (_duration, _size):
+        return f"{'+' if difference > 0 else digits.MINUS}{row.shown(abs(difference), rows)}"
+    mine, best = (text.rstrip("%").replace(",", "") for text in texts)
+    places = max(len(text.partition(".")[2]) for text in (mine, best))
+    unit = " points" if row.shown is pages.share else ""
+    return f"{digits.signed(float(mine) - float(best), f',.{places}f')}{unit}"
 
 
 def _differences(runs: Sequence[Mapping[str, Any]], recipes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -37,7 +37,9 @@ LONGEST_SHARE = 0.99
 """Of the texts, the shortest first, are in the picture of their lengths."""
 # Parts of a run's time in their order; the rest of the total (downloads, validation, saving) comes after them.
 PARTS = ("data", "import", "tokenize", "build", "compile", "train", "evaluate")
-TIME_CAPTION = "Train: steps without compilation; other: validation between epochs and the like"
+TIME_CAPTION = (
+    "Compile: the first step of each shape of batch; train: the others; other: validation between epochs and the like"
+)
 
 
 def curves(history: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> Chart:
@@ -252,9 +254,8 @@ def time_split(timings: Mapping[str, Mapping[str, float]]) -> Chart:
 
 
 def split_seconds(timing: Mapping[str, float]) -> dict[str, float]:
-    """Seconds by part that add up to the total, from run.json's `timing`; compilation is taken out of training."""
+    """Seconds by part that add up to the total, from run.json's `timing`."""
     parts = {name: float(timing.get(f"{name}_seconds") or 0.0) for name in PARTS}
-    parts["train"] = max(0.0, parts["train"] - parts["compile"])
     rest = float(timing.get("total_seconds") or 0.0) - sum(parts.values())
     return parts | {"other": max(0.0, rest)}
 

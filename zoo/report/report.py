@@ -215,7 +215,8 @@ def _one_sided(run: Mapping[str, Any]) -> tuple[str, ...]:
 def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What the recipe promised beside what came out: name, expected, measured (None where nothing was), unit."""
     promised, test = run.get("expected") or {}, run.get("metrics", {}).get("test", {})
-    seconds = run.get("timing", {}).get("train_seconds")
+    timing = run.get("timing", {})
+    seconds = timing["train_seconds"] + timing.get("compile_seconds", 0.0) if "train_seconds" in timing else None
     found = [
         {"name": name, "expected": value, "measured": test.get(name)}
         for name, value in expected_figures(promised).items()

@@ -6,12 +6,13 @@ zoo/runs/answers.py. Refused: rows without a text, where that is an error, and r
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.data.batches import few_lengths
 from zoo.data.columns import SHOWN
 from zoo.data.streams import OnMissing, Part, Source
 from zoo.errors import DataError
@@ -41,49 +42,64 @@ def answer(
     *,
     on_missing: OnMissing,
     batch_size: int,
-    progress: Callable[[int], None],
+    bar: AbstractContextManager[Callable[[int], None]],
     wait: Tell,
 ) -> Tally:
     """Predict all rows and write them, a part at a time.
 
+    Args:
+        run: a finished one.
+        source: the rows.
+        answers: where they go.
+        on_missing: what a row without a text gets.
+        batch_size: rows that are computed together.
+        bar: shows how far it is; opened once the model is loaded, which is no part of the rate.
+        wait: see `Run.values`.
+
     Raises:
         DataError: a row has no text where that is an error, or no row has one.
     """
-    lengths, tally = few_lengths(run.card.tokens.max_length), Tally()
+    tally = Tally()
     begun: float | None = None
-    for part in source.parts:
-        present = part.present
-        missing = sorted({*range(len(part.texts))}.difference(present))
-        if missing and on_missing == "error":
-            raise DataError(
-                f"{source.name}: {part.places[missing[0]]} has no text: give it one, or take --on-missing keep (an "
-                "empty prediction) or --on-missing drop (no row)"
-            )
-        found: list[Prediction | None] = [None] * len(part.texts)
-        if present:
+    early = 0
+    with contextlib.ExitStack() as shown:
+        for part in source.parts:
+            present = part.present
+            missing = sorted({*range(len(part.texts))}.difference(present))
+            if missing and on_missing == "error":
+                raise DataError(
+                    f"{source.name}: {part.places[missing[0]]} has no text: give it one, or take --on-missing keep (an "
+                    "empty prediction) or --on-missing drop (no row)"
+                )
+            found: list[Prediction | None] = [None] * len(part.texts)
+            if present:
+                if begun is None:
+                    _ = run.model
+                    progress = shown.enter_context(bar)
+                    begun = time.monotonic()
+                    progress(early)
+                values = run.values(
+                    [part.given[i] for i in present],
+                    None if part.pairs is None else [part.pairs[i] for i in present],
+                    batch_size=batch_size,
+                    place=_placing(source, part, present),
+                    progress=progress,
+                    wait=wait,
+                )
+                for i, prediction in zip(present, run.named(values), strict=True):
+                    found[i] = prediction
+            answers.write(*(_taken(part, found, present) if on_missing == "drop" else (part, found)))
             if begun is None:
-                _ = run.model  # what it takes to load it is no part of the rate
-                begun = time.monotonic()
-            values = run.values(
-                [part.given[i] for i in present],
-                None if part.pairs is None else [part.pairs[i] for i in present],
-                batch_size=batch_size,
-                lengths=lengths,
-                place=_placing(source, part, present),
-                progress=progress,
-                wait=wait,
-            )
-            for i, prediction in zip(present, run.named(values), strict=True):
-                found[i] = prediction
-        answers.write(*(_taken(part, found, present) if on_missing == "drop" else (part, found)))
-        progress(len(missing))
-        tally.rows += len(part.texts)
-        tally.missing += len(missing)
-        tally.first += [part.places[i] for i in missing[: SHOWN - len(tally.first)]]
-    if begun is None:
-        raise DataError(f"{source.name} has no text, expected at least one: a row or line with words")
-    answers.close()
-    tally.seconds = time.monotonic() - begun
+                early += len(missing)
+            else:
+                progress(len(missing))
+            tally.rows += len(part.texts)
+            tally.missing += len(missing)
+            tally.first += [part.places[i] for i in missing[: SHOWN - len(tally.first)]]
+        if begun is None:
+            raise DataError(f"{source.name} has no text, expected at least one: a row or line with words")
+        answers.close()
+        tally.seconds = time.monotonic() - begun
     return tally
 
 

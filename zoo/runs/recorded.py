@@ -85,6 +85,7 @@ class StageState(TypedDict):
 class RunFile(TypedDict, total=False):
     """run.json; docs/run-folder.md says what each key means."""
 
+    version: Count
     status: Literal["running", "done", "failed", "interrupted"]
     owner: Owner | None
     error: str | None
@@ -161,6 +162,19 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     HISTORY: TypeAdapter(Annotated[StepRow | EpochRow, Field(discriminator="kind")]),
     PREDICTIONS: TypeAdapter(PredictionRow),
 }
+
+
+VERSION = 2
+"""Of run.json; version 1 did not say so, and had compilation in the seconds of training."""
+
+
+def as_now(run: dict[str, Any]) -> dict[str, Any]:
+    """What a run.json of any version says, as it is written now."""
+    timing = run.get("timing", {})
+    if run.get("version", 1) > 1 or "train_seconds" not in timing:
+        return run
+    steps = timing["train_seconds"] - timing.get("compile_seconds", 0.0)
+    return run | {"version": VERSION, "timing": timing | {"train_seconds": max(0.0, steps)}}
 
 
 def read_object(text: bytes, folder: Path, name: str, line: int | None = None) -> dict[str, Any]:

@@ -94,10 +94,12 @@ class Recorder:
         )
         self._say(
             "model",
-            f"{session.model.count_params():,} parameters, {_precision(session)}, on {backend.name} "
+            f"{session.model.count_params():,} parameters, {session.precision}, on {backend.name} "
             f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
+        if session.trial:
+            self._say("precision", f"{session.precision}: {session.trial}")
         self._say(*cut_told(session.tables, self._recipe.tokens))
 
     def train(self, session: Session, *, resume: bool) -> Progress:
@@ -255,10 +257,6 @@ def _keys(recipe: Recipe) -> dict[str, object]:
     """Dotted key -> value, of stages under their names."""
     stages = {stage.name: stage.model_dump(exclude={"name"}) for stage in recipe.stages}
     return flat(recipe.model_dump(exclude={"profiles", "stages"}) | {"stages": stages})
-
-
-def _precision(session: Session) -> str:
-    return f"{session.precision} ({session.trial})" if session.trial else session.precision
 
 
 def _steps(session: Session, backend: Backend) -> str:

@@ -30,7 +30,7 @@ from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors,
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.json_values import merge, plain
-from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, read_object
+from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, VERSION, as_now, read_object
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
@@ -77,8 +77,8 @@ class RunFolder:
 
     @property
     def run(self) -> dict[str, Any]:
-        """What run.json says."""
-        return read_object(self._read(RUN), self.path, RUN)
+        """What run.json says, in the words of this version."""
+        return as_now(read_object(self._read(RUN), self.path, RUN))
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -370,7 +370,9 @@ def _claim(folder: RunFolder, recipe_text: str, *, resume: bool) -> None:
             folder.write_text("recipe.yaml", recipe_text)
         owner = {"pid": os.getpid(), "host": socket.gethostname()}
         started = {} if RUN in held else {"started": _now()}
-        folder.update_run({"status": "running", "owner": owner, "error": None, "finished": None, **started})
+        folder.update_run(
+            {"version": VERSION, "status": "running", "owner": owner, "error": None, "finished": None, **started}
+        )
     except BaseException:
         if not held:
             (path / "recipe.yaml").unlink(missing_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, Self
@@ -29,12 +28,14 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from zoo.recipe.showing import shown
+from zoo.recipe.showing import hanging, shown
 from zoo.runs.stages import LineStage, Stage, Unit, waited
 from zoo.tasks.shown import Kind, figure
 
-BAR = 20
-"""Columns of a bar."""
+BAR, SHORT_BAR = 20, 10
+"""Columns of a bar, and of one on a terminal that is not WIDE."""
+WIDE = 100
+"""Columns of a terminal from which on there is room for all figures."""
 TOPIC, GAP = 9, "  "
 """Columns of a line's topic, and what stands behind it."""
 
@@ -130,12 +131,10 @@ class Screen(Lines):
         self._console.print(Text.assemble((f"{topic:>{TOPIC}}", "bold"), GAP, self._wrapped(shown(text))))
 
     def _wrapped(self, text: str) -> str:
-        """On a terminal lines of its width beside the topic; a long path stays whole, to be copied."""
+        """On a terminal lines of its width beside the topic."""
         if not self._console.is_terminal:
             return text
-        width = max(20, self._console.width - TOPIC - len(GAP))
-        lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-        return ("\n" + " " * (TOPIC + len(GAP))).join(lines)
+        return hanging(text, self._console.width, TOPIC + len(GAP))
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None, unit: Unit = "rows") -> Iterator[Callable[[int], None]]:
@@ -146,10 +145,14 @@ class Screen(Lines):
         with self._drawn() as progress:
             task = progress.add_task(f"{title:>{TOPIC}} ", total=total, figures="")
             try:
-                with self._within(BarStage(progress, task)) as stage:
+                with self._within(BarStage(progress, task, wide=self._wide)) as stage:
                     yield stage.advance
             finally:
                 progress.remove_task(task)
+
+    @property
+    def _wide(self) -> bool:
+        return self._console.width >= WIDE
 
     @contextlib.contextmanager
     def _drawn(self) -> Iterator[Progress]:
@@ -159,7 +162,7 @@ class Screen(Lines):
             return
         columns = (
             TextColumn("{task.description}", markup=False),
-            BarColumn(BAR),
+            BarColumn(BAR if self._wide else SHORT_BAR),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
             # What there is no room for is cut here and nowhere else.
@@ -179,8 +182,8 @@ class Screen(Lines):
 class BarStage:
     """A stage as a bar on a terminal."""
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task, self._figures = progress, task, ""
+    def __init__(self, progress: Progress, task: TaskID, *, wide: bool) -> None:
+        self._progress, self._task, self._wide, self._figures = progress, task, wide, ""
 
     def begin(self, done: int, total: int) -> None:
         self._progress.update(self._task, total=total, completed=done)
@@ -196,7 +199,8 @@ class BarStage:
 
     def row(self, row: Mapping[str, Any]) -> None:
         rate = row["tokens"] / max(row["seconds"], 1e-9)
-        self._figures = f"loss {row['loss']:.4f}  rate {row['learning_rate']:.1e}  {rate:,.0f} tokens/s"
+        learning = f"rate {row['learning_rate']:.1e}  " if self._wide else ""
+        self._figures = f"loss {row['loss']:.4f}  {learning}{rate:,.0f} tokens/s"
 
     def paused(self, seconds: float) -> None:
         pass  # rich forgets how fast it was within half a minute
@@ -279,5 +283,5 @@ def _figures(figures: Mapping[str, Any]) -> str:
         if own in OF_TASK:
             told[name] = f"{name} {figure(OF_TASK[own], figures[name], figures.get(f'{task}.rows', rows))}"
     if "accuracy" in told and "majority_share" in figures:
-        told["accuracy"] += f" (largest class {figure('share', figures['majority_share'], rows)})"
+        told["accuracy"] += f" (the commonest alone {figure('share', figures['majority_share'], rows)})"
     return " ".join(told.values())

@@ -36,7 +36,7 @@ def points(difference: float, rows: int | None) -> str:
 def signed(value: float, form: str) -> str:
     """A number in a format of Python's, with + or a minus before it, and nothing before what is shown as 0."""
     told = f"{abs(value):{form}}"
-    sign = "" if not float(told) else "+" if value > 0 else MINUS
+    sign = "" if not float(told.replace(",", "")) else "+" if value > 0 else MINUS
     return sign + told
 
 

@@ -37,7 +37,7 @@ def class_table(
     rows: Sequence[Mapping[str, Any]],
     ranked: Sequence[Ranking | None] | None,
     most: int,
-    title: str = "By class, on the test split",
+    title: str = "By class",
 ) -> Table:
     """A row a class, at most so many, and then those with the lowest F1.
 

@@ -289,7 +289,7 @@ class Regression(Task):
         rows = regression.error_table(values, targets, self.names)
         return [
             Table(
-                title="By number, on the test split",
+                title="By number",
                 columns=(Column(title="number", kind="name"), *columns),
                 rows=tuple(tuple(row[key] for key in ("name", *keys, "mean", "deviation")) for row in rows[:most]),
                 note=f"The first {most}; {len(rows) - most:,} others are left out." if len(rows) > most else "",

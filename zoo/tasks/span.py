@@ -71,6 +71,7 @@ class Span(Task):
     headline: ClassVar[tuple[str, ...]] = ("exact_match", "f1")
     drawn: ClassVar[tuple[str, ...]] = ("f1", "exact_match")
     quantity: ClassVar[str] = "score"
+    options: ClassVar[str | None] = '--question "..." --context "..."'
 
     # --- from rows to targets
 

@@ -63,6 +63,8 @@ class Task:
     """Whether transformers 5 has such a pipeline."""
     each: ClassVar[Literal["text", "token", "place"]] = "text"
     """What has an output: a text, every token, or the places of a text at which tokens were hidden."""
+    options: ClassVar[str | None] = None
+    """What `zoo.predict` takes for a row of it, where that is not a text or a pair."""
     served_by: ClassVar[Mapping[str, str]] = {}
     """Verbs that have no answer for it -> the verb that has one."""
     worded: ClassVar[bool] = False
@@ -236,10 +238,8 @@ class Task:
         raise NotImplementedError
 
     def values(self, outputs: ArrayLike) -> Floats:
-        """What outputs [texts, units] say, [texts, names] float64: probabilities, for instance.
-
-        Raises TrainingError where an output is not finite.
-        """
+        """What outputs [texts, units] say, [texts, names] float64: probabilities, for instance. Raises TrainingError
+        where an output is not finite."""
         raise NotImplementedError
 
     def named_values(self, rows: Sequence[Mapping[str, float]]) -> Floats:

@@ -329,7 +329,7 @@ class Tokens(Task):
 
     def tables(self, targets: Ragged, values: Tagged, *, most: int, rankings: Rankings | None = None) -> list[Table]:
         if not self.kinds:
-            return [class_table(self._by_tag(values, targets), None, most, "By class, on the words of the test split")]
+            return [class_table(self._by_tag(values, targets), None, most, "By class, of words")]
         return entity_tables(*self._spans(targets, values), most)
 
     def details(self, targets: Ragged, values: Tagged) -> dict[str, Any]:

@@ -26,7 +26,7 @@ Spans = Sequence[Sequence[Span]]
 
 def entity_tables(truth: Spans, found: Spans, most: int) -> list[Table]:
     """Figures by type, and what wrong entities were taken for, each of at most so many rows."""
-    tables = [class_table(entities.by_type(truth, found), None, most, "By type of entity, on the test split")]
+    tables = [class_table(entities.by_type(truth, found), None, most, "By type of entity")]
     pairs = Counter(entities.confused(truth, found)).most_common()
     wrong = [(true, guess, count) for (true, guess), count in pairs if true != guess]
     if wrong:

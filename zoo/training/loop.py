@@ -27,7 +27,6 @@ from zoo.models.inference import to_host
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
 from zoo.recipe.types import Training
-from zoo.tasks import Task
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
 from zoo.training.waiting import Firsts
@@ -68,6 +67,24 @@ class Listener(Protocol):
         """A row of history.jsonl: kind `step` every `log_every` steps, kind `epoch` after each."""
 
 
+class Learned(Protocol):
+    """What is asked of what is learned: a task, or one with a teacher; see `Task` for each."""
+
+    @property
+    def watched(self) -> bool: ...
+
+    @property
+    def falling(self) -> frozenset[str]: ...
+
+    def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]: ...
+
+    def counted(self, targets: np.ndarray, weights: np.ndarray) -> float: ...
+
+    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]: ...
+
+    def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]: ...
+
+
 def fit(
     model: Any,
     optimizer: Any,
@@ -75,7 +92,7 @@ def fit(
     backend: Backend,
     precision: Precision,
     compiled: bool,
-    task: Task,
+    task: Learned,
     config: Training,
     monitor: str,
     length: Length,
@@ -197,7 +214,9 @@ def _advance(
 class _EpochLog:
     """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
 
-    def __init__(self, task: Task, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener) -> None:
+    def __init__(
+        self, task: Learned, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener
+    ) -> None:
         self._task = task
         self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
         self._waiting: list[tuple[Any, Any, Batch]] = []

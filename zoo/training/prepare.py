@@ -24,6 +24,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.tasks import Task
 from zoo.training.session import Session
+from zoo.training.teacher import find_teacher
 from zoo.training.trial import Compile, quicker_compiled, quicker_precision
 from zoo.training.waiting import Tell, waiting
 
@@ -93,7 +94,7 @@ def prepare(
         bring(recipe)
         dataset = load_dataset(recipe)
     backend = backend or activated(recipe)
-    parts = load_parts(recipe)
+    parts, teacher = load_parts(recipe), find_teacher(recipe, dataset.task)
     with stage("tokenize") as progress:
         tables = encode_splits(parts.tokenizer, dataset, recipe.tokens, progress=progress, tell=tell)
     if tell is not None:
@@ -116,6 +117,7 @@ def prepare(
         trial=built.trial,
         compiled=compiled,
         compile_trial=compile_trial,
+        teacher=teacher,
     )
 
 

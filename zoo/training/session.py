@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,13 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
+from zoo.tasks.distilled import Distilled
 from zoo.training.checkpoint import Checkpoints, Progress
-from zoo.training.loop import Listener, fit
+from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
+from zoo.training.teacher import Teacher, keep, kept
 from zoo.training.trial import Compile
 from zoo.training.waiting import Firsts
 
@@ -42,8 +45,6 @@ SHOWN = {"validation": "validate"}
 """What the evaluation of a split is called, where that is not its name."""
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
-COMPILING = 1e11
-"""Floating point operations that a length has to save: a second of two cores, less than a compiler takes for a step."""
 
 
 @dataclass(kw_only=True)
@@ -70,10 +71,12 @@ class Session:
     """Whether a training step is compiled as a whole."""
     compile_trial: Trial[Compile] | None
     """What was measured to choose that; None where there was nothing to choose."""
+    teacher: Teacher | None = None
+    """What the model learns from beside the labels; None is nobody."""
 
     def __post_init__(self) -> None:
         every = np.concatenate([table.lengths for table in self.tables.values()])
-        saving = COMPILING / (self._length.epochs * self._flops_per_token)
+        saving = inference.COMPILING / (self._length.epochs * self._flops_per_token)
         self.lengths = choose_lengths(every, shapes=SHAPES, saving=saving)
         self.names = inference.input_names(self.model)
         self._masking = masking_for(self.blueprint.head, self.tokenizer)
@@ -92,6 +95,7 @@ class Session:
         config = self.recipe.training
         rates = self.rates()
         optimizer = self.optimizer(rates)
+        task = self._taught(checkpoints.folder, listener)
         progress, passed = checkpoints.restore(self.trained, optimizer) if resume else (None, [])
         for line in passed:
             listener.on_note(line)
@@ -101,7 +105,7 @@ class Session:
             backend=self.backend,
             precision=self.precision,
             compiled=self.compiled,
-            task=self.task,
+            task=task,
             config=config,
             monitor=self.recipe.monitor,
             length=self._length,
@@ -112,6 +116,27 @@ class Session:
             progress=progress,
             listener=listener,
         )
+
+    def _taught(self, beside: Path, listener: Listener) -> Learned:
+        """What is learned; with a teacher, whose outputs are kept beside the checkpoints, also from that."""
+        config = self.recipe.training.distil
+        if self.teacher is None or config is None:
+            return self.task
+        outputs, fault = kept(beside)
+        if fault is not None:
+            listener.on_note(f"what the teacher said is damaged, and asked for again: {fault}")
+        if outputs is None:
+            rows, size = self.splits["train"], evaluation_rows(self.recipe.training)
+            remedy = halved("--set training.eval_batch_size=", size, "take a smaller teacher")
+            with (
+                within_memory(self.backend, f"a batch of {size} rows for the teacher", remedy),
+                listener.bar("teacher", len(rows)) as advance,
+            ):
+                outputs = self.teacher.outputs(rows, backend=self.backend, batch_size=size, progress=advance)
+            keep(outputs, beside)
+        lesson = Distilled(task=self.task, temperature=config.temperature, weight=config.weight)
+        self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
+        return lesson
 
     def _judged(self, listener: Listener) -> Mapping[str, float]:
         """Figures of the validation split under the model's present weights."""
