@@ -24,7 +24,11 @@ class StandIn:
     path: Path = Path("runs/stand-in")
     metrics: dict[str, Any] = field(default_factory=lambda: {"test": {"accuracy": 0.875, "rows": 1234}})
     task: Classification = field(default_factory=lambda: Classification(names=NAMES))
-    card: Any = field(default_factory=lambda: SimpleNamespace(tokens=SimpleNamespace(max_length=128)))
+    card: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            tokens=SimpleNamespace(max_length=128), blueprint=SimpleNamespace(tasks={})
+        )
+    )
     calls: list[tuple[int, str]] = field(default_factory=list)
     gate: threading.Event = field(default_factory=threading.Event)
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zoo.data.batches import MULTIPLE, Batch, batches, choose_lengths, evaluation_order, training_order
+from zoo.data.batches import (
+    MULTIPLE,
+    Batch,
+    batches,
+    choose_lengths,
+    evaluation_order,
+    few_lengths,
+    training_order,
+)
 from zoo.data.tokens import TokenTable
 
 NAMES = ("token_ids", "padding_mask", "segment_ids")
@@ -52,6 +60,21 @@ class TestChosenLengths:
             for count in range(shapes)
             for some in combinations(candidates, count)
         )
+        assert padded(lengths, chosen) + saving * (len(chosen) - 1) == least
+
+    @given(lengths=LENGTHS, saving=st.sampled_from([0, 1, 9, 50, 10**9]))
+    @settings(max_examples=100, deadline=None)
+    def test_no_choice_of_given_ones_pads_less(self, lengths: list[int], saving: int) -> None:
+        among = few_lengths(max(lengths))
+        chosen = choose_lengths(np.array(lengths), saving=saving, among=among)
+        top = next(length for length in among if length >= max(lengths))
+        candidates = [length for length in among if length < top]
+        least = min(
+            padded(lengths, (*some, top)) + saving * count
+            for count in range(len(among))
+            for some in combinations(candidates, count)
+        )
+        assert set(chosen) <= set(among)
         assert padded(lengths, chosen) + saving * (len(chosen) - 1) == least
 
     @given(lengths=LENGTHS, shapes=st.integers(1, 9))

@@ -60,7 +60,7 @@ def test_every_shipped_recipe_passes(name: str, profile: str | None) -> None:
     assert report.faults == []
     assert report.exit_code == 0
     assert bool(report.missing) == (profile != "smoke")
-    for figures in report.estimate.values() if recipes.load(name, profile).stages else [report.estimate]:
+    for figures in report.estimate.values() if recipes.load(name, profile=profile).stages else [report.estimate]:
         assert all(bytes_ > 0 for bytes_ in figures["memory_bytes"].values())
 
 

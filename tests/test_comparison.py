@@ -124,7 +124,7 @@ def test_the_better_value_is_marked_with_how_far_the_others_are_off(make: Maker)
     }
     assert rounded["test F1"]["texts"] == ["100%", "98%"]
     assert rounded["test F1"]["behind"] == [None, "\N{MINUS SIGN}2 points"]
-    assert (rounded["compilation in it"]["texts"], rounded["compilation in it"]["best"]) == (["10.0 s", "none"], [])
+    assert (rounded["compilation"]["texts"], rounded["compilation"]["best"]) == (["10.0 s", "none"], [])
     # What looks the same, and what is no merit, is not marked.
     assert marks["test F1"][0] == marks["recipe"][0] == marks["test rows"][0] == []
 

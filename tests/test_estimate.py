@@ -55,6 +55,15 @@ def test_parts_of_a_batch_and_layers_computed_again() -> None:
     assert (again.flops_per_token, parts.flops_per_token) == (whole.flops_per_token * 4 // 3, whole.flops_per_token)
 
 
+def test_scores_of_hidden_tokens() -> None:
+    changes = {"training.batch_size": 8, "tokens": {"max_length": 20}}
+    masked = recipes.load("imdb_masked", overrides=changes)
+    without = recipes.load("quickstart", overrides={**changes, "model.backbone.dropout": 0.1})
+    found, other = (estimate(recipe, SIZE, rows=80) for recipe in (masked, without))
+    assert found.activations["bfloat16"] - other.activations["bfloat16"] == 8 * (8 * 3) * SIZE.vocabulary_size
+    assert found.flops_per_token > other.flops_per_token
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("length", [128, 256])
 @pytest.mark.parametrize("backend", ["jax", "tensorflow", "torch"])

@@ -16,6 +16,7 @@ from zoo.data.mixing import rows_by_task, rows_of_epoch
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import Recipe, dump_recipe, load_recipe, recipe_from
 from zoo.recipe.several import Equal, Proportional, Sampling, Temperature
+from zoo.score import pairing
 from zoo.tasks import Joint, dump_task, task_of_run
 
 SAMPLING: TypeAdapter[Sampling] = TypeAdapter(Sampling)
@@ -235,3 +236,21 @@ class TestFigures:
         right = outputs[rows, :2].argmax(axis=1) == targets[rows, 1]
         assert found["films.accuracy"] == pytest.approx(right.mean())
         assert joint.means(joint.hits(outputs[rows], scaled[rows], ones[rows]), 1.0).keys() == {"films.accuracy"}
+
+
+class TestComparison:
+    ROWS = (
+        {"id": "films/test/0", "task": "films", "label": "good", "prediction": "good"},
+        {"id": "films/test/1", "task": "films", "label": "bad", "prediction": "good"},
+        {"id": "feelings/test/0", "task": "feelings", "label": ["joy"], "prediction": ["joy"]},
+    )
+
+    def test_rows_of_a_task_are_those_of_a_run_of_it_alone(self) -> None:
+        alone = [
+            {"id": f"test/{row}", "label": label, "prediction": "bad"} for row, label in enumerate(("good", "bad"))
+        ]
+        own = pairing.by_task(self.ROWS)
+        assert [row["id"] for row in own["films"]] == ["test/0", "test/1"]
+        found = pairing.compare_rows(own["films"], pairing.by_task(alone)[""])
+        assert (found["rows"], found["only_first"], found["only_second"]) == (2, 1, 1)
+        assert pairing.by_task([]) == {"": []}

@@ -50,7 +50,7 @@ def test_what_is_hidden(vocabulary: str, whole: bool, texts: list[str], share: f
     masking = Masking.of(MaskedHead(share=share, whole_word=whole), tokenizer(vocabulary))
     before, after = hidden(table_of(texts, vocabulary), masking, seed=seed)
     places, targets = after.inputs[PLACES], after.labels
-    assert places.shape == targets.shape == (len(texts) + 1, masking.places(before.shape[1]))
+    assert places.shape == targets.shape == (len(texts) + 1, masking.head.places(before.shape[1]))
     assert (targets[-1] == NOTHING).all()  # the row that fills the batch up
     for row in range(len(texts)):
         ids, seen = before.inputs["token_ids"][row], after.inputs["token_ids"][row]

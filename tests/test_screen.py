@@ -13,6 +13,7 @@ from pathlib import Path
 import pyte
 import pytest
 
+from zoo.recipe.showing import hanging
 from zoo.runs import stages
 from zoo.runs.screen import Lines, Screen, epoch_line
 
@@ -103,6 +104,12 @@ def test_a_finished_bar_makes_way_and_a_path_stays_whole() -> None:
     assert not any("━" in line for line in last)
     path = "".join(line.ljust(columns) for line in last[-3:])
     assert "long/" * 30 + "report.html" in path
+
+
+def test_a_command_stays_whole() -> None:
+    command = "python -m zoo.run " + "a/long/path/" * 9 + " --resume"
+    assert hanging(command, 80, 11) == command
+    assert "\n" in hanging("a word " * 20, 80, 11)
 
 
 class Kept(Lines):

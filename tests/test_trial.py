@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from zoo.backend import ON_CPU, Backend, Precision, precisions_of_nvidia
 from zoo.data import trials
+from zoo.data.this_machine import busy
 from zoo.data.trials import Trial, Tried
 from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.training import trial
@@ -48,6 +50,7 @@ class Device(Backend):
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
+    monkeypatch.setattr(trial, "busy", lambda: False)
     return tmp_path
 
 
@@ -166,6 +169,27 @@ def test_measured_once_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     assert other.device == "gpu: Apple Metal"
     assert len(steps.made) == 4
     assert choose() == first
+
+
+def test_what_a_busy_machine_measured_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = Steps(0.002, 0.001)
+    monkeypatch.setattr(trial, "_step", steps)
+    monkeypatch.setattr(trial, "busy", lambda: True)
+    choose()
+    choose()
+    assert len(steps.made) == 4
+    choose(Device("gpu: Apple Metal"))
+    choose(Device("gpu: Apple Metal"))
+    assert len(steps.made) == 6, "an accelerator is not what other programs take"
+
+
+def test_busy_is_a_core_that_others_want(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = itertools.count()
+    monkeypatch.setattr("time.perf_counter", lambda: next(passed) * 0.01)
+    monkeypatch.setattr("time.thread_time", lambda: 0.0)
+    assert busy()
+    monkeypatch.setattr("time.thread_time", time.perf_counter)
+    assert not busy()
 
 
 def test_another_step_is_another_trial(monkeypatch: pytest.MonkeyPatch) -> None:

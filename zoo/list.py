@@ -34,8 +34,7 @@ NUMBERS = ("train", "validation", "test", "classes", "size", "weights", "trainin
 NOTES = {
     "recipes": "accuracy: expected on test, of the recipe at its full size",
     "datasets": "train, validation, test: rows; splits that a set comes without are carved from train",
-    "backbones": "training: memory of weights, gradients and AdamW's moments; `python -m zoo.check RECIPE` adds "
-    "activations",
+    "backbones": "training: memory of weights, gradients and moments; `zoo check RECIPE` adds activations",
 }
 NARROWEST = 12
 """Columns of a text that is cut, at least."""

@@ -102,6 +102,8 @@ def why_not(recipe: Recipe) -> str | None:
     head, backbone = recipe.model.head, recipe.model.backbone
     if backbone.preset is None:
         return "the backbone is a fresh one, and transformers has no preset of it"
+    if recipe.tasks:
+        return "it has several tasks, and the peer learns one"
     if task_of(head).activation != "softmax":
         return f"the head is {head.type}, and the peer has a softmax over the classes"
     if head.init != "seed":

@@ -17,7 +17,6 @@ from nano import nano_recipe
 import zoo
 from zoo.data.backbones import locate_vocabulary
 from zoo.data.tokens import load_tokenizer
-from zoo.errors import DataError
 from zoo.finished import Run
 from zoo.models import inference
 from zoo.models.blueprint import ModelCard
@@ -80,11 +79,8 @@ def ask(port: int, texts: Sequence[str]) -> tuple[int, Any]:
 
 def alone(run: Run, requests: Sequence[Sequence[str]]) -> list[np.ndarray]:
     """What the run says of each text by itself."""
-    model, lengths = zoo.load_run(run.path), (16, 32)  # two shapes to compile
-    return [
-        np.concatenate([model.probabilities([text], batch_size=1, lengths=lengths) for text in texts])
-        for texts in requests
-    ]
+    model = zoo.load_run(run.path)
+    return [np.concatenate([model.probabilities([text], batch_size=1) for text in texts]) for texts in requests]
 
 
 def difference(run: Run, answers: Sequence[tuple[int, Any]], expected: Sequence[np.ndarray]) -> float:
@@ -123,7 +119,3 @@ class TestServing:
         assert status == 422
         assert "a lone surrogate" in answer["error"]
         assert ask(port, ["a good film"])[0] == 200
-
-    def test_lengths_that_are_too_short(self, run: Run) -> None:
-        with pytest.raises(DataError, match=r"lengths: got \[4, 8\], expected a last one of 32 or more"):
-            zoo.load_run(run.path).probabilities(["good " * 40], lengths=(4, 8))

@@ -42,19 +42,25 @@ class Batch:
         return self.inputs["token_ids"].shape
 
 
-def choose_lengths(lengths: np.ndarray, *, shapes: int, saving: float = 0.0) -> tuple[int, ...]:
+def choose_lengths(
+    lengths: np.ndarray, *, shapes: int | None = None, saving: float = 0.0, among: Sequence[int] | None = None
+) -> tuple[int, ...]:
     """The at most `shapes` lengths to which rows of these lengths are padded with the least padding.
 
     Args:
         lengths: tokens a row, [rows].
-        shapes: how many lengths there may be.
+        shapes: how many lengths there may be; None sets no limit.
         saving: tokens of padding that each length has to save to be worth having.
+        among: lengths to choose from, rising, the last as long as the longest row or longer; None takes multiples of 4.
 
     Returns:
-        Lengths in rising order, multiples of 4; the last holds the longest row. The choice is exact:
-        dynamic programming over the multiples of 4 that occur.
+        Lengths in rising order; the last holds the longest row. The choice is exact: dynamic programming over those of
+        `among`, or the multiples of 4, that are next to a row's length.
     """
-    rounded = -(-np.asarray(lengths) // MULTIPLE) * MULTIPLE
+    if among is None:
+        rounded = -(-np.asarray(lengths) // MULTIPLE) * MULTIPLE
+    else:
+        rounded = np.asarray(among)[np.searchsorted(among, lengths)]
     values, counts = np.unique(rounded, return_counts=True)
     rows = np.concatenate([[0], np.cumsum(counts)])
     # cost[k][j]: least padded tokens of the shortest j values with k lengths, the last of them values[j - 1]
@@ -62,7 +68,7 @@ def choose_lengths(lengths: np.ndarray, *, shapes: int, saving: float = 0.0) -> 
     cost[0] = 0.0
     choices: list[np.ndarray] = []
     least: list[float] = []  # all tokens with as many lengths, and what these have to save
-    for _ in range(min(shapes, len(values))):
+    for _ in range(len(values) if shapes is None else min(shapes, len(values))):
         options = cost[None, :] + (rows[1:, None] - rows[None, :]) * values[:, None]
         options[np.arange(len(values) + 1)[None, :] > np.arange(len(values))[:, None]] = np.inf
         choices.append(options.argmin(axis=1))
@@ -79,12 +85,12 @@ def choose_lengths(lengths: np.ndarray, *, shapes: int, saving: float = 0.0) -> 
 
 
 STEPS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
-"""Lengths, in tokens, that texts which come one after the other are padded to, below the longest."""
+"""Lengths, in tokens, that texts of which more will come are padded to, below the longest."""
 
 
 def few_lengths(longest: int) -> tuple[int, ...]:
-    """The lengths that batches have where the texts are not known beforehand: few, as some backends compile each of
-    them, and always the same; the last holds a row of `longest` tokens."""
+    """The lengths that batches may have where each is compiled and more texts will come: few, and always the same, so
+    that what was compiled serves those, too; the last holds a row of `longest` tokens."""
     last = -(-longest // MULTIPLE) * MULTIPLE
     return (*(step for step in STEPS if step < last), last)
 

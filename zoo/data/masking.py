@@ -18,7 +18,7 @@ from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault
 from zoo.recipe.heads import Head, MaskedHead
 
-__all__ = ["MASKS", "NOTHING", "PLACES", "SPACE", "TARGETS", "Masking", "mask_of", "masking_for", "places_of"]
+__all__ = ["MASKS", "NOTHING", "PLACES", "SPACE", "TARGETS", "Masking", "mask_of", "masking_for"]
 
 NOTHING = -1
 """Target of a place at which nothing is predicted."""
@@ -37,15 +37,11 @@ CONTINUES, SPACE = "##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}"
 class Masking:
     """How tokens of one vocabulary are hidden.
 
-    share: of a row's tokens. masked, random: shares of the hidden ones that become the mask token, or any other; the
-    rest stays as it is. whole_word: whether the pieces of a word are hidden together. mask: id of the mask token.
-    ordinary: [vocabulary] bool, whether an entry is part of texts; begins: [vocabulary] bool, whether it begins a word.
+    head: says how many, and what becomes of them. mask: id of the mask token. ordinary: [vocabulary] bool, whether an
+    entry is part of texts; begins: [vocabulary] bool, whether it begins a word.
     """
 
-    share: float
-    masked: float
-    random: float
-    whole_word: bool
+    head: MaskedHead
     mask: int
     ordinary: np.ndarray
     begins: np.ndarray
@@ -64,19 +60,7 @@ class Masking:
         for entry, number in entries.items():
             ordinary[number] = entry not in FRAMES
             begins[number] = not entry.startswith(CONTINUES) if pieces else entry.startswith(SPACE)
-        return cls(
-            share=head.share,
-            masked=head.masked,
-            random=head.random,
-            whole_word=head.whole_word,
-            mask=mask_of(tokenizer),
-            ordinary=ordinary,
-            begins=begins,
-        )
-
-    def places(self, length: int) -> int:
-        """How many predictions a row of so many tokens has at most."""
-        return places_of(self.share, length)
+        return cls(head=head, mask=mask_of(tokenizer), ordinary=ordinary, begins=begins)
 
     def hidden(self, batch: Batch, *, seed: int, turn: int) -> Batch:
         """The batch with some of its tokens hidden.
@@ -92,7 +76,7 @@ class Masking:
             `places` is fixed by the length.
         """
         ids = batch.inputs["token_ids"].copy()
-        count = self.places(ids.shape[1])
+        count = self.head.places(ids.shape[1])
         positions = np.zeros((len(ids), count), np.int32)
         targets = np.full((len(ids), count), NOTHING, np.int32)
         others = np.flatnonzero(self.ordinary)
@@ -103,8 +87,8 @@ class Masking:
             found = len(chosen)
             positions[place, :found], targets[place, :found] = chosen, ids[place, chosen]
             lot, other = draw.random(found), others[draw.integers(len(others), size=found)]
-            seen = np.where(lot < self.masked + self.random, other, ids[place, chosen])
-            ids[place, chosen] = np.where(lot < self.masked, self.mask, seen)
+            seen = np.where(lot < self.head.masked + self.head.random, other, ids[place, chosen])
+            ids[place, chosen] = np.where(lot < self.head.masked, self.mask, seen)
         return replace(batch, inputs={**batch.inputs, "token_ids": ids, PLACES: positions}, labels=targets)
 
     def chosen(self, ids: np.ndarray, draw: np.random.Generator) -> np.ndarray:
@@ -114,8 +98,8 @@ class Masking:
         candidates = np.flatnonzero(self.ordinary[ids])
         if not len(candidates):
             return candidates
-        wanted = self.places(len(candidates))
-        if not self.whole_word:
+        wanted = self.head.places(len(candidates))
+        if not self.head.whole_word:
             return np.sort(draw.permutation(candidates)[:wanted])
         first = self.begins[ids[candidates]] | (np.diff(candidates, prepend=-2) > 1)
         words = np.split(candidates, np.flatnonzero(first)[1:])
@@ -128,11 +112,6 @@ class Masking:
             if not left:
                 break
         return np.sort(np.concatenate(taken)) if taken else words[order[0]][:wanted]
-
-
-def places_of(share: float, length: int) -> int:
-    """How many predictions a row of so many tokens has at most, of a share of them."""
-    return max(1, round(share * length))
 
 
 def masking_for(head: Head, tokenizer: Tokenizer) -> Masking | None:

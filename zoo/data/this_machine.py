@@ -25,6 +25,8 @@ COPIED = 2**22
 """Numbers of the array whose copy is timed: larger than a core's caches."""
 BLINK = 0.1
 """Seconds over which the quickest product, or copy, is sought."""
+OWN_SHARE = 0.8
+"""Of a blink's time that one thread has on a core where nothing else wants it, at least."""
 REPEATS = 5
 """How often each is timed at least."""
 PROCESS_BYTES = {"jax": 1.0e9, "tensorflow": 1.3e9, "torch": 0.7e9}
@@ -94,6 +96,14 @@ def this_machine(bfloat16: float | None = None) -> Machine:
         flops=precisions,
         bandwidth=2.0 * line.nbytes / _quickest(lambda: np.copyto(copy, line)),
     )
+
+
+def busy() -> bool:
+    """Whether other programs take turns with this one, so that what is measured now says little of another time."""
+    begun, computed = time.perf_counter(), time.thread_time()
+    while (passed := time.perf_counter() - begun) < BLINK:
+        pass
+    return time.thread_time() - computed < OWN_SHARE * passed
 
 
 def _quickest(work: Callable[[], object]) -> float:

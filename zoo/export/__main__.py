@@ -57,18 +57,18 @@ def export(
 
 def _show(done: Exported) -> None:
     if done.checked_by is not None:
-        cli.tell(
+        cli.tell_wrapped(
             f"checked by {done.checked_by} on {done.rows} {done.rows_from}: the largest difference of a value is "
             f"{done.difference:.1e}, and {done.agreement:.1%} of the labels are the same"
         )
     if done.speeds:
         each = ", ".join(f"{name} {speed:,.0f} texts a second" for name, speed in done.speeds.items())
-        print(f"measured here: {each} ({done.speeds['int8'] / done.speeds['float32']:.2f} times)")
+        cli.tell_wrapped(f"measured here: {each} ({done.speeds['int8'] / done.speeds['float32']:.2f} times)")
     if done.sizes:
         share = done.sizes["int8"] / done.sizes["float32"]
         each = ", ".join(f"{name} {decimal(size)}" for name, size in done.sizes.items())
         print(f"the model alone: {each} ({share:.0%})")
-    print(f"{', '.join(done.files)}: {decimal(sum(done.files.values()))}")
+    cli.tell_wrapped(f"{', '.join(done.files)}: {decimal(sum(done.files.values()))}")
     cli.tell(done.path)
 
 

@@ -19,7 +19,10 @@ from zoo.tasks import Task
 from zoo.tasks.material import Rows
 
 SHAPES = 6
-"""Lengths that batches of one table may have: each is traced once where the backend compiles."""
+"""Lengths that batches of one table may have."""
+COMPILING = 1e11
+"""Floating point operations that a length has to save where it is compiled: a second of two cores, less than a compiler
+takes for a step."""
 
 
 def input_names(model: Any) -> tuple[str, ...]:
@@ -45,7 +48,7 @@ def logits(
         table: the rows, at least one.
         names: the model's inputs.
         batch_size: rows a batch.
-        lengths: the lengths a batch may have; None chooses few for this table.
+        lengths: the lengths a batch may have; None chooses SHAPES for this table.
         masking: what hides tokens, the same ones each time, where `predict` judges a masked language model.
         around: gives what is entered around the computation of a batch of this shape.
         progress: called with the number of rows done since the last call.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal, Self
 
+from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import run_length
 from zoo.recipe.types import Keys
 
@@ -188,9 +189,15 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     kept = size.num_layers * per_layer
     if recipe.training.remat:  # one layer at a time, and what each was given, 2 bytes a value
         kept = per_layer + size.num_layers * 2 * batch * length * size.hidden_dim // recipe.training.accumulate
+    scores = 0
+    if isinstance(head := recipe.model.head, MaskedHead):
+        # Of the hidden tokens alone; float32 in every precision, and with their gradient.
+        hidden = batch * head.places(length)
+        scores = 8 * hidden * size.vocabulary_size // recipe.training.accumulate
+        per_token += 6 * size.hidden_dim * (size.hidden_dim + size.vocabulary_size) * head.places(length) // length
     return Estimate(
         parts=size.parts,
-        activations={"float32": 2 * kept, "tf32": 2 * kept, "bfloat16": kept},
+        activations={"float32": 2 * kept + scores, "tf32": 2 * kept + scores, "bfloat16": kept + scores},
         flops_per_token=per_token,
         rows=rows,
         steps=steps,

@@ -268,6 +268,10 @@ class MaskedHead(TaskHead):
     whole_word: bool = False
     """Whether all pieces of a word are hidden together."""
 
+    def places(self, length: int) -> int:
+        """How many tokens of so many are hidden at most."""
+        return max(1, round(self.share * length))
+
     @property
     def measured(self) -> tuple[str, ...]:
         return ("accuracy",)

@@ -21,6 +21,7 @@ __all__ = [
     "Sampling",
     "clashes_of_several",
     "data_of",
+    "expected_figures",
     "monitors_of",
     "told_data",
     "with_heads",
@@ -150,6 +151,18 @@ def data_of(recipe: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The group `data` of a recipe in plain values by the name of its task, an empty one where it has one task."""
     tasks = recipe.get("tasks") or {}
     return {name: each["data"] for name, each in tasks.items()} or {"": recipe["data"]}
+
+
+def expected_figures(expected: Mapping[str, Any] | None) -> dict[str, float]:
+    """The figures that a recipe expects of test, by name; those of several tasks as `imdb.accuracy`."""
+    given = expected or {}
+    groups = {"": given, **{f"{name}.": each for name, each in (given.get("tasks") or {}).items()}}
+    return {
+        f"{start}{name}": group[name]
+        for start, group in groups.items()
+        for name in ("accuracy", "f1", "exact_match")
+        if group.get(name) is not None
+    }
 
 
 def told_data(recipe: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ __all__ = ["as_json", "hanging", "is_unicode", "listed", "shown"]
 
 LISTED = 8
 """Names of a list, unless the caller says otherwise."""
+COMMAND = "python -m "
+"""What a command begins with."""
 # They turn the direction of what follows them, so that a line can read as another one (CVE-2021-42574).
 TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
@@ -42,7 +44,10 @@ def listed(names: Collection[object], most: int = LISTED) -> str:
 
 
 def hanging(text: str, width: int, indent: int) -> str:
-    """Lines of at most so many columns, all but the first one so far in; a long path stays whole, to be copied."""
+    """Lines of at most so many columns, all but the first one so far in; a long path stays whole, and so does a text
+    with a command, to be copied."""
+    if COMMAND in text:
+        return text
     lines = textwrap.wrap(text, max(20, width - indent), break_long_words=False, break_on_hyphens=False)
     return ("\n" + " " * indent).join(lines)
 

@@ -95,11 +95,25 @@ def _show(found: Mapping[str, Any]) -> None:
         console.print(_table("settings that differ", ("key", *names), differing))
     if found["pairs"]:
         counts = ("rows", "both_right", "only_first", "only_second", "both_wrong")
-        titles = ("A", "B", "A - B", "mid-p", "rows", "both", "only A", "only B", "neither", "exact p")
+        several = any(pair["task"] for pair in found["pairs"])
+        titles = (
+            "A",
+            "B",
+            *["task"] * several,
+            "A - B",
+            "mid-p",
+            "rows",
+            "both",
+            "only A",
+            "only B",
+            "neither",
+            "exact p",
+        )
         pairs = [
             (
                 pair["first"].partition(":")[0],
                 pair["second"].partition(":")[0],
+                *[pair["task"]] * several,
                 digits.points(pair["difference"], pair["rows"]),
                 pages.chance(pair["p_mid"]),
                 *(f"{pair[count]:,}" for count in counts),

@@ -24,8 +24,7 @@ from zoo.report import comparison_plots, pages, plots
 from zoo.report.drawing import Chart, Drawn, draw_each
 from zoo.report.report import further_figures
 from zoo.runs.run_folder import UNENCODABLE, RunFolder
-from zoo.score import digits
-from zoo.score.pairing import compare_rows
+from zoo.score import digits, pairing
 from zoo.tasks import Task
 
 __all__ = ["compare", "short_names", "write_comparison"]
@@ -81,7 +80,8 @@ def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
     is and not how good, `values` a run (None where there is none), `texts`, these for people, `best`, the numbers of
     the runs, from 0, whose value is better than another's, and `behind`, how far each other one is off, for people;
     differences: `key` (a dotted one of the recipe, or with `run.` before it of run.json), `values` and `texts`; pairs:
-    `first`, `second` and what zoo/score/pairing.py says of them; warnings.
+    `first`, `second`, `task`, of runs of several tasks the one that is compared, else empty, and what
+    zoo/score/pairing.py says of them; warnings.
 
     Raises RecipeError for fewer than two runs or a run given twice.
     """
@@ -172,7 +172,7 @@ EFFORT = (
     Row("epochs", "training.epochs", pages.number),
     Row("steps", "training.steps", pages.number),
     Row("training time", "timing.train_seconds", _duration, LESS),
-    Row("compilation", "timing.compile_seconds", _compilation, LESS),
+    Row("compilation", "timing.compile_seconds", _compilation),
     Row("total time", "timing.total_seconds", _duration, LESS),
     Row("real tokens a second", "timing.tokens_per_second", pages.number, MORE),
     Row("padding", "padding_fraction", pages.share, LESS),
@@ -285,15 +285,33 @@ def _pairs(
     pairs, warnings = [], []
     for first, second in combinations(range(len(names)), 2):
         both = f"{names[first]} and {names[second]}"
-        try:
-            found = compare_rows(predictions[first], predictions[second])
-        except DataError as error:
-            warnings.append(f"{both}: no paired test: {error}")
+        tested, faults = _tested_together(predictions[first], predictions[second])
+        if not tested:
+            warnings += [f"{both}: no paired test: {fault}" for fault in faults[:1]]
             continue
-        pairs.append({"first": names[first], "second": names[second], **found})
-        if _sources(recipes[first]) != _sources(recipes[second]):
+        for task, found in tested.items():
+            pairs.append({"first": names[first], "second": names[second], "task": task, **found})
+        if _sources(recipes[first]) != _sources(recipes[second]) and not any(tested):
             warnings.append(f"{both}: their recipes name other data; the rows are taken for the same by id and label")
     return pairs, warnings
+
+
+def _tested_together(
+    first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What a paired test says of two runs, by the name of the task, empty where both have one; and why it says nothing.
+
+    A run of several tasks is compared by task, and with a run of one by the task that has the same rows.
+    """
+    own, others = pairing.by_task(first), pairing.by_task(second)
+    both = [(name, name) for name in own if name in others] or [(name, other) for name in own for other in others]
+    found, faults = dict[str, dict[str, Any]](), list[str]()
+    for name, other in both:
+        try:
+            found[name or other] = pairing.compare_rows(own[name], others[other])
+        except DataError as error:
+            faults.append(str(error))
+    return found, faults
 
 
 def _sources(recipe: Mapping[str, Any]) -> list[tuple[Any, Any]]:

@@ -18,7 +18,7 @@ import yaml
 
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
-from zoo.recipe.several import told_data
+from zoo.recipe.several import expected_figures, told_data
 from zoo.recipe.showing import listed
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
@@ -217,17 +217,14 @@ def _expected(run: Mapping[str, Any]) -> list[dict[str, Any]]:
     promised, test = run.get("expected") or {}, run.get("metrics", {}).get("test", {})
     timing = run.get("timing", {})
     seconds = timing["train_seconds"] + timing.get("compile_seconds", 0.0) if "train_seconds" in timing else None
-    measured = {
-        "accuracy": test.get("accuracy"),
-        "f1": test.get("f1"),
-        "exact_match": test.get("exact_match"),
-        "hours": None if seconds is None else seconds / 3600,
-    }
-    return [
-        {"name": name, "expected": promised[name], "measured": value}
-        for name, value in measured.items()
-        if promised.get(name) is not None
+    found = [
+        {"name": name, "expected": value, "measured": test.get(name)}
+        for name, value in expected_figures(promised).items()
     ]
+    if promised.get("hours") is not None:
+        hours = None if seconds is None else seconds / 3600
+        found.append({"name": "hours", "expected": promised["hours"], "measured": hours})
+    return found
 
 
 def _shown(texts: Sequence[str] | None, mistake: Mistake) -> dict[str, Any]:

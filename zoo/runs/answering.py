@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.data.batches import few_lengths
 from zoo.data.columns import SHOWN
 from zoo.data.streams import OnMissing, Part, Source
 from zoo.errors import DataError
@@ -60,7 +59,7 @@ def answer(
     Raises:
         DataError: a row has no text where that is an error, or no row has one.
     """
-    lengths, tally = few_lengths(run.card.tokens.max_length), Tally()
+    tally = Tally()
     begun: float | None = None
     early = 0
     with contextlib.ExitStack() as shown:
@@ -83,7 +82,6 @@ def answer(
                     [part.given[i] for i in present],
                     None if part.pairs is None else [part.pairs[i] for i in present],
                     batch_size=batch_size,
-                    lengths=lengths,
                     place=_placing(source, part, present),
                     progress=progress,
                     wait=wait,

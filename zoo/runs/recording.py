@@ -20,6 +20,7 @@ from zoo.models.blueprint import ModelCard
 from zoo.models.saved import save_model
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.flattening import flat
+from zoo.recipe.several import expected_figures
 from zoo.recipe.showing import listed
 from zoo.runs import account
 from zoo.runs.run_folder import CHECKPOINTS, RunFolder
@@ -164,9 +165,8 @@ class Recorder:
             text += "; one class is predicted for every text"
         if never := self._folder.run["never_predicted"]:
             text += f"; never predicted: {listed(never)}"
-        expected = self._recipe.expected
-        wanted = {name: getattr(expected, name, None) for name in ("accuracy", "f1", "exact_match")}
-        if told := [f"{name} {100 * value:g}%" for name, value in wanted.items() if value is not None]:
+        wanted = expected_figures(self._recipe.expected.model_dump() if self._recipe.expected else None)
+        if told := [f"{name} {100 * value:g}%" for name, value in wanted.items()]:
             text += f"; the recipe expects {', '.join(told)}"
         self._say("test", text)
         self._say("report", str(self._folder.path / "report.html"))

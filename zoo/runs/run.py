@@ -6,7 +6,7 @@ text; a folder without a finished model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.backend import activate
+from zoo.data.batches import choose_lengths, few_lengths
 from zoo.data.dataset import takes_pairs
 from zoo.data.given import Given, Texts, rows_of
 from zoo.data.masking import Masking, masking_for
@@ -30,7 +31,7 @@ from zoo.models.opened import Opened
 from zoo.models.places import judged
 from zoo.models.saved import load_model
 from zoo.recipe import Recipe, load_recipe
-from zoo.recipe.estimate import Precision
+from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.faults import not_among
 from zoo.runs.run_folder import RunFolder
 from zoo.tasks import Joint, Predictions, Task
@@ -197,9 +198,21 @@ class Run:
         model = self.model if self._masking is None else judged(self.model)
         return activate().predictor(model, precision=self.precision)
 
+    @property
+    def _compiles(self) -> bool:
+        """Whether each shape of batch is compiled."""
+        return activate().compiles_shapes(False)
+
     @cached_property
     def _firsts(self) -> Firsts:
-        return Firsts(compiles=activate().compiles_shapes(False))
+        return Firsts(compiles=self._compiles)
+
+    def _worth_compiling(self, sizes: NDArray[np.int64]) -> tuple[int, ...]:
+        """The lengths that batches of rows of these sizes have: of some that are always the same, those that save more
+        than it takes to compile them."""
+        longest, backbone = self.card.tokens.max_length, self.card.blueprint.backbone
+        forward = Dimensions.of(backbone).flops_per_token(longest) / 3
+        return choose_lengths(sizes, saving=inference.COMPILING / forward, among=few_lengths(longest))
 
     def values(
         self,
@@ -207,7 +220,6 @@ class Run:
         pairs: Given | None = None,
         *,
         batch_size: int = BATCH,
-        lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
         wait: Tell | None = None,
@@ -220,16 +232,13 @@ class Run:
                 where it answers for words, also a list of the words of each text.
             pairs: second text of each row, where the run was trained on pairs.
             batch_size: rows a batch.
-            lengths: tokens that a batch may be padded to, rising, the last one as long as the longest row or longer;
-                None takes what pads these texts least. With the same ones again little is compiled anew: fewer texts
-                than a batch are filled up to a power of two.
             place: what an error calls a row, by its number from 0.
             progress: called with the number of rows done since the last call.
             wait: called with what is compiled, and for how many seconds already, every second, from another thread.
 
         Raises:
             DataError: no texts, something else than strings, pairs to a run of single texts or single ones to a run of
-                pairs; `lengths` that do not hold the longest row.
+                pairs.
         """
         if self.task.worded and pairs is None:
             rows = Texts.worded(texts)
@@ -238,14 +247,13 @@ class Run:
             rows = Texts.of(texts, pairs, worded=False)
         if not rows.texts:
             raise DataError("there are no texts: give at least one")
-        return self.values_of(rows, batch_size=batch_size, lengths=lengths, place=place, progress=progress, wait=wait)
+        return self.values_of(rows, batch_size=batch_size, place=place, progress=progress, wait=wait)
 
     def values_of(
         self,
         rows: Rows,
         *,
         batch_size: int = BATCH,
-        lengths: Sequence[int] | None = None,
         place: Callable[[int], str] = "texts[{}]".format,
         progress: Callable[[int], None] | None = None,
         wait: Tell | None = None,
@@ -254,10 +262,9 @@ class Run:
         card, tokenizer = self._saved
         predict = self._predictor  # what this device refuses is said before the texts are cut
         table = tokenizer.encode(rows.texts, rows.pairs, card.tokens, place=place, spans=self.task.spanned)
-        if lengths is not None and max(lengths, default=0) < table.lengths.max():
-            longest = int(table.lengths.max())
-            raise DataError(f"lengths: got {list(lengths)}, expected a last one of {longest} or more: add one")
-        most = len(table) if lengths is None else 1 << (len(table) - 1).bit_length()
+        most, lengths = len(table), None
+        if self._compiles:  # to shapes that other texts will have, too
+            most, lengths = 1 << (most - 1).bit_length(), self._worth_compiling(table.lengths)
         size = min(batch_size, most)
         what = f"a batch of {size} rows of up to {table.lengths.max()} tokens"
         with within_memory(activate(), what, halved("--batch-size ", size, "give shorter texts")):

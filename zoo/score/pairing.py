@@ -13,7 +13,7 @@ from scipy.stats import binom, binomtest
 
 from zoo.errors import DataError
 
-__all__ = ["compare_rows", "mcnemar"]
+__all__ = ["by_task", "compare_rows", "mcnemar"]
 
 
 def compare_rows(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -41,6 +41,16 @@ def compare_rows(first: Sequence[Mapping[str, Any]], second: Sequence[Mapping[st
         "p_exact": exact,
         "p_mid": mid,
     }
+
+
+def by_task(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows of each of several tasks by its name, with the ids that they have in a run of it alone; those of a run
+    of one task by an empty name."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        name = row.get("task", "")
+        found.setdefault(name, []).append({**row, "id": row["id"].removeprefix(f"{name}/")} if name else row)
+    return found or {"": []}
 
 
 def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:

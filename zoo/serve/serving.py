@@ -39,7 +39,6 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from zoo.data.batches import few_lengths
 from zoo.errors import ZooError
 from zoo.recipe.faults import not_among
 from zoo.report import pages
@@ -138,11 +137,10 @@ def create_app(
         hosts: the Host headers that are answered.
     """
     watching = Watching(lambda: batcher.waiting)
-    compute = _model(run, batch_size)
 
     def values(texts: list[str], seconds: list[str] | None) -> np.ndarray:
         watching.batches.observe(len(texts))
-        return compute(texts, seconds)
+        return run.values(texts, seconds, batch_size=batch_size)
 
     batcher = Batcher(values, batch_size=batch_size, most_waiting=MOST_WAITING)
     name, names = run.path.resolve().name, run.task.names
@@ -231,12 +229,6 @@ def create_app(
         return JSONResponse({"label": label, "words": placed})
 
     return app
-
-
-def _model(run: Run, batch_size: int) -> Callable[[list[str], list[str] | None], np.ndarray]:
-    """Values of texts, in batches of few shapes."""
-    lengths = few_lengths(run.card.tokens.max_length)
-    return lambda texts, pairs: run.values(texts, pairs, batch_size=batch_size, lengths=lengths)
 
 
 async def _answer(begin: Callable[[], Future[Any]]) -> Any:

@@ -23,7 +23,7 @@ from zoo.data.against_catalog import dimensions, training_rows
 from zoo.data.backbones import missing
 from zoo.data.compilations import keep, step_of
 from zoo.data.dataset import load_dataset, missing_data, stated_task
-from zoo.data.masking import PLACES, places_of
+from zoo.data.masking import PLACES
 from zoo.data.masking import TARGETS as TARGETS_OF_PLACES
 from zoo.data.parts import load_parts
 from zoo.errors import OutputError, RecipeError, ZooError
@@ -158,7 +158,7 @@ class _Work:
     def places(self) -> int | None:
         """Hidden tokens of a row; None where none are hidden."""
         head = self.recipe.model.head
-        return places_of(head.share, self.length) if isinstance(head, MaskedHead) else None
+        return head.places(self.length) if isinstance(head, MaskedHead) else None
 
     @property
     def flops_per_token(self) -> int:

@@ -45,8 +45,6 @@ SHOWN = {"validation": "validate"}
 """What the evaluation of a split is called, where that is not its name."""
 SHAPES = 8
 """Lengths that training batches may have: each is traced once where the backend compiles."""
-COMPILING = 1e11
-"""Floating point operations that a length has to save: a second of two cores, less than a compiler takes for a step."""
 
 
 @dataclass(kw_only=True)
@@ -78,7 +76,7 @@ class Session:
 
     def __post_init__(self) -> None:
         every = np.concatenate([table.lengths for table in self.tables.values()])
-        saving = COMPILING / (self._length.epochs * self._flops_per_token)
+        saving = inference.COMPILING / (self._length.epochs * self._flops_per_token)
         self.lengths = choose_lengths(every, shapes=SHAPES, saving=saving)
         self.names = inference.input_names(self.model)
         self._masking = masking_for(self.blueprint.head, self.tokenizer)

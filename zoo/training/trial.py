@@ -1,7 +1,8 @@
 """The quickest number type of matrix products, and whether to compile a step, by trial on the device at hand.
 
 In come a model's config, a batch's shape and the active backend; out comes a `Trial`. The step that is tried is the
-backend's own, of a model with one of the transformer layers; a few seconds at most, and kept in the cache.
+backend's own, of a model with one of the transformer layers; a few seconds at most, and kept in the cache, unless the
+machine was busy: its steps wait for each other then, and all ways look alike.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from zoo.backend import Backend
 from zoo.data import trials
-from zoo.data.this_machine import processor
+from zoo.data.this_machine import busy, processor
 from zoo.data.trials import Trial, Tried
 from zoo.models import inference
 from zoo.models.backbone import BackboneConfig
@@ -92,8 +93,9 @@ def _trial(tried: Tried, config: BackboneConfig, backend: Backend, ways: Mapping
     found = trials.kept(tried, device, tuple(ways))
     if found is None:
         found = Trial(device=device, seconds=_measured(tried, config, backend, ways))
-        with contextlib.suppress(OSError):  # in a cache that cannot be written it is not kept, and measured again
-            trials.keep(tried, found)
+        if backend.accelerated or not busy():
+            with contextlib.suppress(OSError):  # in a cache that cannot be written it is not kept, and measured again
+                trials.keep(tried, found)
     return found
 
 
