@@ -24,7 +24,7 @@ from zoo.recipe.showing import shown
 Kind = Literal["recipes", "datasets", "backbones"]
 
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "recipes": ("name", "profiles", "stages", "accuracy", "data", "backbone"),
+    "recipes": ("name", "profiles", "accuracy", "data", "backbone", "stages"),
     "datasets": ("name", "train", "validation", "test", "classes", "size", "cached", "source"),
     "backbones": ("name", "family", "weights", "training", "size", "cached", "source"),
 }
@@ -147,12 +147,12 @@ def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]], room: int | N
     """The table, how wide it is, and whether something had to be cut so that it has room; None is room for all."""
     cells = [[shown(_cell(column, row)) for column in columns] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-    left = widths[-1] if room is None else room - sum(widths[:-1]) - GAP * len(widths)
-    short = left < widths[-1]
-    if short and left < NARROWEST:
+    left, whole = _left(widths, room), len(widths)
+    while left < widths[-1] and left < NARROWEST and len(widths) > 1:
         columns, widths = columns[:-1], widths[:-1]
-    elif short:
-        widths[-1] = left
+        left = _left(widths, room)
+    short = left < widths[-1] or len(widths) < whole
+    widths[-1] = min(left, widths[-1])
     table = Table(box=None, padding=(0, 0, 0, GAP), pad_edge=True)
     for column, width in zip(columns, widths, strict=True):
         justify: Literal["left", "right"] = "right" if column in NUMBERS else "left"
@@ -160,6 +160,11 @@ def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]], room: int | N
     for row in cells:
         table.add_row(*map(Text, row[: len(columns)]))
     return table, sum(widths) + GAP * len(widths), short
+
+
+def _left(widths: Sequence[int], room: int | None) -> int:
+    """What is left of the room for the last column."""
+    return widths[-1] if room is None else room - sum(widths[:-1]) - GAP * len(widths)
 
 
 def _cell(column: str, row: dict[str, Any]) -> str:
