@@ -75,7 +75,8 @@ def show(
         cli.tell_wrapped(NOTES[name])
     if cut:
         cli.tell_wrapped("A wider terminal, or `--format json`, shows the last columns whole.")
-    cli.tell_wrapped(f"The cache is {cache_folder()}; `python -m zoo.fetch RECIPE` fills it.")
+    cli.tell_wrapped(f"The cache is {cache_folder()}.")
+    cli.tell_wrapped("`python -m zoo.fetch RECIPE` fills it.")
     return 0
 
 
