@@ -13,6 +13,10 @@ from zoo.data.catalog import backbone_card, dataset_card
 from zoo.data.sources import Origin, cache, fetch, fetch_first
 from zoo.data.sources.request import Brought, Request
 
+# As many tests run at once as there are cores, and threads of one that wait for a core spin: nano steps take twenty
+# times as long. Read when a framework is first imported, here or in a process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

@@ -33,8 +33,6 @@ def environment(backend: str, shared: Path) -> dict[str, str]:
         "KERAS_BACKEND": backend,
         "PYTHONPATH": str(ROOT),
         "ZOO_TEST_REFERENCES": str(shared / "references"),
-        # Two tests run at once: threads of one that wait for a core spin, and nano steps take twenty times as long.
-        "OMP_NUM_THREADS": "1",
         # Most of what jax does here is to compile the same nano models again.
         "JAX_COMPILATION_CACHE_DIR": str(shared / "jax"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

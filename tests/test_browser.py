@@ -63,7 +63,7 @@ def compared(runs: tuple[Path, Path]) -> Path:
 def called(module: str, *words: object) -> None:
     done = subprocess.run(
         [sys.executable, "-m", module, *map(str, words)],
-        env=os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,

@@ -26,7 +26,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def called(module: str, *arguments: object, code: int = 0, **changes: str) -> tuple[str, str]:
     """stdout and stderr of `python -m MODULE`, which has to end in `code`."""
-    given = {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **changes}
+    given = {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT), **changes}
     done = subprocess.run(
         [sys.executable, "-m", module, *map(str, arguments)],
         capture_output=True,

@@ -35,7 +35,7 @@ FILES = [
 
 def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """`zoo.run`, begun, on torch: the quickest to start with a nano model."""
-    given = {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
+    given = {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT), **environment}
     return subprocess.Popen(
         [sys.executable, "-m", "zoo.run", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -228,7 +228,7 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
 
     # As it was told, but for the change.
     call = ["sh", "-c", f"{again} --set training.batch_size=4"]
-    given = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    given = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(call, capture_output=True, text=True, check=False, cwd=ROOT, env=given)
     assert (done.returncode, done.stdout) == (6, "")
     assert "training.batch_size: the run was begun with 16, now it is 4" in done.stderr
@@ -238,7 +238,7 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_anywhere_and_taken_up(tmp_path: Path, stride: int) -> None:
     script = [sys.executable, str(ROOT / "tests" / "on_backend" / "killed.py"), str(tmp_path), str(stride)]
-    given = {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    given = {"KERAS_BACKEND": "torch", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     done = subprocess.run(script, capture_output=True, text=True, check=False, env=os.environ | given)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]

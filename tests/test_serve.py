@@ -33,7 +33,7 @@ from zoo.serve import examples
 from zoo.tasks.classification import Classification
 
 ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT)}
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def fences(page: str) -> list[str]:
 def printed(page: str, backend: str) -> str:
     """What the script of a report prints, by itself in a process."""
     script = fences(page)[0]
-    quiet = {"KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    quiet = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | quiet, capture_output=True, text=True, check=False
     )

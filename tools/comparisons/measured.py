@@ -1,15 +1,11 @@
 """How far the zoo is from transformers and torch, on the backend of this process.
 
-    KERAS_BACKEND=jax python -m tools.comparisons.measured REFERENCES [--perturb]
-
-In comes the folder of reference.py; out comes one line of JSON on stdout: largest differences by row of rows.py.
-With `--perturb` one weight of ours is moved by 1e-2 before each comparison.
+In comes the folder of reference.py; out come largest differences by row of rows.py.
+Where it is asked for, one weight of ours is moved by 1e-2 before each comparison.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -163,7 +159,7 @@ def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def measure(folder: Path, *, perturb: bool) -> Mapping[str, float]:
-    """All rows of forward passes and of steps."""
+    """All rows of forward passes and of steps; `perturb` moves a weight before each."""
     found: dict[str, float] = {}
     for family in FAMILIES:
         kinds = [forward(folder / f"{family}-{kind}", family, perturb=perturb) for kind in ("gelu", "gelu_new")]
@@ -175,12 +171,3 @@ def measure(folder: Path, *, perturb: bool) -> Mapping[str, float]:
     found |= {f"steps/minilm/{what}": v for what, v in steps(folder / "minilm", "bert", perturb=perturb).items()}
     found["masks/positions"] = mask_positions(perturb=perturb)
     return found
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("references", type=Path)
-    parser.add_argument("--perturb", action="store_true")
-    given = parser.parse_args()
-    activate()
-    print(json.dumps(measure(given.references, perturb=given.perturb)))

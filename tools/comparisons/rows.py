@@ -31,6 +31,10 @@ class Row:
     unit: str
     limit: float
 
+    def notices(self, moved: Mapping[str, float], backends: tuple[str, ...]) -> bool:
+        """Whether these figures, of a model of which a weight was moved, are beyond the limit on all backends."""
+        return all(moved.get(backend, -np.inf) > self.limit for backend in backends)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -140,23 +144,30 @@ VISIBLE = 1e-3
 """Difference of a probability that counts; few rows change their class for so little as one moved weight."""
 
 
+MOVED_WHOLE = "jax"
+"""The backend whose whole run is trained with a weight moved too: one of three, and all comparisons with it fail."""
+
+
 def losses(run: Path) -> np.ndarray:
     """The training loss of each step, [steps]."""
     return np.array([row["loss"] for row in zoo.load_run(run).history if row["kind"] == "step"])
 
 
-def run_differences(folder: Path, begun: Mapping[str, str]) -> dict[str, dict[str, float]]:
+def run_differences(folder: Path, begun: Mapping[str, str], *, moved: bool) -> dict[str, dict[str, float]]:
     """The rows that compare runs, by key and backend.
 
     Args:
         folder: of runs.py.
         begun: by backend, the one whose half run it resumed.
+        moved: whether of the runs of which a weight was moved.
     """
+    again, resumed = ("again-moved", "resumed-moved") if moved else ("again", "resumed")
+    places = {b: folder / b / ("whole-moved" if moved and b == MOVED_WHOLE else "whole") for b in begun}
     backends = list(begun)
     keys = ("whole/losses", "whole/predictions", "resume/losses", "again/files")
     found: dict[str, dict[str, float]] = {key: {} for key in keys}
-    whole = {backend: losses(folder / backend / "whole") for backend in backends}
-    predicted = {backend: zoo.load_run(folder / backend / "whole").folder.predictions for backend in backends}
+    whole = {backend: losses(place) for backend, place in places.items()}
+    predicted = {backend: zoo.load_run(place).folder.predictions for backend, place in places.items()}
     for backend in backends:
         others = [other for other in backends if other != backend]
         found["whole/losses"][backend] = max(
@@ -165,8 +176,9 @@ def run_differences(folder: Path, begun: Mapping[str, str]) -> dict[str, dict[st
         found["whole/predictions"][backend] = max(
             (_share_otherwise(predicted[backend], predicted[other]) for other in others), default=np.inf
         )
-        found["resume/losses"][backend] = _largest(losses(folder / backend / "resumed"), whole[begun[backend]])
-        found["again/files"][backend] = _differing_files(folder / backend / "short", folder / backend / "again")
+        uninterrupted = losses(folder / begun[backend] / "whole")
+        found["resume/losses"][backend] = _largest(losses(folder / backend / resumed), uninterrupted)
+        found["again/files"][backend] = _differing_files(folder / backend / "short", folder / backend / again)
     return found
 
 

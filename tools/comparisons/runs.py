@@ -1,19 +1,21 @@
 """Whole runs on the backend of this process, for parity.py to compare.
 
-    KERAS_BACKEND=jax python -m tools.comparisons.runs whole FOLDER [--small] [--perturb]
-    KERAS_BACKEND=torch python -m tools.comparisons.runs resume FOLDER --begun jax [--small] [--perturb]
+    KERAS_BACKEND=jax python -m tools.comparisons.runs begin FOLDER REFERENCES [--small] [--perturb]
+    KERAS_BACKEND=torch python -m tools.comparisons.runs resume FOLDER jax [--small] [--perturb]
 
-`whole` trains FOLDER/<backend>/whole with dropout on and portable masks, copies it as it stands after the first epoch
-to FOLDER/<backend>/half, and trains FOLDER/<backend>/short for a few steps with native masks.
-`resume` goes on with the half run of another backend in FOLDER/<backend>/resumed, and trains
-FOLDER/<backend>/again as `short` was trained.
-With `--perturb` one weight is moved by 1e-2: of the head before `whole` and before `again`, in the checkpoint before
-`resume`.
+`begin` prints what measured.py finds, a list of one JSON object, with `--perturb` of two: the second with a weight
+moved. Then it trains FOLDER/<backend>/whole with dropout on and portable masks, copies it as it stands after the first
+epoch to FOLDER/<backend>/half, and trains FOLDER/<backend>/short for a few steps with native masks.
+`resume` goes on with the half run of another backend in FOLDER/<backend>/resumed, and trains FOLDER/<backend>/again as
+`short` was trained.
+With `--perturb` there are also whole-moved (of one backend, see rows.py), resumed-moved and again-moved: one weight is
+moved by 1e-2, of the head before a run, in the checkpoint before it is resumed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,13 +27,14 @@ from safetensors.numpy import load_file, save_file
 
 import recipes
 import zoo
-from tools.comparisons.measured import MOVED, move_one_weight
+from tools.comparisons.measured import MOVED, measure, move_one_weight
+from tools.comparisons.rows import MOVED_WHOLE
 from zoo.backend import activate
 from zoo.data.manifest import write_manifest
 from zoo.models.builder import build_model
 from zoo.recipe import Recipe
 from zoo.runs.screen import Screen
-from zoo.training import prepare
+from zoo.training import prepare, session
 
 SHORT_STEPS = 10
 HEAD = "logits/bias"
@@ -71,56 +74,74 @@ class Copying(Screen):
 
 
 @contextmanager
-def weight_moved(moved: bool) -> Iterator[None]:
-    """Where asked for, models that are built meanwhile have one weight of their head moved."""
+def weight_moved() -> Iterator[None]:
+    """Models that are built meanwhile have one weight of their head moved."""
 
     def built(*arguments: Any, **named: Any) -> Any:
         model = build_model(*arguments, **named)
         move_one_weight(model, HEAD)
         return model
 
-    with mock.patch.object(prepare, "build_model", built if moved else build_model):
+    with mock.patch.object(prepare, "build_model", built):
         yield
 
 
-def whole(folder: Path, *, small: bool, perturb: bool) -> None:
+def begin(folder: Path, *, small: bool, perturb: bool) -> None:
     """The run that the others are held against, its copy at half time, and a short one."""
-    with weight_moved(perturb):
-        zoo.train(recipe_of(small=small), out=folder / "whole", progress=Copying(folder / "whole", folder / "half"))
-    short(folder / "short", small=small, perturb=False)
+    recipe = recipe_of(small=small)
+    zoo.train(recipe, out=folder / "whole", progress=Copying(folder / "whole", folder / "half"))
+    if perturb and folder.name == MOVED_WHOLE:
+        with weight_moved():
+            zoo.train(recipe, out=folder / "whole-moved", progress=False)
+    zoo.train(short(recipe), out=folder / "short", progress=False)
 
 
 def resume(folder: Path, begun: Path, *, small: bool, perturb: bool) -> None:
     """Go on with another backend's half run, and train the short one again."""
-    target = folder / "resumed"
-    shutil.copytree(begun / "half", target)
+    recipe = recipe_of(small=small)
+    shutil.copytree(begun / "half", folder / "resumed")
+    zoo.train(recipe, out=folder / "resumed", resume=True, progress=False)
+    zoo.train(short(recipe), out=folder / "again", progress=False)
     if perturb:
+        target = folder / "resumed-moved"
+        shutil.copytree(begun / "half", target)
         path = max(target.glob("checkpoints/step-*")) / "model.safetensors"
         arrays = load_file(path)
         arrays[HEAD].reshape(-1)[0] += MOVED
         save_file(arrays, path)
         write_manifest(path.parent)
-    zoo.train(recipe_of(small=small), out=target, resume=True, progress=False)
-    short(folder / "again", small=small, perturb=perturb)
+        zoo.train(recipe, out=target, resume=True, progress=False)
+        with weight_moved():
+            zoo.train(short(recipe), out=folder / "again-moved", progress=False)
 
 
-def short(out: Path, *, small: bool, perturb: bool) -> None:
+def short(recipe: Recipe) -> Recipe:
     """A few steps as a recipe has them by default, with the backend's own masks."""
     changes = {"training.epochs": None, "training.steps": SHORT_STEPS, "training.dropout_masks": "native"}
-    with weight_moved(perturb):
-        zoo.train(recipe_of(small=small).override(changes), out=out, progress=False)
+    return recipe.override(changes)
+
+
+def unpainted(*_: Any) -> tuple[dict[str, Any], list[str]]:
+    """No charts: what is compared are numbers."""
+    return {}, []
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["whole", "resume"])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["begin", "resume"])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--begun", help="the backend whose half run is resumed")
+    parser.add_argument("other", help="the folder of the references, or the backend whose half run is resumed")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--perturb", action="store_true")
     given = parser.parse_args()
     own = given.folder / activate().name
-    if given.what == "whole":
-        whole(own, small=given.small, perturb=given.perturb)
-    else:
-        resume(own, given.folder / given.begun, small=given.small, perturb=given.perturb)
+    with (
+        mock.patch("zoo.report.report.draw_each", unpainted),
+        mock.patch.object(session, "SHAPES", 2 if given.small else session.SHAPES),  # each is compiled
+    ):
+        if given.what == "begin":
+            ways = (False, True)[: 1 + given.perturb]
+            print(json.dumps([measure(Path(given.other), perturb=moved) for moved in ways]))
+            begin(own, small=given.small, perturb=given.perturb)
+        else:
+            resume(own, given.folder / given.other, small=given.small, perturb=given.perturb)

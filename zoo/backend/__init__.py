@@ -138,6 +138,8 @@ def activate(recipe_backend: str | None = None) -> Backend:
         with (
             _environment("KERAS_BACKEND", name),
             _quiet() if _OWN and name == "tensorflow" else contextlib.nullcontext(),
+            # Keras imports jax to mend what old versions of it lack: half a second for nothing.
+            _without("jax") if name == "torch" else contextlib.nullcontext(),
         ):
             import keras
     else:
@@ -227,7 +229,14 @@ def without_tensorflow() -> Iterator[None]:
     """
     keras = sys.modules.get("keras")
     wanted = keras is not None and keras.backend.backend() == "tensorflow"
-    names = [name for name in ("tensorflow", "tensorflow_text") if name not in sys.modules and not wanted]
+    with contextlib.nullcontext() if wanted else _without("tensorflow", "tensorflow_text"):
+        yield
+
+
+@contextlib.contextmanager
+def _without(*packages: str) -> Iterator[None]:
+    """Let the import of these packages fail, but for those that are imported already."""
+    names = [name for name in packages if name not in sys.modules]
     for name in names:
         sys.modules[name] = None  # type: ignore[assignment]
     try:

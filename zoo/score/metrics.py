@@ -14,15 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
-from sklearn.metrics import (
-    average_precision_score,
-    matthews_corrcoef,
-    precision_recall_curve,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 from zoo.errors import DataError, TrainingError, ZooError
 from zoo.recipe.showing import listed
@@ -123,6 +116,13 @@ def evaluate(
 
     Raises DataError for no rows or a label outside `label_names`, ZooError when the shapes disagree.
     """
+    from sklearn.metrics import (
+        average_precision_score,
+        matthews_corrcoef,
+        precision_recall_fscore_support,
+        roc_auc_score,
+    )
+
     truth = _checked(probabilities, labels, label_names)
     predicted = predictions(probabilities, threshold)
     rows, classes = len(truth), list(range(len(label_names)))
@@ -160,6 +160,8 @@ def classification_table(labels: ArrayLike, predicted: ArrayLike, label_names: S
 
     `labels` and `predicted` are `[rows] int`. A ratio whose denominator is 0 counts as 0.
     """
+    from sklearn.metrics import precision_recall_fscore_support
+
     classes = range(len(label_names))
     rows, times = (np.bincount(np.asarray(numbers), minlength=len(classes)) for numbers in (labels, predicted))
     columns = precision_recall_fscore_support(labels, predicted, labels=list(classes), zero_division=0)
@@ -235,6 +237,8 @@ def tune_threshold(probabilities: Floats, labels: ArrayLike) -> float:
     truth = _checked(probabilities, labels, ("0", "1"))
     if not truth.any():
         return 0.5
+    from sklearn.metrics import precision_recall_curve
+
     scores = probabilities[:, 1]
     precision, recall, edges = precision_recall_curve(truth, scores)
     # The curve ends with a point of no threshold (precision 1, recall 0), which is left out. The sum is 0
@@ -257,7 +261,7 @@ def wilson_interval(correct: int, rows: int, confidence: float = 0.95) -> tuple[
         raise DataError(
             f"{correct} correct of {rows} rows: expected at least one row; check that the split is not empty"
         )
-    low, high = binomtest(correct, rows).proportion_ci(confidence_level=confidence, method="wilson")
+    low, high = scipy.stats.binomtest(correct, rows).proportion_ci(confidence_level=confidence, method="wilson")
     return float(low), float(high)
 
 

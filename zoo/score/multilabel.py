@@ -13,14 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    f1_score,
-    hamming_loss,
-    label_ranking_average_precision_score,
-    precision_recall_fscore_support,
-    roc_auc_score,
-)
 
 from zoo.errors import DataError, ZooError
 from zoo.score.metrics import majority_share, tune_threshold, wilson_interval
@@ -61,6 +53,14 @@ def evaluate(
 
     Raises DataError for no rows or a target other than 0 and 1, ZooError when the shapes disagree.
     """
+    from sklearn.metrics import (
+        average_precision_score,
+        f1_score,
+        hamming_loss,
+        label_ranking_average_precision_score,
+        roc_auc_score,
+    )
+
     truth = _checked(probabilities, targets, names)
     predicted = decided(probabilities, thresholds)
     rows = len(truth)
@@ -127,6 +127,8 @@ def class_table(targets: ArrayLike, predicted: ArrayLike, names: Sequence[str]) 
 
 def _by_class(truth: Labels, predicted: Labels) -> tuple[Any, Any, Any, Any]:
     """Precision, recall, F1 and true rows, each `[names]`."""
+    from sklearn.metrics import precision_recall_fscore_support
+
     classes = list(range(truth.shape[1]))
     found: tuple[Any, Any, Any, Any] = precision_recall_fscore_support(
         _wide(truth), _wide(predicted), labels=classes, zero_division=0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scipy.stats import binom, binomtest
+import scipy
 
 from zoo.errors import DataError
 
@@ -65,9 +65,11 @@ def mcnemar(only_first: int, only_second: int) -> tuple[float, float]:
     rows = only_first + only_second
     if rows == 0:
         return 1.0, 1.0
-    exact = float(binomtest(only_first, rows).pvalue)
+    exact = float(scipy.stats.binomtest(only_first, rows).pvalue)
     # A split and its mirror image are equally far from half; an even one is its own.
-    as_far = float(binom.pmf(min(only_first, only_second), rows, 0.5)) * (1 if only_first == only_second else 2)
+    as_far = float(scipy.stats.binom.pmf(min(only_first, only_second), rows, 0.5)) * (
+        1 if only_first == only_second else 2
+    )
     return exact, exact - as_far / 2
 
 

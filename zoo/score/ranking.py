@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 __all__ = ["Ranking", "macro_average", "rank", "rank_each"]
 
@@ -76,6 +75,8 @@ def macro_average(rankings: Sequence[Ranking]) -> Ranking:
 def _ranking(name: str, scores: Floats, positive: NDArray[np.bool_]) -> Ranking | None:
     if positive.all() or not positive.any():
         return None
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
     precision, recall, _ = precision_recall_curve(positive, scores, drop_intermediate=True)
     false_positives, true_positives, _ = roc_curve(positive, scores)
     return Ranking(

@@ -14,9 +14,8 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import spearmanr
-from sklearn.metrics import cohen_kappa_score, mean_absolute_error, mean_squared_error, r2_score
 
 from zoo.errors import DataError, ZooError
 from zoo.score.metrics import majority_share, refuse_not_finite, wilson_interval
@@ -82,6 +81,8 @@ def ordinal(values: ArrayLike, targets: ArrayLike, levels: tuple[int, int]) -> d
         "within_one": float((off <= 1).mean()),
     }
     if len(np.union1d(truth, predicted)) > 1:
+        from sklearn.metrics import cohen_kappa_score
+
         scale = range(lowest, highest + 1)
         kappa = cohen_kappa_score(truth.astype(np.int64), predicted, labels=list(scale), weights="quadratic")
         figures["quadratic_kappa"] = float(kappa)
@@ -101,6 +102,8 @@ def error_table(values: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> 
 
     Raises as `evaluate` does.
     """
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
     columns = zip(names, *(each.T for each in _checked(values, targets, (len(names),))), strict=True)
     return [
         {
@@ -108,7 +111,9 @@ def error_table(values: ArrayLike, targets: ArrayLike, names: Sequence[str]) -> 
             "mean_absolute_error": float(mean_absolute_error(truth, given)),
             "mean_squared_error": float(mean_squared_error(truth, given)),
             "r2": float(r2_score(truth, given)) if _varies(truth) else None,
-            "spearman": float(spearmanr(given, truth).statistic) if _varies(truth) and _varies(given) else None,
+            "spearman": float(scipy.stats.spearmanr(given, truth).statistic)
+            if _varies(truth) and _varies(given)
+            else None,
             "mean": float(truth.mean()),
             "deviation": float(truth.std()),
         }

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from scipy.stats import t
+import scipy
 
 from zoo.errors import DataError
 from zoo.score.metrics import wilson_interval
@@ -85,7 +85,7 @@ def seed_bounds(values: Sequence[float]) -> Bounds:
         raise DataError(f"{len(values)} seeds have no spread, expected two or more: run more seeds")
     # Exact, unlike NumPy's: equal figures have no spread, and their mean is that figure.
     mean, deviation = statistics.mean(values), statistics.stdev(values)
-    reach = float(t.ppf(CONFIDENCE, len(values) - 1)) * deviation / math.sqrt(len(values))
+    reach = float(scipy.stats.t.ppf(CONFIDENCE, len(values) - 1)) * deviation / math.sqrt(len(values))
     return Bounds(low=mean - reach, high=mean + reach)
 
 
