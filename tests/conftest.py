@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from zoo.data.catalog import backbone_card, dataset_card
 from zoo.data.sources import Origin, cache, fetch, fetch_first
@@ -48,6 +51,29 @@ def real_cache() -> Path:
         fetch_first(backbone_card("minilm_l6_en_uncased").origins)
         fetch_first(dataset_card("rotten_tomatoes_train").origins)
     return CACHE
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test session, the same in all its workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def first_run(session_folder: Path) -> Path:
+    """A finished run of quickstart's `smoke`, as a user's command trains it on torch; nobody writes to its folder."""
+    out, done = session_folder / "first", session_folder / "first-done"
+    with FileLock(session_folder / "first-lock"):
+        if not done.exists():
+            root = Path(__file__).parents[1]
+            command = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(out)]
+            given = os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(root)}
+            subprocess.run(command, env=given, cwd=root, check=True, capture_output=True)
+            done.touch()
+    return out
 
 
 @pytest.fixture(scope="session")

@@ -41,11 +41,9 @@ def environment(backend: str, shared: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, real_cache: Path) -> Path:
-    """A folder of this test session, the same in all its workers, with what references.py makes in it."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "shared"
-    folder.mkdir(exist_ok=True)
+def shared(session_folder: Path, real_cache: Path) -> Path:
+    """The folder of this test session, with what references.py makes in it."""
+    folder = session_folder
     with FileLock(folder / "lock"):
         if not (folder / "references" / "done").exists():
             (folder / "references").mkdir(exist_ok=True)

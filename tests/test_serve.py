@@ -36,13 +36,9 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT)}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on what the repository ships."""
-    out = tmp_path_factory.mktemp("runs") / "first"
-    command = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(out)]
-    subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, check=True, capture_output=True)
-    return out
+@pytest.fixture
+def run(first_run: Path) -> Path:
+    return first_run
 
 
 @contextmanager
