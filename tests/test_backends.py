@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +79,26 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
+SLOW = ("recipes", "stages")
+"""What has checks that only torch makes each time: the other two compile their steps for a minute."""
+
+
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_on(backend: str, part: str, shared: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *(str(CHECKS / f"checks_{name}.py") for name in (*PARTS[part], *OF_ONE.get(backend, {}).get(part, ()))),
-        "-q",
-        "-o",
-        "python_files=checks_*.py",
-    ]
+    check((*PARTS[part], *OF_ONE.get(backend, {}).get(part, ())), "not slow", backend, shared, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_what_takes_long_on(backend: str, shared: Path, tmp_path: Path) -> None:
+    check(SLOW, "slow", backend, shared, tmp_path)
+
+
+def check(names: Iterable[str], marked: str, backend: str, shared: Path, tmp_path: Path) -> None:
+    """Run these checks on a backend, in a process of their own."""
+    files = [str(CHECKS / f"checks_{name}.py") for name in names]
+    command = [sys.executable, "-m", "pytest", *files, "-q", "-m", marked, "-o", "python_files=checks_*.py"]
     command += ["-p", "no:cacheprovider", "--basetemp", str(tmp_path / "checks")]
     output = finish(subprocess.Popen(command, env=environment(backend, shared), **PIPES))
     summary = output.splitlines()[-1]

@@ -85,7 +85,7 @@ def test_check_and_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def part(text: str) -> Part:
-    return Part(texts=[text], pairs=None, kept={}, places=["line 1"])
+    return Part(texts=[text], pairs=None, given=[text], kept={}, places=["line 1"])
 
 
 def test_predict_and_its_formats() -> None:

@@ -219,7 +219,7 @@ class TestHeadOfACheckpoint:
             ("one", {"problem_type": "regression"}, {"type": "binary"}, "trained for regression, expected multi_label"),
             ("one", {"id2label": {0: "negative"}}, {"type": "binary"}, "classes negative and the data positive"),
             ("two", {"problem_type": "multi_label_classification"}, {}, "for multi_label_classification, expected si"),
-            ("masked", {}, {}, "was written by BertForMaskedLM, expected a model for sequence classification"),
+            ("masked", {}, {}, "was written by BertForMaskedLM, expected a model ForSequenceClassification"),
         ],
     )
     def test_refused(

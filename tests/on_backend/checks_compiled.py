@@ -105,7 +105,7 @@ def test_shapes_alone_give_the_program_that_a_run_computes(changes: dict[str, An
         session.trained,
         session.optimizer(rates),
         session.task.loss,
-        inputs=compile_steps._inputs(session.trained, rows, length),
+        inputs=compile_steps._inputs(session.trained, rows, length, None),
         labels=labels,
         weights=weights,
         precision=answer.precision,
@@ -113,7 +113,7 @@ def test_shapes_alone_give_the_program_that_a_run_computes(changes: dict[str, An
         target=HERE,
         devices=1,
     )
-    inputs = compile_steps._inputs(session.model, answer.prediction.rows, length)
+    inputs = compile_steps._inputs(session.model, answer.prediction.rows, length, None)
     ahead_of_time.compile_prediction(session.model, inputs=inputs, precision=answer.precision, target=HERE, devices=1)
     training, prediction, whole_training, whole_prediction = lowered
     assert training == whole_training

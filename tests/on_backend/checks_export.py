@@ -109,8 +109,8 @@ class TestKeras:
         assert run.probabilities(["a film"]).shape == (1, 3)  # its own model is loaded as it is
         load = weights.load
 
-        def other(variables: list[Any], path: Path) -> None:
-            load(variables, path)
+        def other(variables: list[Any], path: Path, **options: Any) -> None:
+            load(variables, path, **options)
             kernel = next(v for v in variables if v.path.endswith("_0/self_attention_layer/value/kernel"))
             value = weights.to_numpy(kernel).copy()
             value[3, 1, 5] += 0.05

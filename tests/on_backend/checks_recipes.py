@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,19 @@ def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("unpainted")
 
 
-@pytest.mark.parametrize("name", recipes.names())
+KINDS = {
+    *("quickstart", "imdb_distilbert", "sst2_roberta", "goemotions_bert", "amazon_stars_bert", "quora_bert"),
+    *("ner_bert", "squad_bert", "imdb_masked", "multitask"),
+}
+"""Of each family, task and kind of head one recipe: what backends that compile train; the others are slow there."""
+
+
+def _at_times(name: str) -> Any:
+    quick = name in KINDS or os.environ["KERAS_BACKEND"] == "torch"
+    return name if quick else pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", map(_at_times, recipes.names()))
 def test_smoke(name: str, tmp_path: Path) -> None:
     whole = recipes.load(name, profile="smoke")
     run, recipe = zoo.train(whole, out=tmp_path / "run"), whole.staged()[-1]
@@ -79,6 +92,8 @@ def test_smoke(name: str, tmp_path: Path) -> None:
     if name == "quickstart":  # the tour's, which is to show something
         assert run.metrics["test"]["accuracy"] > 0.9
     assert len(run.folder.predictions) == told["dataset"]["rows"]["test"]
+    if "predict" in run.task.served_by:  # what it answers instead has checks of its own
+        return
     texts = ["A gem of a film, highly recommended."]
     pairs = ["My sister saw it on Sunday."] if run.takes_pairs else None
     (prediction,) = run.predict(texts, pairs)
@@ -90,7 +105,8 @@ def test_smoke(name: str, tmp_path: Path) -> None:
             assert difference <= LIMIT
             rows = FOLDER / "samples" / dataset_card(own.recipe.data.dataset or "").origins[0].splits["test"]
             judged = judge(own, str(rows), text_columns(own, None), None, 32)
-            assert judged.metrics == pytest.approx(own.metrics["test"], abs=2e-3)
+            told_of_test = {key: value for key, value in own.metrics["test"].items() if key != "confusion_matrix"}
+            assert judged.metrics == pytest.approx(told_of_test, abs=2e-3)
         with TestClient(create_app(run, pairs=pairs is not None), base_url="http://localhost") as client:
             answer = client.post("/predict", json={"texts": texts, "pairs": pairs}).json()
         assert answer["predictions"][0].keys() == prediction.fields().keys()
