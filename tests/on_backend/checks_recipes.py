@@ -71,7 +71,7 @@ def _at_times(name: str) -> Any:
     return name if quick else pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", map(_at_times, recipes.names()))
+@pytest.mark.parametrize("name", list(map(_at_times, recipes.names())))
 def test_smoke(name: str, tmp_path: Path) -> None:
     whole = recipes.load(name, profile="smoke")
     run, recipe = zoo.train(whole, out=tmp_path / "run"), whole.staged()[-1]

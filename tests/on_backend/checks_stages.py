@@ -29,7 +29,7 @@ from zoo.tasks.distilled import Distilled
 from zoo.training.teacher import kept
 
 pytestmark = pytest.mark.usefixtures("backend")
-at_times = pytest.mark.slow if os.environ["KERAS_BACKEND"] != "torch" else pytest.mark.usefixtures()
+at_times = pytest.mark.slow if os.environ["KERAS_BACKEND"] != "torch" else pytest.mark.usefixtures("backend")
 """What backends that compile take a minute for."""
 
 
