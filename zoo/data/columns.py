@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zoo.data.catalog import DatasetCard
-from zoo.data.tables import place, read_table
+from zoo.data.tables import SHOWN, place, places, read_table
 from zoo.data.worded import read_tags, read_texts
 from zoo.errors import DataError
 from zoo.recipe.data_group import Files
@@ -25,10 +25,8 @@ from zoo.tasks import Stated, Task
 from zoo.tasks.material import no_label
 from zoo.tasks.refused import Where
 
-__all__ = ["SHOWN", "Layout", "as_tuple", "of_card", "of_files", "places", "read_rows", "unfit", "without"]
+__all__ = ["Layout", "as_tuple", "of_card", "of_files", "read_rows", "unfit", "without"]
 
-SHOWN = 5
-"""Rows that a fault names."""
 Columns = dict[str, Any]
 """A list or an array a column, equally long."""
 Found = TypeVar("Found")
@@ -154,15 +152,6 @@ def _take(columns: Columns, rows: np.ndarray) -> Columns:
         name: values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows.tolist()]
         for name, values in columns.items()
     }
-
-
-def places(path: Path, lines: Sequence[int], count: int | None = None) -> str:
-    """How people find rows that begin in these lines: the first ones, and how many more there are.
-
-    `count` is how many there are in all, where `lines` are only the first.
-    """
-    more = (len(lines) if count is None else count) - SHOWN
-    return place(path, *lines[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def unfit(value: Any) -> str | None:

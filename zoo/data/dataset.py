@@ -18,11 +18,12 @@ import numpy as np
 
 from zoo.data.carving import carved, digest, duplicates, overlap
 from zoo.data.catalog import DatasetCard, dataset_card
-from zoo.data.columns import SHOWN, Layout, as_tuple, of_card, of_files, read_rows
+from zoo.data.columns import Layout, as_tuple, of_card, of_files, read_rows
 from zoo.data.joined import Rows, joined
 from zoo.data.shown import Row, in_notebook
 from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
 from zoo.data.split import SPLITS, Split
+from zoo.data.tables import SHOWN
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length

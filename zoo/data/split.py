@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.columns import places
+from zoo.data.tables import places
 from zoo.score.ragged import Ragged
 
 __all__ = ["SPLITS", "Split"]

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.data.columns import SHOWN, as_tuple, unfit, without
-from zoo.data.tables import column_names, place, read_rows
+from zoo.data.columns import as_tuple, unfit, without
+from zoo.data.tables import SHOWN, column_names, place, read_rows
 from zoo.data.worded import odd_word
 from zoo.errors import DataError
 from zoo.tasks.material import no_label

@@ -27,7 +27,7 @@ from zoo.errors import DataError
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".conllu", ".txt")
 PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 SHOWN = 5
-"""Faults of one kind that are listed; the rest is counted."""
+"""Faults of one kind that are listed, and rows that one names; the rest is counted."""
 _LONGEST_FIELD = 1 << 28
 _BATCH = 4096
 """Rows of a parquet file that are made Python's own at once."""
@@ -119,6 +119,15 @@ def place(path: str | Path, *numbers: int) -> str:
     if counted is not None:
         return f"{counted}{'s' * several} {listed}, counted from 0"
     return f"line{'s' * several} {listed}"
+
+
+def places(path: Path, lines: Sequence[int], count: int | None = None) -> str:
+    """How people find rows that begin in these lines: the first ones, and how many more there are.
+
+    `count` is how many there are in all, where `lines` are only the first.
+    """
+    more = (len(lines) if count is None else count) - SHOWN
+    return place(path, *lines[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _opened(path: Path, read: Callable[[_Reader], Iterator[Any]]) -> Generator[Any, None, None]:

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
-from zoo.data.columns import SHOWN, unfit
+from zoo.data.columns import unfit
 from zoo.data.cutting import cuts, taken, too_long
+from zoo.data.tables import SHOWN
 from zoo.data.vocabulary import read_vocabulary
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
@@ -175,15 +176,18 @@ class Tokenizer:
         offsets, second, owners = array("q", [0]), array("i"), array("i")
         full = np.zeros(len(texts), np.int32)
         for index, (a, b) in enumerate(self._raw(texts, pairs, progress, place, spans)):
-            rows = cuts(len(a.ids), len(b.ids) if b is not None else None, room, config)
+            counts = len(a), len(b) if b is not None else 0
+            rows = cuts(counts[0], counts[1] if b is not None else None, room, config)
             if rows is None:
-                counts = len(a.ids), len(b.ids) if b is not None else 0
                 faults += [too_long(place(index), *counts, room, config)] * (len(faults) < SHOWN)
                 continue
-            full[index] = len(a.ids) + (len(b.ids) if b is not None else 0) + config.max_length - room
+            full[index] = sum(counts) + config.max_length - room
+            # Each of these makes a list of what is Rust's.
+            ids_of_first, ids_of_other = a.ids, b.ids if b is not None else []
+            within = (a if b is None else b).offsets if spans else []
             for of_first, of_second in rows:
-                first = taken(a.ids, of_first)
-                other = taken(b.ids, of_second) if b is not None else []
+                first = taken(ids_of_first, of_first)
+                other = taken(ids_of_other, of_second)
                 flat.extend((start, *first, *middle, *other, end))
                 offsets.append(len(flat))
                 owners.append(index)
@@ -191,7 +195,7 @@ class Tokenizer:
                 second.append(2 + len(first) if b is not None else 2 + len(first) + len(other))
                 if spans:
                     before = [(-1, -1)] * (1 + len(first) + len(middle)) if b is not None else [(-1, -1)]
-                    inside = taken(a.offsets, of_first) if b is None else taken(b.offsets, of_second)
+                    inside = taken(within, of_first if b is None else of_second)
                     for span in (*before, *inside, (-1, -1)):
                         places.extend(span)
         if faults:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.data.tables import place
+from zoo.data.tables import places
 from zoo.data.words import words
 from zoo.errors import DataError
 from zoo.score.tagging import Scheme, Span, broken, parts, retagged, scheme_of, tags_of
@@ -30,8 +30,6 @@ __all__ = ["Places", "Worded", "joined", "odd_word", "places_of", "read_tags", "
 
 Places = list[tuple[int, int]]
 """First and one past the last character of each word of a text."""
-SHOWN = 5
-"""Rows that a fault names."""
 
 
 def read_texts(split: str, path: Path, columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,9 +47,9 @@ def read_texts(split: str, path: Path, columns: Mapping[str, Any]) -> dict[str, 
         if told := odd_word(text):
             faults.add("has a word that is none", line, told)
             continue
-        whole, places = joined(text)
+        whole, own = joined(text)
         texts.append(whole)
-        found.append(places)
+        found.append(own)
     faults.refuse()
     return {**columns, "text": texts, "words": found}
 
@@ -157,10 +155,7 @@ class _Faults:
         """DataError where there are any."""
         found = []
         for kind, lines in self.lines.items():
-            more = f" and {len(lines) - SHOWN:,} more" if len(lines) > SHOWN else ""
-            where = place(self.path, *lines[:SHOWN])
-            told = self.first[kind]
-            found.append(f"{self.path}: {self.split}: {where}{more} {kind}: {told}")
+            found.append(f"{self.path}: {self.split}: {places(self.path, lines)} {kind}: {self.first[kind]}")
         if found:
             raise DataError(found)
 

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
-from zoo.data.columns import SHOWN
 from zoo.data.streams import OnMissing, Part, Source
+from zoo.data.tables import SHOWN
 from zoo.errors import DataError
 from zoo.runs.answers import Answers
 from zoo.runs.run import Run
