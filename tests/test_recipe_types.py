@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.heads import BinaryHead, ClassifierHead
+from zoo.recipe.schedules import Constant
 from zoo.recipe.schema import recipe_schema, rows
 from zoo.recipe.staging import Overlay
-from zoo.recipe.types import Constant
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from zoo.errors import RecipeError
 from zoo.recipe.length import run_length
-from zoo.recipe.types import MAX_STEPS, Constant, Cosine, Linear, Training
+from zoo.recipe.schedules import Constant, Cosine, Linear
+from zoo.recipe.training_group import MAX_STEPS, Training
 from zoo.training.schedule import learning_rates
 
 

@@ -14,7 +14,7 @@ import zoo
 from zoo.backend import Backend
 from zoo.errors import OutputError
 from zoo.models import inference, weights
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.optimizer import build_optimizer

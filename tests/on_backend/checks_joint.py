@@ -14,7 +14,7 @@ from zoo.data.parts import load_parts
 from zoo.models import weights
 from zoo.models.inference import to_host
 from zoo.recipe import Recipe, recipe_from
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks import Joint, Task
 from zoo.training.optimizer import build_optimizer
 from zoo.training.prepare import build, prepare

@@ -12,7 +12,7 @@ import recipes
 import zoo
 from zoo.backend import Backend
 from zoo.models import inference, weights
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 

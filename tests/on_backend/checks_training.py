@@ -21,7 +21,8 @@ from zoo.errors import TrainingError
 from zoo.models import inference, weights
 from zoo.models.backbone import depth
 from zoo.recipe.length import run_length
-from zoo.recipe.types import AdamW, EarlyStopping, Training
+from zoo.recipe.optimizers import AdamW
+from zoo.recipe.training_group import EarlyStopping, Training
 from zoo.tasks.classification import Classification, softmax_cross_entropy
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import fit

@@ -24,7 +24,7 @@ from zoo.models.encoder import assemble
 from zoo.models.presets import read_config
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.heads import Head
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks import Task, task_of
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer

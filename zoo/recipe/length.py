@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo.errors import RecipeError
-from zoo.recipe.types import MAX_STEPS, Training
+from zoo.recipe.training_group import MAX_STEPS, Training
 
 DEFAULT_EPOCHS = 3
 """Passes over train where a recipe gives neither epochs nor steps."""

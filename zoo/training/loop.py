@@ -26,7 +26,7 @@ from zoo.errors import TrainingError
 from zoo.models.inference import to_host
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
-from zoo.recipe.types import Training
+from zoo.recipe.training_group import Training
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
 from zoo.training.waiting import Firsts

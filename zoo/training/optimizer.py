@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from zoo.models.backbone import depth
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 
 NO_DECAY = ("bias", "gamma", "beta")
 """Names of variables that weight decay leaves alone."""

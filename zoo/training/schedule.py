@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zoo.recipe.types import Constant, Cosine, Linear
+from zoo.recipe.schedules import Constant, Cosine, Linear
 
 Array = np.ndarray
 
