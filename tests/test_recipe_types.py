@@ -104,7 +104,10 @@ def test_lists_become_tuples() -> None:
             "tensorflo",
             'got "tensorflo", expected one of jax, tensorflow, torch, or null (did you mean tensorflow?)',
         ),
-        ("training.optimizer.type", "adam", 'got "adam", expected adamw (did you mean adamw?)'),
+        (
+            *("training.optimizer.type", "adamz"),
+            'got "adamz", expected one of adamw, adam, sgd, lion, lamb, adafactor, muon (did you mean adam?)',
+        ),
         (
             "training.schedule.type",
             "cosin",

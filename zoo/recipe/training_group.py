@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
-from zoo.recipe.optimizers import AdamW
+from zoo.recipe.optimizers import AdamW, Optimizer
 from zoo.recipe.schedules import Linear, Schedule
 
 MAX_STEPS = 10_000_000
@@ -72,7 +72,7 @@ class Training(Config):
     longer than it wins back. jax always compiles; off, TensorFlow compiles the pieces between matrix products."""
     dropout_masks: Literal["portable", "native"] = "portable"
     """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
-    optimizer: AdamW = AdamW()
+    optimizer: Optimizer = AdamW()
     """The update rule."""
     schedule: Schedule = Linear()
     """The learning rate over the steps."""

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from zoo.models.backbone import depth
-from zoo.recipe.optimizers import AdamW
+from zoo.recipe.optimizers import SGD, Adafactor, Adam, AdamW, Lamb, Lion, Moments, Optimizer
 
 NO_DECAY = ("bias", "gamma", "beta")
 """Names of variables that weight decay leaves alone."""
 
 
 def build_optimizer(
-    config: AdamW, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
+    config: Optimizer, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
 ) -> Any:
     """The optimizer of a recipe, built on these variables; arguments are those of `unbuilt_optimizer`."""
     variables = list(variables)
@@ -30,7 +30,7 @@ def build_optimizer(
 
 
 def unbuilt_optimizer(
-    config: AdamW, variables: Sequence[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
+    config: Optimizer, variables: Sequence[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
 ) -> Any:
     """The optimizer of a recipe, still to be built on these variables.
 
@@ -40,17 +40,41 @@ def unbuilt_optimizer(
         num_layers: transformer layers of the backbone, for `layer_decay`.
         rates: learning rate of each step, [steps].
     """
-    # Its base class is Keras's, and Keras may be imported only after the backend is chosen.
-    from zoo.training import adamw
+    # Their base class is Keras's, and Keras may be imported only after the backend is chosen.
+    from zoo.training import adamw, rules
 
-    return adamw.AdamW(
+    given: dict[str, Any] = {
+        "factors": {v.path: layer_factor(config.layer_decay, depth(v.path, num_layers), num_layers) for v in variables},
+        "decays": {v.path: 0.0 if v.name in NO_DECAY else config.weight_decay for v in variables},
+        "clip_norm": config.clip_norm,
+    }
+    if isinstance(config, Moments):
+        given["epsilon"] = config.epsilon
+    match config:
+        case AdamW():
+            return adamw.AdamW(rates, beta_1=config.beta_1, beta_2=config.beta_2, **given)
+        case Adam():
+            return adamw.Adam(rates, beta_1=config.beta_1, beta_2=config.beta_2, **given)
+        case Lion():
+            return rules.Lion(rates, beta_1=config.beta_1, beta_2=config.beta_2, **given)
+        case Lamb():
+            return rules.Lamb(rates, beta_1=config.beta_1, beta_2=config.beta_2, **given)
+        case SGD():
+            return rules.SGD(rates, momentum=config.momentum, nesterov=config.nesterov, **given)
+        case Adafactor():
+            own = config.model_dump(include={"beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold"})
+            return rules.Adafactor(rates, **own, **given)
+    return rules.Muon(
         rates,
-        factors={v.path: layer_factor(config.layer_decay, depth(v.path, num_layers), num_layers) for v in variables},
-        decays={v.path: 0.0 if v.name in NO_DECAY else config.weight_decay for v in variables},
-        beta_1=config.beta_1,
-        beta_2=config.beta_2,
-        epsilon=config.epsilon,
-        clip_norm=config.clip_norm,
+        hidden=frozenset(
+            v.path for v in variables if v.name == "kernel" and 0 < depth(v.path, num_layers) <= num_layers
+        ),
+        adam_beta_1=config.beta_1,
+        adam_beta_2=config.beta_2,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        ns_steps=config.iterations,
+        **given,
     )
 
 
