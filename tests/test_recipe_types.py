@@ -93,7 +93,13 @@ def test_lists_become_tuples() -> None:
         ("training.optimizer.learning_rate", "1e-5", 'got "1e-5", expected a number above 0'),
         ("training.optimizer.layer_decay", float("nan"), "got .nan, expected a number above 0 and at most 1"),
         ("training.optimizer.weight_decay", float("inf"), "got .inf, expected a number of at least 0"),
-        ("training.schedule.warmup", 500, "got 500, expected a number of at least 0 and below 1"),
+        *(
+            (
+                *("training.schedule.warmup", warmup),
+                f"got {warmup}, expected a share of all steps, at least 0 and below 1, or a whole number of steps",
+            )
+            for warmup in (1.5, -1)
+        ),
         ("model.head.dropout", 1, "got 1, expected a number of at least 0 and below 1, or null"),
         ("model.backbone.dropout", float("nan"), "got .nan, expected a number of at least 0 and below 1, or null"),
         ("data.validation.fraction", 1.5, "got 1.5, expected a number above 0 and below 1"),
@@ -111,20 +117,27 @@ def test_lists_become_tuples() -> None:
         (
             "training.schedule.type",
             "cosin",
-            'got "cosin", expected one of linear, cosine, constant (did you mean cosine?)',
+            'got "cosin", expected one of linear, cosine, constant, inverse_sqrt, polynomial, one_cycle '
+            "(did you mean cosine?)",
         ),
         (
             "training.schedule.type",
             "cosine_restarts",
-            'got "cosine_restarts", expected one of linear, cosine, constant (did you mean cosine?)',
+            'got "cosine_restarts", expected one of linear, cosine, constant, inverse_sqrt, polynomial, one_cycle '
+            "(did you mean cosine?)",
         ),
         (
             "training.schedule",
             "linear",
-            'got "linear", expected a group of keys with type: linear or cosine or constant '
+            'got "linear", expected a group of keys with type: linear or cosine or constant or '
+            "inverse_sqrt or polynomial or one_cycle "
             "(did you mean {type: linear}?)",
         ),
-        ("training.schedule.type", 3, "got 3, expected one of linear, cosine, constant"),
+        (
+            "training.schedule.type",
+            3,
+            "got 3, expected one of linear, cosine, constant, inverse_sqrt, polynomial, one_cycle",
+        ),
         ("seed", -1, "got -1, expected a whole number of at least 0 and below 2,147,483,648"),
         ("seed", 2**31, "got 2147483648, expected a whole number of at least 0 and below 2,147,483,648"),
         (

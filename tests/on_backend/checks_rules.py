@@ -1,8 +1,10 @@
-"""Optimizers beside AdamW: what is the same on every backend."""
+"""Optimizers beside AdamW, and schedules: what is the same on every backend."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ import zoo
 from zoo.models import weights
 from zoo.recipe.estimate import Dimensions, moments
 from zoo.recipe.optimizers import SGD, Adafactor, Adam, AdamW, Lamb, Lion, Muon
+from zoo.recipe.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, Polynomial, Schedule
 from zoo.training.optimizer import build_optimizer
+from zoo.training.schedule import learning_rates
 
 
 def test_what_each_keeps() -> None:
@@ -45,3 +49,49 @@ def test_adafactor_leaves_tokens_that_never_came() -> None:
     found = weights.to_numpy(table)
     assert (found[2:] == 1.0).all()
     assert (found[:2] < 1.0).all()
+
+
+@pytest.mark.parametrize("warmup", [0, 0.25, 7])
+def test_schedules_are_those_of_transformers_and_torch(warmup: float) -> None:
+    """From the end of warm-up on; one cycle from its first step to its last. Theirs climb from a first step at zero."""
+    import torch
+    import transformers
+
+    steps = 60
+    given = {"num_warmup_steps": 15 if warmup == 0.25 else int(warmup)}
+    ended = given | {"num_training_steps": steps}
+    cases: list[tuple[Schedule, Callable[..., Any], dict[str, Any]]] = [
+        (Linear(warmup=warmup), transformers.get_linear_schedule_with_warmup, ended),
+        (Cosine(warmup=warmup), transformers.get_cosine_schedule_with_warmup, ended),
+        (Constant(warmup=warmup), transformers.get_constant_schedule_with_warmup, given),
+        (InverseSqrt(warmup=warmup), transformers.get_inverse_sqrt_schedule, given),
+        (InverseSqrt(warmup=warmup, timescale=40), transformers.get_inverse_sqrt_schedule, given | {"timescale": 40}),
+        (
+            Polynomial(warmup=warmup, power=3.0, end=0.01),
+            transformers.get_polynomial_decay_schedule_with_warmup,
+            ended | {"power": 3.0, "lr_end": 0.02},
+        ),
+    ]
+    for schedule, theirs, arguments in cases:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+        found = learning_rates(schedule, peak=2.0, steps=steps)
+        expected = rates_of(theirs(optimizer, **arguments), optimizer, steps)
+        np.testing.assert_allclose(found[given["num_warmup_steps"] :], expected[given["num_warmup_steps"] :], rtol=1e-9)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        *(optimizer, 2.0, steps),
+        pct_start=given["num_warmup_steps"] / steps,
+        cycle_momentum=False,
+    )
+    found = learning_rates(OneCycle(warmup=warmup), peak=2.0, steps=steps)
+    np.testing.assert_allclose(found, rates_of(cycle, optimizer, steps), rtol=1e-9)
+
+
+def rates_of(schedule: Any, optimizer: Any, steps: int) -> list[float]:
+    """The rate of each step by a scheduler of torch's."""
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found

@@ -96,6 +96,9 @@ class Training(Config):
         if self.epochs is not None and self.steps is not None:
             message = f"got {self.steps} beside epochs: {self.epochs}, expected one of the two: make the other null"
             yield Clash(("steps", "epochs"), message)
+        if self.steps is not None and self.schedule.warmup >= self.steps:
+            message = f"got {self.schedule.warmup} steps, expected fewer than training.steps: {self.steps}"
+            yield Clash(("schedule.warmup", "steps"), message)
         if self.batch_size % self.accumulate:
             message = f"got {self.accumulate} beside batch_size: {self.batch_size}, expected a divisor of it"
             yield Clash(("accumulate",), message)
