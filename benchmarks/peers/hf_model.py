@@ -274,6 +274,10 @@ def optimizer_of(material: Material, model: Any) -> tuple[Any, Any]:
     config = material.recipe.training.optimizer
     if not isinstance(config, AdamW):
         raise RecipeError(f"training.optimizer.type: got {config.type}, expected adamw: this peer has no other")
+    if config.head_rate is not None:
+        raise RecipeError(
+            f"training.optimizer.head_rate: got {config.head_rate}, expected null: this peer has one rate"
+        )
     groups: dict[tuple[float, float], list[Any]] = {}
     for name, parameter in model.named_parameters():
         decay = 0.0 if parameter.ndim == 1 else config.weight_decay  # biases and layer norms

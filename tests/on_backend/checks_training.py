@@ -19,7 +19,7 @@ from zoo.backend import Backend, Trainer
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.models import inference, weights
-from zoo.models.backbone import depth
+from zoo.models.backbone import depth, in_head
 from zoo.recipe.length import run_length
 from zoo.recipe.optimizers import AdamW
 from zoo.recipe.training_group import EarlyStopping, Training
@@ -93,10 +93,10 @@ class TestAdamW:
         off = distance(five_steps(backend, model, optimizer, reference), reference, "plain")
         assert off > 1e-3 if backend.name == "tensorflow" else off < 1e-5
 
-    def test_layer_decay_by_depth(self, backend: Backend) -> None:
+    def test_rates_by_depth(self, backend: Backend) -> None:
         """Adam's first step moves each weight by its rate: the rates can be read off."""
         model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"model.backbone.dropout": 0.0}))
-        config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, epsilon=1e-12)
+        config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, head_rate=6e-5, epsilon=1e-12)
         optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e-3])
         before = {v.path: weights.to_numpy(v).copy() for v in model.trainable_variables}
         trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32")
@@ -108,9 +108,10 @@ class TestAdamW:
         rates: dict[int, float] = {}
         for variable in model.trainable_variables:
             moved = float(np.abs(weights.to_numpy(variable) - before[variable.path]).max())
-            level = depth(variable.path, 2)
+            level = depth(variable.path, 2) + in_head(variable.path, 2)
             rates[level] = max(rates.get(level, 0.0), moved)
-        expected = {0: 0.25e-3, 1: 0.5e-3, 2: 1e-3, 3: 1e-3}  # embeddings, two layers, pooler and head
+        # Embeddings, two layers, the pooler; and the head, at three times the rate.
+        expected = {0: 0.25e-3, 1: 0.5e-3, 2: 1e-3, 3: 1e-3, 4: 3e-3}
         assert rates == pytest.approx(expected, rel=2e-2)
 
     def test_rate_follows_the_schedule_and_holds(self) -> None:

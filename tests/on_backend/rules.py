@@ -25,10 +25,16 @@ SHAPES = {
 }
 """Variables of the model of one layer, as Keras lays them out."""
 MATRICES = {"transformer_layer_0/query/kernel": (4, 6), "transformer_layer_0/attention_output/kernel": (6, 4)}
-FACTORS = {"token_embedding": 0.5, "transformer_layer_0": 1.0, "logits": 1.0}
-"""On the rate, with layer_decay 0.5."""
+FACTORS = {"token_embedding": 0.5, "transformer_layer_0": 1.0, "logits": 3.0}
+"""On the rate, with layer_decay 0.5 and a head_rate of three times the learning rate."""
 
-FULL: dict[str, Any] = {"clip_norm": 0.1, "weight_decay": 0.1, "layer_decay": 0.5}
+FULL: dict[str, Any] = {
+    "learning_rate": 1e-2,
+    "clip_norm": 0.1,
+    "weight_decay": 0.1,
+    "layer_decay": 0.5,
+    "head_rate": 3e-2,
+}
 CASES: dict[str, Optimizer] = {
     "adam": Adam(epsilon=1e-4, **FULL),
     "sgd": SGD(momentum=0.9, **FULL),
@@ -131,7 +137,7 @@ def _trained(
         for path, value in start.items()
     }
     decays = {path: 0.0 if path.endswith("bias") else config.weight_decay for path in weights}
-    factors = {path: FACTORS[path.split("/")[0]] if config.layer_decay < 1 else 1.0 for path in weights}
+    factors = {path: FACTORS[path.split("/")[0]] for path in weights}
     own: dict[str, Rule] = {}
     match config:
         case Lion():

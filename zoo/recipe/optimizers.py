@@ -23,6 +23,9 @@ class Rule(Config):
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     """Factor on the learning rate for each layer below the top one, the embeddings the last of them; the top layer and
     the head keep the rate (Sun et al. 2019, section 5.3.4)."""
+    head_rate: Positive | None = None
+    """Peak learning rate of the head, which is all that stands on the encoder, BERT's pooler not among it; None is that
+    of the last layers. It follows the same schedule."""
     clip_norm: Positive | None = 1.0
     """Largest global norm of the gradient; None does not clip."""
 

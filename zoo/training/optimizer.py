@@ -2,7 +2,7 @@
 
 In come the recipe's optimizer, the model's variables and the learning rate of each step; out comes a
 keras.optimizers.Optimizer built on these variables, with a factor on the rate for each layer (Sun et
-al. 2019, section 5.3.4) and no decay of biases and layer norms (Devlin et al. 2019, appendix A.2).
+al. 2019, section 5.3.4) and for the head, and no decay of biases and layer norms (Devlin et al. 2019, appendix A.2).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.models.backbone import depth
+from zoo.models.backbone import depth, in_head
 from zoo.recipe.optimizers import SGD, Adafactor, Adam, AdamW, Lamb, Lion, Moments, Optimizer
 
 NO_DECAY = ("bias", "gamma", "beta")
@@ -37,14 +37,14 @@ def unbuilt_optimizer(
     Args:
         config: the recipe's optimizer.
         variables: the model's trainable variables.
-        num_layers: transformer layers of the backbone, for `layer_decay`.
+        num_layers: transformer layers of the backbone, for `layer_decay` and `head_rate`.
         rates: learning rate of each step, [steps].
     """
     # Their base class is Keras's, and Keras may be imported only after the backend is chosen.
     from zoo.training import adamw, rules
 
     given: dict[str, Any] = {
-        "factors": {v.path: layer_factor(config.layer_decay, depth(v.path, num_layers), num_layers) for v in variables},
+        "factors": {v.path: rate_factor(config, v.path, num_layers) for v in variables},
         "decays": {v.path: 0.0 if v.name in NO_DECAY else config.weight_decay for v in variables},
         "clip_norm": config.clip_norm,
     }
@@ -76,6 +76,13 @@ def unbuilt_optimizer(
         ns_steps=config.iterations,
         **given,
     )
+
+
+def rate_factor(config: Optimizer, path: str, num_layers: int) -> float:
+    """The factor on the learning rate of a variable: that of its layer, or in the head what `head_rate` makes of it."""
+    if config.head_rate is not None and in_head(path, num_layers):
+        return config.head_rate / config.learning_rate
+    return layer_factor(config.layer_decay, depth(path, num_layers), num_layers)
 
 
 def layer_factor(decay: float, level: int, num_layers: int) -> float:
