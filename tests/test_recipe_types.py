@@ -10,10 +10,19 @@ from pydantic import BaseModel, ValidationError
 
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, recipe_from
-from zoo.recipe.heads import BinaryHead, ClassifierHead
+from zoo.recipe.heads import (
+    BinaryHead,
+    ClassifierHead,
+    MaskedHead,
+    MultilabelHead,
+    RegressionHead,
+    SpanHead,
+    TokensHead,
+)
 from zoo.recipe.schedules import Constant
 from zoo.recipe.schema import recipe_schema, rows
 from zoo.recipe.staging import Overlay
+from zoo.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -199,6 +208,12 @@ def test_unknown_key_has_a_near_one(key: str, near: str) -> None:
         ({"data": {}}, "data.dataset: got nothing, expected `data.dataset` or `data.files`"),
         ({"data.files": {"train": "a"}}, "data.files: got files beside dataset: imdb"),
         ({"data.validation.fraction": 0.6, "data.test.fraction": 0.5}, "data.validation.fraction: got 1.1 together"),
+        ({"training.stop": {}}, "training.stop.target: got none of target, hours and tokens"),
+        ({"training.steps": 9, "training.schedule": {"warmup": 9}}, "training.schedule.warmup: got 9 steps"),
+        (
+            {"training.optimizer": {"type": "sgd", "momentum": 0.0, "nesterov": True}},
+            "training.optimizer.nesterov: got true, expected false with momentum: 0",
+        ),
         ({"tokens": {"head": 9}}, "tokens.head: got 9, expected null with truncation: head"),
         ({"tokens": {"head": 126, "truncation": "head_tail"}}, "tokens.head: got 126, expected at most 125"),
         ({"model.backbone": {"family": "bert", "preset": "x", **FRESH}}, "model.backbone.num_layers: got num_layers"),
@@ -324,3 +339,12 @@ def test_schema_accepts_the_smallest_recipe_and_refuses_an_unknown_key() -> None
 
 def test_schema_file_is_fresh() -> None:
     assert json.loads((ROOT / "zoo/recipe/schema.json").read_text(encoding="utf-8")) == recipe_schema()
+
+
+def test_any_figure_of_a_task_can_be_watched() -> None:
+    kinds = [ClassifierHead(), BinaryHead(), MultilabelHead(), RegressionHead(ordinal=True), TokensHead(), SpanHead()]
+    for head in (*kinds, MaskedHead()):
+        # What the commonest answer alone would reach is no figure of the model; calibration is judged at the end.
+        known = set(TASKS[head.type].titles) - {"majority_share", "expected_calibration_error", "brier_score"}
+        assert set(head.watchable) == known
+    assert "accuracy" not in RegressionHead().watchable

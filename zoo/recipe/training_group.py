@@ -28,6 +28,22 @@ class EarlyStopping(Config):
     """Smallest change of the monitored figure that counts as better."""
 
 
+class Stop(Config):
+    """When to end training before its length is done; the learning rates are those of the whole length all the same."""
+
+    target: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Value of `training.monitor` on validation that is enough: at least so much, or at most where less is better. It
+    is looked at after each epoch."""
+    hours: Positive | None = None
+    """Hours of training steps, compiling included and evaluation not, over all parts of a run that was resumed."""
+    tokens: Annotated[int, Field(gt=0, le=10**15)] | None = None
+    """Tokens of training texts that have been seen, special ones counted and padding not."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.target is None and self.hours is None and self.tokens is None:
+            yield Clash(("target",), "got none of target, hours and tokens, expected one at least, or stop: null")
+
+
 class Distil(Config):
     """A finished run as a teacher: its outputs for the training texts are learned beside their labels (Hinton, Vinyals
     and Dean 2015, section 2)."""
@@ -77,18 +93,20 @@ class Training(Config):
     schedule: Schedule = Linear()
     """The learning rate over the steps."""
     monitor: FigureName | None = None
-    """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
-    `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
-    regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
-    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
-    one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
-    (accuracy, F1, R²)."""
+    """The validation figure that picks the best epoch, drives early stopping and is held against `stop.target`: any
+    that the task is judged by, as `accuracy`, `f1`, `macro_f1`, `matthews` or `loss` of classification; None takes the
+    first of its task: `accuracy` of classification, `f1` of multilabel, tokens and span, `loss` of regression and
+    masked. Of several `tasks` it is the figure of one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean
+    of the figure that matters most of each (accuracy, F1, R²)."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
     """When to stop before the last epoch; None never does."""
+    stop: Stop | None = None
+    """What else ends training; None is nothing. The epoch that is being trained is evaluated, and the run is finished
+    as any other."""
     log_every: Count = 20
     """Steps between two rows of history.jsonl."""
 
