@@ -70,9 +70,10 @@ PARTS = {
     "training": (
         "golden",
         "training",
+        "trained",
+        "optimizers",
         "joint",
         "memory",
-        "trained",
         "compile",
         "checkpoints",
         "dropout",
@@ -85,7 +86,7 @@ PARTS = {
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo")},
     "tensorflow": {"model": ("hlo", "xla")},
-    "torch": {"model": ("cuda", "programs", "fill_mask")},
+    "torch": {"model": ("cuda", "programs", "fill_mask"), "training": ("rules",)},
 }
 """What only one backend has to keep, by backend and part."""
 

@@ -11,6 +11,7 @@
         explained.npz        a text's token ids, the attention of all heads, and Captum's integrated gradients
     minilm/                  a checkpoint of the real MiniLM, from the cache that ZOO_CACHE names, with a random head
     adamw.npz                weights of a small model before and after each of five torch.optim.AdamW steps
+    optimizers.npz           the same of other optimizers, by rules.py
     losses.npz               logits, labels, row weights and torch's losses
     distilled.npz            the same with a teacher's logits
     lora.npz                 peft's adapters on bert-gelu, its logits with them, and losses of steps on them
@@ -25,6 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from rules import write_optimizers
 
 from tools.comparisons.reference import CLASSES, VOCABULARIES, arguments, minilm_model, nano_model
 from zoo.data.catalog import vocabulary_folder
@@ -295,6 +297,7 @@ def main(folder: Path) -> None:
         write_answers(folder / f"{family}-answers", family)
     write_minilm(folder / "minilm")
     write_adamw(folder / "adamw.npz")
+    write_optimizers(folder / "optimizers.npz")
     write_losses(folder / "losses.npz")
     write_distilled(folder / "distilled.npz")
     write_lora(folder / "bert-gelu", folder / "lora.npz")

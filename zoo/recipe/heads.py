@@ -19,6 +19,10 @@ TaskName = Literal["classification", "multilabel", "regression", "tokens", "span
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
+OF_CLASSES = (
+    *("accuracy", "f1", "loss", "macro_f1", "precision", "recall", "roc_auc", "average_precision", "matthews"),
+)
+"""Figures of classification; those of a curve are of two classes alone."""
 Level = Annotated[int, Field(ge=-(10**9), le=10**9)]
 
 
@@ -37,6 +41,11 @@ class TaskHead(Config):
     """Whether it can learn what a teacher says of its texts: outputs that are scores of classes."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
+
+    @property
+    def watchable(self) -> tuple[str, ...]:
+        """Those that this head has, as its keys stand."""
+        return self.monitors
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -71,7 +80,7 @@ class ClassifierHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
-    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
+    monitors: ClassVar[tuple[str, ...]] = OF_CLASSES
 
     type: Literal["classifier"] = "classifier"
     """Kind of head."""
@@ -82,7 +91,7 @@ class BinaryHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
-    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
+    monitors: ClassVar[tuple[str, ...]] = OF_CLASSES
 
     type: Literal["binary"] = "binary"
     """Kind of head."""
@@ -115,6 +124,7 @@ class MultilabelHead(TaskHead):
     taught: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = (
         *("f1", "micro_f1", "samples_f1", "accuracy", "label_ranking_average_precision", "loss"),
+        *("precision", "recall", "roc_auc", "average_precision", "hamming_loss"),
     )
 
     type: Literal["multilabel"] = "multilabel"
@@ -151,6 +161,10 @@ class RegressionHead(TaskHead):
     @property
     def measured(self) -> tuple[str, ...]:
         return ("accuracy",) if self.ordinal else ()
+
+    @property
+    def watchable(self) -> tuple[str, ...]:
+        return (*self.monitors, *(("accuracy", "within_one", "quadratic_kappa") if self.ordinal else ()))
 
     def clashes(self) -> Iterator[Clash]:
         yield from super().clashes()
@@ -209,7 +223,9 @@ class SpanHead(TaskHead):
     task: ClassVar[str] = "span"
     each: ClassVar[Literal["text", "token"]] = "token"
     program: ClassVar[str] = "QuestionAnswering"
-    monitors: ClassVar[tuple[str, ...]] = ("f1", "exact_match", "loss")
+    monitors: ClassVar[tuple[str, ...]] = (
+        *("f1", "exact_match", "loss", "has_answer_f1", "has_answer_exact_match", "no_answer_f1"),
+    )
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
-from zoo.recipe.optimizers import AdamW
+from zoo.recipe.optimizers import AdamW, Optimizer
 from zoo.recipe.schedules import Linear, Schedule
 from zoo.recipe.trained_group import Average, Freeze, Lora, Unfreeze
 
@@ -27,6 +27,22 @@ class EarlyStopping(Config):
     """Epochs without a better `training.monitor` before training stops."""
     min_delta: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
     """Smallest change of the monitored figure that counts as better."""
+
+
+class Stop(Config):
+    """When to end training before its length is done; the learning rates are those of the whole length all the same."""
+
+    target: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Value of `training.monitor` on validation that is enough: at least so much, or at most where less is better. It
+    is looked at after each epoch."""
+    hours: Positive | None = None
+    """Hours of training steps, compiling included and evaluation not, over all parts of a run that was resumed."""
+    tokens: Annotated[int, Field(gt=0, le=10**15)] | None = None
+    """Tokens of training texts that have been seen, special ones counted and padding not."""
+
+    def clashes(self) -> Iterator[Clash]:
+        if self.target is None and self.hours is None and self.tokens is None:
+            yield Clash(("target",), "got none of target, hours and tokens, expected one at least, or stop: null")
 
 
 class Distil(Config):
@@ -73,17 +89,16 @@ class Training(Config):
     longer than it wins back. jax always compiles; off, TensorFlow compiles the pieces between matrix products."""
     dropout_masks: Literal["portable", "native"] = "portable"
     """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
-    optimizer: AdamW = AdamW()
+    optimizer: Optimizer = AdamW()
     """The update rule."""
     schedule: Schedule = Linear()
     """The learning rate over the steps."""
     monitor: FigureName | None = None
-    """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
-    `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
-    regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
-    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
-    one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
-    (accuracy, F1, R²)."""
+    """The validation figure that picks the best epoch, drives early stopping and is held against `stop.target`: any
+    that the task is judged by, as `accuracy`, `f1`, `macro_f1`, `matthews` or `loss` of classification; None takes the
+    first of its task: `accuracy` of classification, `f1` of multilabel, tokens and span, `loss` of regression and
+    masked. Of several `tasks` it is the figure of one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean
+    of the figure that matters most of each (accuracy, F1, R²)."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
     train: Literal["all", "biases"] = "all"
@@ -102,6 +117,9 @@ class Training(Config):
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None
     """When to stop before the last epoch; None never does."""
+    stop: Stop | None = None
+    """What else ends training; None is nothing. The epoch that is being trained is evaluated, and the run is finished
+    as any other."""
     log_every: Count = 20
     """Steps between two rows of history.jsonl."""
 
@@ -109,6 +127,9 @@ class Training(Config):
         if self.epochs is not None and self.steps is not None:
             message = f"got {self.steps} beside epochs: {self.epochs}, expected one of the two: make the other null"
             yield Clash(("steps", "epochs"), message)
+        if self.steps is not None and self.schedule.warmup >= self.steps:
+            message = f"got {self.schedule.warmup} steps, expected fewer than training.steps: {self.steps}"
+            yield Clash(("schedule.warmup", "steps"), message)
         if self.batch_size % self.accumulate:
             message = f"got {self.accumulate} beside batch_size: {self.batch_size}, expected a divisor of it"
             yield Clash(("accumulate",), message)

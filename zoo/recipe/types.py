@@ -175,7 +175,7 @@ class Keys(Config):
                 ("training.packing", "model.head.type"),
                 f"got true, expected false with head {head.type}: packed rows have outputs for texts, not for tokens",
             )
-        monitors = (*head.monitors, *monitors_of(self.tasks))
+        monitors = (*head.watchable, *monitors_of(self.tasks))
         if self.training.distil is not None and not head.taught:
             message = f"got a teacher, expected null with head {head.type}: its outputs are no scores of classes"
             yield Clash(("training.distil", "model.head.type"), message)

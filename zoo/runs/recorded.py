@@ -68,6 +68,7 @@ class Trained(TypedDict, total=False):
     steps: Count
     best_epoch: Count
     stopped_early: bool
+    stopped_because: str | None
     lengths: list[Count]
 
 

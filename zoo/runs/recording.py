@@ -147,6 +147,7 @@ class Recorder:
                     "steps": progress.step,
                     "best_epoch": progress.best_epoch,
                     "stopped_early": progress.stopped,
+                    "stopped_because": progress.reason,
                     "lengths": list(session.lengths),
                 },
                 "timing": {**account.elapsed(self._watch, self._earlier), **account.trained(clock)},

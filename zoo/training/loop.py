@@ -28,6 +28,7 @@ from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
 from zoo.recipe.training_group import Training
 from zoo.training.averaging import averaging_of
+from zoo.training.budget import Budget, reached
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
 from zoo.training.waiting import Firsts
@@ -129,6 +130,7 @@ def fit(
     trainer = None
     clock = replace(progress.clock)
     remedy = _remedy(config)
+    budget = Budget(config.stop)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
             break
@@ -140,8 +142,8 @@ def fit(
             firsts = Firsts(compiles=backend.compiles_shapes(compiled))
         epoch_log = _EpochLog(task, config.log_every, rates, checkpoints, listener)
         begun = time.perf_counter()
-        compiled_before = clock.compile_seconds
-        step = progress.step
+        compiled_before, seconds_before = clock.compile_seconds, clock.train_seconds + clock.compile_seconds
+        step, reason = progress.step, None
         for batch in epoch_batches(epoch):
             if step == length.steps:
                 break
@@ -164,6 +166,9 @@ def fit(
             with within_memory(backend, _named(batch), remedy):  # where a step is not waited for, it fails here
                 epoch_log.add(step, epoch + 1, value, logits, batch)
                 listener.on_step(step, epoch + 1, batch.tokens, epoch_log.loss, new_shape)
+                reason = budget.spent(clock, seconds_before + time.perf_counter() - begun, value)
+            if reason is not None:
+                break
         with within_memory(backend, f"a batch of {config.batch_size} rows", remedy):
             figures = epoch_log.close()  # waits for the last step
         seconds = time.perf_counter() - begun
@@ -176,9 +181,19 @@ def fit(
                 f"training.monitor: {monitor} is not defined on the validation rows, expected a figure that is: "
                 f"use one of {', '.join(name for name in validation if name != 'rows')}, or give more rows"
             )
+        falling = monitor in task.falling
+        enough = reached(config.stop, monitor, validation[monitor], falling=falling)
         progress = _advance(
-            progress, config, step=step, figure=validation[monitor], falling=monitor in task.falling, train=figures
+            *(progress, config),
+            step=step,
+            figure=validation[monitor],
+            falling=falling,
+            train=figures,
+            reason=reason or enough,
+            best=enough is not None,
         )
+        if progress.step == length.steps:  # it has ended by itself
+            progress = replace(progress, stopped=False, reason=None)
         progress = replace(progress, clock=replace(clock))
         listener.on_row(
             {
@@ -192,12 +207,22 @@ def fit(
             }
         )
         checkpoints.save(progress, model, optimizer, kept=averaging.kept(progress), judged=judged)
+        if progress.reason is not None:
+            listener.on_note(f"training stopped early: {progress.reason}")
     averaging.settle(progress, model, optimizer, checkpoints)
     return progress
 
 
 def _advance(
-    progress: Progress, config: Training, *, step: int, figure: float, falling: bool, train: dict[str, float]
+    progress: Progress,
+    config: Training,
+    *,
+    step: int,
+    figure: float,
+    falling: bool,
+    train: dict[str, float],
+    reason: str | None,
+    best: bool,
 ) -> Progress:
     """The progress after one more epoch with these figures.
 
@@ -205,18 +230,23 @@ def _advance(
         figure: of validation, by which epochs are compared.
         falling: whether less of it is better.
         train: on the training rows, as it went.
+        reason: why training ends with this epoch; None where nothing but early stopping may end it.
+        best: whether it is the best epoch by whatever margin.
     """
     margin = config.early_stopping.min_delta if config.early_stopping else 0.0
     sign = -1.0 if falling else 1.0
-    better = progress.best is None or sign * figure > sign * progress.best + margin
+    better = best or progress.best is None or sign * figure > sign * progress.best + margin
     kept = train if better or config.keep == "last" else progress.train
     figures = [*progress.figures, figure]
     progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept, figures=figures)
+    progress = replace(progress, stopped=reason is not None, reason=reason)
     if better:
         return replace(progress, best=figure, best_epoch=progress.epoch, stale=0)
-    stale = progress.stale + 1
-    patience = config.early_stopping.patience if config.early_stopping else math.inf
-    return replace(progress, stale=stale, stopped=stale >= patience)
+    progress = replace(progress, stale=progress.stale + 1)
+    if reason is None and config.early_stopping and progress.stale >= config.early_stopping.patience:
+        reason = f"no better epoch for {progress.stale} (training.early_stopping)"
+        return replace(progress, stopped=True, reason=reason)
+    return progress
 
 
 class _EpochLog:
