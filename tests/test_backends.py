@@ -66,7 +66,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "answers", "masked", "build", "export", "keras"),
+    "model": ("model", "answers", "masked", "build", "losses", "export", "keras"),
     "training": ("golden", "training", "joint", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
     "runs": ("runs", "stages", "precision", "explain", "serving"),
 }

@@ -30,6 +30,7 @@ from zoo.recipe.length import run_length
 from zoo.recipe.showing import listed
 from zoo.score.ragged import Ragged
 from zoo.tasks import Joint, Stated, Task, task_of
+from zoo.tasks.class_weights import refuse_unknown
 
 __all__ = [
     "SPLITS",
@@ -139,6 +140,7 @@ def _rows(recipe: Recipe) -> Rows:
     faults = duplicates(splits, data.deduplicate, notes)
     splits = carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
+    refuse_unknown(recipe.training.class_weights, task)
     faults += overlap(splits)
     if data.strict and faults:
         raise DataError([f"{fault} (data.strict is true)" for fault in faults])
@@ -160,7 +162,10 @@ def load_data(recipe: Recipe) -> Dataset:
 def stated_task(recipe: Recipe) -> Task | None:
     """The task, where the catalog or the recipe says all that it has of the rows; None where they have to be read."""
     if not recipe.tasks:
-        return task_of(recipe.model.head).stated(_stated(recipe))
+        stated = task_of(recipe.model.head).stated(_stated(recipe))
+        if stated is not None:
+            refuse_unknown(recipe.training.class_weights, stated)
+        return stated
     found = {name: stated_task(own) for name, own in recipe.of_tasks().items()}
     known = {name: task for name, task in found.items() if task is not None}
     weights = {name: each.weight for name, each in recipe.tasks.items()}

@@ -35,6 +35,8 @@ class TaskHead(Config):
     """transformers' name for models with such a head, as in BertForSequenceClassification."""
     taught: ClassVar[bool] = False
     """Whether it can learn what a teacher says of its texts: outputs that are scores of classes."""
+    classed: ClassVar[bool] = False
+    """Whether its outputs are scores of classes, of texts or of words."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
 
@@ -71,6 +73,7 @@ class ClassifierHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
 
     type: Literal["classifier"] = "classifier"
@@ -82,6 +85,7 @@ class BinaryHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
 
     type: Literal["binary"] = "binary"
@@ -113,6 +117,7 @@ class MultilabelHead(TaskHead):
 
     task: ClassVar[str] = "multilabel"
     taught: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = (
         *("f1", "micro_f1", "samples_f1", "accuracy", "label_ranking_average_precision", "loss"),
     )
@@ -175,6 +180,7 @@ class TokensHead(TaskHead):
     """One logit a class of words, for every token, softmax."""
 
     task: ClassVar[str] = "tokens"
+    classed: ClassVar[bool] = True
     each: ClassVar[Literal["text", "token"]] = "token"
     program: ClassVar[str] = "TokenClassification"
     monitors: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "precision", "recall", "macro_f1", "loss")

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
+from zoo.recipe.learning import ClassWeights
 from zoo.recipe.optimizers import AdamW
 from zoo.recipe.schedules import Linear, Schedule
 
@@ -83,6 +84,11 @@ class Training(Config):
     `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
     one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
     (accuracy, F1, R²)."""
+    class_weights: ClassWeights | None = None
+    """By how much a class counts in the loss: `balanced`, in inverse proportion to its rows in train (scikit-learn's
+    compute_class_weight), or numbers by class, 1 for those that are not named. Of tokens these are of words; of
+    multilabel they weigh the rows that have the class against those that do not, and `balanced` is the number of these
+    by the number of those. None counts all alike."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
     keep: Literal["best", "last"] = "best"

@@ -104,6 +104,7 @@ class RunFile(TypedDict, total=False):
     versions: dict[str, str]
     task: AnyTask
     dataset: Data
+    class_weights: dict[str, Number] | None
     expected: Expected | None
     metrics: dict[str, Figures]
     never_predicted: list[str]

@@ -19,6 +19,7 @@ from zoo.recipe.showing import listed
 from zoo.score import calibration, metrics, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.losses import of_classes, of_flags, owned
 from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
@@ -373,16 +374,11 @@ def softmax_cross_entropy(logits: Any, labels: Any, weights: Any) -> tuple[Any, 
     """Of logits [batch, classes] and labels [batch] int32; see `Task.loss`."""
     from keras import ops
 
-    # Not ops.one_hot, which on torch reads the labels back to look whether they are small enough.
-    own = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1], dtype=labels.dtype))
-    losses = ops.logsumexp(logits, axis=-1) - ops.sum(logits * ops.cast(own, logits.dtype), axis=-1)
-    return ops.sum(losses * weights), ops.sum(weights)
+    return ops.sum(of_classes(logits, owned(labels, logits.shape[-1])) * weights), ops.sum(weights)
 
 
 def sigmoid_cross_entropy(logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
     """Of logits [batch, 1] and labels [batch] int32, 0 or 1; see `Task.loss`."""
     from keras import ops
 
-    logit = logits[:, 0]
-    losses = ops.softplus(logit) - logit * ops.cast(labels, logit.dtype)
-    return ops.sum(losses * weights), ops.sum(weights)
+    return ops.sum(of_flags(logits[:, 0], labels) * weights), ops.sum(weights)

@@ -22,6 +22,7 @@ from zoo.recipe.showing import listed
 from zoo.score import metrics, multilabel, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, strata_of, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.losses import of_flags
 from zoo.tasks.material import Stated, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number, each_split
@@ -304,8 +305,7 @@ def binary_cross_entropy(logits: Any, targets: Any, weights: Any) -> tuple[Any, 
     """Of logits [batch, names] and targets [batch, names] of 0 and 1, the mean over the names; see `Task.loss`."""
     from keras import ops
 
-    losses = ops.mean(ops.softplus(logits) - logits * ops.cast(targets, logits.dtype), axis=-1)
-    return ops.sum(losses * weights), ops.sum(weights)
+    return ops.sum(ops.mean(of_flags(logits, targets), axis=-1) * weights), ops.sum(weights)
 
 
 def _lists(split: str, rows: Sequence[Any], delimiter: str | None, where: Where) -> list[list[Any]]:

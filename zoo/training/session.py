@@ -31,7 +31,9 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
+from zoo.tasks.class_weights import class_weights, flagged
 from zoo.tasks.distilled import Distilled
+from zoo.tasks.losses import Objective
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
@@ -87,8 +89,33 @@ class Session:
         self._targets = self.task.placed(self.task.scaled(train.labels), table, train)
         # A text counts once, however many windows it is seen through.
         whole = self.task.each != "text" or not table.windowed
-        self._weights = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
+        self._shares = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
+        self._weights = self._shares
+        self._objective: Task | Objective = self.task
+        self.class_weights: dict[str, float] | None = None
+        if (asked := self.recipe.training.class_weights) is not None:
+            self._weigh_classes(class_weights(asked, self.task, train.labels))
         self._start_to_predict(self.precision)
+
+    def _weigh_classes(self, weights: np.ndarray) -> None:
+        """Have each class count by its weight, [names]: the rows of it, or what has no row of its own in the loss."""
+        self.class_weights = dict(zip(self.task.names, weights.tolist(), strict=True))
+        if self.task.each == "token" or flagged(self.task):
+            self._objective = Objective(task=self.task, unit_weights=tuple(weights.tolist()))
+        else:
+            self._weigh(weights[self.splits["train"].labels])
+
+    @property
+    def _told_by(self) -> np.ndarray | None:
+        """How much each row counts in what is told of training; None is as much as in its loss."""
+        if self._weights is self._shares:
+            return None
+        return np.ones(len(self.tables["train"]), np.float32) if self._shares is None else self._shares
+
+    def _weigh(self, weights: np.ndarray) -> None:
+        """Have each text of train count by its weight, [texts], beside what it counts by already."""
+        own = weights[self.tables["train"].owners].astype(np.float32)
+        self._weights = own if self._weights is None else own * self._weights
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
@@ -110,6 +137,7 @@ class Session:
             monitor=self.recipe.monitor,
             length=self._length,
             rates=rates,
+            shares=self._told_by,
             epoch_batches=self.epoch_batches,
             validate=lambda: self._judged(listener),
             checkpoints=checkpoints,
@@ -121,7 +149,7 @@ class Session:
         """What is learned; with a teacher, whose outputs are kept beside the checkpoints, also from that."""
         config = self.recipe.training.distil
         if self.teacher is None or config is None:
-            return self.task
+            return self._objective
         outputs, fault = kept(beside)
         if fault is not None:
             listener.on_note(f"what the teacher said is damaged, and asked for again: {fault}")
@@ -134,7 +162,7 @@ class Session:
             ):
                 outputs = self.teacher.outputs(rows, backend=self.backend, batch_size=size, progress=advance)
             keep(outputs, beside)
-        lesson = Distilled(task=self.task, temperature=config.temperature, weight=config.weight)
+        lesson = Distilled(task=self.task, own=self._objective, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
         return lesson
 

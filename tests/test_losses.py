@@ -1,0 +1,90 @@
+"""What a recipe says of losses, before a backend is there: weights of classes, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_class_weight
+
+from zoo.data.dataset import load_dataset
+from zoo.errors import RecipeError
+from zoo.recipe import recipe_from
+from zoo.score.ragged import Ragged
+from zoo.tasks.class_weights import class_weights
+from zoo.tasks.classification import Classification
+from zoo.tasks.multilabel import Multilabel
+from zoo.tasks.tokens import Tokens
+
+SIZE = {"num_layers": 1, "num_heads": 1, "hidden_dim": 8, "intermediate_dim": 8}
+
+
+def recipe(changes: dict[str, Any], **groups: Any) -> Any:
+    """A recipe of a fresh backbone; `groups` stand beside its model."""
+    plain = {
+        "name": "own",
+        "model": {"backbone": {"family": "bert", **SIZE, "vocabulary": "nano_uncased"}},
+        "data": {"dataset": "smoke_reviews"},
+        **groups,
+    }
+    return recipe_from(plain, overrides=changes)
+
+
+class TestClassWeights:
+    def test_balanced_is_scikit_learns(self) -> None:
+        labels = np.array([0] * 7 + [1] * 2 + [2], np.int32)
+        expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+        task = Classification(names=("a", "b", "c"))
+        np.testing.assert_allclose(class_weights("balanced", task, labels), expected)
+        words = Ragged.of([[0] * 7, [1, 1, 2]], np.int32)
+        np.testing.assert_allclose(class_weights("balanced", Tokens(names=("O", "B-X", "I-X")), words), expected)
+        # A tag that train lost to another split has no row to weigh, and the others are as scikit-learn has them.
+        found = class_weights("balanced", Tokens(names=("O", "B-X", "I-X", "B-Y")), words)
+        np.testing.assert_allclose(found, [*expected, 1.0])
+
+    def test_of_several_classes_rows_with_weigh_as_much_as_rows_without(self) -> None:
+        flags = np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [1, 1, 1], [0, 0, 1]], np.int32)
+        task = Multilabel(names=("a", "b", "c"), threshold=(0.5,) * 3)
+        found = class_weights("balanced", task, flags)
+        for column in (0, 1):
+            without, there = compute_class_weight("balanced", classes=np.arange(2), y=flags[:, column])
+            assert found[column] == pytest.approx(there / without)
+        assert found[2] == 1.0  # there is no row without it
+
+    def test_by_name(self) -> None:
+        task = Classification(names=("a", "b", "c"))
+        assert class_weights({"c": 3.0}, task, np.array([0, 1, 2])).tolist() == [1.0, 1.0, 3.0]
+
+    def test_names_that_are_not_there(self) -> None:
+        with pytest.raises(RecipeError, match=r'training\.class_weights: got "posative".*did you mean positive'):
+            load_dataset(recipe({"training.class_weights": {"posative": 2.0}}))
+
+
+SEVERAL = {
+    name: {"task": "classification", "data": {"dataset": data}}
+    for name, data in (("films", "smoke_films"), ("reviews", "smoke_reviews"))
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "groups", "match"),
+    [
+        ({"training.class_weights": "balance"}, {}, r"training\.class_weights: got \"balance\", expected balanced"),
+        ({"training.class_weights": {"a": -1.0}}, {}, r"training\.class_weights\.a: got -1"),
+        ({"training.class_weights": {}}, {}, r"training\.class_weights"),
+        (
+            {"training.class_weights": "balanced"},
+            {"task": "regression", "data": {"dataset": "smoke_stars"}},
+            "got balanced, expected null with head regression: it has no classes to weigh",
+        ),
+        (
+            {"training.class_weights": {"films.positive": 2.0}},
+            {"tasks": SEVERAL, "data": {}},
+            "expected null with head joint: each of `tasks` has",
+        ),
+    ],
+)
+def test_refused(changes: dict[str, Any], groups: dict[str, Any], match: str) -> None:
+    with pytest.raises(RecipeError, match=match):
+        recipe(changes, **groups)

@@ -1,0 +1,28 @@
+"""What the recipe's `training` says of losses, and what does not go with the head or other keys.
+
+In come groups of a recipe; out come contradictions, with keys written from the recipe on. Nothing else is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zoo.recipe.heads import Head
+from zoo.recipe.kinds import Clash
+from zoo.recipe.training_group import Training
+
+__all__ = ["clashes_with_head"]
+
+
+def clashes_with_head(training: Training, head: Head) -> Iterator[Clash]:
+    """What `training` says that has no meaning for a head."""
+    if training.class_weights is not None and not head.classed:
+        yield _without(training.class_weights, "class_weights", head, "it has no classes to weigh")
+
+
+def _without(value: Any, key: str, head: Head, why: str) -> Clash:
+    told = ", ".join(value) if isinstance(value, Mapping) else value
+    if head.type == "joint":
+        why = "each of `tasks` has classes and a loss of its own"
+    return Clash((f"training.{key}", "model.head.type"), f"got {told}, expected null with head {head.type}: {why}")
