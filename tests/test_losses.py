@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from zoo.data.dataset import load_dataset
-from zoo.errors import RecipeError
+from zoo.errors import DataError, RecipeError
 from zoo.recipe import recipe_from
 from zoo.score.ragged import Ragged
 from zoo.tasks.class_weights import class_weights
@@ -59,6 +60,54 @@ class TestClassWeights:
     def test_names_that_are_not_there(self) -> None:
         with pytest.raises(RecipeError, match=r'training\.class_weights: got "posative".*did you mean positive'):
             load_dataset(recipe({"training.class_weights": {"posative": 2.0}}))
+
+
+def weighed_file(folder: Path, weights: list[Any]) -> Path:
+    """Rows of two classes with a column `share`; a text says which row it is."""
+    path = folder / "rows.csv"
+    lines = (f"text number {row},{'good' if row % 3 else 'bad'},{share}" for row, share in enumerate(weights))
+    path.write_text("\n".join(["text,label,share", *lines]) + "\n")
+    return path
+
+
+class TestSampleWeights:
+    def test_they_stay_with_their_rows(self, tmp_path: Path) -> None:
+        """Through carving and shuffling; rows of weight 0 are in no split."""
+        shares = [0.5 * (row + 1) for row in range(60)]
+        shares[4] = shares[31] = 0.0
+        files = {"train": str(weighed_file(tmp_path, shares)), "weight": "share"}
+        data = load_dataset(recipe({"training.batch_size": 8}, data={"files": files}))
+        of_text = {f"text number {row}": share for row, share in enumerate(shares)}
+        assert data.train.weights is not None
+        assert data.train.weights.tolist() == [of_text[text] for text in data.train.texts]
+        assert sum(data.rows.values()) == 58
+        assert "train: 2 rows of weight 0 were left out" in data.notes
+        other = load_dataset(recipe({"training.batch_size": 8}, data={"files": {**files, "weight": None}}))
+        assert other.train.weights is None
+        assert other.sha256 != data.sha256
+
+    @pytest.mark.parametrize(
+        ("odd", "match"),
+        [
+            (-1, "line 4: got '-1' in share, expected finite numbers from 0 up"),
+            ("much", "line 4: got 'much'"),
+            ("", "line 4: got "),
+            ("inf", "line 4: got 'inf'"),
+        ],
+    )
+    def test_refused_by_row(self, tmp_path: Path, odd: Any, match: str) -> None:
+        path = weighed_file(tmp_path, [1, 1, odd, *[1] * 30])
+        with pytest.raises(DataError, match=rf"rows\.csv: train: {match}"):
+            load_dataset(recipe({"training.batch_size": 8}, data={"files": {"train": str(path), "weight": "share"}}))
+
+    def test_refused_as_a_whole(self, tmp_path: Path) -> None:
+        path = weighed_file(tmp_path, [0] * 30)
+        with pytest.raises(DataError, match="all rows have the weight 0 in share"):
+            load_dataset(recipe({}, data={"files": {"train": str(path), "weight": "share"}}))
+        with pytest.raises(DataError, match="shares"):
+            load_dataset(recipe({}, data={"files": {"train": str(path), "weight": "shares"}}))
+        with pytest.raises(RecipeError, match=r"data\.files\.weight: got label, a text or label column"):
+            recipe({}, data={"files": {"train": str(path), "weight": "label"}})
 
 
 SEVERAL = {

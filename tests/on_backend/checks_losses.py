@@ -79,3 +79,30 @@ def test_a_class_moves_the_gradient_by_its_weight(backend: Backend, references: 
         np.testing.assert_allclose(gradient, by_hand, atol=1e-6)
     unweighed = stepped(backend, session.model, session.task, plain)
     assert max(np.abs(mixed.gradient[path] - own).max() for path, own in unweighed.gradient.items()) > 1e-3
+
+
+def test_weights_multiply(backend: Backend, tmp_path: Path) -> None:
+    """Of the class, of the row and of a text's windows; what is told counts each text once."""
+    texts = [f"{'good film ' * (1 + row % 3 * 8)}{row}" for row in range(24)]
+    shares = [0.25 * (1 + row) for row in range(24)]
+    rows = (f"{text},{row % 2},{share}" for row, (text, share) in enumerate(zip(texts, shares, strict=True)))
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label,share", *rows]))
+    files = {"train": str(tmp_path / "rows.csv"), "weight": "share", "label_names": ["no", "yes"]}
+    changes = {"tokens": {"max_length": 16, "long": "window"}, "training.batch_size": 8}
+    declared = {"training.class_weights": {"no": 3.0}}
+    session = prepare(nano_recipe({"data": {"files": files}, **changes, **declared}), backend=backend)
+    table, train = session.tables["train"], session.splits["train"]
+    assert table.windowed
+    seen = set()
+    for batch in session.epoch_batches(0):
+        owners = table.owners[batch.rows]
+        of_rows = [shares[int(train.texts[owner].rsplit(" ", 1)[1])] for owner in owners]
+        of_classes = np.where(train.labels[owners] == 0, 3.0, 1.0)
+        expected = of_rows * of_classes / table.windows[owners]
+        np.testing.assert_allclose(batch.weights[: len(owners)], expected, rtol=1e-6)
+        assert not batch.weights[len(owners) :].any()
+        seen.update(owners.tolist())
+    assert seen == set(range(len(train)))
+    told = session._told_by
+    assert told is not None
+    np.testing.assert_allclose(np.bincount(table.owners, told), 1.0, rtol=1e-6)

@@ -268,6 +268,7 @@ def _layout(recipe: Recipe) -> Layout:
             label=_stated(recipe),
             select={},
             encoding=files.encoding,
+            weight=files.weight,
         )
     card = _card(recipe)
     found = locate_first(card.origins)
@@ -291,6 +292,7 @@ def _split(split: str, path: Path, columns: Mapping[str, Any], labels: Any) -> S
         ids=[f"{split}/{row}" for row in columns["row"]],
         path=path,
         lines=columns["line"],
+        weights=columns.get("weight"),
         words=Ragged.of(columns["words"], np.int32, item=(2,)) if "words" in columns else None,
     )
 

@@ -95,6 +95,8 @@ class Session:
         self.class_weights: dict[str, float] | None = None
         if (asked := self.recipe.training.class_weights) is not None:
             self._weigh_classes(class_weights(asked, self.task, train.labels))
+        if train.weights is not None:
+            self._weigh(train.weights)
         self._start_to_predict(self.precision)
 
     def _weigh_classes(self, weights: np.ndarray) -> None:
