@@ -12,10 +12,12 @@ from sklearn.utils.class_weight import compute_class_weight
 from zoo.data.dataset import load_dataset
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import recipe_from
+from zoo.recipe.learning import Focal
 from zoo.score.ragged import Ragged
 from zoo.tasks.class_weights import class_weights
 from zoo.tasks.classification import Classification
 from zoo.tasks.multilabel import Multilabel
+from zoo.tasks.objective import objective
 from zoo.tasks.tokens import Tokens
 
 SIZE = {"num_layers": 1, "num_heads": 1, "hidden_dim": 8, "intermediate_dim": 8}
@@ -70,6 +72,18 @@ def weighed_file(folder: Path, weights: list[Any]) -> Path:
     return path
 
 
+@pytest.mark.parametrize("loss", [None, Focal()])
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 2.0, 3.0])])
+def test_what_is_trained(loss: Any, weights: Any) -> None:
+    """The task itself where nothing is asked for, and where rows are weighed as a whole."""
+    flags = Multilabel(names=("a", "b", "c"), threshold=(0.5,) * 3)
+    for task in (Classification(names=("a", "b", "c")), flags, Tokens(names=("O", "B-X", "I-X"))):
+        found = objective(task, loss, weights)
+        units = None if weights is None or task.type == "classification" else (1.0, 2.0, 3.0)
+        assert (found is task) == (loss is None and units is None)
+        assert getattr(found, "unit_weights", None) == units
+
+
 class TestSampleWeights:
     def test_they_stay_with_their_rows(self, tmp_path: Path) -> None:
         """Through carving and shuffling; rows of weight 0 are in no split."""
@@ -122,6 +136,17 @@ SEVERAL = {
         ({"training.class_weights": "balance"}, {}, r"training\.class_weights: got \"balance\", expected balanced"),
         ({"training.class_weights": {"a": -1.0}}, {}, r"training\.class_weights\.a: got -1"),
         ({"training.class_weights": {}}, {}, r"training\.class_weights"),
+        (
+            {"training.loss": {"type": "focal"}},
+            {"task": "regression", "data": {"dataset": "smoke_stars"}},
+            "got focal, expected null with head regression: its loss is not the cross-entropy of classes",
+        ),
+        (
+            {"training.loss": {"smoothing": 0.1}},
+            {"task": "masked"},
+            "got label_smoothing, expected null with head masked",
+        ),
+        ({"training.loss": {"smoothing": 1.0}}, {}, r"training\.loss\.smoothing: got 1"),
         (
             {"training.class_weights": "balanced"},
             {"task": "regression", "data": {"dataset": "smoke_stars"}},

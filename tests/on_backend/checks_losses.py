@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from nano import Stepped, nano_recipe, stepped, task_with
+from scipy.special import expit, log_expit, log_softmax, softmax
 
 from zoo.backend import Backend
+from zoo.data.batches import Batch
 from zoo.models import inference
-from zoo.recipe.heads import ClassifierHead, Head, MultilabelHead, TokensHead
-from zoo.tasks.losses import Objective
+from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead, TokensHead
+from zoo.recipe.learning import Focal, LabelSmoothing
+from zoo.tasks.objective import Objective, objective
 from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -22,7 +25,9 @@ NAMES = ("a", "b", "c")
 
 
 def task_of_three(head: Head) -> Any:
-    return replace(task_with(head, NAMES, (0.5,) * 3 if head.type == "multilabel" else None))
+    """Of a binary head, which has two classes, it is of those."""
+    thresholds: Any = (0.5,) * 3 if head.type == "multilabel" else None
+    return task_with(head, NAMES[: 2 if head.type == "binary" else 3], thresholds)
 
 
 def value(loss: Any, *arrays: np.ndarray) -> float:
@@ -38,7 +43,8 @@ def value(loss: Any, *arrays: np.ndarray) -> float:
 def test_classes_weigh_as_torch_has_them(references: Path, head: Head) -> None:
     found = np.load(references / "losses.npz")
     task, given = task_of_three(head), [found[f"{head.type}_{what}"] for what in ("logits", "labels")]
-    weighed = Objective(task=task, unit_weights=tuple(found["class_weights"].tolist()))
+    weighed = objective(task, None, found["class_weights"])
+    assert isinstance(weighed, Objective)
     expected = float(found[f"{head.type}_weighted_loss"])
     assert value(weighed, *given, found["weights"]) == pytest.approx(expected, rel=1e-5)
     assert value(task, *given, found["weights"]) != pytest.approx(expected, rel=1e-2)
@@ -47,6 +53,68 @@ def test_classes_weigh_as_torch_has_them(references: Path, head: Head) -> None:
     assert weighed.means(hits, 1.0) == task.means(
         task.hits(*given, found["weights"]), task.counted(given[1], found["weights"])
     )
+
+
+HEADS = (ClassifierHead(), BinaryHead(), MultilabelHead(), TokensHead())
+
+
+def by_formula(head: Head, logits: np.ndarray, labels: np.ndarray, asked: LabelSmoothing | Focal) -> np.ndarray:
+    """What each row (or word) costs by the papers' formulas, in float64; 0 where a word has no label."""
+    logits = logits.astype(np.float64)
+    if head.type in ("classifier", "tokens"):
+        shares = softmax(logits, axis=-1)
+        own = np.eye(logits.shape[-1])[labels]
+        if isinstance(asked, LabelSmoothing):
+            soft = (1 - asked.smoothing) * own + asked.smoothing / logits.shape[-1]
+            return -(soft * log_softmax(logits, axis=-1)).sum(axis=-1) * (labels >= 0)
+        lacking = (shares * (1 - own)).sum(axis=-1)
+        return -(lacking**asked.gamma) * (log_softmax(logits, axis=-1) * own).sum(axis=-1) * (labels >= 0)
+    flags = labels.reshape(logits.shape)
+    if isinstance(asked, LabelSmoothing):
+        soft = (1 - asked.smoothing) * flags + asked.smoothing / 2
+        return -(soft * log_expit(logits) + (1 - soft) * log_expit(-logits)).mean(axis=-1)
+    towards = np.where(flags == 1, logits, -logits)
+    return -(expit(-towards) ** asked.gamma * log_expit(towards)).mean(axis=-1)
+
+
+@pytest.mark.parametrize("asked", [LabelSmoothing(smoothing=0.3), Focal(gamma=0.5), Focal(gamma=2.0)])
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: head.type)
+def test_a_loss_is_its_formula(references: Path, head: Head, asked: LabelSmoothing | Focal) -> None:
+    found = np.load(references / "losses.npz")
+    logits, labels = (found[f"{head.type}_{what}"] for what in ("logits", "labels"))
+    task = task_of_three(head)
+    each = by_formula(head, logits, labels, asked)
+    for weights in (found["weights"], np.where(np.arange(8) < 2, 0, found["weights"])):  # with rows that are extreme
+        counts = np.broadcast_to(weights.reshape(-1, *[1] * (each.ndim - 1)), each.shape)
+        counts = counts * (labels >= 0) if head.type == "tokens" else counts
+        got = value(objective(task, asked, None), logits, labels, weights)
+        assert got == pytest.approx((each * counts).sum() / counts.sum(), rel=1e-5)
+    assert got != pytest.approx(value(task, logits, labels, weights), rel=1e-3)
+    if isinstance(asked, LabelSmoothing) and f"{head.type}_smoothed_loss" in found:
+        whole = value(objective(task, asked, None), logits, labels, found["weights"])
+        assert whole == pytest.approx(float(found[f"{head.type}_smoothed_loss"]), rel=1e-5)
+
+
+def test_a_sure_row_has_a_gradient(backend: Backend) -> None:
+    """And the right one, also where a probability is 1 in float32 and the power has none there."""
+    import keras
+
+    given = np.array([[80.0, -80.0, 0.0], [-1.0, 2.0, 0.5], [0.3, 0.1, -3.0], [90.0, 0.0, 0.0]], np.float32)
+    labels, asked = np.array([0, 1, 2, 1], np.int32), Focal(gamma=0.5)
+    inputs = keras.Input((3,), name="logits")
+    layer = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity", name="same")
+    model = keras.Model({"logits": inputs}, layer(inputs))
+    batch = Batch(inputs={"logits": given}, labels=labels, weights=np.ones(4, np.float32), rows=np.arange(4), tokens=4)
+    found = stepped(backend, model, objective(task_of_three(ClassifierHead()), asked, None), batch).gradient
+
+    def mean(kernel: np.ndarray) -> float:
+        return float(by_formula(ClassifierHead(), given @ kernel, labels, asked).mean())
+
+    for place in np.ndindex(3, 3):
+        step = np.zeros((3, 3))
+        step[place] = 1e-5
+        slope = (mean(np.eye(3) + step) - mean(np.eye(3) - step)) / 2e-5
+        assert found["same/kernel"][place] == pytest.approx(slope, rel=1e-3, abs=1e-4)
 
 
 def test_a_class_moves_the_gradient_by_its_weight(backend: Backend, references: Path) -> None:
@@ -61,7 +129,8 @@ def test_a_class_moves_the_gradient_by_its_weight(backend: Backend, references: 
     declared = {"negative": 0.5, "positive": 3.0}
     changes = {"model.backbone.dropout": 0.0, "model.head.dropout": 0.0, "training.class_weights": declared}
     session = prepare(nano_recipe(changes), backend=backend)
-    assert session.class_weights == declared
+    assert session.class_weights is not None
+    assert session.class_weights.tolist() == [*declared.values()]
     batch = next(session.epoch_batches(0))
     batch = replace(batch, weights=np.concatenate([batch.weights[:-3], np.zeros(3, np.float32)]))
     plain = replace(batch, weights=(batch.weights > 0).astype(np.float32))

@@ -212,10 +212,11 @@ def write_losses(path: Path) -> None:
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
     shares = torch.tensor([0.5, 3.0, 1.25])
     given = {"classifier": (many, classes), "tokens": (words.reshape(8, 4 * CLASSES), tags)}
+    kinds: dict[str, dict[str, Any]] = {"weighted": {"weight": shares}, "smoothed": {"label_smoothing": 0.3}}
     shaped: dict[str, float] = {}
     for head, (outputs, targets) in given.items():
         flat = torch.tensor(outputs[real]).reshape(-1, CLASSES), torch.tensor(targets[real]).long().flatten()
-        for kind, options in {"weighted": {"weight": shares}}.items():
+        for kind, options in kinds.items():
             value = torch.nn.functional.cross_entropy(*flat, ignore_index=-1, **options)
             shaped[f"{head}_{kind}_loss"] = value.item()
     shaped["multilabel_weighted_loss"] = torch.nn.functional.binary_cross_entropy_with_logits(

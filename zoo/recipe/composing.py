@@ -19,6 +19,8 @@ def clashes_with_head(training: Training, head: Head) -> Iterator[Clash]:
     """What `training` says that has no meaning for a head."""
     if training.class_weights is not None and not head.classed:
         yield _without(training.class_weights, "class_weights", head, "it has no classes to weigh")
+    if training.loss is not None and not head.classed:
+        yield _without(training.loss.type, "loss", head, "its loss is not the cross-entropy of classes")
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:

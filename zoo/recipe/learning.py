@@ -1,4 +1,7 @@
-"""What a recipe's `training` says of losses: by how much a class counts. What is refused is said by kinds.py."""
+"""What a recipe's `training` says of losses: which one, and by how much a class counts.
+
+What is refused is said by kinds.py.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from zoo.recipe.kinds import Positive, Text
+from zoo.recipe.kinds import Config, Positive, Text, kind_or
 
-__all__ = ["ClassWeights"]
+__all__ = ["ClassWeights", "Focal", "LabelSmoothing", "Loss"]
 
 
 def _form(weights: Any) -> str:
@@ -20,4 +23,27 @@ ClassWeights = Annotated[
     Annotated[Literal["balanced"], Tag("balanced")]
     | Annotated[dict[Text, Positive], Field(min_length=1), Tag("by class")],
     Discriminator(_form),
+]
+
+
+class LabelSmoothing(Config):
+    """Cross-entropy to softened targets: a share of each is spread over all classes (Szegedy et al. 2016)."""
+
+    type: Literal["label_smoothing"] = "label_smoothing"
+    """Kind of loss."""
+    smoothing: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    """The share, above 0 and below 1."""
+
+
+class Focal(Config):
+    """Cross-entropy in which what the model is sure of counts less (Lin et al. 2017)."""
+
+    type: Literal["focal"] = "focal"
+    """Kind of loss."""
+    gamma: Annotated[float, Field(gt=0.0, le=20.0)] = 2.0
+    """Power of what the true class lacks in probability, by which the cross-entropy is multiplied."""
+
+
+Loss = Annotated[
+    Annotated[LabelSmoothing, Tag("label_smoothing")] | Annotated[Focal, Tag("focal")], kind_or("label_smoothing")
 ]

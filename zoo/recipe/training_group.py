@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
-from zoo.recipe.learning import ClassWeights
+from zoo.recipe.learning import ClassWeights, Loss
 from zoo.recipe.optimizers import AdamW
 from zoo.recipe.schedules import Linear, Schedule
 
@@ -84,6 +84,9 @@ class Training(Config):
     `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
     one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
     (accuracy, F1, R²)."""
+    loss: Loss | None = None
+    """What is made small, of classes; None is cross-entropy, of other tasks their own. The loss of validation and test
+    is always the plain one."""
     class_weights: ClassWeights | None = None
     """By how much a class counts in the loss: `balanced`, in inverse proportion to its rows in train (scikit-learn's
     compute_class_weight), or numbers by class, 1 for those that are not named. Of tokens these are of words; of

@@ -12,7 +12,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,11 @@ def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length:
         "token_lengths": {**histogram(tables["train"].full), "max_length": max_length},
         "notes": list(dataset.notes),
     }
+
+
+def by_name(names: Sequence[str], values: np.ndarray | None) -> dict[str, float] | None:
+    """Values by name, or None."""
+    return None if values is None else dict(zip(names, values.tolist(), strict=True))
 
 
 def histogram(lengths: ArrayLike, bins: int = 50) -> dict[str, list[float]]:

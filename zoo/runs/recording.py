@@ -88,7 +88,7 @@ class Recorder:
                 "compile_trial": dict(session.compile_trial.seconds) if session.compile_trial else None,
                 "task": dump_task(self._dataset.task),
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
-                "class_weights": session.class_weights,
+                "class_weights": account.by_name(self._dataset.task.names, session.class_weights),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
                 "timing": account.elapsed(self._watch, self._earlier),
             }

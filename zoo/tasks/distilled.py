@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.tasks.losses import Objective
+from zoo.tasks.objective import Objective
 from zoo.tasks.task import Task
 
 __all__ = ["Distilled", "divergence"]

@@ -1,26 +1,23 @@
-"""Losses of classes, for all tasks that have some: what one row, word or class costs, and how these add up.
+"""Losses of classes: what one row, word or class costs.
 
-In come logits and targets of the active backend; out come losses in nats, and of a batch their sum and count. The loss
-of validation is none of these: it is always the plain one, so that runs can be compared. Nothing is refused.
+In come logits of the active backend, and which class is whose; out come losses in nats. Of a text's one class `own` has
+the true one of each place, `owned`; where a text may have several, `flags` are 1 for those that it has and 0 for the
+others. Nothing is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
+from zoo.recipe.learning import Focal, LabelSmoothing
 
-from zoo.tasks.class_weights import flagged
-from zoo.tasks.task import Task
-
-__all__ = ["NOTHING", "Objective", "of_classes", "of_flags", "owned"]
+__all__ = ["NOTHING", "CrossEntropy", "Focused", "Form", "Smoothed", "form_of", "of_classes", "of_flags", "owned"]
 
 NOTHING = 1e-9
 """The count of a batch in which no token has a label, so that its mean loss is 0."""
-COUNTED = "counted"
-"""Among the hits: by what they are divided."""
+FAR = 1e9
+"""What is taken off a logit to leave it out of a sum of powers; finite, so that a gradient is."""
 
 
 def owned(labels: Any, classes: int) -> Any:
@@ -45,53 +42,72 @@ def of_flags(logits: Any, flags: Any) -> Any:
     return ops.softplus(logits) - logits * ops.cast(flags, logits.dtype)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objective:
-    """A task of classes as it is trained where each unit counts by its class: what training asks of a task.
+class Form(Protocol):
+    """A loss: what a row or a word costs whose class is one of several, and what a class does that is there or not."""
 
-    unit_weights: of each class, by which a word counts, or where a text may have several by which the loss of a row
-    that has it does; None counts all alike.
-    """
+    def of_classes(self, logits: Any, own: Any) -> Any:
+        """[...], of logits and own [..., classes]."""
 
-    task: Task
-    unit_weights: tuple[float, ...] | None = None
+    def of_flags(self, logits: Any, flags: Any) -> Any:
+        """Of each logit; flags have the same shape."""
 
-    @property
-    def watched(self) -> bool:
-        return self.task.watched
 
-    @property
-    def falling(self) -> frozenset[str]:
-        return self.task.falling
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The plain one."""
 
-    def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
-        """The weighted sum of losses and the sum of weights, as torch's CrossEntropyLoss(weight) divides; of flags the
-        number of rows, as its BCEWithLogitsLoss(pos_weight). See `Task.loss`."""
+    def of_classes(self, logits: Any, own: Any) -> Any:
+        return of_classes(logits, own)
+
+    def of_flags(self, logits: Any, flags: Any) -> Any:
+        return of_flags(logits, flags)
+
+
+@dataclass(frozen=True)
+class Smoothed:
+    """Cross-entropy to targets of which a share is spread over all classes alike (Szegedy et al. 2016, section 7)."""
+
+    share: float
+
+    def of_classes(self, logits: Any, own: Any) -> Any:
+        """As torch's CrossEntropyLoss(label_smoothing) has it."""
         from keras import ops
 
-        by_class = None if self.unit_weights is None else ops.convert_to_tensor(self.unit_weights, outputs.dtype)
-        if self.task.activation == "sigmoid":
-            flags = ops.cast(targets if len(targets.shape) > 1 else ops.expand_dims(targets, -1), outputs.dtype)
-            each = of_flags(outputs, flags)
-            if by_class is not None:
-                each = each * (1.0 + (by_class - 1.0) * flags)
-            return ops.sum(ops.mean(each, axis=-1) * weights), ops.sum(weights)
-        own = owned(targets, outputs.shape[-1])
-        counts = weights
-        if self.task.each == "token":
-            share = targets >= 0 if by_class is None else ops.sum(ops.cast(own, outputs.dtype) * by_class, axis=-1)
-            counts = ops.cast(share, outputs.dtype) * ops.expand_dims(weights, -1)
-        return ops.sum(of_classes(outputs, own) * counts), ops.maximum(ops.sum(counts), NOTHING)
+        of_all = ops.logsumexp(logits, axis=-1) - ops.mean(logits, axis=-1)
+        return (1.0 - self.share) * of_classes(logits, own) + self.share * of_all
 
-    def counted(self, targets: np.ndarray, weights: np.ndarray) -> float:
-        if self.unit_weights is None or flagged(self.task):
-            return self.task.counted(targets, weights)
-        shares = np.where(targets >= 0, np.array(self.unit_weights, np.float32)[targets], 0.0)
-        return max(float((shares * weights[:, None]).sum()), NOTHING)
+    def of_flags(self, logits: Any, flags: Any) -> Any:
+        """Each class is one of two values."""
+        from keras import ops
 
-    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
-        """Those of the task, in which all count alike."""
-        return {**self.task.hits(outputs, targets, weights), COUNTED: self.task.counted(targets, weights)}
+        return of_flags(logits, ops.cast(flags, logits.dtype) * (1.0 - self.share) + 0.5 * self.share)
 
-    def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
-        return self.task.means({key: hits[key] for key in hits if key != COUNTED}, hits.get(COUNTED) or 1.0)
+
+@dataclass(frozen=True)
+class Focused:
+    """Cross-entropy times the power of what the true class lacks in probability, (1 - p)^gamma: what is sure counts
+    less (Lin et al. 2017, Focal Loss for Dense Object Detection, section 3.2)."""
+
+    gamma: float
+
+    # The power is taken of the logarithm: of a probability that is 1 it would have no finite gradient below gamma 1.
+
+    def of_classes(self, logits: Any, own: Any) -> Any:
+        from keras import ops
+
+        others = ops.logsumexp(logits - FAR * ops.cast(own, logits.dtype), axis=-1)
+        lacking = others - ops.logsumexp(logits, axis=-1)
+        return ops.exp(self.gamma * lacking) * of_classes(logits, own)
+
+    def of_flags(self, logits: Any, flags: Any) -> Any:
+        from keras import ops
+
+        towards = logits * (2.0 * ops.cast(flags, logits.dtype) - 1.0)
+        return ops.exp(-self.gamma * ops.softplus(towards)) * ops.softplus(-towards)
+
+
+def form_of(asked: LabelSmoothing | Focal | None) -> Form:
+    """The loss that a recipe's `training.loss` asks for."""
+    if isinstance(asked, LabelSmoothing):
+        return Smoothed(asked.smoothing)
+    return CrossEntropy() if asked is None else Focused(asked.gamma)

@@ -31,9 +31,9 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
-from zoo.tasks.class_weights import class_weights, flagged
+from zoo.tasks.class_weights import class_weights
 from zoo.tasks.distilled import Distilled
-from zoo.tasks.losses import Objective
+from zoo.tasks.objective import by_row, objective
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
@@ -91,21 +91,16 @@ class Session:
         whole = self.task.each != "text" or not table.windowed
         self._shares = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
         self._weights = self._shares
-        self._objective: Task | Objective = self.task
-        self.class_weights: dict[str, float] | None = None
-        if (asked := self.recipe.training.class_weights) is not None:
-            self._weigh_classes(class_weights(asked, self.task, train.labels))
+        self.class_weights = None
+        config = self.recipe.training
+        if config.class_weights is not None:
+            self.class_weights = class_weights(config.class_weights, self.task, train.labels)
+            if by_row(self.task):
+                self._weigh(self.class_weights[train.labels])
         if train.weights is not None:
             self._weigh(train.weights)
+        self._objective = objective(self.task, config.loss, self.class_weights)
         self._start_to_predict(self.precision)
-
-    def _weigh_classes(self, weights: np.ndarray) -> None:
-        """Have each class count by its weight, [names]: the rows of it, or what has no row of its own in the loss."""
-        self.class_weights = dict(zip(self.task.names, weights.tolist(), strict=True))
-        if self.task.each == "token" or flagged(self.task):
-            self._objective = Objective(task=self.task, unit_weights=tuple(weights.tolist()))
-        else:
-            self._weigh(weights[self.splits["train"].labels])
 
     @property
     def _told_by(self) -> np.ndarray | None:
