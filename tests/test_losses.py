@@ -10,9 +10,10 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from zoo.data.dataset import load_dataset
+from zoo.data.mixing import rows_by_class, rows_of_epoch
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import recipe_from
-from zoo.recipe.learning import Focal
+from zoo.recipe.learning import Focal, Resample
 from zoo.score.ragged import Ragged
 from zoo.tasks.class_weights import class_weights
 from zoo.tasks.classification import Classification
@@ -124,6 +125,56 @@ class TestSampleWeights:
             recipe({}, data={"files": {"train": str(path), "weight": "label"}})
 
 
+class TestResample:
+    COUNTS = np.array([900, 90, 10, 0])
+    LABELS = np.repeat(np.arange(4), COUNTS)[np.random.default_rng(0).permutation(1000)]
+
+    @pytest.mark.parametrize(
+        ("kind", "temperature", "expected"),
+        [
+            ("over", None, [900, 900, 900, 0]),
+            ("under", None, [10, 10, 10, 0]),
+            ("over", 1.0, [900, 90, 10, 0]),
+            ("under", 1.0, [900, 90, 10, 0]),
+            # Roots: those of 1/10 and 1/90 are 0.316 and 0.105, of 9 and 90 they are 3 and 9.49.
+            ("over", 2.0, [900, 285, 95, 0]),
+            ("under", 2.0, [95, 30, 10, 0]),
+        ],
+    )
+    def test_rows_by_class(self, kind: Any, temperature: float | None, expected: list[int]) -> None:
+        resample = Resample(type=kind, temperature=temperature)
+        assert rows_by_class(self.COUNTS, resample).tolist() == expected
+        drawn = rows_of_epoch(self.LABELS, resample, seed=1, epoch=0)
+        assert np.bincount(self.LABELS[drawn], minlength=4).tolist() == expected
+        np.testing.assert_array_equal(drawn, rows_of_epoch(self.LABELS, resample, seed=1, epoch=0))
+        if temperature != 1.0:
+            assert set(drawn.tolist()) != set(rows_of_epoch(self.LABELS, resample, seed=1, epoch=1).tolist()) or (
+                kind == "over"
+            )
+
+    def test_a_small_class_comes_whole_before_a_row_comes_again(self) -> None:
+        over = np.bincount(rows_of_epoch(self.LABELS, Resample(), seed=1, epoch=0), minlength=1000)
+        for label in (0, 1, 2):
+            own = over[label == self.LABELS]
+            assert own.max() - own.min() <= 1
+
+    def test_an_epoch_is_as_long_as_what_is_drawn(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of the quarter of the rows that are bad as many as of the others; a run of too many steps is refused so."""
+        path = weighed_file(tmp_path, [1] * 60)
+        plain = recipe({"training.batch_size": 8}, data={"files": {"train": str(path)}})
+        data, counts = load_dataset(plain), np.bincount(load_dataset(plain).train.labels)
+        assert data.rows_an_epoch(plain.training) == counts.sum()
+        for kind, count in (("over", counts.max()), ("under", counts.min())):
+            drawn = plain.override({"training.resample": {"type": kind}})
+            assert data.rows_an_epoch(drawn.training) == 2 * count
+        most = plain.override({"training.batch_size": 1, "training.epochs": 10})
+        monkeypatch.setattr("zoo.recipe.length.MAX_STEPS", 10 * int(counts.sum()))
+        load_dataset(most)
+        over = most.override({"training.resample": {"type": "over"}})
+        with pytest.raises(RecipeError, match=r"training\.epochs"):
+            load_dataset(over)
+
+
 SEVERAL = {
     name: {"task": "classification", "data": {"dataset": data}}
     for name, data in (("films", "smoke_films"), ("reviews", "smoke_reviews"))
@@ -147,6 +198,22 @@ SEVERAL = {
             "got label_smoothing, expected null with head masked",
         ),
         ({"training.loss": {"smoothing": 1.0}}, {}, r"training\.loss\.smoothing: got 1"),
+        (
+            {"training.resample": {"type": "over"}, "training.class_weights": "balanced"},
+            {},
+            r"training\.class_weights: got balanced beside resample: over, expected one of the two",
+        ),
+        (
+            {"training.resample": {"type": "under"}, "tokens.long": "window"},
+            {},
+            r"training\.resample: got under beside tokens\.long: window, expected null",
+        ),
+        (
+            {"training.resample": {"type": "under"}},
+            {"task": "multilabel", "data": {"dataset": "smoke_feelings"}},
+            "expected null with head multilabel: a text may have several classes",
+        ),
+        ({"training.resample": {}}, {"tasks": SEVERAL, "data": {}}, "head joint: `sampling` says how many"),
         (
             {"training.class_weights": "balanced"},
             {"task": "regression", "data": {"dataset": "smoke_stars"}},

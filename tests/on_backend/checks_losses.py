@@ -175,3 +175,24 @@ def test_weights_multiply(backend: Backend, tmp_path: Path) -> None:
     told = session._told_by
     assert told is not None
     np.testing.assert_allclose(np.bincount(table.owners, told), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_drawn_rows_are_those_of_the_epochs(backend: Backend, tmp_path: Path, packing: bool) -> None:
+    """In as many steps as are planned, also packed, and counted."""
+    lines = (f"text number {row},{'bad' if row % 6 == 0 else 'good'}" for row in range(90))
+    (tmp_path / "rows.csv").write_text("\n".join(["text,label", *lines]))
+    changes = {"training.batch_size": 16, "training.packing": packing, "training.resample": {"type": "over"}}
+    recipe = nano_recipe({"data": {"files": {"train": str(tmp_path / "rows.csv")}}, **changes})
+    session = prepare(recipe, backend=backend)
+    train, drawn = session.splits["train"], session.drawn
+    assert drawn is not None
+    assert drawn.tolist() == [np.bincount(train.labels).max()] * 2
+    for epoch in range(2):
+        batches = list(session.epoch_batches(epoch))
+        rows = np.concatenate([batch.rows for batch in batches])
+        assert np.bincount(train.labels[rows]).tolist() == drawn.tolist()
+        assert len(batches) == session._length.steps_per_epoch
+        assert len(set(rows.tolist())) == len(train)
+        for batch in batches:
+            np.testing.assert_array_equal(batch.labels[: len(batch.rows)], train.labels[batch.rows])

@@ -1,4 +1,4 @@
-"""What a recipe's `training` says of losses: which one, and by how much a class counts.
+"""What a recipe's `training` says of loss and rows: which loss, by how much a class counts, how often it is drawn.
 
 What is refused is said by kinds.py.
 """
@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag
 
 from zoo.recipe.kinds import Config, Positive, Text, kind_or
 
-__all__ = ["ClassWeights", "Focal", "LabelSmoothing", "Loss"]
+__all__ = ["ClassWeights", "Focal", "LabelSmoothing", "Loss", "Resample"]
 
 
 def _form(weights: Any) -> str:
@@ -47,3 +47,14 @@ class Focal(Config):
 Loss = Annotated[
     Annotated[LabelSmoothing, Tag("label_smoothing")] | Annotated[Focal, Tag("focal")], kind_or("label_smoothing")
 ]
+
+
+class Resample(Config):
+    """How many rows of each class an epoch has, in place of every row once."""
+
+    type: Literal["over", "under"] = "over"
+    """`over` has rows of small classes come several times, as often as those of the largest one; `under` has large
+    classes come with as many rows as the smallest, with others in each epoch, until all have come."""
+    temperature: Annotated[float, Field(ge=1.0, le=1000.0, allow_inf_nan=False)] | None = None
+    """Which root of their size classes are drawn in proportion to: 1 leaves them as they are, and the larger it is, the
+    nearer they come to each other; None is all alike."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
-from zoo.recipe.learning import ClassWeights, Loss
+from zoo.recipe.learning import ClassWeights, Loss, Resample
 from zoo.recipe.optimizers import AdamW
 from zoo.recipe.schedules import Linear, Schedule
 
@@ -92,6 +92,8 @@ class Training(Config):
     compute_class_weight), or numbers by class, 1 for those that are not named. Of tokens these are of words; of
     multilabel they weigh the rows that have the class against those that do not, and `balanced` is the number of these
     by the number of those. None counts all alike."""
+    resample: Resample | None = None
+    """Rows of classes drawn anew for each epoch, for a task with one class a text; None has every row once."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
     keep: Literal["best", "last"] = "best"
@@ -111,6 +113,9 @@ class Training(Config):
         if self.accumulate > 1 and self.packing:
             message = f"got {self.accumulate} beside packing: true, expected 1: packed rows do not part"
             yield Clash(("accumulate",), message)
+        if self.resample is not None and self.class_weights == "balanced":
+            message = f"got balanced beside resample: {self.resample.type}, expected one of the two: both even out"
+            yield Clash(("class_weights", "resample"), message)
         if self.remat and self.dropout_masks == "native":
             message = "got true beside dropout_masks: native, expected false: what is computed again would drop others"
             yield Clash(("remat",), message)

@@ -189,7 +189,7 @@ class Keys(Config):
                 yield Clash(
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
-        yield from clashes_with_head(self.training, head)
+        yield from clashes_with_head(self.training, head, windows=self.tokens.long == "window")
         yield from clashes_of_several(
             *(self.task, self.tasks, self.sampling, self.data),
             packing=self.training.packing,

@@ -105,6 +105,7 @@ class RunFile(TypedDict, total=False):
     task: AnyTask
     dataset: Data
     class_weights: dict[str, Number] | None
+    resampled: dict[str, Count] | None
     expected: Expected | None
     metrics: dict[str, Figures]
     never_predicted: list[str]

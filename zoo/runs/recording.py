@@ -89,6 +89,7 @@ class Recorder:
                 "task": dump_task(self._dataset.task),
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
                 "class_weights": account.by_name(self._dataset.task.names, session.class_weights),
+                "resampled": account.by_name(self._dataset.task.names, session.drawn),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
                 "timing": account.elapsed(self._watch, self._earlier),
             }
@@ -101,6 +102,10 @@ class Recorder:
         )
         if session.trial:
             self._say("precision", f"{session.precision}: {session.trial}")
+        if session.drawn is not None:
+            drawn = zip(self._dataset.task.names, session.drawn.tolist(), strict=True)
+            told = listed([f"{name} {rows:,}" for name, rows in drawn])
+            self._say("resample", f"{session.drawn.sum():,} rows an epoch: {told}")
         self._say(*cut_told(session.tables, self._recipe.tokens))
 
     def train(self, session: Session, *, resume: bool) -> Progress:

@@ -18,7 +18,7 @@ from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
-from zoo.data.mixing import rows_of_epoch
+from zoo.data.mixing import rows_by_class, rows_of_epoch
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
@@ -175,7 +175,16 @@ class Session:
 
     @property
     def _length(self) -> Length:
-        return run_length(self.recipe.training, rows=len(self.tables["train"]))
+        rows = len(self.tables["train"]) if self.drawn is None else int(self.drawn.sum())
+        return run_length(self.recipe.training, rows=rows)
+
+    @property
+    def drawn(self) -> np.ndarray | None:
+        """Rows of each class in an epoch, [classes], where they are drawn; None has every row once."""
+        resample = self.recipe.training.resample
+        if resample is None:
+            return None
+        return rows_by_class(np.bincount(self.splits["train"].labels, minlength=len(self.task.names)), resample)
 
     @property
     def _flops_per_token(self) -> int:
@@ -195,22 +204,34 @@ class Session:
             rates=rates,
         )
 
+    def _chosen(self, epoch: int) -> np.ndarray | None:
+        """The rows of an epoch; None is every row once."""
+        sampling, resample = self.recipe.sampling, self.recipe.training.resample
+        if resample is not None:
+            return rows_of_epoch(self.splits["train"].labels, resample, seed=self.recipe.seed, epoch=epoch)
+        if sampling is None or sampling.type == "proportional":
+            return None
+        assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
+        return rows_of_epoch(self.task.groups(self._targets), sampling, seed=self.recipe.seed, epoch=epoch)
+
     def epoch_batches(self, epoch: int) -> Iterator[Batch]:
         """The training batches of an epoch, counted from 0."""
         table, size = self.tables["train"], self.recipe.training.batch_size
         if self.recipe.training.packing:
-            texts = balanced_order(table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+            texts = balanced_order(
+                table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch, chosen=self._chosen(epoch)
+            )
             width, names = row_width(table.lengths), inference.input_names(self.trained)
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
-        sampling, seed = self.recipe.sampling, self.recipe.seed
-        chosen = None
-        if sampling is not None and sampling.type != "proportional":
-            assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
-            chosen = rows_of_epoch(self.task.groups(self._targets), sampling, seed=seed, epoch=epoch)
         order = training_order(
-            table.lengths, lengths=self.lengths, batch_size=size, seed=seed, epoch=epoch, chosen=chosen
+            table.lengths,
+            lengths=self.lengths,
+            batch_size=size,
+            seed=self.recipe.seed,
+            epoch=epoch,
+            chosen=self._chosen(epoch),
         )
         found = batches(
             table,
