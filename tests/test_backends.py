@@ -79,7 +79,7 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
-SLOW = ("recipes", "stages")
+SLOW = ("recipes", "stages", "losses")
 """What has checks that only torch makes each time: the other two compile their steps for a minute."""
 
 

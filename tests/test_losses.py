@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit, log_softmax
+from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
 from zoo.data.dataset import load_dataset
@@ -15,6 +18,7 @@ from zoo.errors import DataError, RecipeError
 from zoo.recipe import recipe_from
 from zoo.recipe.learning import Focal, Resample
 from zoo.score.ragged import Ragged
+from zoo.tasks.calibrated import FEWEST, fitted, reliability_of
 from zoo.tasks.class_weights import class_weights
 from zoo.tasks.classification import Classification
 from zoo.tasks.multilabel import Multilabel
@@ -175,6 +179,57 @@ class TestResample:
             load_dataset(over)
 
 
+class TestTemperature:
+    """Outputs that are two and a half times as far apart as they ought to be."""
+
+    RANDOM = np.random.default_rng(5)
+    RIGHT = RANDOM.normal(size=(4000, 3)) * 2.0
+    DRAWN = (RIGHT + RANDOM.gumbel(size=RIGHT.shape)).argmax(axis=1)
+    FLAGS = (RANDOM.random(RIGHT.shape) < expit(RIGHT)).astype(np.int32)
+    CASES = (
+        (Classification(names=("a", "b", "c")), RIGHT, DRAWN),
+        (Classification(names=("a", "b"), head="binary"), RIGHT[:, :1], FLAGS[:, 0]),
+        (Multilabel(names=("a", "b", "c"), threshold=(0.5,) * 3), RIGHT, FLAGS),
+    )
+
+    @pytest.mark.parametrize(("task", "right", "targets"), CASES)
+    def test_it_is_that_of_an_independent_fit(self, task: Any, right: np.ndarray, targets: np.ndarray) -> None:
+        """A logistic regression on the outputs has their factor as its one coefficient."""
+        outputs = 2.5 * right
+        found = fitted(task, outputs, targets)
+        assert found.value == pytest.approx(2.5, rel=0.05)
+        if right.shape[1] == 3 and task.type == "classification":  # of two classes at a time
+            slopes = minimize(lambda x: -log_softmax(outputs * x[0], axis=1)[np.arange(4000), targets].mean(), [0.3])
+            factor = slopes.x[0]
+        else:
+            both = LogisticRegression(C=np.inf, fit_intercept=False).fit(outputs.reshape(-1, 1), targets.ravel())
+            factor = both.coef_[0, 0]
+        assert found.value == pytest.approx(1.0 / factor, rel=2e-3)
+        before, after = (reliability_of(task, each, targets) for each in (outputs, outputs / found.value))
+        figures = task.figures(task.values(outputs), targets)
+        assert before["loss"] == pytest.approx(figures["loss"])
+        assert all(after[name] < before[name] for name in before)
+        np.testing.assert_array_equal(
+            task.decided(task.values(outputs)), task.decided(task.values(outputs / found.value))
+        )
+        again = fitted(task, outputs / found.value, targets)
+        assert again.value == pytest.approx(1.0, abs=1e-3)
+
+    def test_it_is_left_alone(self) -> None:
+        """Of too few rows; and where it would be without an end, as of validation that is all right."""
+        task, right, targets = self.CASES[0]
+        few = fitted(task, 2.5 * right[: FEWEST - 1], targets[: FEWEST - 1])
+        assert few.value == 1.0
+        assert "fewer than 50" in str(few.note)
+        sure = fitted(task, right, right.argmax(axis=1))
+        assert sure.value == 1.0
+        assert "all of validation is right" in str(sure.note)
+        nothing = fitted(task, 50.0 * self.RANDOM.normal(size=right.shape), targets)
+        assert nothing.value == 1.0
+        assert "say nothing" in str(nothing.note)
+        assert fitted(task, right, targets).note is None
+
+
 SEVERAL = {
     name: {"task": "classification", "data": {"dataset": data}}
     for name, data in (("films", "smoke_films"), ("reviews", "smoke_reviews"))
@@ -214,6 +269,16 @@ SEVERAL = {
             "expected null with head multilabel: a text may have several classes",
         ),
         ({"training.resample": {}}, {"tasks": SEVERAL, "data": {}}, "head joint: `sampling` says how many"),
+        (
+            {"training.calibrate": "temperature"},
+            {"task": "tokens", "data": {"dataset": "smoke_names"}},
+            "expected null with head tokens: words are not calibrated",
+        ),
+        (
+            {"training.calibrate": "temperature"},
+            {"task": "regression", "data": {"dataset": "smoke_stars"}},
+            "expected null with head regression: it has no probabilities of classes",
+        ),
         (
             {"training.class_weights": "balanced"},
             {"task": "regression", "data": {"dataset": "smoke_stars"}},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from nano import Stepped, nano_recipe, stepped, task_with
 from scipy.special import expit, log_expit, log_softmax, softmax
 
+import zoo
 from zoo.backend import Backend
 from zoo.data.batches import Batch
 from zoo.models import inference
@@ -21,6 +24,8 @@ from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
 
+at_times = pytest.mark.slow if os.environ["KERAS_BACKEND"] != "torch" else pytest.mark.usefixtures("backend")
+"""A whole run: on the backends that compile, at times."""
 NAMES = ("a", "b", "c")
 
 
@@ -196,3 +201,43 @@ def test_drawn_rows_are_those_of_the_epochs(backend: Backend, tmp_path: Path, pa
         assert len(set(rows.tolist())) == len(train)
         for batch in batches:
             np.testing.assert_array_equal(batch.labels[: len(batch.rows)], train.labels[batch.rows])
+
+
+def noisy_rows(path: Path, rows: int = 240) -> Path:
+    """Texts whose first word tells the class in four of five rows."""
+    random = np.random.default_rng(3)
+    wrong = random.random(rows) < 0.2
+    lines = (
+        f"a {('bad', 'good')[row % 2]} film number {row},{('no', 'yes')[row % 2 ^ int(wrong[row])]}"
+        for row in range(rows)
+    )
+    path.write_text("\n".join(["text,label", *lines]))
+    return path
+
+
+@at_times
+@pytest.mark.usefixtures("unpainted")
+def test_a_calibrated_model_says_it_by_itself(tmp_path: Path) -> None:
+    """What is saved has the temperature: least loss on validation, the same predictions, and figures of both."""
+    rows = noisy_rows(tmp_path / "rows.csv")
+    changes = {
+        "data": {"files": {"train": str(rows)}, "validation": {"fraction": 0.3}},
+        "training": {"epochs": 4, "batch_size": 16, "optimizer": {"learning_rate": 0.02}, "precision": "float32"},
+    }
+    recipe = nano_recipe(changes)
+    plain = zoo.train(recipe, out=tmp_path / "plain", progress=False)
+    run = zoo.train(recipe.override({"training.calibrate": "temperature"}), out=tmp_path / "run", progress=False)
+    found = run.folder.run["calibration"]
+    assert found["note"] is None
+    assert abs(math.log(found["temperature"])) > 0.05
+    assert plain.folder.run["calibration"] is None
+    texts = [f"a {word} film number {row}" for row in range(20) for word in ("good", "bad")]
+    before, after = (np.log(each.probabilities(texts)) for each in (plain, run))
+    apart = (before[:, 1] - before[:, 0]) / (after[:, 1] - after[:, 0])
+    np.testing.assert_allclose(apart, found["temperature"], rtol=1e-3)
+    for split in ("validation", "test"):
+        assert found[split]["before"]["loss"] == pytest.approx(plain.metrics[split]["loss"], rel=1e-5)
+        assert found[split]["after"]["loss"] == pytest.approx(run.metrics[split]["loss"], rel=1e-5)
+        assert run.metrics[split]["accuracy"] == plain.metrics[split]["accuracy"]
+    assert found["validation"]["after"]["loss"] < found["validation"]["before"]["loss"]
+    assert "temperature scaling" in (run.path / "report.html").read_text()

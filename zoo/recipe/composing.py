@@ -28,6 +28,11 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
         yield _without(training.class_weights, "class_weights", head, "it has no classes to weigh")
     if training.loss is not None and not head.classed:
         yield _without(training.loss.type, "loss", head, "its loss is not the cross-entropy of classes")
+    if training.calibrate is not None and not head.taught:
+        why = "words are not calibrated" if head.each == "token" else "it has no probabilities of classes"
+        why = "outputs of several tasks have no one temperature" if head.type == "joint" else why
+        message = f"got {training.calibrate}, expected null with head {head.type}: {why}"
+        yield Clash(("training.calibrate", "model.head.type"), message)
     if training.resample is not None and head.task != "classification":
         why = NOT_DRAWN.get(head.type, "it has no classes to draw by")
         message = f"got {training.resample.type}, expected null with head {head.type}: {why}"

@@ -94,6 +94,10 @@ class Training(Config):
     by the number of those. None counts all alike."""
     resample: Resample | None = None
     """Rows of classes drawn anew for each epoch, for a task with one class a text; None has every row once."""
+    calibrate: Literal["temperature"] | None = None
+    """What makes the probabilities of classes as sure as they are right: `temperature` divides the outputs of the
+    trained model by a number that is fitted on validation (Guo et al. 2017), in the model that is saved. None leaves
+    them as they are."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
     keep: Literal["best", "last"] = "best"

@@ -28,6 +28,7 @@ from zoo.runs.screen import Lines, Screen
 from zoo.runs.stages import Unit
 from zoo.runs.tracking import Logger
 from zoo.tasks import dump_task
+from zoo.tasks.calibrated import fitted
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
@@ -123,9 +124,15 @@ class Recorder:
         data = self._dataset
         with self._watch.measure("evaluate"):
             session.settle()
-            validation = session.task.values(session.logits("validation", self))
+            temperature, outputs = None, session.logits("validation", self)
+            if self._recipe.training.calibrate is not None:
+                temperature = fitted(session.task, outputs, data.validation.labels)
+                session.cool(temperature.value)
+                outputs = outputs / temperature.value
+            validation = session.task.values(outputs)
             task = session.task.tuned(validation, data.validation.labels)
-            test = task.values(session.logits("test", self))
+            tested = session.logits("test", self)
+            test = task.values(tested)
         train = dict(progress.train)
         if "accuracy" in train:
             train["majority_share"] = task.majority(data.train.labels)
@@ -134,6 +141,11 @@ class Recorder:
             "validation": task.figures(validation, data.validation.labels),
             "test": task.figures(test, data.test.labels),
         }
+        calibration = None
+        if temperature is not None:
+            splits = {"validation": (outputs, data.validation.labels), "test": (tested, data.test.labels)}
+            calibration = account.calibrated(temperature, task, splits)
+            self._say("calibrate", account.calibration_told(calibration))
         card = ModelCard(
             blueprint=session.blueprint,
             tokens=self._recipe.tokens,
@@ -146,6 +158,7 @@ class Recorder:
             {
                 "metrics": figures,
                 "task": dump_task(task),
+                "calibration": calibration,
                 "threshold": task.threshold,
                 "never_predicted": task.never_predicted(data.test.labels, test),
                 "training": {

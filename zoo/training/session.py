@@ -262,6 +262,11 @@ class Session:
             self.task = self.task.unscaled()
         self._start_to_predict("float32")
 
+    def cool(self, temperature: float) -> None:
+        """Make the settled model's outputs what they were by this temperature."""
+        units = self.task.units
+        heads.rescale(self.model, np.full(units, 1.0 / temperature), np.zeros(units))
+
     def _start_to_predict(self, precision: Precision) -> None:
         self._predict = self.backend.predictor(self._evaluated, precision=precision)
         self._firsts = Firsts(compiles=self.backend.compiles_shapes(False))
