@@ -23,6 +23,7 @@ from zoo.tasks.class_weights import class_weights
 from zoo.tasks.classification import Classification
 from zoo.tasks.multilabel import Multilabel
 from zoo.tasks.objective import objective
+from zoo.tasks.thresholds import FEWEST as FEWEST_TO_TUNE
 from zoo.tasks.tokens import Tokens
 
 SIZE = {"num_layers": 1, "num_heads": 1, "hidden_dim": 8, "intermediate_dim": 8}
@@ -228,6 +229,27 @@ class TestTemperature:
         assert nothing.value == 1.0
         assert "say nothing" in str(nothing.note)
         assert fitted(task, right, targets).note is None
+
+
+@pytest.mark.parametrize("positives", [FEWEST_TO_TUNE - 1, FEWEST_TO_TUNE])
+def test_a_threshold_is_tuned_where_enough_rows_speak_for_it(positives: int) -> None:
+    """The best one is 0.2 here; of rows one too few it is 0.5, and nothing says that it was tuned."""
+    task = Classification(names=("no", "yes"), head="binary", to_tune=True)
+    targets = np.repeat([0, 1], [300, positives])
+    shares = np.repeat([0.1, 0.3], [300, positives])
+    found = task.tuned(np.stack([1 - shares, shares], axis=1), targets)
+    if positives < FEWEST_TO_TUNE:
+        assert found.threshold == 0.5
+        assert "the threshold of yes stays at 0.5" in str(task.untuned(targets))
+        assert "20 rows with it" in str(task.untuned(targets))
+        assert not any("tuned" in limit for limit in found.limits)
+    else:
+        assert found.threshold == pytest.approx(0.2)
+        assert task.untuned(targets) is None
+        assert any("tuned" in limit for limit in found.limits)
+    given = Classification(names=("no", "yes"), head="binary", threshold=0.7)
+    assert given.untuned(targets) is None
+    assert given.tuned(np.stack([1 - shares, shares], axis=1), targets) is given
 
 
 SEVERAL = {

@@ -91,7 +91,8 @@ class BinaryHead(TaskHead):
     type: Literal["binary"] = "binary"
     """Kind of head."""
     threshold: Threshold | Literal["tune"] = 0.5
-    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation."""
+    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation,
+    which has to have 20 rows of each class; else it is 0.5, which is said."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         yield from super().clashes_with(files)
@@ -126,7 +127,8 @@ class MultilabelHead(TaskHead):
     """Kind of head."""
     threshold: Thresholds = 0.5
     """Probability from which a text has a class: one for all, or by class, 0.5 for those that are not named; `tune`
-    picks for each class the one with the best F1 on validation."""
+    picks for each class the one with the best F1 on validation, where 20 rows there have it and 20 do not, and leaves
+    the others at 0.5, which is said."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         if files.label is None or isinstance(files.label, str):
@@ -232,7 +234,8 @@ class SpanHead(TaskHead):
     """Answers that are told of a question, best first, at most."""
     threshold: Annotated[float, Field(allow_inf_nan=False)] | Literal["tune"] = "tune"
     """Where train has questions without an answer: by how much no answer has to score higher than the best one for none
-    to be given, in logits; `tune` picks the one with the best F1 on validation. Elsewhere an answer is always given."""
+    to be given, in logits; `tune` picks the one with the best F1 on validation, which has to have 20 questions of
+    either kind; else it is 0, which is said. Elsewhere an answer is always given."""
 
     def clashes(self) -> Iterator[Clash]:
         yield from super().clashes()

@@ -131,6 +131,8 @@ class Recorder:
                 outputs = outputs / temperature.value
             validation = session.task.values(outputs)
             task = session.task.tuned(validation, data.validation.labels)
+            if (note := session.task.untuned(data.validation.labels)) is not None:
+                self.on_note(note)
             tested = session.logits("test", self)
             test = task.values(tested)
         train = dict(progress.train)

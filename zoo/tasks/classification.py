@@ -26,8 +26,12 @@ from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 from zoo.tasks.telling import LARGE
+from zoo.tasks.thresholds import enough, left_alone
 
 __all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+
+UNTUNED = 0.5
+"""A threshold that is to be tuned, and cannot be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +193,15 @@ class Classification(Task):
         return super().direction(number)
 
     def tuned(self, values: Floats, targets: ArrayLike) -> Self:
-        return replace(self, threshold=metrics.tune_threshold(values, targets)) if self.to_tune else self
+        if not self.to_tune:
+            return self
+        if not enough(np.equal(targets, 1)):
+            return replace(self, threshold=UNTUNED, to_tune=False)
+        return replace(self, threshold=metrics.tune_threshold(values, targets))
+
+    def untuned(self, targets: ArrayLike) -> str | None:
+        short = self.to_tune and not enough(np.equal(targets, 1))
+        return left_alone(self.names[1:], f"{UNTUNED:g}") if short else None
 
     def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
         return metrics.evaluate(values, targets, self.names, self.threshold)

@@ -1,4 +1,4 @@
-"""Losses of classes: what one row, word or class costs.
+"""Losses: what one row, word, class or answer costs.
 
 In come logits of the active backend, and which class is whose; out come losses in nats. Of a text's one class `own` has
 the true one of each place, `owned`; where a text may have several, `flags` are 1 for those that it has and 0 for the
@@ -12,10 +12,28 @@ from typing import Any, Protocol
 
 from zoo.recipe.learning import Focal, LabelSmoothing
 
-__all__ = ["NOTHING", "CrossEntropy", "Focused", "Form", "Smoothed", "form_of", "of_classes", "of_flags", "owned"]
+__all__ = [
+    "BITS",
+    "END",
+    "NOTHING",
+    "START",
+    "CrossEntropy",
+    "Focused",
+    "Form",
+    "Smoothed",
+    "form_of",
+    "of_classes",
+    "of_flags",
+    "owned",
+    "span_loss",
+]
 
 NOTHING = 1e-9
 """The count of a batch in which no token has a label, so that its mean loss is 0."""
+START, END = 1, 2
+"""Bits of the target of a token with which an answer begins, or ends."""
+BITS = ((0, START), (1, END))
+"""Column of the outputs, and the bit of its target."""
 FAR = 1e9
 """What is taken off a logit to leave it out of a sum of powers; finite, so that a gradient is."""
 
@@ -40,6 +58,20 @@ def of_flags(logits: Any, flags: Any) -> Any:
     from keras import ops
 
     return ops.softplus(logits) - logits * ops.cast(flags, logits.dtype)
+
+
+def span_loss(outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
+    """Of logits [batch, length, 2] and targets [batch, length] with the bits START and END, -1 where a token does not
+    count; see `Task.loss`."""
+    from keras import ops
+
+    real = targets >= 0
+    found = 0.0
+    for column, bit in BITS:
+        logits = ops.where(real, outputs[:, :, column], -FAR)
+        there = ops.cast(ops.logical_and(real, (targets // bit) % 2 == 1), logits.dtype)
+        found += ops.logsumexp(logits, axis=-1) - ops.sum(logits * there, axis=-1)
+    return ops.sum(found / 2 * weights), ops.sum(weights)
 
 
 class Form(Protocol):

@@ -28,6 +28,7 @@ from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.thresholds import enough, left_alone
 
 __all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
 
@@ -165,7 +166,21 @@ class Multilabel(Task):
         return multilabel.decided(values, self.threshold)
 
     def tuned(self, values: Floats, targets: ArrayLike) -> Self:
-        return self if self.asked is not None else replace(self, threshold=multilabel.tune_thresholds(values, targets))
+        """Of the classes that enough rows speak for; the others keep theirs."""
+        if self.asked is not None or self.threshold is None:
+            return self
+        may = enough(targets)
+        if not may.any():
+            return replace(self, asked=self.threshold[0])
+        best = multilabel.tune_thresholds(values, targets)
+        chosen = zip(may, best, self.threshold, strict=True)
+        return replace(self, threshold=tuple(new if well else old for well, new, old in chosen))
+
+    def untuned(self, targets: ArrayLike) -> str | None:
+        if self.asked is not None or self.threshold is None or enough(targets).all():
+            return None
+        short = [name for name, well in zip(self.names, enough(targets), strict=True) if not well]
+        return left_alone(short, f"{self.threshold[0]:g}")
 
     def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
         assert self.threshold is not None
