@@ -67,7 +67,18 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 PARTS = {
     "model": ("model", "answers", "masked", "build", "losses", "export", "keras"),
-    "training": ("golden", "training", "joint", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
+    "training": (
+        "golden",
+        "training",
+        "joint",
+        "memory",
+        "trained",
+        "compile",
+        "checkpoints",
+        "dropout",
+        "packing",
+        "recipes",
+    ),
     "runs": ("runs", "stages", "precision", "explain", "serving"),
 }
 """What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""

@@ -22,6 +22,7 @@ from zoo.models import inference, weights
 from zoo.models.backbone import depth
 from zoo.recipe.length import run_length
 from zoo.recipe.optimizers import AdamW
+from zoo.recipe.trained_group import BestEpochs, LastEpochs
 from zoo.recipe.training_group import EarlyStopping, Training
 from zoo.tasks.classification import Classification, softmax_cross_entropy
 from zoo.training.checkpoint import Checkpoints, Progress
@@ -216,7 +217,8 @@ def looped(
     length = run_length(config, rows=3 * config.batch_size)
     reached = fit(
         SimpleNamespace(variables=[variable], trainable_variables=[variable]),
-        SimpleNamespace(variables=[]),
+        None,
+        optimizer_of=lambda epoch, before: before or SimpleNamespace(variables=[]),
         backend=Scripted(),
         precision="tf32",
         compiled=True,
@@ -228,7 +230,7 @@ def looped(
         epoch_batches=lambda epoch: iter([batch] * 3),
         validate=lambda: {config.monitor or "accuracy": next(scripted)},
         checkpoints=Checkpoints(folder),
-        progress=progress,
+        progress=progress or Progress(),
         listener=notes,
     )
     return reached, float(weights.to_numpy(variable)), notes
@@ -237,11 +239,22 @@ def looped(
 class TestLoop:
     @pytest.mark.parametrize(("keep", "steps"), [("best", 6.0), ("last", 12.0)])
     def test_keep(self, tmp_path: Path, keep: Any, steps: float) -> None:
-        reached, kept, notes = looped(tmp_path, Training(epochs=4, keep=keep), [0.5, 0.9, 0.7, 0.9])
+        figures = [0.5, 0.9, 0.7, 0.9]
+        reached, kept, notes = looped(tmp_path, Training(epochs=4, keep=keep), figures)
         assert kept == steps
         train = {"rows": 6, "loss": 0.5, "accuracy": 0.5}
-        assert reached == Progress(epoch=4, step=12, best=0.9, best_epoch=2, stale=2, train=train)
+        assert reached == Progress(epoch=4, step=12, best=0.9, best_epoch=2, stale=2, train=train, figures=figures)
         assert [row["best"] for row in notes.rows if row["kind"] == "epoch"] == [True, True, False, False]
+
+    @pytest.mark.parametrize(
+        ("average", "monitor", "mean"),
+        [(LastEpochs(epochs=3), None, 9.0), (BestEpochs(epochs=2), None, 9.0), (BestEpochs(epochs=2), "loss", 6.0)],
+    )
+    def test_mean_of_epochs(self, tmp_path: Path, average: Any, monitor: str | None, mean: float) -> None:
+        """Of 3, 6, 9 and 12, the second and the last best by accuracy, the first and the third by loss."""
+        config = Training(epochs=4, average=average, monitor=monitor)
+        _, kept, _ = looped(tmp_path, config, [0.5, 0.9, 0.7, 0.9])
+        assert kept == mean
 
     def test_loss_is_better_when_lower(self, tmp_path: Path) -> None:
         reached, kept, _ = looped(tmp_path, Training(epochs=3, monitor="loss"), [0.5, 0.3, 0.4])

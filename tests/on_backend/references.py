@@ -13,6 +13,7 @@
     adamw.npz                weights of a small model before and after each of five torch.optim.AdamW steps
     losses.npz               logits, labels, row weights and torch's losses
     distilled.npz            the same with a teacher's logits
+    lora.npz                 peft's adapters on bert-gelu, its logits with them, and losses of steps on them
 """
 
 from __future__ import annotations
@@ -265,6 +266,42 @@ def write_distilled(path: Path) -> None:
     np.savez(path, **arrays)
 
 
+def write_lora(folder: Path, path: Path) -> None:
+    """Adapters of peft on all products of a checkpoint's layers, its logits with them, and the losses of three
+    torch.optim.AdamW steps on them, on the pooler and on the classifier, dropout off."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import BertForSequenceClassification
+
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        lora_dropout=0.0,
+        target_modules=["query", "key", "value", "intermediate.dense", "output.dense"],
+        modules_to_save=["pooler", "classifier"],
+    )
+    model = get_peft_model(BertForSequenceClassification.from_pretrained(folder), config).eval()
+    random = torch.Generator().manual_seed(0)
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in model.named_parameters():
+        if ".lora_" in name:
+            value.data = torch.randn(value.shape, generator=random) * 0.2
+            place = name.removeprefix("base_model.model.bert.encoder.layer.").removesuffix(".default.weight")
+            arrays[place] = value.detach().numpy().T.copy()
+    batch = np.load(folder / "reference.npz")
+    labels = torch.tensor([0, 1, 2, 0])
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
+    losses = []
+    for _ in range(3):
+        found = model(**arguments(model.base_model.model, batch), labels=labels)
+        if not losses:
+            arrays["logits"] = found.logits.detach().numpy()
+        losses.append(found.loss.item())
+        found.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    np.savez(path, **arrays, labels=labels.numpy().astype(np.int32), losses=np.array(losses))
+
+
 def main(folder: Path) -> None:
     for family in VOCABULARIES:
         for kind in KINDS:
@@ -274,6 +311,7 @@ def main(folder: Path) -> None:
     write_adamw(folder / "adamw.npz")
     write_losses(folder / "losses.npz")
     write_distilled(folder / "distilled.npz")
+    write_lora(folder / "bert-gelu", folder / "lora.npz")
 
 
 if __name__ == "__main__":

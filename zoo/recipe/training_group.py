@@ -15,6 +15,7 @@ from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, W
 from zoo.recipe.learning import ClassWeights, Loss, Resample
 from zoo.recipe.optimizers import AdamW
 from zoo.recipe.schedules import Linear, Schedule
+from zoo.recipe.trained_group import Average, Freeze, Lora, Unfreeze
 
 MAX_STEPS = 10_000_000
 """Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
@@ -100,6 +101,18 @@ class Training(Config):
     them as they are."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
+    train: Literal["all", "biases"] = "all"
+    """What of the backbone is trained: everything, or its biases and the offsets of its layer norms alone (Ben
+    Zaken et al. 2022, BitFit). The head is always trained whole."""
+    freeze: Freeze | None = None
+    """Weights of the preset that are not trained; None freezes none."""
+    unfreeze: Unfreeze | None = None
+    """By how many epochs the backbone's layers join in training, from the last one down; None trains all from the
+    start."""
+    lora: Lora | None = None
+    """Low-rank adapters; None has none."""
+    average: Average | None = None
+    """Weights of several steps or epochs that are averaged; None takes those of one epoch, see `keep`."""
     keep: Literal["best", "last"] = "best"
     """Which epoch's weights the run ends with."""
     early_stopping: EarlyStopping | None = None

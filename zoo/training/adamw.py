@@ -22,6 +22,7 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
         beta_1, beta_2: decay of the first and the second moment.
         epsilon: added to the root of the corrected second moment.
         clip_norm: largest global norm of the gradients, as torch.nn.utils.clip_grad_norm_; None does not clip.
+        average: decay of a moving average of the variables, see `zoo.training.averaging`; None keeps none.
     """
 
     def __init__(
@@ -34,13 +35,20 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         clip_norm: float | None = None,
+        average: float | None = None,
     ) -> None:
-        super().__init__(learning_rate=self._rate, name="adamw")
+        averaging = {} if average is None else {"use_ema": True, "ema_momentum": average}
+        super().__init__(learning_rate=self._rate, name="adamw", **averaging)
         # Sent to the device once, and not at every step.
         self._rates = ops.convert_to_tensor(np.asarray(rates, np.float32))
         self._last_step = ops.convert_to_tensor(len(rates) - 1, self._iterations.dtype)
         self._factors, self._decays = dict(factors), dict(decays)
         self._beta_1, self._beta_2, self._epsilon, self._clip_norm = beta_1, beta_2, epsilon, clip_norm
+
+    @property
+    def averages(self) -> list[Any]:
+        """The moving averages of what it trains, in the order of the variables."""
+        return list(self._model_variables_moving_average)
 
     def _rate(self) -> Any:
         step = ops.minimum(self._iterations.value, self._last_step)
@@ -68,6 +76,7 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
             clip_norm=self._clip_norm,
         )
         (self._fused or _update)(step)
+        self._update_model_variables_moving_average(trainable_variables)
 
 
 def _update(step: AdamWStep) -> None:

@@ -27,6 +27,7 @@ from zoo.models.inference import to_host
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
 from zoo.recipe.training_group import Training
+from zoo.training.averaging import averaging_of
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
 from zoo.training.waiting import Firsts
@@ -89,6 +90,7 @@ def fit(
     model: Any,
     optimizer: Any,
     *,
+    optimizer_of: Callable[[int, Any], Any],
     backend: Backend,
     precision: Precision,
     compiled: bool,
@@ -100,7 +102,7 @@ def fit(
     epoch_batches: Callable[[int], Iterable[Batch]],
     validate: Callable[[], Mapping[str, float]],
     checkpoints: Checkpoints,
-    progress: Progress | None,
+    progress: Progress,
     listener: Listener,
     shares: np.ndarray | None = None,
 ) -> Progress:
@@ -108,7 +110,9 @@ def fit(
 
     Args:
         model: keras.Model from a dict of inputs to outputs [batch, units].
-        optimizer: a Keras optimizer built on the model's variables.
+        optimizer: what `optimizer_of` gave for the epoch before `progress`; None at the start.
+        optimizer_of: from an epoch, counted from 0, and the optimizer of the one before to a Keras optimizer built on
+            the variables that the epoch trains; another one where these are others.
         precision: of matrix products, for which the model was assembled.
         compiled: whether a step is compiled as a whole.
         task: what is learned.
@@ -116,23 +120,26 @@ def fit(
         rates: learning rate of each step, [steps], for the history.
         epoch_batches: the batches of an epoch, counted from 0.
         validate: figures of the validation split under the model's present weights.
-        progress: where to begin; None at the start.
+        progress: where to begin.
         shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
 
     Raises:
         TrainingError: the loss is not finite; out of memory.
     """
-    progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
-    trainer = backend.trainer(
-        model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
-    )
+    averaging = averaging_of(config, falling=monitor in task.falling)
+    trainer = None
     clock = replace(progress.clock)
-    firsts = Firsts(compiles=backend.compiles_shapes(compiled))
     remedy = _remedy(config)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
             break
+        before, optimizer = optimizer, optimizer_of(epoch, optimizer)
+        if trainer is None or optimizer is not before:
+            trainer = backend.trainer(
+                model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
+            )
+            firsts = Firsts(compiles=backend.compiles_shapes(compiled))
         epoch_log = _EpochLog(task, config.log_every, rates, shares, checkpoints, listener)
         begun = time.perf_counter()
         compiled_before = clock.compile_seconds
@@ -164,7 +171,8 @@ def fit(
         seconds = time.perf_counter() - begun
         clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
         trainer.commit()
-        validation = dict(validate())
+        with averaging.judged(model, optimizer) as judged:
+            validation = dict(validate())
         if monitor not in validation:
             raise TrainingError(
                 f"training.monitor: {monitor} is not defined on the validation rows, expected a figure that is: "
@@ -185,9 +193,8 @@ def fit(
                 "best": progress.best_epoch == epoch + 1,
             }
         )
-        checkpoints.save(progress, model, optimizer, keep_best=config.keep == "best")
-    if config.keep == "best":
-        checkpoints.restore_best(progress, model)
+        checkpoints.save(progress, model, optimizer, kept=averaging.kept(progress), judged=judged)
+    averaging.settle(progress, model, optimizer, checkpoints)
     return progress
 
 
@@ -205,7 +212,8 @@ def _advance(
     sign = -1.0 if falling else 1.0
     better = progress.best is None or sign * figure > sign * progress.best + margin
     kept = train if better or config.keep == "last" else progress.train
-    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept)
+    figures = [*progress.figures, figure]
+    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept, figures=figures)
     if better:
         return replace(progress, best=figure, best_epoch=progress.epoch, stale=0)
     stale = progress.stale + 1

@@ -20,17 +20,27 @@ NO_DECAY = ("bias", "gamma", "beta")
 
 
 def build_optimizer(
-    config: AdamW, variables: Iterable[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
+    config: AdamW,
+    variables: Iterable[Any],
+    *,
+    num_layers: int,
+    rates: Sequence[float] | np.ndarray,
+    average: float | None = None,
 ) -> Any:
     """The optimizer of a recipe, built on these variables; arguments are those of `unbuilt_optimizer`."""
     variables = list(variables)
-    optimizer = unbuilt_optimizer(config, variables, num_layers=num_layers, rates=rates)
+    optimizer = unbuilt_optimizer(config, variables, num_layers=num_layers, rates=rates, average=average)
     optimizer.build(variables)
     return optimizer
 
 
 def unbuilt_optimizer(
-    config: AdamW, variables: Sequence[Any], *, num_layers: int, rates: Sequence[float] | np.ndarray
+    config: AdamW,
+    variables: Sequence[Any],
+    *,
+    num_layers: int,
+    rates: Sequence[float] | np.ndarray,
+    average: float | None = None,
 ) -> Any:
     """The optimizer of a recipe, still to be built on these variables.
 
@@ -39,6 +49,7 @@ def unbuilt_optimizer(
         variables: the model's trainable variables.
         num_layers: transformer layers of the backbone, for `layer_decay`.
         rates: learning rate of each step, [steps].
+        average: decay of a moving average of the variables, which the optimizer keeps; None keeps none.
     """
     # Its base class is Keras's, and Keras may be imported only after the backend is chosen.
     from zoo.training import adamw
@@ -51,7 +62,16 @@ def unbuilt_optimizer(
         beta_2=config.beta_2,
         epsilon=config.epsilon,
         clip_norm=config.clip_norm,
+        average=average,
     )
+
+
+def carry_over(before: Any, optimizer: Any) -> None:
+    """Give an optimizer what another one has of the same variables, and its count of steps."""
+    known = {variable.path: variable for variable in before.variables}
+    for variable in optimizer.variables:
+        if variable.path in known:
+            variable.assign(known[variable.path].value)
 
 
 def layer_factor(decay: float, level: int, num_layers: int) -> float:

@@ -22,7 +22,7 @@ from zoo.data.mixing import rows_by_class, rows_of_epoch
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.models import heads, inference, weights
+from zoo.models import adapters, heads, inference, weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model
 from zoo.models.packed import packed
@@ -37,9 +37,10 @@ from zoo.tasks.objective import by_row, objective
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
-from zoo.training.optimizer import build_optimizer
+from zoo.training.optimizer import build_optimizer, carry_over
 from zoo.training.schedule import learning_rates
 from zoo.training.teacher import Teacher, keep, kept
+from zoo.training.trained import Trained
 from zoo.training.trial import Compile
 from zoo.training.waiting import Firsts
 
@@ -73,6 +74,8 @@ class Session:
     """Whether a training step is compiled as a whole."""
     compile_trial: Trial[Compile] | None
     """What was measured to choose that; None where there was nothing to choose."""
+    parts: Trained
+    """Which of its weights are trained, and when."""
     teacher: Teacher | None = None
     """What the model learns from beside the labels; None is nobody."""
 
@@ -117,15 +120,19 @@ class Session:
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
-        rates = self.rates()
-        optimizer = self.optimizer(rates)
         task = self._taught(checkpoints.folder, listener)
-        progress, passed = checkpoints.restore(self.trained, optimizer) if resume else (None, [])
-        for line in passed:
-            listener.on_note(line)
+        checkpoints = checkpoints.leaving_out(self.parts.left_out(self.model))
+        progress, optimizer = Progress(), None
+        if resume:
+            progress, optimizer, passed = checkpoints.restore(
+                self.trained, lambda at: self._optimizer_of(max(0, at.epoch - 1))
+            )
+            for line in passed:
+                listener.on_note(line)
         return fit(
             self.trained,
             optimizer,
+            optimizer_of=self._optimizer_of,
             backend=self.backend,
             precision=self.precision,
             compiled=self.compiled,
@@ -133,7 +140,7 @@ class Session:
             config=config,
             monitor=self.recipe.monitor,
             length=self._length,
-            rates=rates,
+            rates=self.rates(),
             shares=self._told_by,
             epoch_batches=self.epoch_batches,
             validate=lambda: self._judged(listener),
@@ -162,6 +169,16 @@ class Session:
         lesson = Distilled(task=self.task, own=self._objective, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
         return lesson
+
+    def _optimizer_of(self, epoch: int, before: Any = None) -> Any:
+        """The optimizer of an epoch, whose weights are marked as trained: that of the epoch before, unless these have
+        changed; then a new one that has its moments of those that stay."""
+        if not self.parts.mark(self.model, epoch) and before is not None:
+            return before
+        optimizer = self.optimizer(self.rates())
+        if before is not None:
+            carry_over(before, optimizer)
+        return optimizer
 
     def _judged(self, listener: Listener) -> Mapping[str, float]:
         """Figures of the validation split under the model's present weights."""
@@ -197,11 +214,13 @@ class Session:
 
     def optimizer(self, rates: np.ndarray) -> Any:
         """A fresh optimizer on the model's variables."""
+        average = self.recipe.training.average
         return build_optimizer(
             self.recipe.training.optimizer,
             self.trained.trainable_variables,
             num_layers=self.blueprint.backbone.num_layers,
             rates=rates,
+            average=average.decay if average is not None and average.type == "ema" else None,
         )
 
     def _chosen(self, epoch: int) -> np.ndarray | None:
@@ -252,11 +271,11 @@ class Session:
 
         It computes in float32 as that does, and its outputs are in the unit of the data.
         """
-        if POLICIES[self.precision] != POLICIES["float32"]:
-            trained = {variable.path: variable for variable in weights.parameters(self.model)}
+        if POLICIES[self.precision] != POLICIES["float32"] or self.recipe.training.lora is not None:
+            trained = adapters.merged(self.model)
             self.model = assemble_model(self.blueprint, precision="float32")
             for variable in weights.parameters(self.model):
-                variable.assign(trained[variable.path].value)
+                variable.assign(trained[variable.path])
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
