@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -63,17 +64,25 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first_run(session_folder: Path) -> Path:
-    """A finished run of quickstart's `smoke`, as a user's command trains it on torch; nobody writes to its folder."""
-    out, done = session_folder / "first", session_folder / "first-done"
+def first_run_and_told(session_folder: Path) -> tuple[Path, str, str]:
+    """`first_run`, and what the command that made it wrote on stdout and stderr."""
+    out, done = session_folder / "first", session_folder / "first-told.json"
     with FileLock(session_folder / "first-lock"):
         if not done.exists():
             root = Path(__file__).parents[1]
             command = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(out)]
             given = os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(root)}
-            subprocess.run(command, env=given, cwd=root, check=True, capture_output=True)
-            done.touch()
-    return out
+            made = subprocess.run(command, env=given, cwd=root, check=False, capture_output=True, text=True)
+            assert made.returncode == 0, made.stderr
+            done.write_text(json.dumps([made.stdout, made.stderr]))
+    told, err = json.loads(done.read_text())
+    return out, told, err
+
+
+@pytest.fixture(scope="session")
+def first_run(first_run_and_told: tuple[Path, str, str]) -> Path:
+    """A finished run of quickstart's `smoke`, as a user's command trains it on torch; nobody writes to its folder."""
+    return first_run_and_told[0]
 
 
 @pytest.fixture(scope="session")

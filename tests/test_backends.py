@@ -129,15 +129,17 @@ def test_a_failing_check_fails_here(shared: Path, tmp_path: Path) -> None:
             finish(process)
 
 
-TRAIN = """
-import sys, recipes, zoo
-for name in ("quickstart", "multitask"):
-    zoo.train(recipes.load(name, profile="smoke"), out=f"{sys.argv[1]}/{name}")
+UNPAINTED = """
+import zoo.report.report
+zoo.report.report.draw_each = lambda *_: ({}, [])  # no backend paints
 """
-PREDICT = """
-import json, sys, numpy, zoo, zoo.backend
-texts = json.load(open(sys.argv[1]))
-for path in sys.argv[2:]:
+TRAIN_THEN_PREDICT = f"""{UNPAINTED}
+import json, sys, numpy, recipes, zoo, zoo.backend
+for name in ("quickstart", "multitask"):
+    zoo.train(recipes.load(name, profile="smoke"), out=sys.argv[1] + "/" + name, progress=False)
+print("trained", flush=True)
+texts, paths = json.loads(input())
+for path in paths:
     numpy.save(path + "/" + zoo.backend.activate().name + ".npy", zoo.load_run(path).values(texts))
 """
 
@@ -145,28 +147,26 @@ for path in sys.argv[2:]:
 def test_a_run_is_the_same_on_every_backend(shared: Path, tmp_path: Path) -> None:
     """Its figures, and what it predicts, whichever backend trained it."""
     texts = [*load_dataset(recipes.load("quickstart", profile="smoke")).test.texts, "", "Café " * 100]
-    (tmp_path / "texts.json").write_text(json.dumps(texts))
     runs = {backend: str(tmp_path / backend) for backend in BACKENDS}
     columns = {"quickstart": 2, "multitask": 5}
-
-    def on_each(code: str, arguments: dict[str, list[str]]) -> None:
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-c", code, *arguments[backend]], env=environment(backend, shared), **PIPES
-            )
-            for backend in BACKENDS
-        ]
-        for process in started:
-            finish(process)
-
-    on_each(TRAIN, {backend: [runs[backend]] for backend in BACKENDS})
-    on_each(
-        PREDICT,
-        {
-            backend: [str(tmp_path / "texts.json"), *(f"{run}/{name}" for run in runs.values() for name in columns)]
-            for backend in BACKENDS
-        },
-    )
+    command = [sys.executable, "-c", TRAIN_THEN_PREDICT]
+    processes = [
+        subprocess.Popen([*command, run], env=environment(backend, shared), stdin=subprocess.PIPE, **PIPES)
+        for backend, run in runs.items()
+    ]
+    for process in processes:
+        assert process.stdout
+        told = []
+        while (line := process.stdout.readline()) not in ("trained\n", ""):
+            told.append(line)
+        assert line, "".join(told)
+    predict = json.dumps([texts, [f"{run}/{name}" for run in runs.values() for name in columns]])
+    for process in processes:
+        assert process.stdin
+        process.stdin.write(f"{predict}\n")
+        process.stdin.flush()
+    for process in processes:
+        finish(process)
     for name, count in columns.items():
         figures = {backend: zoo.load_run(f"{run}/{name}").folder.run["metrics"] for backend, run in runs.items()}
         for trained_on, path in runs.items():
@@ -180,7 +180,7 @@ def test_a_run_is_the_same_on_every_backend(shared: Path, tmp_path: Path) -> Non
 
 
 STOPPED = """
-import json, sys, recipes, zoo
+import sys, recipes, zoo
 from zoo.runs.screen import Screen
 
 class Stopping(Screen):
@@ -188,42 +188,48 @@ class Stopping(Screen):
         if epoch == 3:
             raise KeyboardInterrupt
 
-try:
-    recipe = recipes.load("quickstart", profile="smoke", overrides=json.loads(sys.argv[2]))
-    zoo.train(recipe, sys.argv[1], progress=Stopping())
-except KeyboardInterrupt:
-    sys.exit(0)
-sys.exit("it was not stopped")
+for masks in sys.argv[2:]:
+    recipe = recipes.load("quickstart", profile="smoke", overrides={"training.dropout_masks": masks})
+    try:
+        zoo.train(recipe, f"{sys.argv[1]}/{masks}", progress=Stopping())
+    except KeyboardInterrupt:
+        continue
+    sys.exit("it was not stopped")
+"""
+GOES_ON = f"""{UNPAINTED}
+import sys, zoo.run
+for masks in sys.argv[2:]:
+    call = ["quickstart", "--profile", "smoke", "--set", "training.dropout_masks=" + masks]
+    assert zoo.run.main([*call, "--out", sys.argv[1] + "/" + masks, "--resume"]) == 0
 """
 
 
-@pytest.mark.parametrize("masks", ["portable", "native"])
-def test_a_run_goes_on_on_another_backend(shared: Path, tmp_path: Path, masks: str) -> None:
+def test_a_run_goes_on_on_another_backend(shared: Path, tmp_path: Path) -> None:
     """How far it then is from the uninterrupted run is measured by tools/parity.py."""
-    out = tmp_path / "run"
-    changes = {"training.dropout_masks": masks}
-    begun = [sys.executable, "-c", STOPPED, str(out), json.dumps(changes)]
-    finish(subprocess.Popen(begun, env=environment("torch", shared), **PIPES))
-    call = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(out), "--resume"]
-    call += [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
-    told = finish(subprocess.Popen(call, env=environment("tensorflow", shared), **PIPES))
+    both = [str(tmp_path), "portable", "native"]
+    finish(subprocess.Popen([sys.executable, "-c", STOPPED, *both], env=environment("torch", shared), **PIPES))
+    told = finish(
+        subprocess.Popen([sys.executable, "-c", GOES_ON, *both], env=environment("tensorflow", shared), **PIPES)
+    )
+    assert told.count("goes on after step 46 of 92") == 2
     note = "the run was begun on torch and goes on on tensorflow"
-    if masks == "native":
-        note += ", which draws dropout in its own way (training.dropout_masks: portable would not)"
-    assert f"{note}\n" in told
-    assert "goes on after step 46 of 92" in told
-    assert f"{note}\n" in (out / "log.txt").read_text()
-    run = zoo.load_run(out)
-    assert (run.folder.run["status"], run.folder.run["backend"]) == ("done", "tensorflow")
-    assert [row["epoch"] for row in run.history if row["kind"] == "epoch"] == [1, 2, 3, 4]
+    drawn = ", which draws dropout in its own way (training.dropout_masks: portable would not)"
+    for masks, expected in (("portable", f"{note}\n"), ("native", f"{note}{drawn}\n")):
+        assert told.count(expected) == 1
+        run = zoo.load_run(tmp_path / masks)
+        assert expected in (run.path / "log.txt").read_text()
+        assert (run.folder.run["status"], run.folder.run["backend"]) == ("done", "tensorflow")
+        assert [row["epoch"] for row in run.history if row["kind"] == "epoch"] == [1, 2, 3, 4]
 
 
 def test_what_jax_compiled_is_kept(shared: Path, tmp_path: Path) -> None:
     """The second run of a recipe compiles nothing that the first did, and is byte for byte the same."""
     given = {key: value for key, value in environment("jax", shared).items() if not key.startswith("JAX_")}
     kept = []
+    code = f"{UNPAINTED}\nimport sys, zoo.run\nsys.exit(zoo.run.main(sys.argv[1:]))"
+    few = ["--set", "training.epochs=2", "--set", "data.limit={train: 96}"]
     for name in ("first", "second"):
-        call = [sys.executable, "-m", "zoo.run", "quickstart", "--profile", "smoke", "--out", str(tmp_path / name)]
+        call = [sys.executable, "-c", code, "quickstart", "--profile", "smoke", *few, "--out", str(tmp_path / name)]
         finish(subprocess.Popen(call, env=given | {"ZOO_CACHE": str(tmp_path / "cache")}, **PIPES))
         kept.append({path.name for path in (tmp_path / "cache" / "compiled").glob("jax-*/*-cache")})
     assert kept[0]

@@ -40,6 +40,9 @@ def state():
         found["torch"] = hash(framework.get_rng_state().numpy().tobytes())
     return found
 
+if sys.argv[1] != "torch":  # one paints for all
+    import zoo.report.report
+    zoo.report.report.draw_each = lambda *_: ({}, [])
 before = state()
 import recipes, zoo
 run = zoo.train(recipes.load("quickstart", profile="smoke", overrides={"training.epochs": 1}), out=sys.argv[2])
