@@ -227,7 +227,7 @@ class TestTemperature:
         assert "all of validation is right" in str(sure.note)
         nothing = fitted(task, 50.0 * self.RANDOM.normal(size=right.shape), targets)
         assert nothing.value == 1.0
-        assert "say nothing" in str(nothing.note)
+        assert "no better than none" in str(nothing.note)
         assert fitted(task, right, targets).note is None
 
 

@@ -113,11 +113,13 @@ def calibrated(
 
 def calibration_told(calibration: Mapping[str, Any]) -> str:
     """That in a line."""
+    if calibration["note"] is not None:
+        return f"no temperature: {calibration['note']}"
     told = [f"temperature {calibration['temperature']:.3g}, on {calibration['rows']:,} rows of validation"]
     for split in ("validation", "test"):
         before, after = (calibration[split][when]["expected_calibration_error"] for when in ("before", "after"))
         told.append(f"{split} calibration error {before:.1%}, now {after:.1%}")
-    return "; ".join([*told, calibration["note"]] if calibration["note"] else told)
+    return "; ".join(told)
 
 
 def histogram(lengths: ArrayLike, bins: int = 50) -> dict[str, list[float]]:

@@ -26,8 +26,8 @@ __all__ = ["FEWEST", "HIGHEST", "LOWEST", "Temperature", "fitted", "reliability_
 FEWEST = 50
 """Rows of validation below which none is fitted: what so few say of how sure a model may be is mostly chance."""
 LOWEST, HIGHEST = 0.05, 20.0
-"""Between which it is looked for. Where all of validation is right no temperature is low enough, and where outputs say
-nothing none is high enough."""
+"""Between which it is looked for. Where all of validation is right no temperature is low enough, and where the outputs
+are no better than none no temperature is high enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ def fitted(task: Task, outputs: np.ndarray, targets: np.ndarray) -> Temperature:
     if not found.fun < loss(0.0):
         return Temperature(value=1.0, rows=rows)
     if min(abs(found.x - end) for end in ends) < 1e-3:
-        side = "all of validation is right" if found.x < 0.0 else "the outputs say nothing of validation"
-        return Temperature(value=1.0, rows=rows, note=f"none is fitted: {side}, and no temperature is the best")
+        why = "all of validation is right" if found.x < 0.0 else "on validation the outputs are no better than none"
+        return Temperature(value=1.0, rows=rows, note=f"none is fitted, as {why}")
     return Temperature(value=math.exp(found.x), rows=rows)
 
 
