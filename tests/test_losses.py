@@ -224,10 +224,10 @@ class TestTemperature:
         assert "fewer than 50" in str(few.note)
         sure = fitted(task, right, right.argmax(axis=1))
         assert sure.value == 1.0
-        assert "all of validation is right" in str(sure.note)
+        assert "below 0.05" in str(sure.note)
         nothing = fitted(task, 50.0 * self.RANDOM.normal(size=right.shape), targets)
         assert nothing.value == 1.0
-        assert "no better than none" in str(nothing.note)
+        assert "above 20" in str(nothing.note)
         assert fitted(task, right, targets).note is None
 
 

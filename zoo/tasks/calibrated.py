@@ -61,8 +61,8 @@ def fitted(task: Task, outputs: np.ndarray, targets: np.ndarray) -> Temperature:
     if not found.fun < loss(0.0):
         return Temperature(value=1.0, rows=rows)
     if min(abs(found.x - end) for end in ends) < 1e-3:
-        why = "all of validation is right" if found.x < 0.0 else "on validation the outputs are no better than none"
-        return Temperature(value=1.0, rows=rows, note=f"none is fitted, as {why}")
+        end = f"below {LOWEST:g}" if found.x < 0.0 else f"above {HIGHEST:g}"
+        return Temperature(value=1.0, rows=rows, note=f"none is fitted, as the best one is {end}")
     return Temperature(value=math.exp(found.x), rows=rows)
 
 
