@@ -66,7 +66,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "answers", "masked", "build", "export", "keras"),
+    "model": ("model", "answers", "masked", "build", "losses", "export", "keras"),
     "training": (
         "golden",
         "training",
@@ -91,7 +91,7 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
-SLOW = ("recipes", "stages")
+SLOW = ("recipes", "stages", "losses")
 """What has checks that only torch makes each time: the other two compile their steps for a minute."""
 
 

@@ -11,7 +11,8 @@ from nano import FAMILIES, TOLERANCE, call, classifier_of, inputs_of, preset
 
 from zoo.models import inference, weights
 from zoo.recipe.heads import SpanHead
-from zoo.tasks.span import END, START, Span
+from zoo.tasks.losses import END, START
+from zoo.tasks.span import Span
 
 pytestmark = pytest.mark.usefixtures("backend")
 

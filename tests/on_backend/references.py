@@ -213,6 +213,18 @@ def write_losses(path: Path) -> None:
         torch.tensor(words[real]).flatten(0, 1), torch.tensor(tags[real]).long().flatten(), ignore_index=-1
     )
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
+    shares = torch.tensor([0.5, 3.0, 1.25])
+    given = {"classifier": (many, classes), "tokens": (words.reshape(8, 4 * CLASSES), tags)}
+    kinds: dict[str, dict[str, Any]] = {"weighted": {"weight": shares}, "smoothed": {"label_smoothing": 0.3}}
+    shaped: dict[str, float] = {}
+    for head, (outputs, targets) in given.items():
+        flat = torch.tensor(outputs[real]).reshape(-1, CLASSES), torch.tensor(targets[real]).long().flatten()
+        for kind, options in kinds.items():
+            value = torch.nn.functional.cross_entropy(*flat, ignore_index=-1, **options)
+            shaped[f"{head}_{kind}_loss"] = value.item()
+    shaped["multilabel_weighted_loss"] = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.tensor(many[real]), torch.tensor(several[real]).float(), pos_weight=shares
+    ).item()
     np.savez(
         path,
         weights=weights,
@@ -231,6 +243,8 @@ def write_losses(path: Path) -> None:
         tokens_logits=words,
         tokens_labels=tags,
         tokens_loss=by_word.item(),
+        class_weights=shares.numpy(),
+        **shaped,
     )
 
 

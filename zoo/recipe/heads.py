@@ -39,6 +39,8 @@ class TaskHead(Config):
     """transformers' name for models with such a head, as in BertForSequenceClassification."""
     taught: ClassVar[bool] = False
     """Whether it can learn what a teacher says of its texts: outputs that are scores of classes."""
+    classed: ClassVar[bool] = False
+    """Whether its outputs are scores of classes, of texts or of words."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
 
@@ -80,6 +82,7 @@ class ClassifierHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = OF_CLASSES
 
     type: Literal["classifier"] = "classifier"
@@ -91,12 +94,14 @@ class BinaryHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = OF_CLASSES
 
     type: Literal["binary"] = "binary"
     """Kind of head."""
     threshold: Threshold | Literal["tune"] = 0.5
-    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation."""
+    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation,
+    which has to have 20 rows of each class; else it is 0.5, which is said."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         yield from super().clashes_with(files)
@@ -122,6 +127,7 @@ class MultilabelHead(TaskHead):
 
     task: ClassVar[str] = "multilabel"
     taught: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = (
         *("f1", "micro_f1", "samples_f1", "accuracy", "label_ranking_average_precision", "loss"),
         *("precision", "recall", "roc_auc", "average_precision", "hamming_loss"),
@@ -131,7 +137,8 @@ class MultilabelHead(TaskHead):
     """Kind of head."""
     threshold: Thresholds = 0.5
     """Probability from which a text has a class: one for all, or by class, 0.5 for those that are not named; `tune`
-    picks for each class the one with the best F1 on validation."""
+    picks for each class the one with the best F1 on validation, where 20 rows there have it and 20 do not, and leaves
+    the others at 0.5, which is said."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         if files.label is None or isinstance(files.label, str):
@@ -189,6 +196,7 @@ class TokensHead(TaskHead):
     """One logit a class of words, for every token, softmax."""
 
     task: ClassVar[str] = "tokens"
+    classed: ClassVar[bool] = True
     each: ClassVar[Literal["text", "token"]] = "token"
     program: ClassVar[str] = "TokenClassification"
     monitors: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "precision", "recall", "macro_f1", "loss")
@@ -242,7 +250,8 @@ class SpanHead(TaskHead):
     """Answers that are told of a question, best first, at most."""
     threshold: Annotated[float, Field(allow_inf_nan=False)] | Literal["tune"] = "tune"
     """Where train has questions without an answer: by how much no answer has to score higher than the best one for none
-    to be given, in logits; `tune` picks the one with the best F1 on validation. Elsewhere an answer is always given."""
+    to be given, in logits; `tune` picks the one with the best F1 on validation, which has to have 20 questions of
+    either kind; else it is 0, which is said. Elsewhere an answer is always given."""
 
     def clashes(self) -> Iterator[Clash]:
         yield from super().clashes()

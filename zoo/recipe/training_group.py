@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
+from zoo.recipe.learning import ClassWeights, Loss, Resample
 from zoo.recipe.optimizers import AdamW, Optimizer
 from zoo.recipe.schedules import Linear, Schedule
 from zoo.recipe.trained_group import Average, Freeze, Lora, Unfreeze
@@ -99,6 +100,20 @@ class Training(Config):
     first of its task: `accuracy` of classification, `f1` of multilabel, tokens and span, `loss` of regression and
     masked. Of several `tasks` it is the figure of one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean
     of the figure that matters most of each (accuracy, F1, R²)."""
+    loss: Loss | None = None
+    """What is made small, of classes; None is cross-entropy, of other tasks their own. The loss of validation and test
+    is always the plain one."""
+    class_weights: ClassWeights | None = None
+    """By how much a class counts in the loss: `balanced`, in inverse proportion to its rows in train (scikit-learn's
+    compute_class_weight), or numbers by class, 1 for those that are not named. Of tokens these are of words; of
+    multilabel they weigh the rows that have the class against those that do not, and `balanced` is the number of these
+    by the number of those. None counts all alike."""
+    resample: Resample | None = None
+    """Rows of classes drawn anew for each epoch, for a task with one class a text; None has every row once."""
+    calibrate: Literal["temperature"] | None = None
+    """What makes the probabilities of classes as sure as they are right: `temperature` divides the outputs of the
+    trained model by a number that is fitted on validation (Guo et al. 2017), in the model that is saved. None leaves
+    them as they are."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
     train: Literal["all", "biases"] = "all"
@@ -136,6 +151,9 @@ class Training(Config):
         if self.accumulate > 1 and self.packing:
             message = f"got {self.accumulate} beside packing: true, expected 1: packed rows do not part"
             yield Clash(("accumulate",), message)
+        if self.resample is not None and self.class_weights == "balanced":
+            message = f"got balanced beside resample: {self.resample.type}, expected one of the two: both even out"
+            yield Clash(("class_weights", "resample"), message)
         if self.remat and self.dropout_masks == "native":
             message = "got true beside dropout_masks: native, expected false: what is computed again would drop others"
             yield Clash(("remat",), message)

@@ -105,6 +105,7 @@ def fit(
     checkpoints: Checkpoints,
     progress: Progress,
     listener: Listener,
+    shares: np.ndarray | None = None,
 ) -> Progress:
     """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
 
@@ -121,6 +122,7 @@ def fit(
         epoch_batches: the batches of an epoch, counted from 0.
         validate: figures of the validation split under the model's present weights.
         progress: where to begin.
+        shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
 
     Raises:
         TrainingError: the loss is not finite; out of memory.
@@ -140,7 +142,7 @@ def fit(
                 model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
             )
             firsts = Firsts(compiles=backend.compiles_shapes(compiled))
-        epoch_log = _EpochLog(task, config.log_every, rates, checkpoints, listener)
+        epoch_log = _EpochLog(task, config.log_every, rates, shares, checkpoints, listener)
         begun = time.perf_counter()
         compiled_before, seconds_before = clock.compile_seconds, clock.train_seconds + clock.compile_seconds
         step, reason = progress.step, None
@@ -253,14 +255,20 @@ class _EpochLog:
     """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
 
     def __init__(
-        self, task: Learned, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener
+        self,
+        task: Learned,
+        every: int,
+        rates: np.ndarray,
+        shares: np.ndarray | None,
+        checkpoints: Checkpoints,
+        listener: Listener,
     ) -> None:
-        self._task = task
+        self._task, self._shares = task, shares
         self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
         self._since = time.perf_counter()
-        self._loss_sum, self._count, self._rows = 0.0, 0.0, 0
+        self._loss_sum, self._count, self._shared, self._rows = 0.0, 0.0, 0.0, 0
         self._mean = math.nan
         self._hits: Counter[str] = Counter()
 
@@ -281,22 +289,25 @@ class _EpochLog:
         """Mean loss and the task's shares over the epoch, as it went: dropout on, weights moving."""
         if self._waiting:
             self._read()
-        count = self._count or 1.0
-        means = self._task.means(self._hits, count)
-        return {"rows": self._rows, "loss": self._loss_sum / count, **means}
+        means = self._task.means(self._hits, self._shared or 1.0)
+        return {"rows": self._rows, "loss": self._loss_sum / (self._count or 1.0), **means}
 
     def _counted(self, batch: Batch) -> float:
         real = len(batch.rows)
         return self._task.counted(batch.labels[:real], batch.weights[:real])
 
     def _read(self) -> None:
-        losses, hits, count = [], Counter[str](), 0.0
+        losses, hits, count, shared = [], Counter[str](), 0.0, 0.0
         for value, logits, batch in self._waiting:
             real, counted = len(batch.rows), self._counted(batch)
             losses.append(float(to_host(value)) * counted)
+            labels, weights = batch.labels[:real], batch.weights[:real]
+            if self._shares is not None:
+                weights = self._shares[batch.rows]
             if self._task.watched:
-                hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real], batch.weights[:real]))
+                hits.update(self._task.hits(to_host(logits)[:real], labels, weights))
             count += counted
+            shared += counted if self._shares is None else self._task.counted(labels, weights)
             self._rows += real
         mean = self._mean = sum(losses) / count
         rate = float(self._rates[self._step - 1])
@@ -314,7 +325,7 @@ class _EpochLog:
                 "step": self._step,
                 "epoch": self._epoch,
                 "loss": mean,
-                **self._task.means(hits, count),
+                **self._task.means(hits, shared),
                 "learning_rate": rate,
                 "seconds": now - self._since,
                 "tokens": sum(batch.tokens for _, _, batch in self._waiting),
@@ -322,7 +333,8 @@ class _EpochLog:
         )
         self._since = now
         self._waiting.clear()
-        self._loss_sum, self._count = self._loss_sum + sum(losses), self._count + count
+        self._loss_sum += sum(losses)
+        self._count, self._shared = self._count + count, self._shared + shared
         self._hits.update(hits)
 
 
