@@ -30,8 +30,9 @@ def test_what_each_keeps() -> None:
         max_positions=variables[1].shape[0],
     )
     for config in (AdamW(), Adam(), SGD(), SGD(momentum=0.0), Lion(), Lamb(), Adafactor(), Muon()):
-        kept = build_optimizer(config, variables, num_layers=2, rates=[1e-3]).variables
+        kept, again = (build_optimizer(config, variables, num_layers=2, rates=[1e-3]).variables for _ in range(2))
         assert len({variable.path for variable in kept}) == len(kept)
+        assert [variable.path for variable in again] == [variable.path for variable in kept]
         numbers = sum(math.prod(variable.shape) for variable in kept) - 1  # the step's
         assert numbers == pytest.approx(moments(config, size), rel=0.01, abs=0)
 

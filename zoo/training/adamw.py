@@ -69,7 +69,7 @@ class Adam(AdamW):
     """
 
     def __init__(self, *given: Any, decays: Mapping[str, float], **rule: Any) -> None:
-        super().__init__(*given, decays=dict.fromkeys(decays, 0.0), name="adam", **rule)
+        super().__init__(*given, decays=dict.fromkeys(decays, 0.0), **rule)
         self._penalties = dict(decays) if any(decays.values()) else None
         if self._penalties is not None:
             self._clip_before, self._clip_norm = self._clip_norm, None

@@ -62,6 +62,7 @@ def unbuilt_optimizer(
     }
     if isinstance(config, Moments):
         given["epsilon"] = config.epsilon
+    given["name"] = config.type  # of its variables too: Keras would number those of a second one in a process
     match config:
         case AdamW():
             return adamw.AdamW(rates, beta_1=config.beta_1, beta_2=config.beta_2, **given)
