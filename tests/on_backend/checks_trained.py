@@ -15,7 +15,7 @@ import recipes
 import zoo
 from zoo.backend import Backend
 from zoo.errors import RecipeError
-from zoo.models import adapters, inference, weights
+from zoo.models import adapted, inference, weights
 from zoo.models.backbone import depth
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import assemble_model, build_model
@@ -154,7 +154,7 @@ def adapted_model(references: Path, rate: float = 0.0) -> tuple[Any, Any]:
     model = build_model(blueprint, preset=found, seed=0, precision="float32", lora=lora)
     Trained.of(Training(lora=lora), model, 2).mark(model, 0)
     theirs = np.load(references / "lora.npz")
-    for adapter, _ in adapters.adapted(model):
+    for adapter, _ in adapted.adapted(model):
         number, *_, target = adapter.lora_a.path.removeprefix("transformer_layer_").split("/")[:-1]
         place = HUGGING_FACE[target.removesuffix("_adapter")]
         adapter.lora_a.assign(theirs[f"{number}.{place}.lora_A"])
@@ -180,7 +180,7 @@ class TestAdapters:
     def test_merged_as_beside(self, references: Path) -> None:
         """The finished model has sums in place of adapters, and gives the same; and without them it does not."""
         model, theirs = adapted_model(references)
-        values = adapters.merged(model)
+        values = adapted.merged(model)
         plain = assemble_model(
             Blueprint(
                 backbone=read_config(preset(references / "bert-gelu", "bert")).backbone,
@@ -194,7 +194,7 @@ class TestAdapters:
         assert not values
         batch = inputs_of(np.load(references / "bert-gelu" / "reference.npz"))
         np.testing.assert_allclose(inference.to_host(call(plain, batch)), theirs["logits"], rtol=0, atol=1e-5)
-        adapters.draw(model, 0)  # B is zero again
+        adapted.draw(model, 0)  # B is zero again
         unchanged = inference.to_host(call(model, batch))
         np.testing.assert_allclose(unchanged, np.load(references / "bert-gelu" / "reference.npz")["logits"], atol=1e-5)
         assert np.abs(unchanged - theirs["logits"]).max() > 0.01

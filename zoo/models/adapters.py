@@ -10,19 +10,16 @@ Importing this imports Keras.
 from __future__ import annotations
 
 import math
-import zlib
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from zoo.backend import kernels
-from zoo.models import weights
 from zoo.models.dropout import Masks, dropout, seed_at
 from zoo.models.found_by_keras import PACKAGE
 
-__all__ = ["Adapter", "adapted", "adapter_for", "applied", "draw", "merged", "variables"]
+__all__ = ["Adapter", "adapter_for", "applied"]
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -114,34 +111,3 @@ def applied(dense: Any, adapter: Adapter | None, inputs: Any, training: bool) ->
     """What a product gives, with what its adapter adds."""
     found = dense(inputs)
     return found if adapter is None else found + adapter(inputs, training=training)
-
-
-def variables(model: Any) -> list[Any]:
-    """A and B of all adapters of a model; none where it has none."""
-    return [variable for adapter, _ in adapted(model) for variable in (adapter.lora_a, adapter.lora_b)]
-
-
-def adapted(model: Any) -> list[tuple[Adapter, Any]]:
-    """The adapters of a model, each with the variable of the kernel that it adapts."""
-    return [pair for layer in model.get_layer("backbone").transformer_layers for pair in layer.adapted]
-
-
-def draw(model: Any, seed: int) -> None:
-    """Fill adapters as peft does: A uniform within 1 / sqrt(inputs), B zero, so that at first nothing is added.
-
-    By NumPy, the same on every backend.
-    """
-    for adapter, _ in adapted(model):
-        random = np.random.Generator(np.random.PCG64([seed, zlib.crc32(adapter.lora_a.path.encode())]))
-        bound = adapter.lora_a.shape[0] ** -0.5
-        adapter.lora_a.assign(random.uniform(-bound, bound, adapter.lora_a.shape).astype(np.float32))
-        adapter.lora_b.assign(np.zeros(adapter.lora_b.shape, np.float32))
-
-
-def merged(model: Any) -> dict[str, np.ndarray]:
-    """The weights of a model by path, the adapters of each kernel added to it."""
-    found = {variable.path: weights.to_numpy(variable) for variable in weights.parameters(model)}
-    for adapter, kernel in adapted(model):
-        change = weights.to_numpy(adapter.lora_a) @ weights.to_numpy(adapter.lora_b) * (adapter.alpha / adapter.rank)
-        found[kernel.path] = found[kernel.path] + change.reshape(kernel.shape)
-    return found

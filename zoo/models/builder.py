@@ -15,7 +15,7 @@ from zoo.data.backbones import Preset
 from zoo.data.catalog import backbone_card, backbone_names
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
-from zoo.models import heads, weights
+from zoo.models import adapted, heads, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig, checked_config
 from zoo.models.blueprint import WEIGHTS, Blueprint, OneHead, load_card
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
@@ -236,9 +236,7 @@ def build_model(
         fresh |= {path for path in _paths(model) if path.split("/", 1)[0] in tops}
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
     if lora is not None:
-        from zoo.models import adapters  # it imports Keras
-
-        adapters.draw(model, seed)
+        adapted.draw(model, seed)
     return model
 
 

@@ -22,7 +22,7 @@ from zoo.data.mixing import rows_by_class, rows_of_epoch
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.models import adapters, heads, inference, weights
+from zoo.models import adapted, heads, inference, weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model
 from zoo.models.packed import packed
@@ -272,7 +272,7 @@ class Session:
         It computes in float32 as that does, and its outputs are in the unit of the data.
         """
         if POLICIES[self.precision] != POLICIES["float32"] or self.recipe.training.lora is not None:
-            trained = adapters.merged(self.model)
+            trained = adapted.merged(self.model)
             self.model = assemble_model(self.blueprint, precision="float32")
             for variable in weights.parameters(self.model):
                 variable.assign(trained[variable.path])
