@@ -66,20 +66,32 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "answers", "masked", "build", "export", "keras"),
-    "training": ("golden", "training", "joint", "memory", "compile", "checkpoints", "dropout", "packing", "recipes"),
+    "model": ("model", "answers", "masked", "build", "losses", "export", "keras"),
+    "training": (
+        "golden",
+        "training",
+        "trained",
+        "optimizers",
+        "joint",
+        "memory",
+        "compile",
+        "checkpoints",
+        "dropout",
+        "packing",
+        "recipes",
+    ),
     "runs": ("runs", "stages", "precision", "explain", "serving"),
 }
 """What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo")},
     "tensorflow": {"model": ("hlo", "xla")},
-    "torch": {"model": ("cuda", "programs", "fill_mask")},
+    "torch": {"model": ("cuda", "programs", "fill_mask"), "training": ("rules",)},
 }
 """What only one backend has to keep, by backend and part."""
 
 
-SLOW = ("recipes", "stages")
+SLOW = ("recipes", "stages", "losses")
 """What has checks that only torch makes each time: the other two compile their steps for a minute."""
 
 

@@ -181,8 +181,12 @@ class TestSampling:
 
 
 class TestFigures:
-    def test_they_are_those_of_each_task(self, joint: Joint, tested: tuple[np.ndarray, np.ndarray]) -> None:
+    def test_they_are_those_of_each_task(
+        self, joint: Joint, tested: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         targets, values = tested
+        assert "feelings: the threshold of" in str(joint.untuned(targets))
+        monkeypatch.setattr("zoo.tasks.thresholds.FEWEST", 1)
         tuned = joint.tuned(values, targets)
         assert tuned.tasks["feelings"].threshold != joint.tasks["feelings"].threshold
         found = tuned.figures(values, targets)

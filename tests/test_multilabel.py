@@ -184,7 +184,7 @@ def test_classes_of_one_label_want_no_list() -> None:
         assert fault in str(caught.value)
 
 
-def test_thresholds_are_asked_or_tuned() -> None:
+def test_thresholds_are_asked_or_tuned(monkeypatch: pytest.MonkeyPatch) -> None:
     stated = Stated(columns=("label",), names=NAMES)
     by_name = task_of(recipe({"train": "a.csv"}, {"threshold": {"fear": 0.3}}).model.head).stated(stated)
     assert by_name is not None
@@ -193,10 +193,19 @@ def test_thresholds_are_asked_or_tuned() -> None:
         task_of(recipe({"train": "a.csv"}, {"threshold": {"rage": 0.3}}).model.head).stated(stated)
     tuned = task_of(recipe({"train": "a.csv"}, {"threshold": "tune"}).model.head).stated(stated)
     assert tuned is not None
-    assert tuned.tuned(SHARES, np.array([[1, 0, 1], [0, 1, 1], [0, 0, 0]])).threshold == pytest.approx(
-        (0.55, 0.3, 0.15), abs=0.06
-    )
+    flags = np.array([[1, 0, 1], [0, 1, 1], [0, 0, 0]])
+    few = tuned.tuned(SHARES, flags)
+    assert (few.threshold, few.asked) == ((0.5,) * 3, 0.5)
+    assert "tuned" not in few.limits[0]
+    assert "joy, fear, anger stays at 0.5" in str(tuned.untuned(flags))
+    monkeypatch.setattr("zoo.tasks.thresholds.FEWEST", 1)
+    assert tuned.untuned(flags) is None
+    assert tuned.tuned(SHARES, flags).threshold == pytest.approx((0.55, 0.3, 0.15), abs=0.06)
+    # A class that no row has keeps its own, while the others are tuned.
+    assert tuned.tuned(SHARES, flags * [1, 0, 1]).threshold[1] == 0.5
+    assert "the threshold of fear stays" in str(tuned.untuned(flags * [1, 0, 1]))
     assert by_name.tuned(SHARES, np.zeros((3, 3), int)) is by_name
+    assert by_name.untuned(np.zeros((3, 3), int)) is None
 
 
 def test_what_is_answered() -> None:

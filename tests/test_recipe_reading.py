@@ -10,7 +10,7 @@ import pytest
 from zoo.errors import RecipeError
 from zoo.recipe import load_recipe
 from zoo.recipe.reading import MAX_BYTES
-from zoo.recipe.types import Training
+from zoo.recipe.training_group import Training
 from zoo.recipe.yaml12 import MAX_DEPTH, read_yaml
 
 GOOD = """\

@@ -10,10 +10,19 @@ from pydantic import BaseModel, ValidationError
 
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, recipe_from
-from zoo.recipe.heads import BinaryHead, ClassifierHead
+from zoo.recipe.heads import (
+    BinaryHead,
+    ClassifierHead,
+    MaskedHead,
+    MultilabelHead,
+    RegressionHead,
+    SpanHead,
+    TokensHead,
+)
+from zoo.recipe.schedules import Constant
 from zoo.recipe.schema import recipe_schema, rows
 from zoo.recipe.staging import Overlay
-from zoo.recipe.types import Constant
+from zoo.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -93,7 +102,13 @@ def test_lists_become_tuples() -> None:
         ("training.optimizer.learning_rate", "1e-5", 'got "1e-5", expected a number above 0'),
         ("training.optimizer.layer_decay", float("nan"), "got .nan, expected a number above 0 and at most 1"),
         ("training.optimizer.weight_decay", float("inf"), "got .inf, expected a number of at least 0"),
-        ("training.schedule.warmup", 500, "got 500, expected a number of at least 0 and below 1"),
+        *(
+            (
+                *("training.schedule.warmup", warmup),
+                f"got {warmup}, expected a share of all steps, at least 0 and below 1, or a whole number of steps",
+            )
+            for warmup in (1.5, -1)
+        ),
         ("model.head.dropout", 1, "got 1, expected a number of at least 0 and below 1, or null"),
         ("model.backbone.dropout", float("nan"), "got .nan, expected a number of at least 0 and below 1, or null"),
         ("data.validation.fraction", 1.5, "got 1.5, expected a number above 0 and below 1"),
@@ -104,24 +119,34 @@ def test_lists_become_tuples() -> None:
             "tensorflo",
             'got "tensorflo", expected one of jax, tensorflow, torch, or null (did you mean tensorflow?)',
         ),
-        ("training.optimizer.type", "adam", 'got "adam", expected adamw (did you mean adamw?)'),
+        (
+            *("training.optimizer.type", "adamz"),
+            'got "adamz", expected one of adamw, adam, sgd, lion, lamb, adafactor, muon (did you mean adam?)',
+        ),
         (
             "training.schedule.type",
             "cosin",
-            'got "cosin", expected one of linear, cosine, constant (did you mean cosine?)',
+            'got "cosin", expected one of linear, cosine, constant, inverse_sqrt, polynomial, one_cycle '
+            "(did you mean cosine?)",
         ),
         (
             "training.schedule.type",
             "cosine_restarts",
-            'got "cosine_restarts", expected one of linear, cosine, constant (did you mean cosine?)',
+            'got "cosine_restarts", expected one of linear, cosine, constant, inverse_sqrt, polynomial, one_cycle '
+            "(did you mean cosine?)",
         ),
         (
             "training.schedule",
             "linear",
-            'got "linear", expected a group of keys with type: linear or cosine or constant '
+            'got "linear", expected a group of keys with type: linear or cosine or constant or '
+            "inverse_sqrt or polynomial or one_cycle "
             "(did you mean {type: linear}?)",
         ),
-        ("training.schedule.type", 3, "got 3, expected one of linear, cosine, constant"),
+        (
+            "training.schedule.type",
+            3,
+            "got 3, expected one of linear, cosine, constant, inverse_sqrt, polynomial, one_cycle",
+        ),
         ("seed", -1, "got -1, expected a whole number of at least 0 and below 2,147,483,648"),
         ("seed", 2**31, "got 2147483648, expected a whole number of at least 0 and below 2,147,483,648"),
         (
@@ -183,6 +208,12 @@ def test_unknown_key_has_a_near_one(key: str, near: str) -> None:
         ({"data": {}}, "data.dataset: got nothing, expected `data.dataset` or `data.files`"),
         ({"data.files": {"train": "a"}}, "data.files: got files beside dataset: imdb"),
         ({"data.validation.fraction": 0.6, "data.test.fraction": 0.5}, "data.validation.fraction: got 1.1 together"),
+        ({"training.stop": {}}, "training.stop.target: got none of target, hours and tokens"),
+        ({"training.steps": 9, "training.schedule": {"warmup": 9}}, "training.schedule.warmup: got 9 steps"),
+        (
+            {"training.optimizer": {"type": "sgd", "momentum": 0.0, "nesterov": True}},
+            "training.optimizer.nesterov: got true, expected false with momentum: 0",
+        ),
         ({"tokens": {"head": 9}}, "tokens.head: got 9, expected null with truncation: head"),
         ({"tokens": {"head": 126, "truncation": "head_tail"}}, "tokens.head: got 126, expected at most 125"),
         ({"model.backbone": {"family": "bert", "preset": "x", **FRESH}}, "model.backbone.num_layers: got num_layers"),
@@ -308,3 +339,12 @@ def test_schema_accepts_the_smallest_recipe_and_refuses_an_unknown_key() -> None
 
 def test_schema_file_is_fresh() -> None:
     assert json.loads((ROOT / "zoo/recipe/schema.json").read_text(encoding="utf-8")) == recipe_schema()
+
+
+def test_any_figure_of_a_task_can_be_watched() -> None:
+    kinds = [ClassifierHead(), BinaryHead(), MultilabelHead(), RegressionHead(ordinal=True), TokensHead(), SpanHead()]
+    for head in (*kinds, MaskedHead()):
+        # What the commonest answer alone would reach is no figure of the model; calibration is judged at the end.
+        known = set(TASKS[head.type].titles) - {"majority_share", "expected_calibration_error", "brier_score"}
+        assert set(head.watchable) == known
+    assert "accuracy" not in RegressionHead().watchable

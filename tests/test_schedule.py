@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from zoo.errors import RecipeError
 from zoo.recipe.length import run_length
-from zoo.recipe.types import MAX_STEPS, Constant, Cosine, Linear, Training
+from zoo.recipe.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, Polynomial, Schedule
+from zoo.recipe.training_group import MAX_STEPS, Training
 from zoo.training.schedule import learning_rates
 
 
@@ -31,6 +32,14 @@ def test_a_run_that_is_too_long_is_refused() -> None:
     assert run_length(Training(epochs=10_000), rows=32_000).steps == MAX_STEPS
     with pytest.raises(RecipeError, match=r"10,000 over 32,001 rows in batches of 32, which are 10,010,000 steps"):
         run_length(Training(epochs=10_000), rows=32_001)
+
+
+def test_warmup_in_steps() -> None:
+    assert learning_rates(Linear(warmup=2), peak=6.0, steps=8) == pytest.approx([2, 4, 6, 5, 4, 3, 2, 1])
+    message = r"warmup: got 30 steps, expected fewer than the run's 30: "
+    with pytest.raises(RecipeError, match=message):
+        run_length(Training(epochs=3, schedule=Linear(warmup=30)), rows=320)
+    assert run_length(Training(epochs=3, schedule=Linear(warmup=29)), rows=320).steps == 30
 
 
 def test_linear_without_warmup() -> None:
@@ -65,14 +74,15 @@ def test_the_fall_is_that_of_transformers(warmup: float, steps: int) -> None:
 
 
 @given(
-    schedule=st.sampled_from([Linear, Cosine, Constant]),
-    warmup=st.floats(0.0, 0.99),
+    schedule=st.sampled_from([Linear, Cosine, Constant, InverseSqrt, Polynomial, OneCycle]),
+    warmup=st.one_of(st.floats(0.0, 0.99), st.integers(1, 300)),
     steps=st.integers(1, 300),
 )
-def test_no_step_is_taken_for_nothing(schedule: type[Linear | Cosine | Constant], warmup: float, steps: int) -> None:
+def test_no_step_is_taken_for_nothing(schedule: type[Schedule], warmup: float, steps: int) -> None:
+    assume(warmup < steps)
     rates = learning_rates(schedule(warmup=warmup), peak=2e-5, steps=steps).tolist()
     assert len(rates) == steps
-    assert all(0.0 < rate <= 2e-5 for rate in rates)
+    assert all(0.0 < rate <= 2e-5 * (1 + 1e-12) for rate in rates)
     top = rates.index(max(rates))
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)

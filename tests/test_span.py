@@ -116,7 +116,7 @@ def test_the_target_is_in_the_windows_that_have_it_whole_and_at_their_first_toke
     assert task.units == 2
 
 
-def test_answers_over_windows_and_the_threshold_above_which_none_is_given() -> None:
+def test_answers_over_windows_and_the_threshold_above_which_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted, tuned = Span().fitted(ROWS.labels), Span(asked=1.5).fitted(ROWS.labels)
     assert (fitted.unanswerable, fitted.threshold, tuned.threshold) == (True, 0.0, 1.5)
     # Both windows score "built"; the second one has "the mill"; its [CLS] scores lowest.
@@ -140,7 +140,12 @@ def test_answers_over_windows_and_the_threshold_above_which_none_is_given() -> N
         **{f"{kind}_{name}": 1.0 for kind in ("has_answer", "no_answer") for name in ("exact_match", "f1")},
         "loss": pytest.approx(float(found.losses.mean())),
     }
+    few = fitted.tuned(found, ROWS.labels)
+    assert (few.threshold, few.asked) == (0.0, 0.0)
+    assert "the threshold of no answer stays at 0" in str(fitted.untuned(ROWS.labels))
+    monkeypatch.setattr("zoo.tasks.thresholds.FEWEST", 1)
     assert fitted.tuned(found, ROWS.labels).threshold == -7.0
+    assert fitted.untuned(ROWS.labels) is None
     assert tuned.tuned(found, ROWS.labels) is tuned
 
 

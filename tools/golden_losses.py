@@ -54,7 +54,8 @@ BERT: dict[str, Any] = {
 }
 """What the quickstart's profile was when its losses were first written down."""
 LENGTHS = (8, 12)
-"""What batches are padded to: a session would take one length for so few steps, and sums are made in another order."""
+"""What batches are padded to, beside the longest that a recipe has: a session would take one length for so few steps,
+and sums are made in another order."""
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "classification-bert": ("quickstart", BERT),
     "classification-bert-packed": ("quickstart", BERT | {"training.packing": True}),
@@ -62,6 +63,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "multilabel-bert": ("goemotions_bert", {}),
     "regression-bert": ("amazon_stars_bert", {}),
     "classification-roberta-pairs-binary": ("sst2_roberta", {"model.head": {"type": "binary", "dropout": 0.1}}),
+    "tokens-bert": ("ner_bert", {}),
+    "span-bert-windows": ("squad_bert", {"tokens.max_length": 32}),
+    "masked-bert": ("imdb_masked", {"model.backbone.hidden_dim": 32, "model.backbone.intermediate_dim": 64}),
 }
 """Name -> shipped recipe, of which the profile smoke is taken, and what is changed in it."""
 
@@ -74,7 +78,8 @@ def measured() -> dict[str, list[float]]:
 def losses(name: str, changes: Mapping[str, Any]) -> Iterator[float]:
     """The loss of each step of a recipe's run."""
     session = prepare(recipes.load(name, profile="smoke", overrides=EVERYWHERE | dict(changes)))
-    session.lengths = LENGTHS
+    longest = session.recipe.tokens.max_length
+    session.lengths = (*(length for length in LENGTHS if length < longest), longest)
     optimizer = session.optimizer(session.rates())
     trainer = session.backend.trainer(session.trained, optimizer, session.task.loss, precision=session.precision)
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))

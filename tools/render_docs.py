@@ -34,7 +34,7 @@ MEASURED = "benchmarks/results/2026-11-22-cpu-3.json"
 _INTRODUCTION = """\
 # Every key of a recipe
 
-Generated from `zoo/recipe/types.py` by `python tools/render_docs.py`: change it there.
+Generated from the types of `zoo/recipe/` by `python tools/render_docs.py`: change it there.
 
 A recipe is one YAML 1.2 file of at most 256 KB, without anchors, aliases, tags and duplicate keys. Keys
 are written here with dots, as `--set` and profiles write them; `model.head(binary).threshold` is a key that

@@ -231,12 +231,12 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
     report.notes.append(("data", f"{name}: {splits} rows; {data.task.listed_shares(data.train.labels)}"))
     report.notes += [("warning", note) for note in data.notes]
-    return len(data.train), data.task, data.train.take(np.arange(min(len(data.train), MAX_CUT)))
+    return data.rows_an_epoch(recipe.training), data.task, data.train.take(np.arange(min(len(data.train), MAX_CUT)))
 
 
 def _stated_rows(recipe: Recipe, report: Report) -> int | None:
     """The number of rows to train on as the card has it; None where none has, or where they make too long a run."""
-    rows = training_rows(recipe)
+    rows = None if recipe.training.resample is not None else training_rows(recipe)
     try:
         if rows is not None:
             run_length(recipe.training, rows=rows)

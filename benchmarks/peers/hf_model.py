@@ -18,12 +18,13 @@ from zoo.data.backbones import Preset, bring, locate_backbone, locate_like, loca
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.token_cache import encode_splits
 from zoo.data.tokens import Tokenizer, load_tokenizer
-from zoo.errors import EnvironmentFault
+from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import plan
 from zoo.models.weights import draw
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
+from zoo.recipe.optimizers import AdamW
 from zoo.runs.account import Stopwatch
 from zoo.tasks import task_of
 from zoo.training.schedule import learning_rates
@@ -271,6 +272,12 @@ def optimizer_of(material: Material, model: Any) -> tuple[Any, Any]:
     import torch
 
     config = material.recipe.training.optimizer
+    if not isinstance(config, AdamW):
+        raise RecipeError(f"training.optimizer.type: got {config.type}, expected adamw: this peer has no other")
+    if config.head_rate is not None:
+        raise RecipeError(
+            f"training.optimizer.head_rate: got {config.head_rate}, expected null: this peer has one rate"
+        )
     groups: dict[tuple[float, float], list[Any]] = {}
     for name, parameter in model.named_parameters():
         decay = 0.0 if parameter.ndim == 1 else config.weight_decay  # biases and layer norms

@@ -9,19 +9,16 @@ import numpy as np
 import pytest
 from nano import FAMILIES, TOLERANCE, call, classifier_of, inputs_of, preset
 
+from tools.comparisons.targets import spans
 from zoo.models import inference, weights
 from zoo.recipe.heads import SpanHead
-from zoo.tasks.span import END, START, Span
+from zoo.tasks.span import Span
 
 pytestmark = pytest.mark.usefixtures("backend")
 
 
 def targets_of(reference: Any) -> np.ndarray:
-    """The bits of tokens at which answers start and end, [rows, length]."""
-    found = np.zeros(reference["token_ids"].shape, np.int32)
-    for places, bit in ((reference["starts"], START), (reference["ends"], END)):
-        found[np.arange(len(found)), places] += bit
-    return found
+    return spans(reference["start_positions"], reference["end_positions"], reference["token_ids"].shape)
 
 
 def loss_of(logits: np.ndarray, targets: np.ndarray, counting: np.ndarray) -> float:

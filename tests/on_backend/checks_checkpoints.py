@@ -14,7 +14,7 @@ import zoo
 from zoo.backend import Backend
 from zoo.errors import OutputError
 from zoo.models import inference, weights
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.optimizer import build_optimizer
@@ -28,10 +28,9 @@ class TestCheckpoints:
         model, optimizer = stepped(backend)
         kept = Checkpoints(tmp_path)
         progress = Progress(epoch=1, step=2, best=0.25, best_epoch=1)
-        kept.save(progress, model, optimizer, keep_best=True)
+        kept.save(progress, model, optimizer, kept=(1,))
         other, second = stepped(backend, steps=0)
-        found, passed = kept.restore(other, second)
-        assert (found, passed) == (progress, [])
+        assert kept.restore(other, lambda reached: second) == (progress, second, [])
         assert any("seed" in v.path for v in model.variables)
         for ours, theirs in ((model, other), (optimizer, second)):
             assert len(ours.variables) == len(theirs.variables)
@@ -43,23 +42,23 @@ class TestCheckpoints:
         kept = Checkpoints(tmp_path)
         assert kept.newest() is None
         for step in (3, 6, 9):
-            kept.save(Progress(epoch=step // 3, step=step), model, optimizer, keep_best=False)
+            kept.save(Progress(epoch=step // 3, step=step), model, optimizer)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000006", "step-00000009"]
         assert kept.newest() == tmp_path / "step-00000009"
 
     def test_nothing_to_restore(self, backend: Backend, tmp_path: Path) -> None:
         model, optimizer = stepped(backend, steps=0)
-        assert Checkpoints(tmp_path / "none").restore(model, optimizer) == (Progress(), [])
+        assert Checkpoints(tmp_path / "none").restore(model, lambda reached: optimizer) == (Progress(), None, [])
 
     def test_all_damaged(self, backend: Backend, tmp_path: Path) -> None:
         model, optimizer = stepped(backend, steps=0)
         kept = Checkpoints(tmp_path)
         for step in (3, 6):
-            kept.save(Progress(step=step), model, optimizer, keep_best=False)
+            kept.save(Progress(step=step), model, optimizer)
         (tmp_path / "step-00000003" / "progress.json").write_text("{")
         (tmp_path / "step-00000006" / "optimizer.safetensors").unlink()
         with pytest.raises(OutputError, match="no checkpoint can be read: start again") as caught:
-            kept.restore(model, optimizer)
+            kept.restore(model, lambda reached: optimizer)
         assert [fault.split(" is ")[0] for fault in caught.value.faults[:2]] == [
             "checkpoint step-00000006",
             "checkpoint step-00000003",
@@ -70,17 +69,17 @@ class TestCheckpoints:
         model, optimizer = stepped(backend, steps=0)
         kept = Checkpoints(tmp_path / "kept")
         for epoch in (1, 2):
-            kept.save(Progress(epoch=epoch, step=3 * epoch, best_epoch=1), model, optimizer, keep_best=True)
+            kept.save(Progress(epoch=epoch, step=3 * epoch, best_epoch=1), model, optimizer, kept=(1,))
         names = sorted(path.name for path in (tmp_path / "kept" / "step-00000006").iterdir())
-        assert names == ["best.safetensors", "manifest.json", "model.safetensors", *names[3:]]
-        assert names[3:] == ["optimizer.safetensors", "progress.json"]
+        files = [f"{name}.safetensors" for name in ("epoch-00001", "model", "optimizer")]
+        assert names == sorted([*files, "manifest.json", "progress.json"])
         for name in names:
             shutil.copytree(tmp_path / "kept", tmp_path / name)
             path = tmp_path / name / "step-00000006" / name
             raw = bytearray(path.read_bytes())
             raw[len(raw) // 2] ^= 4
             path.write_bytes(raw)
-            progress, (passed,) = Checkpoints(tmp_path / name).restore(model, optimizer)
+            progress, _, (passed,) = Checkpoints(tmp_path / name).restore(model, lambda reached: optimizer)
             assert progress.step == 3
             assert passed.startswith(f"checkpoint step-00000006 is damaged and passed over: {path} ")
             assert not path.exists()
@@ -91,18 +90,18 @@ class TestCheckpoints:
         kept = Checkpoints(tmp_path)
         for epoch in (1, 2, 3):
             variable.assign(np.full(variable.shape, float(epoch), np.float32))
-            kept.save(Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, keep_best=True)
+            kept.save(Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, kept=(1,))
         # It is taken from the one before where the last has been damaged, and a damaged one is never copied.
-        (tmp_path / "step-00000003" / "best.safetensors").write_bytes(b"")
+        (tmp_path / "step-00000003" / "epoch-00001.safetensors").write_bytes(b"")
         progress = Progress(epoch=4, step=4, best_epoch=1)
-        kept.restore_best(progress, model)
+        kept.load_epoch(1, model)
         assert weights.to_numpy(variable).max() == 1.0
-        kept.save(progress, model, optimizer, keep_best=True)
-        assert kept.restore(model, optimizer) == (progress, [])
+        kept.save(progress, model, optimizer, kept=(1,))
+        assert kept.restore(model, lambda reached: optimizer)[0] == progress
         for step in (3, 4):
-            (tmp_path / f"step-0000000{step}" / "best.safetensors").unlink()
-        with pytest.raises(OutputError, match="the weights of epoch 1, the best, are damaged: go on with --resume"):
-            kept.save(Progress(epoch=5, step=5, best_epoch=1), model, optimizer, keep_best=True)
+            (tmp_path / f"step-0000000{step}" / "epoch-00001.safetensors").unlink()
+        with pytest.raises(OutputError, match="the weights of epoch 1 are damaged: go on with --resume"):
+            kept.save(Progress(epoch=5, step=5, best_epoch=1), model, optimizer, kept=(1,))
 
 
 def stepped(backend: Backend, steps: int = 2) -> tuple[Any, Any]:

@@ -21,7 +21,7 @@ from zoo.backend.transformer import MASKED, least_kept
 from zoo.backend.transformer_torch import CudaKernels, TorchKernels
 from zoo.models import heads, inference
 from zoo.models.layers import TransformerEncoder
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from nano import Stepped, stepped
 
 from zoo.backend import Backend
 from zoo.data.batches import Batch
 from zoo.data.parts import load_parts
 from zoo.models import weights
-from zoo.models.inference import to_host
 from zoo.recipe import Recipe, recipe_from
-from zoo.recipe.types import AdamW
-from zoo.tasks import Joint, Task
-from zoo.training.optimizer import build_optimizer
+from zoo.tasks import Joint
 from zoo.training.prepare import build, prepare
 from zoo.training.session import Session
 
 pytestmark = pytest.mark.usefixtures("backend")
 
 WEIGHTS = {"films": 1.0, "stars": 0.25, "feelings": 3.0}
-BETA = 0.9
-"""Of the optimizer: its first moment after one step is the gradient by 1 - BETA."""
 
 
 def joint_recipe() -> Recipe:
@@ -47,33 +42,6 @@ def joint_recipe() -> Recipe:
             "training": {"precision": "float32", "batch_size": 24},
         }
     )
-
-
-@dataclass(frozen=True)
-class Stepped:
-    """The loss of one step, and its gradient by the path of the variable."""
-
-    loss: float
-    gradient: dict[str, np.ndarray]
-
-
-def stepped(backend: Backend, model: Any, task: Task, batch: Batch, rows: slice | np.ndarray = slice(None)) -> Stepped:
-    """One step on some rows of a batch; the weights of the model are as they were."""
-    before = {variable.path: weights.to_numpy(variable).copy() for variable in model.trainable_variables}
-    config = AdamW(clip_norm=None, beta_1=BETA)
-    optimizer = build_optimizer(config, model.trainable_variables, num_layers=1, rates=[1e-3])
-    trainer = backend.trainer(model, optimizer, task.loss, precision="float32")
-    inputs = {name: array[rows] for name, array in batch.inputs.items()}
-    loss, _ = trainer.step(inputs, batch.labels[rows], batch.weights[rows])
-    trainer.commit()
-    moments = [variable for variable in optimizer.variables if "first_moment" in variable.path]
-    found = {
-        variable.path: weights.to_numpy(moment) / (1.0 - BETA)
-        for variable, moment in zip(model.trainable_variables, moments, strict=True)
-    }
-    for variable in model.trainable_variables:
-        variable.assign(before[variable.path])
-    return Stepped(float(to_host(loss)), found)
 
 
 def alone(backend: Backend, session: Session, name: str, batch: Batch) -> Stepped:

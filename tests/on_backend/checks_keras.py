@@ -20,7 +20,7 @@ from zoo.export.stock import stock_backbone
 from zoo.models import heads, inference, weights
 from zoo.models.encoder import BACKBONES, assemble, keras_hub_backbone
 from zoo.recipe.heads import ClassifierHead
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import recipes
 import zoo
+from tools.comparisons.targets import hidden
 from zoo.backend import Backend
 from zoo.data.batches import batches
 from zoo.data.catalog import vocabulary_folder
@@ -46,16 +47,6 @@ def model_of(folder: Path, family: str, **head: Any) -> Any:
     return build_model(blueprint, preset=found, seed=0, precision="float32")
 
 
-def places_of(reference: Any) -> dict[str, np.ndarray]:
-    """Where the reference predicts something, and what: each [rows, places]."""
-    rows = [np.flatnonzero(row >= 0) for row in reference["labels"]]
-    width = max(map(len, rows))
-    places, targets = np.zeros((len(rows), width), np.int32), np.full((len(rows), width), -1, np.int32)
-    for row, found in enumerate(rows):
-        places[row, : len(found)], targets[row, : len(found)] = found, reference["labels"][row, found]
-    return {PLACES: places, TARGETS: targets}
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 class TestAgainstTransformers:
     def test_scores_and_loss(self, references: Path, backend: Backend, family: str) -> None:
@@ -65,7 +56,7 @@ class TestAgainstTransformers:
         mask, inputs = reference["padding_mask"].astype(bool), inputs_of(reference)
         ours = inference.to_host(call(model, inputs))
         np.testing.assert_allclose(ours[mask], reference["logits"][mask], rtol=0, atol=TOLERANCE)
-        given = inputs | places_of(reference)
+        given = inputs | hidden(reference["labels"])
         at = at_places(model)
         predict = backend.predictor(at, precision="float32")
         some = inference.to_host(predict({name: given[name] for name in inference.input_names(at)}))
@@ -82,7 +73,7 @@ class TestAgainstTransformers:
         reference, model = np.load(folder / "reference.npz"), model_of(folder, family)
         kernel = model.get_layer("head_dense").kernel
         kernel.assign(weights.to_numpy(kernel) * np.float32(1.01))
-        nats, count, _ = self.sums(backend, model, inputs_of(reference) | places_of(reference))
+        nats, count, _ = self.sums(backend, model, inputs_of(reference) | hidden(reference["labels"]))
         assert abs(nats / count - float(reference["loss"])) > TOLERANCE
 
     def test_tensors_both_ways(self, references: Path, family: str) -> None:

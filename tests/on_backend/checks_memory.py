@@ -12,13 +12,16 @@ import recipes
 import zoo
 from zoo.backend import Backend
 from zoo.models import inference, weights
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 
 STEPS = 4
 ROWS, LENGTH = 8, 12
 NO_DROPOUT = {"model.backbone.dropout": 0.0, "model.head.dropout": 0.0}
+
+RATES = np.linspace(1e-3, 4e-3, STEPS)
+"""Of the optimizer's steps: parts of one step have one rate."""
 
 Found = tuple[list[float], np.ndarray, dict[str, np.ndarray]]
 """Losses, the last step's logits, and the weights after it."""
@@ -28,7 +31,7 @@ def steps(backend: Backend, changes: Mapping[str, Any], *, accumulate: int = 1, 
     """A few steps on drawn texts, with rows that do not count, in parts that have unlike shares of them."""
     overrides = {"training.precision": "float32", "model.backbone.num_layers": 1, **changes}
     model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides=overrides))
-    optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=1, rates=[1e-3] * STEPS)
+    optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=1, rates=RATES)
     trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32", accumulate=accumulate)
     random = np.random.default_rng(0)
     inputs = {name: np.ones((ROWS, LENGTH), np.int32) for name in inference.input_names(model)}

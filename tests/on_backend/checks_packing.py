@@ -16,7 +16,7 @@ from zoo.models import heads, inference, weights
 from zoo.models.encoder import assemble
 from zoo.models.packed import packed
 from zoo.recipe.heads import ClassifierHead
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 

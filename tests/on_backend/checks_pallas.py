@@ -22,7 +22,7 @@ from zoo.backend.transformer import MASKED, Kernels, least_kept
 from zoo.backend.transformer_jax import AcceleratorKernels
 from zoo.models import inference
 from zoo.models.layers import ACTIVATIONS
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 

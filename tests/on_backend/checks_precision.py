@@ -20,7 +20,7 @@ from zoo.data.trials import Trial
 from zoo.errors import EnvironmentFault
 from zoo.finished import Run
 from zoo.models import inference, weights
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.runs import run
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer

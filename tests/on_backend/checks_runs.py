@@ -209,7 +209,7 @@ class TestRuns:
         assert screen.notes == []
         assert not (tmp_path / "run" / "checkpoints").exists()
 
-    @pytest.mark.parametrize("name", ["model.safetensors", "best.safetensors", "progress.json"])
+    @pytest.mark.parametrize("name", ["model.safetensors", "epoch-*.safetensors", "progress.json"])
     def test_damaged_newest_checkpoint_is_passed_over(
         self, whole: Run, tmp_path: Path, stopped: Stopped, name: str
     ) -> None:
@@ -217,7 +217,7 @@ class TestRuns:
         stopped(folder, 3)
         checkpoints = sorted((folder / "checkpoints").glob("step-*"))
         assert len(checkpoints) == 2
-        path = checkpoints[-1] / name
+        (path,) = checkpoints[-1].glob(name)
         path.write_bytes(path.read_bytes()[:-10])
         screen = Interrupting(0)
         assert_same_run(zoo.train(smoke(), out=folder, resume=True, progress=screen), whole)
@@ -332,7 +332,12 @@ class TestRuns:
 
     def test_binary_head_and_bfloat16(self, tmp_path: Path) -> None:
         changes = {"model.head": {"type": "binary", "threshold": "tune"}, "training.precision": "bfloat16"}
-        run = zoo.train(smoke({**changes, "training.epochs": 1}), out=tmp_path / "run")
+        # Any accuracy is enough: it stops after the first epoch.
+        run = zoo.train(smoke({**changes, "training.epochs": 2, "training.stop.target": 0.0}), out=tmp_path / "run")
+        trained = run.folder.run["training"]
+        assert (trained["epochs"], trained["stopped_early"]) == (1, True)
+        assert "(training.stop.target)" in trained["stopped_because"]
+        assert f"training stopped early: {trained['stopped_because']}" in (run.path / "log.txt").read_text()
         assert run.folder.run["precision"] == "bfloat16"
         assert isinstance(run.card.blueprint.head, BinaryHead)
         assert 0.0 < run.folder.run["threshold"] < 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -19,11 +20,14 @@ from zoo.backend import Backend, Trainer
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.models import inference, weights
-from zoo.models.backbone import depth
+from zoo.models.backbone import depth, in_head
 from zoo.recipe.length import run_length
-from zoo.recipe.types import AdamW, EarlyStopping, Training
+from zoo.recipe.optimizers import AdamW
+from zoo.recipe.trained_group import BestEpochs, LastEpochs
+from zoo.recipe.training_group import EarlyStopping, Stop, Training
 from zoo.tasks.classification import Classification, softmax_cross_entropy
-from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training import loop
+from zoo.training.checkpoint import Checkpoints, Clock, Progress
 from zoo.training.loop import fit
 from zoo.training.optimizer import build_optimizer
 
@@ -92,10 +96,10 @@ class TestAdamW:
         off = distance(five_steps(backend, model, optimizer, reference), reference, "plain")
         assert off > 1e-3 if backend.name == "tensorflow" else off < 1e-5
 
-    def test_layer_decay_by_depth(self, backend: Backend) -> None:
+    def test_rates_by_depth(self, backend: Backend) -> None:
         """Adam's first step moves each weight by its rate: the rates can be read off."""
         model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"model.backbone.dropout": 0.0}))
-        config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, epsilon=1e-12)
+        config = AdamW(weight_decay=0.0, clip_norm=None, layer_decay=0.5, head_rate=6e-5, epsilon=1e-12)
         optimizer = build_optimizer(config, model.trainable_variables, num_layers=2, rates=[1e-3])
         before = {v.path: weights.to_numpy(v).copy() for v in model.trainable_variables}
         trainer = backend.trainer(model, optimizer, softmax_cross_entropy, precision="float32")
@@ -107,9 +111,10 @@ class TestAdamW:
         rates: dict[int, float] = {}
         for variable in model.trainable_variables:
             moved = float(np.abs(weights.to_numpy(variable) - before[variable.path]).max())
-            level = depth(variable.path, 2)
+            level = depth(variable.path, 2) + in_head(variable.path, 2)
             rates[level] = max(rates.get(level, 0.0), moved)
-        expected = {0: 0.25e-3, 1: 0.5e-3, 2: 1e-3, 3: 1e-3}  # embeddings, two layers, pooler and head
+        # Embeddings, two layers, the pooler; and the head, at three times the rate.
+        expected = {0: 0.25e-3, 1: 0.5e-3, 2: 1e-3, 3: 1e-3, 4: 3e-3}
         assert rates == pytest.approx(expected, rel=2e-2)
 
     def test_rate_follows_the_schedule_and_holds(self) -> None:
@@ -160,6 +165,7 @@ class Notes:
         self.rows: list[dict[str, Any]] = []
         self.steps: list[tuple[int, int]] = []
         self.begun: tuple[int, int] | None = None
+        self.told: list[str] = []
 
     def on_begin(self, step: int, steps: int) -> None:
         self.begun = (step, steps)
@@ -174,7 +180,7 @@ class Notes:
         raise AssertionError(title)
 
     def on_note(self, text: str) -> None:
-        raise AssertionError(text)
+        self.told.append(text)
 
     def on_row(self, row: Mapping[str, Any]) -> None:
         self.rows.append(dict(row))
@@ -215,7 +221,8 @@ def looped(
     length = run_length(config, rows=3 * config.batch_size)
     reached = fit(
         SimpleNamespace(variables=[variable], trainable_variables=[variable]),
-        SimpleNamespace(variables=[]),
+        None,
+        optimizer_of=lambda epoch, before: before or SimpleNamespace(variables=[]),
         backend=Scripted(),
         precision="tf32",
         compiled=True,
@@ -227,7 +234,7 @@ def looped(
         epoch_batches=lambda epoch: iter([batch] * 3),
         validate=lambda: {config.monitor or "accuracy": next(scripted)},
         checkpoints=Checkpoints(folder),
-        progress=progress,
+        progress=progress or Progress(),
         listener=notes,
     )
     return reached, float(weights.to_numpy(variable)), notes
@@ -236,11 +243,22 @@ def looped(
 class TestLoop:
     @pytest.mark.parametrize(("keep", "steps"), [("best", 6.0), ("last", 12.0)])
     def test_keep(self, tmp_path: Path, keep: Any, steps: float) -> None:
-        reached, kept, notes = looped(tmp_path, Training(epochs=4, keep=keep), [0.5, 0.9, 0.7, 0.9])
+        figures = [0.5, 0.9, 0.7, 0.9]
+        reached, kept, notes = looped(tmp_path, Training(epochs=4, keep=keep), figures)
         assert kept == steps
         train = {"rows": 6, "loss": 0.5, "accuracy": 0.5}
-        assert reached == Progress(epoch=4, step=12, best=0.9, best_epoch=2, stale=2, train=train)
+        assert reached == Progress(epoch=4, step=12, best=0.9, best_epoch=2, stale=2, train=train, figures=figures)
         assert [row["best"] for row in notes.rows if row["kind"] == "epoch"] == [True, True, False, False]
+
+    @pytest.mark.parametrize(
+        ("average", "monitor", "mean"),
+        [(LastEpochs(epochs=3), None, 9.0), (BestEpochs(epochs=2), None, 9.0), (BestEpochs(epochs=2), "loss", 6.0)],
+    )
+    def test_mean_of_epochs(self, tmp_path: Path, average: Any, monitor: str | None, mean: float) -> None:
+        """Of 3, 6, 9 and 12, the second and the last best by accuracy, the first and the third by loss."""
+        config = Training(epochs=4, average=average, monitor=monitor)
+        _, kept, _ = looped(tmp_path, config, [0.5, 0.9, 0.7, 0.9])
+        assert kept == mean
 
     def test_loss_is_better_when_lower(self, tmp_path: Path) -> None:
         reached, kept, _ = looped(tmp_path, Training(epochs=3, monitor="loss"), [0.5, 0.3, 0.4])
@@ -269,6 +287,54 @@ class TestLoop:
         reached, *_ = looped(tmp_path, config, [0.5, 0.4])
         again, kept, notes = looped(tmp_path, config, [], progress=reached)
         assert (again, kept, notes.steps) == (reached, 3.0, [])
+
+    @pytest.mark.parametrize(
+        ("stop", "changes", "figures", "ends", "told"),
+        [
+            # Twelve tokens a step, three steps an epoch.
+            (Stop(tokens=48), {}, [0.5, 0.6], (2, 4), "48 tokens seen, of 48 (training.stop.tokens)"),
+            (Stop(tokens=49), {}, [0.5, 0.6], (2, 5), "60 tokens seen, of 49 (training.stop.tokens)"),
+            (Stop(target=0.6), {}, [0.5, 0.6], (2, 6), "accuracy 0.6 on validation, the target was 0.6"),
+            (Stop(target=0.4), {"monitor": "loss"}, [0.5, 0.3], (2, 6), "loss 0.3 on validation, the target was 0.4"),
+            # It is the best epoch, though not by the margin of early stopping.
+            (
+                *(Stop(target=0.6), {"early_stopping": EarlyStopping(min_delta=0.5)}, [0.5, 0.6]),
+                *((2, 6), "accuracy 0.6 on validation, the target was 0.6"),
+            ),
+        ],
+    )
+    def test_what_stops_it(
+        self, tmp_path: Path, stop: Stop, changes: Any, figures: list[float], ends: tuple[int, int], told: str
+    ) -> None:
+        config = Training(epochs=4, stop=stop, **changes)
+        reached, kept, notes = looped(tmp_path, config, figures)
+        assert (reached.epoch, reached.step, reached.best_epoch, reached.stopped) == (*ends, 2, True)
+        assert kept == ends[1]
+        assert told in (reached.reason or "")
+        assert notes.told == [f"training stopped early: {reached.reason}"]
+        # It is evaluated as any epoch, and does not go on by itself; the rates were those of the whole length.
+        assert [row["step"] for row in notes.rows if row["kind"] == "epoch"] == [3, ends[1]]
+        assert notes.rows[-2]["learning_rate"] == pytest.approx(0.1 * ends[1])
+        again, _, resumed = looped(tmp_path, config, [], progress=reached)
+        assert (again, resumed.steps) == (reached, [])
+
+    def test_hours_are_those_of_all_parts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        ticks = itertools.count()
+        monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+        whole, *_ = looped(tmp_path / "whole", Training(epochs=2), [0.5, 0.6])
+        spent = whole.clock.train_seconds + whole.clock.compile_seconds
+        config = Training(epochs=2, stop=Stop(hours=0.75 * spent / 3600))
+        reached, _, notes = looped(tmp_path / "one", config, [0.5, 0.6])
+        assert (reached.epoch, reached.step) in ((2, 4), (2, 5))
+        assert "(training.stop.hours)" in notes.told[0]
+        half = Progress(epoch=1, step=3, best=0.5, best_epoch=1, clock=Clock(train_seconds=0.74 * spent))
+        reached, *_ = looped(tmp_path / "two", config, [0.6], progress=half)
+        assert (reached.epoch, reached.step) == (2, 4)
+
+    def test_what_ends_by_itself_is_not_stopped(self, tmp_path: Path) -> None:
+        config = Training(epochs=2, stop=Stop(tokens=72, target=0.6), early_stopping=EarlyStopping(patience=1))
+        reached, _, notes = looped(tmp_path, config, [0.5, 0.6])
+        assert (reached.stopped, reached.reason, notes.told) == (False, None, [])
 
     def test_history_and_clock(self, tmp_path: Path) -> None:
         losses = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]

@@ -13,7 +13,7 @@ import recipes
 import zoo
 from zoo.backend import Backend, compiled_for
 from zoo.models import inference
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 

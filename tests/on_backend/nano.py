@@ -6,7 +6,7 @@ import json
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import recipes
 import zoo
 from zoo.backend import Backend
 from zoo.data.backbones import Preset
+from zoo.data.batches import Batch
 from zoo.models import inference, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.models.blueprint import Blueprint
@@ -24,7 +25,7 @@ from zoo.models.encoder import assemble
 from zoo.models.presets import read_config
 from zoo.recipe import Recipe, recipe_from
 from zoo.recipe.heads import Head
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks import Task, task_of
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
@@ -32,6 +33,8 @@ from zoo.training.optimizer import build_optimizer
 FAMILIES = ("bert", "distilbert", "roberta")
 KINDS = [(family, activation) for family in FAMILIES for activation in ("gelu", "gelu_new")]
 TOLERANCE = 1e-4
+BETA = 0.9
+"""Of the optimizer of `stepped`: its first moment after one step is the gradient by 1 - BETA."""
 SHORT: dict[str, Any] = {"training.epochs": 3, "data.limit": {"train": 96}}
 """Changes of quickstart's `smoke` where what is learned does not count: 18 steps in place of 92."""
 
@@ -172,3 +175,30 @@ def few_steps(
         labels = (inputs["token_ids"][:, 0] % 2).astype(np.int32)
         losses.append(float(inference.to_host(trainer.step(inputs, labels, np.ones(4, np.float32))[0])))
     return losses, model, inputs
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The loss of one step, and its gradient by the path of the variable."""
+
+    loss: float
+    gradient: dict[str, np.ndarray]
+
+
+def stepped(backend: Backend, model: Any, task: Any, batch: Batch, rows: slice | np.ndarray = slice(None)) -> Stepped:
+    """One step on some rows of a batch; the weights of the model are as they were."""
+    before = {variable.path: weights.to_numpy(variable).copy() for variable in model.trainable_variables}
+    config = AdamW(clip_norm=None, beta_1=BETA)
+    optimizer = build_optimizer(config, model.trainable_variables, num_layers=1, rates=[1e-3])
+    trainer = backend.trainer(model, optimizer, task.loss, precision="float32")
+    inputs = {name: array[rows] for name, array in batch.inputs.items()}
+    loss, _ = trainer.step(inputs, batch.labels[rows], batch.weights[rows])
+    trainer.commit()
+    moments = [variable for variable in optimizer.variables if "first_moment" in variable.path]
+    found = {
+        variable.path: weights.to_numpy(moment) / (1.0 - BETA)
+        for variable, moment in zip(model.trainable_variables, moments, strict=True)
+    }
+    for variable in model.trainable_variables:
+        variable.assign(before[variable.path])
+    return Stepped(float(inference.to_host(loss)), found)

@@ -3,16 +3,16 @@
 `python tests/on_backend/references.py FOLDER` makes, from fixed seeds:
 
     <family>-<activation>/   a nano classification checkpoint of transformers with its vocabulary
-        reference.npz        a padded batch, its hidden states and its logits; of a masked language model also labels
-                             and loss
-    <family>-<kind>/         the same of another kind, see KINDS
-    <family>-answers/        the same for question answering, with its loss; rows of one length
+        reference.npz        a padded batch, its hidden states and its logits; of tokens also labels and loss
+    <family>-<kind>/         the same of another kind, see KINDS; of answers rows of one length
     <family>-gelu/ and minilm/
         explained.npz        a text's token ids, the attention of all heads, and Captum's integrated gradients
     minilm/                  a checkpoint of the real MiniLM, from the cache that ZOO_CACHE names, with a random head
     adamw.npz                weights of a small model before and after each of five torch.optim.AdamW steps
+    optimizers.npz           the same of other optimizers, by rules.py
     losses.npz               logits, labels, row weights and torch's losses
     distilled.npz            the same with a teacher's logits
+    lora.npz                 peft's adapters on bert-gelu, its logits with them, and losses of steps on them
 """
 
 from __future__ import annotations
@@ -24,14 +24,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from rules import write_optimizers
 
-from tools.comparisons.reference import CLASSES, VOCABULARIES, arguments, minilm_model, nano_model
+from tools.comparisons.reference import (
+    ANSWERS,
+    CLASSES,
+    CLASSIFIER,
+    MASKED,
+    TOKENS,
+    VOCABULARIES,
+    arguments,
+    drawn_labels,
+    logits_of,
+    minilm_model,
+    nano_model,
+)
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.tokens import load_tokenizer
 from zoo.recipe.types import Tokens
 
 LENGTHS = (16, 9, 5, 1)
-CLASSIFIER, MASKED = "ForSequenceClassification", "ForMaskedLM"
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gelu": (CLASSIFIER, {"num_labels": CLASSES}),
     "gelu_new": (CLASSIFIER, {"num_labels": CLASSES, "hidden_act": "gelu_new"}),
@@ -42,7 +54,8 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "two": (CLASSIFIER, {"id2label": {0: "POSITIVE", 1: "NEGATIVE"}}),
     "five": (CLASSIFIER, {"num_labels": 5}),
     "one": (CLASSIFIER, {"num_labels": 1, "problem_type": "multi_label_classification"}),
-    "tokens": ("ForTokenClassification", {"num_labels": 5}),
+    "tokens": (TOKENS, {"num_labels": 5}),
+    "answers": (ANSWERS, {}),
 }
 """What the checkpoints are written by, and what is particular to their configs, in BERT's words."""
 EXPLAINED = {
@@ -65,45 +78,25 @@ def write_checkpoint(folder: Path, family: str, kind: str) -> None:
     model.save_pretrained(folder)
 
     random = np.random.default_rng(0)
-    mask = (np.arange(max(LENGTHS))[None, :] < np.array(LENGTHS)[:, None]).astype(np.int32)
+    # transformers' loss of answers leaves no padding out.
+    lengths = np.full(len(LENGTHS), max(LENGTHS)) if task == ANSWERS else np.array(LENGTHS)
+    mask = (np.arange(max(LENGTHS))[None, :] < lengths[:, None]).astype(np.int32)
     drawn = random.integers(6, model.config.vocab_size, mask.shape)
     token_ids = np.where(mask, drawn, model.config.pad_token_id).astype(np.int32)
     segment_ids = (mask * (np.arange(max(LENGTHS)) >= 4)).astype(np.int32)
     batch = {"token_ids": token_ids, "padding_mask": mask, "segment_ids": segment_ids}
-    more = {}
-    if task == MASKED:  # every third token is predicted
-        labels = np.where(mask & (np.arange(max(LENGTHS)) % 3 == 0), drawn[:, ::-1], -100)
-        more["labels"] = torch.tensor(labels)
+    labels = drawn_labels(task, mask, random) if task in (MASKED, TOKENS, ANSWERS) else {}
     with torch.no_grad():
-        found = model(**arguments(model, batch), **more, output_hidden_states=True)
+        found = model(**arguments(model, batch | labels), output_hidden_states=True)
     np.savez(
         folder / "reference.npz",
         **batch,
         hidden=found.hidden_states[-1].numpy(),
-        **({"logits": found.logits.numpy()} if task != "Model" else {}),
-        **({"labels": labels, "loss": found.loss.item()} if task == MASKED else {}),
+        **({"logits": logits_of(found)} if task != "Model" else {}),
+        **({**labels, "loss": found.loss.item()} if labels else {}),
     )
     if kind == "gelu":
         write_explained(folder, model, *EXPLAINED["nano"])
-
-
-def write_answers(folder: Path, family: str) -> None:
-    """A checkpoint for question answering; its logits of every token and its loss on rows of one length, as its loss
-    leaves no padding out."""
-    shutil.copytree(vocabulary_folder(VOCABULARIES[family]), folder)
-    model = nano_model(family, {}, task="ForQuestionAnswering")
-    model.save_pretrained(folder)
-    random = np.random.default_rng(0)
-    shape = (4, max(LENGTHS))
-    token_ids = random.integers(6, model.config.vocab_size, shape).astype(np.int32)
-    segments = np.broadcast_to(np.arange(shape[1]) >= 4, shape).astype(np.int32)
-    batch = {"token_ids": token_ids, "padding_mask": np.ones(shape, np.int32), "segment_ids": segments}
-    starts, ends = np.array([5, 0, 3, 9]), np.array([7, 0, 3, 15])
-    with torch.no_grad():
-        places = {"start_positions": torch.tensor(starts), "end_positions": torch.tensor(ends)}
-        found = model(**arguments(model, batch), **places)
-    logits = torch.stack([found.start_logits, found.end_logits], dim=-1)
-    np.savez(folder / "reference.npz", **batch, logits=logits.numpy(), starts=starts, ends=ends, loss=found.loss.item())
 
 
 def write_explained(folder: Path, model: Any, text: str, target: int) -> None:
@@ -210,6 +203,18 @@ def write_losses(path: Path) -> None:
         torch.tensor(words[real]).flatten(0, 1), torch.tensor(tags[real]).long().flatten(), ignore_index=-1
     )
     weights = np.array([1, 1, 1, 1, 1, 1, 0, 0], np.float32)
+    shares = torch.tensor([0.5, 3.0, 1.25])
+    given = {"classifier": (many, classes), "tokens": (words.reshape(8, 4 * CLASSES), tags)}
+    kinds: dict[str, dict[str, Any]] = {"weighted": {"weight": shares}, "smoothed": {"label_smoothing": 0.3}}
+    shaped: dict[str, float] = {}
+    for head, (outputs, targets) in given.items():
+        flat = torch.tensor(outputs[real]).reshape(-1, CLASSES), torch.tensor(targets[real]).long().flatten()
+        for kind, options in kinds.items():
+            value = torch.nn.functional.cross_entropy(*flat, ignore_index=-1, **options)
+            shaped[f"{head}_{kind}_loss"] = value.item()
+    shaped["multilabel_weighted_loss"] = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.tensor(many[real]), torch.tensor(several[real]).float(), pos_weight=shares
+    ).item()
     np.savez(
         path,
         weights=weights,
@@ -228,6 +233,8 @@ def write_losses(path: Path) -> None:
         tokens_logits=words,
         tokens_labels=tags,
         tokens_loss=by_word.item(),
+        class_weights=shares.numpy(),
+        **shaped,
     )
 
 
@@ -251,15 +258,52 @@ def write_distilled(path: Path) -> None:
     np.savez(path, **arrays)
 
 
+def write_lora(folder: Path, path: Path) -> None:
+    """Adapters of peft on all products of a checkpoint's layers, its logits with them, and the losses of three
+    torch.optim.AdamW steps on them, on the pooler and on the classifier, dropout off."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import BertForSequenceClassification
+
+    config = LoraConfig(
+        r=4,
+        lora_alpha=8,
+        lora_dropout=0.0,
+        target_modules=["query", "key", "value", "intermediate.dense", "output.dense"],
+        modules_to_save=["pooler", "classifier"],
+    )
+    model = get_peft_model(BertForSequenceClassification.from_pretrained(folder), config).eval()
+    random = torch.Generator().manual_seed(0)
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in model.named_parameters():
+        if ".lora_" in name:
+            value.data = torch.randn(value.shape, generator=random) * 0.2
+            place = name.removeprefix("base_model.model.bert.encoder.layer.").removesuffix(".default.weight")
+            arrays[place] = value.detach().numpy().T.copy()
+    batch = np.load(folder / "reference.npz")
+    labels = torch.tensor([0, 1, 2, 0])
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
+    losses = []
+    for _ in range(3):
+        found = model(**arguments(model.base_model.model, batch), labels=labels)
+        if not losses:
+            arrays["logits"] = found.logits.detach().numpy()
+        losses.append(found.loss.item())
+        found.loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    np.savez(path, **arrays, labels=labels.numpy().astype(np.int32), losses=np.array(losses))
+
+
 def main(folder: Path) -> None:
     for family in VOCABULARIES:
         for kind in KINDS:
             write_checkpoint(folder / f"{family}-{kind}", family, kind)
-        write_answers(folder / f"{family}-answers", family)
     write_minilm(folder / "minilm")
     write_adamw(folder / "adamw.npz")
+    write_optimizers(folder / "optimizers.npz")
     write_losses(folder / "losses.npz")
     write_distilled(folder / "distilled.npz")
+    write_lora(folder / "bert-gelu", folder / "lora.npz")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """How far the zoo is from transformers and torch, on the backend of this process.
 
 In comes the folder of reference.py; out come largest differences by row of rows.py.
-Where it is asked for, one weight of ours is moved by 1e-2 before each comparison.
+Where it is asked for, all is compared again with one weight of ours moved by 1e-2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,106 +16,169 @@ import numpy as np
 
 import zoo
 from tools.comparisons.reference import CLASSES, CLIP, DECAY, EPSILON, PEAK, WARMUP
+from tools.comparisons.rows import MODELS
+from tools.comparisons.targets import targets_of
 from zoo.backend import activate
 from zoo.models import inference, weights
+from zoo.models.places import at_places
 from zoo.recipe import Recipe, recipe_from
-from zoo.tasks.classification import softmax_cross_entropy
+from zoo.recipe.heads import HEADS, Head
+from zoo.tasks import task_of
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 
 MOVED = np.float32(1e-2)
-FAMILIES = ("bert", "distilbert", "roberta")
+MOVES = {"masked": "head_dense/bias", "span": "logits/kernel", "joint": "logits>imdb/bias"}
+"""By type of head, the path of the weight that is moved, of others logits/bias; a bias of starts is all the same to a
+softmax over tokens."""
+LABEL_NAMES = [f"LABEL_{number}" for number in range(CLASSES)]
+DATA: dict[str, dict[str, Any]] = {
+    "masked": {"files": {"train": "train.csv"}},
+    "span": {"dataset": "smoke_errands"},
+}
+"""By task, the data of a recipe whose rows are not looked at; of others files with classes."""
 
 
-def recipe_of(folder: Path, family: str) -> Recipe:
-    """The preset of a case as a recipe that takes its head too, without dropout."""
-    dropout = {"dropout": 0.0}
-    return recipe_from(
-        {
-            "name": "parity",
-            "data": {"files": {"train": "train.csv", "label_names": [f"LABEL_{i}" for i in range(CLASSES)]}},
-            "tokens": {"max_length": 16},
-            "model": {
-                "backbone": {"family": family, "preset": str(folder), **dropout},
-                "head": {"type": "classifier", "init": "preset", **dropout},
-            },
-            "training": {
-                "precision": "float32",
-                "optimizer": {
-                    "learning_rate": PEAK["minilm" if folder.name == "minilm" else "nano"],
-                    "weight_decay": DECAY,
-                    "epsilon": EPSILON,
-                    "clip_norm": CLIP,
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A preset of reference.py's, and what it is of."""
+
+    folder: Path
+    family: str
+    task: str
+
+    def recipe(self, preset: Path | None = None) -> Recipe:
+        """The preset as a recipe that takes its head too, without dropout; `preset` is another one of the kind."""
+        dropout = {"dropout": 0.0}
+        return recipe_from(
+            {
+                "name": "parity",
+                "task": self.task,
+                "data": DATA.get(self.task, {"files": {"train": "train.csv", "label_names": LABEL_NAMES}}),
+                "tokens": {"max_length": 16},
+                "model": {
+                    "backbone": {"family": self.family, "preset": str(preset or self.folder), **dropout},
+                    "head": {
+                        "type": HEADS[self.task],
+                        "init": "preset",
+                        **(dropout if self.task != "masked" else {}),
+                    },
                 },
-                "schedule": {"type": "linear", "warmup": WARMUP},
-            },
-        }
-    )
+                "training": {
+                    "precision": "float32",
+                    "optimizer": {
+                        "learning_rate": PEAK["minilm" if self.folder.name == "minilm" else "nano"],
+                        "weight_decay": DECAY,
+                        "epsilon": EPSILON,
+                        "clip_norm": CLIP,
+                    },
+                    "schedule": {"type": "linear", "warmup": WARMUP},
+                },
+            }
+        )
+
+    @property
+    def moved(self) -> str:
+        """The path of the head's weight that is moved."""
+        return weight_of(self.recipe().model.head)
 
 
-def move_one_weight(model: Any, path: str, by: np.float32 = MOVED) -> None:
+def weight_of(head: Head) -> str:
+    """The path of the weight of a head that is moved."""
+    return MOVES.get(head.type, "logits/bias")
+
+
+def move_one_weight(model: Any, path: str) -> None:
     """Add 1e-2 to the first number of a variable."""
     variable = next(v for v in model.trainable_variables if v.path == path)
     value = weights.to_numpy(variable).copy()
-    value.reshape(-1)[0] += by
+    value.reshape(-1)[0] += MOVED
     variable.assign(value)
 
 
-def forward(folder: Path, family: str, *, perturb: bool) -> dict[str, float]:
-    """Largest |difference| of hidden states at real tokens and of logits: padded, and row by row without padding."""
+@contextmanager
+def moved(model: Any, path: str, *, really: bool) -> Iterator[None]:
+    """A variable is moved meanwhile, if really it is to be."""
+    variable = next(v for v in model.trainable_variables if v.path == path)
+    before = weights.to_numpy(variable).copy()
+    if really:
+        move_one_weight(model, path)
+    yield
+    variable.assign(before)
+
+
+def forward(model: Any, case: Case, ways: Sequence[bool]) -> list[dict[str, float]]:
+    """Largest |difference| of logits, of a classifier also of hidden states at real tokens: padded, and row by row
+    without padding; for each of `ways`, whether a weight is moved."""
     import keras
 
-    model = zoo.build(recipe_of(folder, family))
     last = model.get_layer("backbone").transformer_layers[-1]
-    opened = keras.Model(model.inputs, {"hidden": last.output, "logits": model.output})
-    both = activate().predictor(opened, precision="float32")
-    reference = np.load(folder / "forward.npz")
+    outputs = {"logits": model.output}
+    if case.task == "classification":
+        outputs["hidden"] = last.output
+    both = activate().predictor(keras.Model(model.inputs, outputs), precision="float32")
+    reference = np.load(case.folder / "forward.npz")
     inputs = {name: reference[name] for name in inference.input_names(model)}
     mask = reference["padding_mask"].astype(bool)
+    # A score of every token where a model gives one; those of padding are nobody's.
+    real = mask if reference["logits"].shape[:2] == mask.shape else slice(None)
 
-    # Each weight is moved where it shows: the head's does not change the hidden states.
-    norm, head = f"{last.name}/feedforward_layer_norm/beta", "logits/bias"
-    if perturb:
-        move_one_weight(model, norm)
-    hidden = inference.to_host(both(inputs)["hidden"])
-    found = {"padded": distance(hidden[mask], reference["hidden"][mask]), "unpadded": 0.0}
-    for row in (int(mask.sum(axis=1).argmax()), int(mask.sum(axis=1).argmin())):
-        alone = both({name: value[row : row + 1, : mask[row].sum()] for name, value in inputs.items()})
-        off = distance(inference.to_host(alone["hidden"])[0], reference["hidden"][row][mask[row]])
-        found["unpadded"] = max(found["unpadded"], off)
-    if perturb:
-        move_one_weight(model, norm, -MOVED)
-        move_one_weight(model, head)
-    found["logits"] = distance(inference.to_host(both(inputs)["logits"]), reference["logits"])
-    return found
+    def hidden() -> dict[str, float]:
+        padded = inference.to_host(both(inputs)["hidden"])
+        found = {"padded": distance(padded[mask], reference["hidden"][mask]), "unpadded": 0.0}
+        for row in (int(mask.sum(axis=1).argmax()), int(mask.sum(axis=1).argmin())):
+            alone = both({name: value[row : row + 1, : mask[row].sum()] for name, value in inputs.items()})
+            off = distance(inference.to_host(alone["hidden"])[0], reference["hidden"][row][mask[row]])
+            found["unpadded"] = max(found["unpadded"], off)
+        return found
+
+    every = []
+    for really in ways:
+        found: dict[str, float] = {}
+        # Each weight is moved where it shows: the head's does not change the hidden states.
+        if case.task == "classification":
+            with moved(model, f"{last.name}/feedforward_layer_norm/beta", really=really):
+                found |= hidden()
+        with moved(model, case.moved, really=really):
+            ours = inference.to_host(both(inputs)["logits"])
+        every.append(found | {"logits": distance(ours[real], reference["logits"][real])})
+    return every
 
 
-def steps(folder: Path, family: str, *, perturb: bool) -> dict[str, float]:
-    """Largest |difference| of a weight after one step, and of a loss over all steps."""
-    recipe = recipe_of(folder, family)
-    model = zoo.build(recipe)
-    if perturb:
-        move_one_weight(model, "logits/bias")
-    reference = np.load(folder / "steps.npz")
-    losses = reference["losses"]
-    rates = learning_rates(recipe.training.schedule, peak=recipe.training.optimizer.learning_rate, steps=len(losses))
+def steps(model: Any, case: Case, ways: Sequence[bool]) -> list[dict[str, float]]:
+    """Largest |difference| of a weight after one step, and of a loss over all steps; for each of `ways`, whether a
+    weight was moved."""
+    training, reference = case.recipe().training, np.load(case.folder / "steps.npz")
+    losses, trained = reference["losses"], at_places(model) if case.task == "masked" else model
+    batches = [{name: reference[f"{name}/{step}"] for name in _names(reference, step)} for step in range(len(losses))]
+    after = {v.path: weights.to_numpy(v) for v in zoo.build(case.recipe(case.folder / "stepped")).variables}
+    rates = learning_rates(training.schedule, peak=training.optimizer.learning_rate, steps=len(losses))
     layers = model.get_layer("backbone").num_layers
-    optimizer = build_optimizer(recipe.training.optimizer, model.trainable_variables, num_layers=layers, rates=rates)
-    trainer = activate().trainer(model, optimizer, softmax_cross_entropy, precision="float32")
-    found = {"weights": 0.0, "losses": 0.0}
-    for step, expected in enumerate(losses):
-        inputs = {name: reference[f"{name}/{step}"] for name in inference.input_names(model)}
-        labels = reference[f"labels/{step}"]
-        value, _ = trainer.step(inputs, labels, np.ones(len(labels), np.float32))
-        found["losses"] = max(found["losses"], abs(float(inference.to_host(value)) - float(expected)))
-        if step == 0:
-            trainer.commit()
-            after = zoo.build(recipe_of(folder / "stepped", family))
-            found["weights"] = max(
-                distance(weights.to_numpy(ours), weights.to_numpy(theirs))
-                for ours, theirs in zip(model.trainable_variables, after.trainable_variables, strict=True)
-            )
-    return found
+    optimizer = build_optimizer(training.optimizer, trained.trainable_variables, num_layers=layers, rates=rates)
+    trainer = activate().trainer(trained, optimizer, task_of(case.recipe().model.head).loss, precision="float32")
+    state = [*trained.variables, *optimizer.variables]
+    start = [weights.to_numpy(variable).copy() for variable in state]
+    every = []
+    for really in ways:
+        for variable, value in zip(state, start, strict=True):
+            variable.assign(value)
+        if really:
+            move_one_weight(trained, case.moved)
+        found = {"weights": 0.0, "losses": 0.0}
+        for step, (batch, expected) in enumerate(zip(batches, losses, strict=True)):
+            more, targets = targets_of(batch, case.task)
+            inputs = {name: (batch | more)[name] for name in inference.input_names(trained)}
+            value, _ = trainer.step(inputs, targets, np.ones(len(targets), np.float32))
+            found["losses"] = max(found["losses"], abs(float(inference.to_host(value)) - float(expected)))
+            if step == 0:
+                trainer.commit()
+                found["weights"] = max(
+                    distance(weights.to_numpy(variable), after[variable.path])
+                    for variable in trained.trainable_variables
+                )
+        trainer.commit()
+        every.append(found)
+    return every
 
 
 MASKS = (((4, 12, 31, 31), 0.1), ((32, 48, 384), 0.1), ((7,), 0.5), ((2, 3), 0.9))
@@ -158,16 +223,31 @@ def distance(ours: np.ndarray, theirs: np.ndarray) -> float:
     return found if np.isfinite(found) else float("inf")
 
 
-def measure(folder: Path, *, perturb: bool) -> Mapping[str, float]:
-    """All rows of forward passes and of steps; `perturb` moves a weight before each."""
-    found: dict[str, float] = {}
-    for family in FAMILIES:
-        kinds = [forward(folder / f"{family}-{kind}", family, perturb=perturb) for kind in ("gelu", "gelu_new")]
-        found |= {f"forward/{family}/{what}": max(kind[what] for kind in kinds) for what in kinds[0]}
-        found |= {
-            f"steps/{family}/{what}": v for what, v in steps(folder / f"{family}-gelu", family, perturb=perturb).items()
-        }
-    found |= {f"forward/minilm/{what}": v for what, v in forward(folder / "minilm", "bert", perturb=perturb).items()}
-    found |= {f"steps/minilm/{what}": v for what, v in steps(folder / "minilm", "bert", perturb=perturb).items()}
-    found["masks/positions"] = mask_positions(perturb=perturb)
-    return found
+def measure(folder: Path, ways: Sequence[bool]) -> list[dict[str, float]]:
+    """All rows of forward passes and of steps that the folder has something for, for each of `ways`, whether one weight
+    is moved."""
+    every: list[dict[str, float]] = [{"masks/positions": mask_positions(perturb=really)} for really in ways]
+
+    def largest(part: str, model: str, figures: Sequence[Mapping[str, float]]) -> None:
+        for found, own in zip(every, figures, strict=True):
+            for what, value in own.items():
+                key = f"{part}/{model}/{what}"
+                found[key] = max(found.get(key, 0.0), value)
+
+    for name in MODELS:
+        family, _, task = name.partition("-")
+        # Of a classifier of random weights there are two, of which one is trained too.
+        for place in [folder / name] if task or name == "minilm" else sorted(folder.glob(f"{name}-gelu*")):
+            if not place.exists():
+                continue
+            case = Case(folder=place, family="bert" if name == "minilm" else family, task=task or "classification")
+            built = zoo.build(case.recipe())
+            largest("forward", name, forward(built, case, ways))
+            if (place / "steps.npz").exists():
+                largest("steps", name, steps(built, case, ways))
+    return every
+
+
+def _names(arrays: Any, step: int) -> list[str]:
+    """What there is of a step."""
+    return [name.removesuffix(f"/{step}") for name in arrays if name.endswith(f"/{step}")]

@@ -4,13 +4,14 @@
 
 Out come, from fixed seeds, in FOLDER:
 
-    <case>/                  a classification preset that transformers saved
+    <case>/                  a preset that transformers saved
         forward.npz          a padded batch, the last hidden states and the logits of each row
-        steps.npz            batches, and the losses of as many torch.optim.AdamW steps on them
+        steps.npz            batches, and transformers' losses of as many torch.optim.AdamW steps on them
         stepped/             the weights after the first of these steps
 
-A case is bert, distilbert or roberta, each with the two kinds of GELU (random nano weights), and minilm (the real
-one, with a random head, on real reviews). Nothing here imports the zoo's models or its optimizer.
+A case is bert, distilbert or roberta with random nano weights, each with the two kinds of GELU and with each head of
+HEADS, and minilm (the real one, with a random head for classes, on real reviews). Nothing here imports the zoo's models
+or its optimizer.
 """
 
 from __future__ import annotations
@@ -26,11 +27,26 @@ import torch
 import transformers
 
 import recipes
+from tools.comparisons.rows import SMALL
 from zoo.data.catalog import backbone_card, vocabulary_folder
 from zoo.data.dataset import load_dataset
 from zoo.data.sources import fetch_first
 
 CLASSES = 3
+CLASSIFIER, MASKED, TOKENS, ANSWERS = (
+    *("ForSequenceClassification", "ForMaskedLM", "ForTokenClassification", "ForQuestionAnswering"),
+)
+HEADS: dict[str, tuple[str, dict[str, Any]]] = {
+    "masked": (MASKED, {}),
+    "tokens": (TOKENS, {"num_labels": CLASSES}),
+    "span": (ANSWERS, {}),
+}
+"""The task of the zoo -> what transformers calls its models after the family's name, and what stands in their
+configs."""
+LABELS = ("labels", "start_positions", "end_positions")
+"""What transformers calls labels."""
+IDS = (6, 40)
+"""Token ids of nano batches: from a few dozen, so that many of them stand in a batch more than once."""
 NANO_LENGTHS = (16, 9, 5, 1)
 STEPS = 20
 SMALL_STEPS = 6
@@ -63,7 +79,7 @@ VOCABULARIES = {"bert": "nano_uncased", "distilbert": "nano_uncased", "roberta":
 ENTRIES = {"nano_uncased": 459, "nano_bpe": 661}
 
 
-def nano_model(family: str, particular: Mapping[str, Any], *, task: str = "ForSequenceClassification") -> Any:
+def nano_model(family: str, particular: Mapping[str, Any], *, task: str = CLASSIFIER) -> Any:
     """A small model of transformers with random weights, also of biases and norms: no two may be exchanged.
 
     Args:
@@ -84,18 +100,37 @@ def nano_model(family: str, particular: Mapping[str, Any], *, task: str = "ForSe
     return model
 
 
-def nano_batches(family: str, count: int, pad: int) -> list[dict[str, np.ndarray]]:
-    """Batches of random ids from a few dozen, so that many of them stand in a batch more than once."""
+def nano_batches(
+    family: str, count: int, pad: int, *, task: str = CLASSIFIER, lengths: Sequence[int] = NANO_LENGTHS
+) -> list[dict[str, np.ndarray]]:
+    """Batches of random ids, each of rows of these lengths; task: as `nano_model` has it."""
     random = np.random.default_rng(0)
-    longest = max(NANO_LENGTHS)
-    mask = (np.arange(longest)[None, :] < np.array(NANO_LENGTHS)[:, None]).astype(np.int32)
+    longest = max(lengths)
+    mask = (np.arange(longest)[None, :] < np.array(lengths)[:, None]).astype(np.int32)
     found = []
     for _ in range(count):
-        ids = np.where(mask, random.integers(6, 40, mask.shape), pad)
+        ids = np.where(mask, random.integers(*IDS, mask.shape), pad)
         segments = mask * (np.arange(longest) >= 4) if family == "bert" else mask * 0
-        labels = random.integers(0, CLASSES, len(mask))
-        found.append(_batch(ids, mask, segments, labels))
+        found.append(_batch(ids, mask, segments, drawn_labels(task, mask, random)))
     return found
+
+
+def drawn_labels(task: str, mask: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Labels as transformers takes them: a class a row; an id or a class of every third token, -100 of the others; or
+    the first and the last token of an answer.
+
+    Args:
+        task: as `nano_model` has it.
+        mask: 1 at real tokens, [rows, length].
+        random: draws them.
+    """
+    if task == CLASSIFIER:
+        return {"labels": random.integers(0, CLASSES, len(mask))}
+    if task == ANSWERS:
+        places = np.sort(random.integers(0, mask.sum(axis=1)[:, None], (len(mask), 2)), axis=1)
+        return {"start_positions": places[:, 0], "end_positions": places[:, 1]}
+    drawn = random.integers(*(IDS if task == MASKED else (0, CLASSES)), mask.shape)
+    return {"labels": np.where(mask * (np.arange(mask.shape[1]) % 3 == 0), drawn, -100)}
 
 
 def minilm_model() -> Any:
@@ -114,28 +149,36 @@ def minilm_batches(folder: Path, count: int, rows: int, length: int) -> list[dic
         texts = list(split.texts[start : start + rows])
         given = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="np")
         labels = split.labels[start : start + rows] + (np.arange(rows) % 5 == 0)  # a third class, now and then
-        found.append(_batch(given["input_ids"], given["attention_mask"], given["token_type_ids"], labels))
+        found.append(_batch(given["input_ids"], given["attention_mask"], given["token_type_ids"], {"labels": labels}))
     return found
 
 
-def _batch(ids: Any, mask: Any, segments: Any, labels: Any) -> dict[str, np.ndarray]:
-    arrays = {"token_ids": ids, "padding_mask": mask, "segment_ids": segments, "labels": labels}
+def _batch(ids: Any, mask: Any, segments: Any, labels: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    arrays = {"token_ids": ids, "padding_mask": mask, "segment_ids": segments, **labels}
     return {name: np.asarray(value).astype(np.int32) for name, value in arrays.items()}
 
 
 def arguments(model: Any, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """A batch as transformers names it."""
+    """A batch as transformers names it, with its labels if it has any."""
     given = {"input_ids": batch["token_ids"], "attention_mask": batch["padding_mask"]}
     if model.config.model_type == "bert":
         given["token_type_ids"] = batch["segment_ids"]
+    given |= {name: batch[name] for name in LABELS if name in batch}
     return {name: torch.tensor(value).long() for name, value in given.items()}
 
 
+def logits_of(found: Any) -> np.ndarray:
+    """The logits of what a model of transformers gave; of answers [rows, length, 2], of their starts and ends."""
+    both = (found.start_logits, found.end_logits) if "start_logits" in found else None
+    logits: np.ndarray = (found.logits if both is None else torch.stack(both, dim=-1)).numpy()
+    return logits
+
+
 def write_forward(folder: Path, model: Any, batch: Mapping[str, np.ndarray]) -> None:
-    """The last hidden states [batch, length, hidden] and logits [batch, classes], dropout off."""
+    """The last hidden states [batch, length, hidden] and logits [batch, ...], dropout off."""
     with torch.no_grad():
         found = model(**arguments(model, batch), output_hidden_states=True)
-    np.savez(folder / "forward.npz", **batch, hidden=found.hidden_states[-1].numpy(), logits=found.logits.numpy())
+    np.savez(folder / "forward.npz", **batch, hidden=found.hidden_states[-1].numpy(), logits=logits_of(found))
 
 
 def write_steps(folder: Path, model: Any, batches: Sequence[Mapping[str, np.ndarray]], peak: float) -> None:
@@ -163,8 +206,7 @@ def write_steps(folder: Path, model: Any, batches: Sequence[Mapping[str, np.ndar
     )
     losses, clipped = [], 0
     for step, batch in enumerate(batches):
-        logits = model(**arguments(model, batch)).logits
-        loss = torch.nn.functional.cross_entropy(logits, torch.tensor(batch["labels"]).long())
+        loss = model(**arguments(model, batch)).loss
         loss.backward()
         clipped += bool(torch.nn.utils.clip_grad_norm_([value for _, value in named], CLIP) > CLIP)
         optimizer.step()
@@ -196,18 +238,22 @@ def main(folder: Path, *, small: bool) -> None:
     """Write all cases; `small` takes fewer steps, and fewer and shorter reviews."""
     steps = SMALL_STEPS if small else STEPS
     for family, vocabulary in VOCABULARIES.items():
+        source = vocabulary_folder(vocabulary)
         for activation in ("gelu", "gelu_new"):
             key = "activation" if family == "distilbert" else "hidden_act"
             model = nano_model(family, {"num_labels": CLASSES, key: activation})
             batches = nano_batches(family, steps + 1, model.config.pad_token_id)
-            write_case(
-                folder / f"{family}-{activation}",
-                model,
-                vocabulary_folder(vocabulary),
-                batches,
-                steps if activation == "gelu" else 0,
-                PEAK["nano"],
-            )
+            trained = steps if activation == "gelu" else 0
+            write_case(folder / f"{family}-{activation}", model, source, batches, trained, PEAK["nano"])
+        for name, (task, particular) in HEADS.items():
+            if small and f"{family}-{name}" not in SMALL:
+                continue
+            model = nano_model(family, particular, task=task)
+            # transformers' loss of answers leaves no padding out.
+            lengths = [max(NANO_LENGTHS)] * len(NANO_LENGTHS) if task == ANSWERS else NANO_LENGTHS
+            batches = nano_batches(family, steps, model.config.pad_token_id, task=task, lengths=lengths)
+            batches += nano_batches(family, 1, model.config.pad_token_id, task=task)
+            write_case(folder / f"{family}-{name}", model, source, batches, steps, PEAK["nano"])
     model, source = minilm_model()
     batches = minilm_batches(source, steps, rows=4 if small else 8, length=16 if small else 32)
     batches += minilm_batches(source, 1, rows=8 if small else 32, length=48 if small else 128)

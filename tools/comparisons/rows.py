@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 
 import zoo
+from zoo.finished import Run
+from zoo.recipe.staging import stage_folder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One comparison.
 
-    what is compared, with what (`against`), in which `unit` (none: a number as it is) the difference is counted, and
-    the largest that passes.
+    what is compared, with what (`against`), in which `unit` (none: a number as it is) the difference is counted, the
+    largest that passes, and whether the smaller form has it too.
     """
 
     key: str
@@ -30,6 +32,7 @@ class Row:
     against: str
     unit: str
     limit: float
+    small: bool = True
 
     def notices(self, moved: Mapping[str, float], backends: tuple[str, ...]) -> bool:
         """Whether these figures, of a model of which a weight was moved, are beyond the limit on all backends."""
@@ -54,12 +57,30 @@ KINDS = {
     "distilbert": "DistilBERT (MiniLM's vocabulary)",
     "roberta": "RoBERTa (a vocabulary of the reviews)",
 }
+FAMILIES = {"bert": "BERT", "distilbert": "DistilBERT", "roberta": "RoBERTa"}
+TASKS = {"masked": "masked language model", "tokens": "a class a token", "span": "answers"}
+SMALL = ("bert-masked", "distilbert-tokens", "roberta-span")
+"""The models of tasks that the smaller form has: one family each."""
 MODELS = {
-    "bert": "BERT, nano",
-    "distilbert": "DistilBERT, nano",
-    "roberta": "RoBERTa, nano",
+    **{family: f"{name}, nano" for family, name in FAMILIES.items()},
     "minilm": "MiniLM, real weights and reviews",
+    **{
+        f"{family}-{task}": f"{name}, nano, {what}" for task, what in TASKS.items() for family, name in FAMILIES.items()
+    },
 }
+"""Folder of reference.py -> what it holds. `<family>-<task>`, and classifiers."""
+RUNS = {
+    "ner_bert": "words",
+    "squad_bert": "answers",
+    "imdb_masked": "masked language model",
+    "multitask": "three tasks at once",
+    "imdb_adapted": "masked, then classes",
+    "distil_imdb": "teacher, then student",
+}
+"""Shipped recipe -> what its whole run learns."""
+SMALL_RUNS = ("ner_bert", "squad_bert", "imdb_masked")
+"""Those that the smaller form has."""
+CLASSIFIERS = (*FAMILIES, "minilm")
 FORWARD = {
     "padded": "last hidden states, padded batch",
     "unpadded": "last hidden states, single rows",
@@ -84,9 +105,11 @@ ROWS = (
             against="transformers",
             unit="",
             limit=1e-4,
+            small=model in (*CLASSIFIERS, *SMALL),
         )
         for model, name in MODELS.items()
         for part, text in FORWARD.items()
+        if part == "logits" or model in CLASSIFIERS
     ),
     *(
         Row(
@@ -95,6 +118,7 @@ ROWS = (
             against="transformers, torch.optim.AdamW",
             unit="",
             limit=limit,
+            small=model in (*CLASSIFIERS, *SMALL),
         )
         for model, name in MODELS.items()
         for part, text, limit in (
@@ -123,6 +147,21 @@ ROWS = (
         unit="% of rows",
         limit=5e-3,
     ),
+    *(
+        Row(
+            key=f"whole/{name}/{part}",
+            what=f"a whole run of {name} ({learned}): {text}",
+            against="the other two backends",
+            unit="",
+            limit=limit,
+            small=name in SMALL_RUNS,
+        )
+        for name, learned in RUNS.items()
+        for part, text, limit in (
+            ("losses", "loss of each step", 1e-4 if name == "imdb_masked" else 1e-3),  # where one weight shows little
+            ("figures", "figures of all splits", 1e-3),
+        )
+    ),
     Row(
         key="resume/losses",
         what="a run resumed here that another backend began: loss of each step",
@@ -144,13 +183,32 @@ VISIBLE = 1e-3
 """Difference of a probability that counts; few rows change their class for so little as one moved weight."""
 
 
-MOVED_WHOLE = "jax"
-"""The backend whose whole run is trained with a weight moved too: one of three, and all comparisons with it fail."""
+MOVED_WHOLE = "torch"
+"""The backend whose whole runs are trained with a weight moved too: one of three, and all comparisons with it fail. It
+has nothing to compile again."""
 
 
-def losses(run: Path) -> np.ndarray:
-    """The training loss of each step, [steps]."""
-    return np.array([row["loss"] for row in zoo.load_run(run).history if row["kind"] == "step"])
+def runs_in(folder: Path) -> list[Run]:
+    """The run of a folder, or that of each of its stages."""
+    stages = zoo.load_recipe(folder / "recipe.yaml").stages
+    places = [folder / stage_folder(number, stage.name) for number, stage in enumerate(stages)]
+    return [zoo.load_run(place) for place in places or [folder]]
+
+
+def losses(folder: Path) -> np.ndarray:
+    """The training loss of each step, [steps]; of a run with stages those of all of them."""
+    return np.array([row["loss"] for run in runs_in(folder) for row in run.history if row["kind"] == "step"])
+
+
+def figures(folder: Path) -> dict[tuple[int, str, str], float]:
+    """Every figure that is a number, by the number of the stage, its split and its name."""
+    return {
+        (number, split, name): value
+        for number, run in enumerate(runs_in(folder))
+        for split, found in run.metrics.items()
+        for name, value in found.items()
+        if isinstance(value, int | float)
+    }
 
 
 def run_differences(folder: Path, begun: Mapping[str, str], *, moved: bool) -> dict[str, dict[str, float]]:
@@ -179,7 +237,30 @@ def run_differences(folder: Path, begun: Mapping[str, str], *, moved: bool) -> d
         uninterrupted = losses(folder / begun[backend] / "whole")
         found["resume/losses"][backend] = _largest(losses(folder / backend / resumed), uninterrupted)
         found["again/files"][backend] = _differing_files(folder / backend / "short", folder / backend / again)
+    for name in RUNS:
+        tasks = {b: folder / b / ("tasks-moved" if moved and b == MOVED_WHOLE else "tasks") / name for b in backends}
+        if all(place.exists() for place in tasks.values()):
+            found |= _between(f"whole/{name}", tasks)
     return found
+
+
+def _between(key: str, places: Mapping[str, Path]) -> dict[str, dict[str, float]]:
+    """How far the run of each backend is from those of the others."""
+    steps = {backend: losses(place) for backend, place in places.items()}
+    told = {backend: figures(place) for backend, place in places.items()}
+    found: dict[str, dict[str, float]] = {f"{key}/losses": {}, f"{key}/figures": {}}
+    for backend in places:
+        others = [other for other in places if other != backend]
+        found[f"{key}/losses"][backend] = max(_largest(steps[backend], steps[other]) for other in others)
+        found[f"{key}/figures"][backend] = max(_largest_figure(told[backend], told[other]) for other in others)
+    return found
+
+
+def _largest_figure(one: Mapping[Any, float], other: Mapping[Any, float]) -> float:
+    """The largest difference of a figure; infinite where they are not of the same names."""
+    if one.keys() != other.keys():
+        return float("inf")
+    return _largest(*(np.array([each[name] for name in one]) for each in (one, other)))
 
 
 def _largest(one: np.ndarray, other: np.ndarray) -> float:

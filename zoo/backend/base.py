@@ -173,6 +173,10 @@ class Backend:
         as a whole."""
         return None
 
+    def dense(self, gradient: Any) -> Any:
+        """A gradient as one array of its variable's shape; that of an embedding may come as the rows of its tokens."""
+        return gradient
+
     def save_graph(self, model: Any, folder: Path) -> None:
         """Write TensorFlow's SavedModel of a model, which runs without Keras; raises EnvironmentFault elsewhere."""
         raise EnvironmentFault(

@@ -119,6 +119,9 @@ class TensorFlow(Backend):
     def fused_adamw(self) -> Callable[[AdamWStep], None]:
         return _fused_adamw
 
+    def dense(self, gradient: Any) -> Any:
+        return dense(gradient)
+
 
 def _gpu() -> dict[str, Any] | None:
     """What TensorFlow tells of the first GPU; None where it sees none."""

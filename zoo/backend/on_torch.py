@@ -102,6 +102,10 @@ class Torch(Backend):
     def fused_adamw(self) -> Callable[[AdamWStep], None]:
         return FusedAdamW(on_cpu=not self.accelerated)
 
+    def dense(self, gradient: Any) -> Any:
+        # `TorchKernels.look_up` gives the gradient of an embedding as rows.
+        return gradient.to_dense() if gradient.is_sparse else gradient
+
 
 def _own(switch: Any) -> str:
     """What a switch of torch's says itself; `none` where it only passes on what a more general one says."""

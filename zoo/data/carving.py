@@ -92,7 +92,7 @@ def overlap(splits: Mapping[str, Split]) -> list[str]:
 
 
 def digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
-    """sha256 of class names, texts and labels of all splits, in their order."""
+    """sha256 of class names, texts, labels and weights of all splits, in their order."""
     found = hashlib.sha256("\0".join(names).encode())
     for part, split in splits.items():
         found.update(f"\0{part}\0{len(split)}\0".encode())
@@ -102,6 +102,8 @@ def digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
         found.update(labels.tobytes())
         if split.words is not None:
             found.update(split.words.tobytes())
+        if split.weights is not None:
+            found.update(split.weights.astype("<f8").tobytes())
         for texts in (split.texts, split.pairs or ()):
             for text in texts:
                 raw = text.encode()

@@ -20,9 +20,10 @@ from zoo.data.tables import SHOWN, place, places, read_table
 from zoo.data.worded import read_tags, read_texts
 from zoo.errors import DataError
 from zoo.recipe.data_group import Files
-from zoo.recipe.showing import is_unicode
+from zoo.recipe.showing import is_unicode, listed
 from zoo.tasks import Stated, Task
 from zoo.tasks.material import no_label
+from zoo.tasks.numbers import number
 from zoo.tasks.refused import Where
 
 __all__ = ["Layout", "as_tuple", "of_card", "of_files", "read_rows", "unfit", "without"]
@@ -42,6 +43,8 @@ class Layout:
     label: Stated
     select: Mapping[str, str]
     encoding: str
+    weight: str | None = None
+    """Column of the training rows that says by how much each counts."""
 
 
 def of_files(files: Files) -> Stated:
@@ -77,7 +80,7 @@ def read_rows(
     Returns:
         Split -> columns text, pair (for pairs), label (a tuple where it has several columns), row, its number in the
         file from 0, and line, where it begins there, the last two [rows] int64; of a task about words also words, their
-        places; and what `learn` gives.
+        places; of a layout with weights, of train, weight, [rows] float64 above 0; and what `learn` gives.
 
     Raises:
         DataError: the faults of all rows and labels, or, where a file cannot be read or has no whole row, of all files.
@@ -86,7 +89,9 @@ def read_rows(
     faults: list[str] = []
     for split, path in layout.files.items():
         try:
-            columns = _columns_of_file(path, layout)
+            columns = _columns_of_file(path, layout, layout.weight if split == "train" else None)
+            if "weight" in columns:
+                columns = _weighed(split, path, columns, layout.weight, notes)
             if task.worded:
                 columns = read_texts(split, path, columns)
         except DataError as error:
@@ -125,9 +130,10 @@ def read_rows(
     return found, learned
 
 
-def _columns_of_file(path: Path, layout: Layout) -> Columns:
+def _columns_of_file(path: Path, layout: Layout, weight: str | None) -> Columns:
     text, select, label = layout.text, layout.select, layout.label
-    table, lines = read_table(path, list(dict.fromkeys((*text, *select, *label.columns))), layout.encoding)
+    names = dict.fromkeys((*text, *select, *label.columns, *as_tuple(weight)))
+    table, lines = read_table(path, list(names), layout.encoding)
     rows = np.arange(len(lines))
     if select:
         chosen = zip(*(table[column] for column in select), strict=True)
@@ -142,8 +148,28 @@ def _columns_of_file(path: Path, layout: Layout) -> Columns:
     if label.columns:
         each = [table[name] for name in label.columns]
         columns["label"] = list(zip(*each, strict=True)) if several else each[0]
+    if weight is not None:
+        columns["weight"] = table[weight]
     columns |= {"line": np.asarray(lines), "row": np.arange(len(lines))}
     return _take(columns, rows) if select else columns
+
+
+def _weighed(split: str, path: Path, columns: Columns, name: str | None, notes: list[str]) -> Columns:
+    """The rows that count anything, with their weights as numbers; DataError for others than numbers from 0 up."""
+    found = np.array([number(cell) for cell in columns["weight"]], np.float64)
+    odd = np.flatnonzero(~(np.isfinite(found) & (found >= 0.0)))
+    if len(odd):
+        told = listed(dict.fromkeys(f"{columns['weight'][row]!r:.40}" for row in odd.tolist()))
+        raise DataError(
+            f"{path}: {split}: {places(path, columns['line'][odd])}: got {told} in {name}, expected finite numbers "
+            "from 0 up (data.files.weight)"
+        )
+    counting = np.flatnonzero(found > 0.0)
+    if not len(counting):
+        raise DataError(f"{path}: {split}: all rows have the weight 0 in {name}: there is nothing to train on")
+    if left := len(found) - len(counting):
+        notes.append(f"{split}: {left:,} row{'s' * (left > 1)} of weight 0 were left out")
+    return _take({**columns, "weight": found}, counting) if left else {**columns, "weight": found}
 
 
 def _take(columns: Columns, rows: np.ndarray) -> Columns:

@@ -20,6 +20,7 @@ from zoo.data.carving import carved, digest, duplicates, overlap
 from zoo.data.catalog import DatasetCard, dataset_card
 from zoo.data.columns import Layout, as_tuple, of_card, of_files, read_rows
 from zoo.data.joined import Rows, joined
+from zoo.data.mixing import rows_by_class
 from zoo.data.shown import Row, in_notebook
 from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
 from zoo.data.split import SPLITS, Split
@@ -28,8 +29,10 @@ from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.recipe.showing import listed
+from zoo.recipe.training_group import Training
 from zoo.score.ragged import Ragged
 from zoo.tasks import Joint, Stated, Task, task_of
+from zoo.tasks.class_weights import refuse_unknown
 
 __all__ = [
     "SPLITS",
@@ -65,6 +68,10 @@ class Dataset:
         """Rows of each split, by its name."""
         return {name: len(split) for name, split in self._splits().items()}
 
+    def rows_an_epoch(self, training: Training) -> int:
+        """Rows of train that an epoch has: all, or as many as `training.resample` draws."""
+        return _rows_an_epoch(self.train, training)
+
     @property
     def label_counts(self) -> dict[str, dict[str, int]]:
         """How often each class, or level of a scale, occurs in each split; empty where labels are any numbers."""
@@ -93,6 +100,12 @@ class Dataset:
         return in_notebook(self.rows, self.label_counts, self.task.listed_names, self.notes, self.sample())
 
 
+def _rows_an_epoch(train: Split, training: Training) -> int:
+    if training.resample is None:
+        return len(train)
+    return int(rows_by_class(np.bincount(train.labels), training.resample).sum())
+
+
 def load_dataset(recipe: Recipe) -> Dataset:
     """The rows of a recipe.
 
@@ -108,7 +121,8 @@ def load_dataset(recipe: Recipe) -> Dataset:
             f"train has {train} rows, fewer than the batch of {recipe.training.batch_size}; "
             f"add rows or set training.batch_size={train}"
         )
-    run_length(recipe.training, rows=train)  # refuses what is too long, before a text is tokenized
+    rows_drawn = _rows_an_epoch(rows.splits["train"], recipe.training)
+    run_length(recipe.training, rows=rows_drawn)  # refuses what is too long, before a text is tokenized
     sha256 = digest(rows.splits, rows.task.names)
     return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes))
 
@@ -139,6 +153,7 @@ def _rows(recipe: Recipe) -> Rows:
     faults = duplicates(splits, data.deduplicate, notes)
     splits = carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
+    refuse_unknown(recipe.training.class_weights, task)
     faults += overlap(splits)
     if data.strict and faults:
         raise DataError([f"{fault} (data.strict is true)" for fault in faults])
@@ -160,7 +175,10 @@ def load_data(recipe: Recipe) -> Dataset:
 def stated_task(recipe: Recipe) -> Task | None:
     """The task, where the catalog or the recipe says all that it has of the rows; None where they have to be read."""
     if not recipe.tasks:
-        return task_of(recipe.model.head).stated(_stated(recipe))
+        stated = task_of(recipe.model.head).stated(_stated(recipe))
+        if stated is not None:
+            refuse_unknown(recipe.training.class_weights, stated)
+        return stated
     found = {name: stated_task(own) for name, own in recipe.of_tasks().items()}
     known = {name: task for name, task in found.items() if task is not None}
     weights = {name: each.weight for name, each in recipe.tasks.items()}
@@ -263,6 +281,7 @@ def _layout(recipe: Recipe) -> Layout:
             label=_stated(recipe),
             select={},
             encoding=files.encoding,
+            weight=files.weight,
         )
     card = _card(recipe)
     found = locate_first(card.origins)
@@ -286,6 +305,7 @@ def _split(split: str, path: Path, columns: Mapping[str, Any], labels: Any) -> S
         ids=[f"{split}/{row}" for row in columns["row"]],
         path=path,
         lines=columns["line"],
+        weights=columns.get("weight"),
         words=Ragged.of(columns["words"], np.int32, item=(2,)) if "words" in columns else None,
     )
 

@@ -73,7 +73,8 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
         + ", ".join(f"{name} {count / 1e6:.1f}" for name, count in found.parts.items())
         + ")",
         f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {decimal(weights)}, "
-        f"gradients {decimal(weights)}, AdamW's moments {decimal(2 * weights)}; activations "
+        f"gradients {decimal(weights)}, moments of {recipe.training.optimizer.type} {decimal(4 * found.moments)}; "
+        "activations "
         + " or ".join(f"{decimal(found.activations[p])} in {p}" for p in on_cpu or precisions),  # tf32's are float32's
         *_process_lines(process),
         f"work: {found.flops_per_token / 1e6:,.0f} MFLOP a token, forward and backward",

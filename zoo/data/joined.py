@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from zoo.data.split import SPLITS, Split
 from zoo.errors import RecipeError
 from zoo.tasks import Joint, Task
@@ -53,7 +55,15 @@ def _together(task: Joint, parts: Mapping[str, Split]) -> Split:
         ids=[f"{name}/{key}" for name, part in parts.items() for key in part.ids],
         path=None,
         lines=None,
+        weights=_weights(each),
     )
+
+
+def _weights(parts: Sequence[Split]) -> np.ndarray | None:
+    """By how much each row counts, all alike in tasks that do not say."""
+    if all(part.weights is None for part in parts):
+        return None
+    return np.concatenate([np.ones(len(part)) if part.weights is None else part.weights for part in parts])
 
 
 def _shared(parts: Mapping[str, Rows]) -> list[str]:

@@ -21,8 +21,11 @@ def row_width(sizes: np.ndarray) -> int:
     return int(-(-np.max(sizes) // MULTIPLE) * MULTIPLE)
 
 
-def balanced_order(sizes: np.ndarray, *, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """Which texts each step of an epoch takes: every text once, each batch with texts of all lengths.
+def balanced_order(
+    sizes: np.ndarray, *, batch_size: int, seed: int, epoch: int, chosen: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Which texts each step of an epoch takes: every text once, or those that are chosen, each batch with texts of
+    all lengths.
 
     The texts, ordered by length, are cut into `batch_size` strata, and each batch draws one of each. So all batches
     have nearly the same number of tokens and fill nearly the same number of rows: one shape or a few. Batches differ in
@@ -32,10 +35,11 @@ def balanced_order(sizes: np.ndarray, *, batch_size: int, seed: int, epoch: int)
         sizes: tokens a text, [texts].
         batch_size: most texts a step.
         seed, epoch: what the order is drawn from.
+        chosen: the texts that the epoch has; None is every text once.
     """
     random = np.random.Generator(np.random.PCG64([seed, epoch]))
-    count = -(-len(sizes) // batch_size)
-    texts = random.permutation(len(sizes))
+    texts = random.permutation(len(sizes) if chosen is None else chosen)
+    count = -(-len(texts) // batch_size)
     texts = texts[np.argsort(-np.asarray(sizes)[texts], kind="stable")]  # what is left over is of the shortest
     batches: list[list[int]] = [[] for _ in range(count)]
     for start in range(0, len(texts), count):

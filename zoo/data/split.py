@@ -30,6 +30,7 @@ class Split:
     where the rows are of several files.
     words: first and one past the last character of each word of the texts, [words, 2] int32; None where the task has no
     use for words.
+    weights: by how much each row counts in the loss, [rows] float64 above 0; None counts all alike.
     """
 
     texts: list[str]
@@ -39,6 +40,7 @@ class Split:
     path: Path | None
     lines: np.ndarray | None
     words: Ragged | None = None
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -55,6 +57,7 @@ class Split:
             labels=self.labels[rows],
             ids=[self.ids[i] for i in rows],
             words=None if self.words is None else self.words[rows],
+            weights=None if self.weights is None else self.weights[rows],
             path=self.path,
             lines=None if self.lines is None else self.lines[rows],
         )

@@ -115,3 +115,8 @@ def depth(path: str, num_layers: int) -> int:
     if "embedding" in top:
         return 0
     return num_layers + 1
+
+
+def in_head(path: str, num_layers: int) -> bool:
+    """Whether a variable is the head's; BERT's pooler belongs to its encoder. Arguments are those of `depth`."""
+    return depth(path, num_layers) > num_layers and kind(path.split("/", 1)[0]) != "pooled_dense"

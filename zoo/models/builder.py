@@ -23,6 +23,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Dimensions
 from zoo.recipe.heads import Head
+from zoo.recipe.trained_group import Lora
 from zoo.tasks import Joint, Task
 
 POLICIES = {"float32": "float32", "tf32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -79,6 +80,7 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
                 f"model.backbone.layers: got {layers[-1]}, expected below {config.num_layers}, the layers of the preset"
             )
         config = replace(config, num_layers=len(layers))
+    refuse_more(recipe, config.num_layers)
     return Blueprint(
         backbone=_with_rates(config, wanted),
         head=head,
@@ -87,6 +89,17 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
         layers=layers,
         tasks=_heads_of_tasks(recipe, task, dropout),
     )
+
+
+def refuse_more(recipe: Recipe, num_layers: int) -> None:
+    """Raise RecipeError where a recipe says something of more transformer layers than there are."""
+    freeze = recipe.training.freeze
+    for key, count in (
+        ("model.backbone.reinitialize", recipe.model.backbone.reinitialize),
+        ("training.freeze.layers", 0 if freeze is None or freeze.layers == "all" else freeze.layers),
+    ):
+        if count > num_layers:
+            raise RecipeError(f"{key}: got {count}, expected at most {num_layers}, the layers of the backbone")
 
 
 def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
@@ -103,6 +116,7 @@ def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
         of_layout = keras_activation(wanted.family) if card.layout == "keras" else own["activation"]
         own["activation"] = card.activation or of_layout
     config = checked_config(family=wanted.family, **asdict(size), **own)
+    refuse_more(recipe, config.num_layers)
     return Blueprint(
         backbone=_with_rates(config, wanted),
         head=_with_dropout(head, HEAD_DROPOUT),
@@ -142,6 +156,7 @@ def assemble_model(
     masks: Literal["portable", "native"] = "portable",
     seed: int = 0,
     remat: bool = False,
+    lora: Lora | None = None,
 ) -> Any:
     """The keras.Model of a blueprint; its weights are still to be filled in.
 
@@ -150,10 +165,12 @@ def assemble_model(
         masks: how dropout is drawn: the same on every backend, or by the backend itself.
         seed: what dropout is drawn from.
         remat: whether training computes each transformer layer again in the backward pass.
+        lora: the adapters of its layers; None for none.
     """
     from zoo.models.encoder import assemble  # it imports Keras
 
-    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision], masks=masks, seed=seed)
+    adapters = None if lora is None else lora.model_dump(mode="json")
+    backbone = assemble(blueprint.backbone, dtype=POLICIES[precision], masks=masks, seed=seed, adapters=adapters)
     for layer in backbone.transformer_layers:
         layer.remat = remat
     return heads.attach(
@@ -172,17 +189,20 @@ def build_model(
     precision: str,
     dropout_masks: Literal["portable", "native"] = "portable",
     remat: bool = False,
+    lora: Lora | None = None,
+    reinitialize: int = 0,
 ) -> Any:
     """The keras.Model of a blueprint, filled: with the preset's weights, and from the seed where it has none.
 
     Args:
         seed: draws fresh weights, and dropout in training.
-        precision, dropout_masks, remat: see `assemble_model`.
+        precision, dropout_masks, remat, lora: see `assemble_model`.
+        reinitialize: transformer layers, from the last one down, that are drawn anew, and BERT's pooler with them.
 
     Raises:
         EnvironmentFault: the preset's weights do not fit.
     """
-    model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat)
+    model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat, lora=lora)
     head = blueprint.head
     from_preset = head.init == "preset"
     if head.init == "auto" and preset is not None:
@@ -210,7 +230,15 @@ def build_model(
         fresh = _paths(model) - _paths(backbone)
     if from_preset and any(path.split("/", 1)[0] in weights.HEAD_LAYERS for path in fresh):
         raise RecipeError("model.head.init: got preset, but this backbone comes without such a head: use init: seed")
+    if reinitialize:
+        above = blueprint.backbone.num_layers - reinitialize
+        tops = {"pooled_dense", *(f"{weights.LAYER}{number}" for number in range(above, blueprint.backbone.num_layers))}
+        fresh |= {path for path in _paths(model) if path.split("/", 1)[0] in tops}
     weights.draw([v for v in weights.parameters(model) if v.path in fresh], seed)
+    if lora is not None:
+        from zoo.models import adapters  # it imports Keras
+
+        adapters.draw(model, seed)
     return model
 
 

@@ -7,7 +7,7 @@ Importing this imports Keras.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -103,7 +103,14 @@ def encoder_graph(layers: Layers) -> tuple[dict[str, Any], Any]:
     return inputs, {"sequence_output": states, "pooled_output": layers["pooled_dense"](states[:, 0, :])}
 
 
-def own_kinds(config: BackboneConfig, *, masks: Masks, seed: int | None, initializer: Any) -> Kinds:
+def own_kinds(
+    config: BackboneConfig,
+    *,
+    masks: Masks,
+    seed: int | None,
+    initializer: Any,
+    adapters: Mapping[str, Any] | None = None,
+) -> Kinds:
     """Our own layers."""
 
     def dropped(rate: float, *, name: str, dtype: Any) -> Any:
@@ -123,6 +130,7 @@ def own_kinds(config: BackboneConfig, *, masks: Masks, seed: int | None, initial
             dropout_masks=masks,
             seed=None if seed is None else seed_at(seed, name),
             initializer=_drawn(initializer),
+            adapters=adapters,
             name=name,
             dtype=dtype,
         )
@@ -130,13 +138,21 @@ def own_kinds(config: BackboneConfig, *, masks: Masks, seed: int | None, initial
     return Kinds(tokens=TokenEmbedding, segments=SegmentEmbedding, dropout=dropped, transformer=transformer)
 
 
-def assemble(config: BackboneConfig, *, dtype: str, masks: Masks = "portable", seed: int | None = None) -> Any:
+def assemble(
+    config: BackboneConfig,
+    *,
+    dtype: str,
+    masks: Masks = "portable",
+    seed: int | None = None,
+    adapters: Mapping[str, Any] | None = None,
+) -> Any:
     """The keras-hub backbone of a config, its weights blank: all kernels and embeddings are zero.
 
     Args:
         config: dimensions and rates.
         dtype: a Keras dtype policy, e.g. float32 or mixed_bfloat16.
         masks, seed: see `zoo.models.dropout.dropout`.
+        adapters: see `TransformerEncoder`.
 
     Returns:
         A keras.Model as `encoder_graph` says, an instance of keras-hub's class of the family.
@@ -147,7 +163,13 @@ def assemble(config: BackboneConfig, *, dtype: str, masks: Masks = "portable", s
         del values["num_segments"]
     values["max_sequence_length"] = values.pop("max_positions")
     return BACKBONES[config.family](
-        **values, dropout_masks=masks, seed=seed, initializer="zeros", dtype=dtype, name="backbone"
+        **values,
+        dropout_masks=masks,
+        seed=seed,
+        initializer="zeros",
+        adapters=adapters,
+        dtype=dtype,
+        name="backbone",
     )
 
 
@@ -199,6 +221,7 @@ def backbone_class(name: str) -> Any:
             dropout_masks: "portable", the same on every backend, or "native".
             seed: what dropout is drawn from; None leaves it to Keras.
             initializer: how kernels and embeddings are drawn; None draws them as the family's authors do.
+            adapters: see `TransformerEncoder`.
         """
 
         def __init__(
@@ -218,6 +241,7 @@ def backbone_class(name: str) -> Any:
             dropout_masks: Masks = "portable",
             seed: int | None = None,
             initializer: Any = None,
+            adapters: Mapping[str, Any] | None = None,
             **named: Any,
         ) -> None:
             config = BackboneConfig(
@@ -234,7 +258,7 @@ def backbone_class(name: str) -> Any:
                 dropout=dropout,
                 attention_dropout=dropout if attention_dropout is None else attention_dropout,
             )
-            kinds = own_kinds(config, masks=dropout_masks, seed=seed, initializer=initializer)
+            kinds = own_kinds(config, masks=dropout_masks, seed=seed, initializer=initializer, adapters=adapters)
             layers = encoder_layers(config, kinds, initializer=initializer, dtype=dtype)
             # Attributes as keras-hub's classes have them, in the order of the layers, which is that of their variables.
             self.transformer_layers: list[Any] = []
@@ -255,6 +279,7 @@ def backbone_class(name: str) -> Any:
             self.attention_dropout, self.activation = config.attention_dropout, config.activation
             self.layer_norm_epsilon = config.layer_norm_epsilon
             self.dropout_masks, self.seed = dropout_masks, seed
+            self.adapters = dict(adapters or {})
 
         @classmethod
         def from_preset(cls, preset: str, load_weights: bool = True, **named: Any) -> Any:
@@ -268,7 +293,7 @@ def backbone_class(name: str) -> Any:
             return own
 
         def get_config(self) -> dict[str, Any]:
-            names = ("attention_dropout", "activation", "layer_norm_epsilon", "dropout_masks", "seed")
+            names = ("attention_dropout", "activation", "layer_norm_epsilon", "dropout_masks", "seed", "adapters")
             config: dict[str, Any] = super().get_config()
             return config | {name: getattr(self, name) for name in names}
 

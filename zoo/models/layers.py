@@ -8,6 +8,7 @@ backend's own way, it calls them one after the other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -15,6 +16,7 @@ from keras import ops
 
 from zoo.backend import kernels, without_tensorflow
 from zoo.backend.transformer import MASKED, LayerParts
+from zoo.models.adapters import Adapter, adapter_for, applied
 from zoo.models.dropout import Masks, PortableDropout, drop_of, dropout
 from zoo.models.found_by_keras import PACKAGE
 
@@ -27,6 +29,8 @@ def _gelu_tanh(x: Any) -> Any:
     return keras.activations.gelu(x, approximate=True)
 
 
+ATTENTION = ("query", "key", "value", "output")
+"""Products of attention, in the order of `LayerParts`."""
 ACTIVATIONS = {"gelu": keras.activations.gelu, "gelu_tanh": _gelu_tanh, "relu": keras.activations.relu}
 """By the name that a `BackboneConfig` has for them."""
 
@@ -96,6 +100,7 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
         dropout: rate on the attention's weights.
         dropout_masks, seed: see `zoo.models.dropout.dropout`.
         initializer: how kernels are drawn.
+        adapters: see `TransformerEncoder`.
     """
 
     def __init__(
@@ -105,10 +110,12 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
         dropout_masks: Masks = "portable",
         seed: int | None = None,
         initializer: Any = "glorot_uniform",
+        adapters: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> None:
         super().__init__(**named)
         self.num_heads, self.rate = num_heads, dropout
+        self.adapters = dict(adapters or {})
         self.dropout_masks, self.seed = dropout_masks, seed
         self.initializer = keras.initializers.get(initializer)
 
@@ -132,6 +139,9 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
             "abcd,cde->abe", (None, hidden), bias_axes="e", name="attention_output", **options
         )
         self.output_dense.build((*inputs_shape[:-1], *shape[1:]))
+        for name, target in zip(ATTENTION, ("query", "key", "value", "attention_output"), strict=True):
+            dense = getattr(self, f"{name}_dense")
+            setattr(self, f"{name}_adapter", adapter_for(self, dense, target, inputs=2 if name == "output" else 1))
 
     def call(self, inputs: Any, mask: Any, training: bool = False) -> tuple[Any, Any]:
         """What attention puts out, and its weights before any is dropped (section 3.2.1 of Vaswani et al. 2017).
@@ -144,12 +154,15 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
         Returns:
             [batch, length, hidden] and [batch, heads, length, length].
         """
-        query, key, value = self.query_dense(inputs), self.key_dense(inputs), self.value_dense(inputs)
+        query, key, value = (
+            applied(getattr(self, f"{name}_dense"), getattr(self, f"{name}_adapter"), inputs, training)
+            for name in ("query", "key", "value")
+        )
         scores = ops.einsum("btnh,bsnh->bnts", query, key) * ops.cast(query.shape[-1] ** -0.5, query.dtype)
         scores = scores + ops.where(mask, ops.cast(0.0, scores.dtype), ops.cast(MASKED, scores.dtype))
         weights = ops.softmax(scores)
         context = ops.einsum("bnts,bsnh->btnh", self.dropout(weights, training=training), value)
-        return self.output_dense(context), weights
+        return applied(self.output_dense, self.output_adapter, context, training), weights
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()
@@ -159,6 +172,7 @@ class SelfAttention(keras.layers.Layer):  # type: ignore[misc]
             "dropout_masks": self.dropout_masks,
             "seed": self.seed,
             "initializer": keras.initializers.serialize(self.initializer),
+            "adapters": self.adapters,
         }
 
 
@@ -176,6 +190,9 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         attention_dropout: rate on the attention's weights.
         dropout_masks, seed: see `zoo.models.dropout.dropout`.
         initializer: how kernels are drawn.
+        adapters: which products have low-rank adapters, of query, key, value, attention_output,
+            feedforward_intermediate and feedforward_output: `targets`, and their `rank`, `alpha` and rate of `dropout`;
+            None adapts none.
     """
 
     def __init__(
@@ -190,9 +207,11 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         dropout_masks: Masks = "portable",
         seed: int | None = None,
         initializer: Any = "glorot_uniform",
+        adapters: Mapping[str, Any] | None = None,
         **named: Any,
     ) -> None:
         super().__init__(**named)
+        self.adapters = dict(adapters or {})
         self.intermediate_dim, self.num_heads = intermediate_dim, num_heads
         self.activation, self.layer_norm_epsilon = activation, layer_norm_epsilon
         self.dropout, self.attention_output_dropout = dropout, attention_output_dropout
@@ -213,6 +232,7 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
             dropout_masks=self.dropout_masks,
             seed=self.seed,
             initializer=self.initializer,
+            adapters=self.adapters,
             dtype=dtype,
             name="self_attention_layer",
         )
@@ -228,6 +248,8 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
             layer.build(inputs_shape)
         self.feedforward_intermediate.build(inputs_shape)
         self.feedforward_output.build((*inputs_shape[:-1], self.intermediate_dim))
+        self.intermediate_adapter = adapter_for(self, self.feedforward_intermediate, "feedforward_intermediate")
+        self.output_adapter = adapter_for(self, self.feedforward_output, "feedforward_output")
 
     def _dropout(self, name: str, rate: float) -> Any:
         return dropout(rate, masks=self.dropout_masks, seed=self.seed, place=name, dtype=self.dtype_policy, name=name)
@@ -256,28 +278,43 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         found, weights = self.self_attention(inputs, mask, training=training)
         found = self.self_attention_output_dropout(found, training=training)
         x = self.self_attention_norm(inputs + found)
-        found = self.feedforward_output(ACTIVATIONS[self.activation](self.feedforward_intermediate(x)))
+        found = applied(self.feedforward_intermediate, self.intermediate_adapter, x, training)
+        found = applied(self.feedforward_output, self.output_adapter, ACTIVATIONS[self.activation](found), training)
         x = self.feedforward_norm(x + self.feedforward_output_dropout(found, training=training))
         return (x, weights) if return_attention_scores else x
 
     def _is_in_one_go(self, training: bool) -> bool:
         """Whether the kernels compute what the layers would."""
-        attention = self.self_attention
-        products = (attention.query_dense, attention.key_dense, attention.value_dense, attention.output_dense)
+        products = self._products
         portable = isinstance(self.feedforward_output_dropout, PortableDropout)
-        return (portable or not training) and all(
-            map(_as_built, (*products, self.feedforward_intermediate, self.feedforward_output))
-        )
+        beside = any(adapter is not None and adapter.rate for _, adapter in products)
+        return ((portable and not beside) or not training) and all(_as_built(dense) for dense, _ in products)
+
+    @property
+    def _products(self) -> list[tuple[Any, Adapter | None]]:
+        """The layers that multiply, in the order of `LayerParts`, each with its adapter."""
+        attention = self.self_attention
+        return [
+            *((getattr(attention, f"{name}_dense"), getattr(attention, f"{name}_adapter")) for name in ATTENTION),
+            (self.feedforward_intermediate, self.intermediate_adapter),
+            (self.feedforward_output, self.output_adapter),
+        ]
+
+    @property
+    def adapted(self) -> list[tuple[Adapter, Any]]:
+        """The adapters, each with the kernel's variable."""
+        return [(adapter, dense.kernel) for dense, adapter in self._products if adapter is not None]
 
     def _parts(self) -> LayerParts:
         attention = self.self_attention
+        query, key, value, output, inner, outer = (_product(*product) for product in self._products)
         return LayerParts(
-            query=_product(attention.query_dense),
-            key=_product(attention.key_dense),
-            value=_product(attention.value_dense),
-            output=_product(attention.output_dense),
-            inner=_product(self.feedforward_intermediate),
-            outer=_product(self.feedforward_output),
+            query=query,
+            key=key,
+            value=value,
+            output=output,
+            inner=inner,
+            outer=outer,
             attention_norm=_norm(self.self_attention_norm),
             feedforward_norm=_norm(self.feedforward_norm),
             epsilon=self.layer_norm_epsilon,
@@ -311,6 +348,7 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
             "dropout_masks": self.dropout_masks,
             "seed": self.seed,
             "initializer": keras.initializers.serialize(self.initializer),
+            "adapters": self.adapters,
         }
 
 
@@ -326,9 +364,11 @@ class Attending(keras.layers.Layer):  # type: ignore[misc]
         return self.layer(inputs, padding_mask=padding_mask, training=False, return_attention_scores=True)
 
 
-def _product(dense: Any) -> tuple[Any, Any]:
-    """Kernel (a variable, or with low-rank adapters a tensor) and bias."""
-    return dense.kernel, dense.bias
+def _product(dense: Any, adapter: Adapter | None) -> tuple[Any, Any]:
+    """Kernel (a variable, or with an adapter the sum of both) and bias."""
+    if adapter is None:
+        return dense.kernel, dense.bias
+    return kernels().array(dense.kernel) + adapter.change(), dense.bias
 
 
 def _norm(layer: Any) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ modeling_roberta.py. Keras keeps a kernel as [in, out], torch as [out, in].
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,14 @@ INITIAL_RANGE = 0.02
 """Standard deviation of fresh weights, as BERT, DistilBERT and RoBERTa draw them."""
 
 
+ADAPTERS = ("lora_a", "lora_b")
+"""Names of the variables of low-rank adapters, which a model has in training alone."""
+
+
 def parameters(model: Any) -> list[Any]:
-    """All weights of a model, trained or frozen: its variables but for the states of dropout's generators."""
-    return [variable for variable in model.variables if variable.name != SEED]
+    """All weights of a finished model, trained or frozen: its variables but for adapters and the states of dropout's
+    generators."""
+    return [variable for variable in model.variables if variable.name not in (SEED, *ADAPTERS)]
 
 
 def draw(variables: Iterable[Any], seed: int) -> None:
@@ -62,9 +67,14 @@ def draw(variables: Iterable[Any], seed: int) -> None:
 
 def save(variables: Iterable[Any], path: Path) -> None:
     """Write variables as safetensors under their paths."""
+    save_arrays({key: to_numpy(variable) for key, variable in _keyed(variables).items()}, path)
+
+
+def save_arrays(values: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write arrays as `save` does variables."""
     from safetensors.numpy import save as to_bytes
 
-    arrays = {key: np.asarray(to_numpy(variable), order="C") for key, variable in _keyed(variables).items()}
+    arrays = {key: np.asarray(value, order="C") for key, value in values.items()}
     with write_atomically(path) as stream:
         stream.write(to_bytes(arrays))
 

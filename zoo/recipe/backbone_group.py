@@ -30,6 +30,9 @@ class Backbone(Config):
     layers: Annotated[tuple[Layer, ...], Field(strict=False, min_length=1)] | None = None
     """Which transformer layers of the preset are taken, counted from 0, rising: a smaller student of it, with its
     embeddings and its pooler as they are (Sanh et al. 2019, section 3); None takes all."""
+    reinitialize: Annotated[int, Field(ge=0, lt=MAX_LAYERS)] = 0
+    """Transformer layers of the preset, from the last one down, whose weights are drawn anew, and with them BERT's
+    pooler: what pretraining taught them last may be too much its own (Zhang et al. 2021)."""
     dropout: Fraction | None = None
     """Rate of dropout on the hidden states, 0 to 1; None takes the preset's own (0.1 for a fresh one)."""
     attention_dropout: Fraction | None = None
@@ -61,6 +64,10 @@ class Backbone(Config):
         if self.hidden_dim and self.num_heads and self.hidden_dim % self.num_heads:
             message = f"got {self.hidden_dim}, expected a multiple of num_heads: {self.num_heads}"
             yield Clash(("hidden_dim", "num_heads"), message)
+        if self.reinitialize and self.preset is None:
+            yield Clash(
+                ("reinitialize", "preset"), f"got {self.reinitialize}, expected 0 without a preset: all are drawn"
+            )
         if self.layers is not None:
             listed = ", ".join(map(str, self.layers))
             if self.preset is None:

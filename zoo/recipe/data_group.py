@@ -47,6 +47,9 @@ class Files(Config):
     """Class names, by class number from 0; None takes the labels found in train, sorted."""
     label_delimiter: Text | None = None
     """What stands between the labels of a text, for tasks in which it has several; None where the column has lists."""
+    weight: Text | None = None
+    """Column of a number from 0 up in the training rows, by which a row counts in the loss: twice as much with 2, and
+    with 0 it is left out. Validation and test count every row once, and need no such column. None counts all alike."""
     encoding: Text = "utf-8"
     """Character encoding of csv, tsv and jsonl files."""
 
@@ -56,6 +59,8 @@ class Files(Config):
         for column in labels:
             if column in columns:
                 yield Clash(("label", "text"), f"got {column}, the text column, expected a column of its own")
+        if self.weight is not None and self.weight in (*columns, *labels):
+            yield Clash(("weight",), f"got {self.weight}, a text or label column, expected a column of its own")
         if len(set(labels)) < len(labels):
             yield Clash(("label",), f"got {', '.join(labels)}, expected each column once")
         if len(set(columns)) < len(columns):

@@ -12,14 +12,15 @@ from typing import Literal, Self
 
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import run_length
+from zoo.recipe.optimizers import SGD, Adafactor, Lion, Muon, Optimizer
 from zoo.recipe.types import Keys
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 
 SHARE_OF_PEAK = 0.4
 """Assumed of every machine: the share of its peak that a training step reaches."""
-OPTIMIZER_TRAFFIC = 28
-"""Bytes that AdamW reads and writes a weight: the weight and two moments both ways, and the gradient."""
+OPTIMIZER_TRAFFIC = 12
+"""Bytes that an optimizer reads and writes a weight: the weight both ways, and the gradient; 8 more for each moment."""
 ACTIVATION_TRAFFIC = 4
 """How often what a step keeps is written or read, forward and backward."""
 
@@ -132,6 +133,8 @@ class Estimate:
     """Figures of one run: weights by part, bytes, floating point operations."""
 
     parts: dict[str, int]
+    moments: int
+    """Numbers that the optimizer keeps of all weights together."""
     activations: dict[Precision, int]
     """Bytes that the backward pass needs of a batch."""
     flops_per_token: int
@@ -146,8 +149,8 @@ class Estimate:
 
     @property
     def state_bytes(self) -> int:
-        """Weights, gradients and AdamW's two moments, each float32 in every precision."""
-        return 16 * self.parameters
+        """Weights, gradients and what the optimizer keeps, each float32 in every precision."""
+        return 8 * self.parameters + 4 * self.moments
 
     def memory_bytes(self, precision: Precision) -> int:
         """What a training step keeps: state and activations, on an accelerator nearly all of its peak."""
@@ -166,8 +169,29 @@ class Estimate:
         if self.operations is None or self.steps is None or not self.fits(machine, precision):
             return None
         arithmetic = self.operations / (SHARE_OF_PEAK * machine.flops[precision])
-        traffic = OPTIMIZER_TRAFFIC * self.parameters + ACTIVATION_TRAFFIC * self.activations[precision]
+        traffic = (
+            OPTIMIZER_TRAFFIC * self.parameters + 8 * self.moments + ACTIVATION_TRAFFIC * self.activations[precision]
+        )
         return max(arithmetic, self.steps * traffic / machine.bandwidth)
+
+
+def moments(config: Optimizer, size: Dimensions) -> int:
+    """Numbers that an optimizer keeps of all weights of a model together."""
+    matrices = size.num_layers * (4 * size.hidden_dim**2 + 2 * size.hidden_dim * size.intermediate_dim)
+    match config:
+        case SGD(momentum=0.0):
+            return 0
+        case SGD() | Lion():
+            return size.parameters
+        case Adafactor():
+            # Of embeddings, the pooler and the head; then of each layer.
+            sides = 9 * size.hidden_dim + size.vocabulary_size + size.max_positions
+            layer = 8 * size.hidden_dim + 2 * (size.hidden_dim + size.intermediate_dim)
+            vectors = 9 * size.hidden_dim + size.intermediate_dim
+            return sides + size.num_layers * (layer + vectors)
+        case Muon():  # one of the matrices of the layers
+            return 2 * size.parameters - matrices
+    return 2 * size.parameters
 
 
 def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
@@ -197,6 +221,7 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
         per_token += 6 * size.hidden_dim * (size.hidden_dim + size.vocabulary_size) * head.places(length) // length
     return Estimate(
         parts=size.parts,
+        moments=moments(recipe.training.optimizer, size),
         activations={"float32": 2 * kept + scores, "tf32": 2 * kept + scores, "bfloat16": kept + scores},
         flops_per_token=per_token,
         rows=rows,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import difflib
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from zoo.recipe.yaml12 import Document, Fault, Path
 
 OF_ROWS: tuple[Path, ...] = (("data",), ("task",), ("tasks",), ("model", "head"), ("profile",))
 """The keys that say how rows are read."""
+KIND = re.compile(r"\([^)]*\)")
 CHOICES = 60
 """Of a list of what is allowed."""
 
@@ -178,7 +180,8 @@ def _unknown_key(path: Path, data: Any) -> str:
         return "got a key for a secret (its value is not shown), expected none: keep secrets in the environment"
     known = tuple(group_at(path[:-1], data).get("properties", {}))
     near = did_you_mean(str(path[-1]), known)
-    elsewhere = [row.key for row in rows() if row.key.rpartition(".")[2] == path[-1] and "(" not in row.key]
+    # Of a group of several kinds, as training.optimizer(adamw), without the kind.
+    elsewhere = [KIND.sub("", row.key) for row in rows() if row.key.rpartition(".")[2] == path[-1]]
     if elsewhere and not near:
         near = f" (did you mean {elsewhere[0]}?)"
     return f"got an unknown key, expected one of {', '.join(known)}{near}"

@@ -19,6 +19,10 @@ TaskName = Literal["classification", "multilabel", "regression", "tokens", "span
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
+OF_CLASSES = (
+    *("accuracy", "f1", "loss", "macro_f1", "precision", "recall", "roc_auc", "average_precision", "matthews"),
+)
+"""Figures of classification; those of a curve are of two classes alone."""
 Level = Annotated[int, Field(ge=-(10**9), le=10**9)]
 
 
@@ -35,8 +39,15 @@ class TaskHead(Config):
     """transformers' name for models with such a head, as in BertForSequenceClassification."""
     taught: ClassVar[bool] = False
     """Whether it can learn what a teacher says of its texts: outputs that are scores of classes."""
+    classed: ClassVar[bool] = False
+    """Whether its outputs are scores of classes, of texts or of words."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
+
+    @property
+    def watchable(self) -> tuple[str, ...]:
+        """Those that this head has, as its keys stand."""
+        return self.monitors
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -71,7 +82,8 @@ class ClassifierHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
-    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
+    classed: ClassVar[bool] = True
+    monitors: ClassVar[tuple[str, ...]] = OF_CLASSES
 
     type: Literal["classifier"] = "classifier"
     """Kind of head."""
@@ -82,12 +94,14 @@ class BinaryHead(TaskHead):
 
     task: ClassVar[str] = "classification"
     taught: ClassVar[bool] = True
-    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "loss")
+    classed: ClassVar[bool] = True
+    monitors: ClassVar[tuple[str, ...]] = OF_CLASSES
 
     type: Literal["binary"] = "binary"
     """Kind of head."""
     threshold: Threshold | Literal["tune"] = 0.5
-    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation."""
+    """Probability from which a row counts as class 1; `tune` picks the one with the best F1 on validation,
+    which has to have 20 rows of each class; else it is 0.5, which is said."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         yield from super().clashes_with(files)
@@ -113,15 +127,18 @@ class MultilabelHead(TaskHead):
 
     task: ClassVar[str] = "multilabel"
     taught: ClassVar[bool] = True
+    classed: ClassVar[bool] = True
     monitors: ClassVar[tuple[str, ...]] = (
         *("f1", "micro_f1", "samples_f1", "accuracy", "label_ranking_average_precision", "loss"),
+        *("precision", "recall", "roc_auc", "average_precision", "hamming_loss"),
     )
 
     type: Literal["multilabel"] = "multilabel"
     """Kind of head."""
     threshold: Thresholds = 0.5
     """Probability from which a text has a class: one for all, or by class, 0.5 for those that are not named; `tune`
-    picks for each class the one with the best F1 on validation."""
+    picks for each class the one with the best F1 on validation, where 20 rows there have it and 20 do not, and leaves
+    the others at 0.5, which is said."""
 
     def clashes_with(self, files: Files) -> Iterator[Clash]:
         if files.label is None or isinstance(files.label, str):
@@ -152,6 +169,10 @@ class RegressionHead(TaskHead):
     def measured(self) -> tuple[str, ...]:
         return ("accuracy",) if self.ordinal else ()
 
+    @property
+    def watchable(self) -> tuple[str, ...]:
+        return (*self.monitors, *(("accuracy", "within_one", "quadratic_kappa") if self.ordinal else ()))
+
     def clashes(self) -> Iterator[Clash]:
         yield from super().clashes()
         if self.levels is None:
@@ -175,6 +196,7 @@ class TokensHead(TaskHead):
     """One logit a class of words, for every token, softmax."""
 
     task: ClassVar[str] = "tokens"
+    classed: ClassVar[bool] = True
     each: ClassVar[Literal["text", "token"]] = "token"
     program: ClassVar[str] = "TokenClassification"
     monitors: ClassVar[tuple[str, ...]] = ("f1", "accuracy", "precision", "recall", "macro_f1", "loss")
@@ -209,7 +231,9 @@ class SpanHead(TaskHead):
     task: ClassVar[str] = "span"
     each: ClassVar[Literal["text", "token"]] = "token"
     program: ClassVar[str] = "QuestionAnswering"
-    monitors: ClassVar[tuple[str, ...]] = ("f1", "exact_match", "loss")
+    monitors: ClassVar[tuple[str, ...]] = (
+        *("f1", "exact_match", "loss", "has_answer_f1", "has_answer_exact_match", "no_answer_f1"),
+    )
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -226,7 +250,8 @@ class SpanHead(TaskHead):
     """Answers that are told of a question, best first, at most."""
     threshold: Annotated[float, Field(allow_inf_nan=False)] | Literal["tune"] = "tune"
     """Where train has questions without an answer: by how much no answer has to score higher than the best one for none
-    to be given, in logits; `tune` picks the one with the best F1 on validation. Elsewhere an answer is always given."""
+    to be given, in logits; `tune` picks the one with the best F1 on validation, which has to have 20 questions of
+    either kind; else it is 0, which is said. Elsewhere an answer is always given."""
 
     def clashes(self) -> Iterator[Clash]:
         yield from super().clashes()

@@ -75,6 +75,8 @@ def group_at(path: Path, data: Any) -> Node:
 
 def expectation(node: Node) -> str:
     """What a value must be, in words: `a whole number above 0, or null`."""
+    if "x-expected" in node:
+        return str(node["x-expected"])
     options = _options(node)
     if len(options) > 1 and all("properties" in option for option in options):
         return f"a group of keys with type: {' or '.join(choices(node))}"

@@ -103,7 +103,7 @@ class ExpectedOfTask(Config):
 
 def monitors_of(tasks: Mapping[str, OneTask]) -> tuple[str, ...]:
     """The figures of each task that can pick the best epoch, as `imdb.accuracy`."""
-    return tuple(f"{name}.{figure}" for name, each in tasks.items() for figure in each.head.monitors)
+    return tuple(f"{name}.{figure}" for name, each in tasks.items() for figure in each.head.watchable)
 
 
 def clashes_of_several(

@@ -10,35 +10,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zoo.recipe.backbone_group import Backbone
+from zoo.recipe.composing import clashes_with_head
 from zoo.recipe.data_group import Data
 from zoo.recipe.heads import ClassifierHead, Head, TaskName
 from zoo.recipe.kinds import (
     Clash,
     Config,
     Count,
-    FigureName,
-    Fraction,
     Name,
     Positive,
     Score,
     Text,
-    Width,
     all_clashes,
-    kind_or,
 )
 from zoo.recipe.several import ExpectedOfTask, OneTask, Sampling, clashes_of_several, monitors_of, with_heads
 from zoo.recipe.staging import Overlay
+from zoo.recipe.training_group import Training
 
 SCHEMA_VERSION = 1
 MAX_STAGES = 20
 """Runs in a row of one recipe."""
-MAX_STEPS = 10_000_000
-"""Optimizer steps of a run: ten times those of BERT's pretraining. The learning rates of all are held at once."""
-
 Backend = Literal["jax", "tensorflow", "torch"]
 
 
@@ -97,149 +92,6 @@ class Model(Config):
     def clashes(self) -> Iterator[Clash]:
         if self.head.init == "preset" and self.backbone.preset is None:
             yield Clash(("head.init", "backbone.preset"), "got preset, expected seed: a fresh backbone has none")
-
-
-class AdamW(Config):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as torch.optim.AdamW computes it."""
-
-    type: Literal["adamw"] = "adamw"
-    """Kind of optimizer."""
-    learning_rate: Positive = 2e-5
-    """Peak learning rate of the last layers."""
-    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.01
-    """Decoupled weight decay; biases and layer norms are left out."""
-    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Factor on the learning rate for each layer below the top one, the embeddings the last of them; the top layer and
-    the head keep the rate (Sun et al. 2019, section 5.3.4)."""
-    beta_1: Fraction = 0.9
-    """Decay of the first moment."""
-    beta_2: Fraction = 0.999
-    """Decay of the second moment."""
-    epsilon: Positive = 1e-8
-    """Added to the root of the second moment."""
-    clip_norm: Positive | None = 1.0
-    """Largest global norm of the gradient; None does not clip."""
-
-
-class Linear(Config):
-    """Warm-up, then a straight line down to zero."""
-
-    type: Literal["linear"] = "linear"
-    """Kind of schedule."""
-    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of all steps over which the rate climbs from zero."""
-
-
-class Cosine(Config):
-    """Warm-up, then half a cosine down to zero."""
-
-    type: Literal["cosine"] = "cosine"
-    """Kind of schedule."""
-    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of all steps over which the rate climbs from zero."""
-
-
-class Constant(Config):
-    """Warm-up, then the peak rate to the end."""
-
-    type: Literal["constant"] = "constant"
-    """Kind of schedule."""
-    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Share of all steps over which the rate climbs from zero."""
-
-
-Schedule = Annotated[
-    Annotated[Linear, Tag("linear")] | Annotated[Cosine, Tag("cosine")] | Annotated[Constant, Tag("constant")],
-    kind_or("linear"),
-]
-
-
-class EarlyStopping(Config):
-    """Stop when validation no longer improves."""
-
-    patience: Count = 2
-    """Epochs without a better `training.monitor` before training stops."""
-    min_delta: Annotated[float, Field(ge=0.0, allow_inf_nan=False)] = 0.0
-    """Smallest change of the monitored figure that counts as better."""
-
-
-class Distil(Config):
-    """A finished run as a teacher: its outputs for the training texts are learned beside their labels (Hinton, Vinyals
-    and Dean 2015, section 2)."""
-
-    teacher: Text
-    """Folder of a finished run of the same task, the same head and the same classes, from the recipe's folder; or the
-    name of a stage before this one."""
-    temperature: Positive = 2.0
-    """By what the outputs of teacher and student are divided before they are compared: above 1 they are softer."""
-    weight: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] = 0.5
-    """The teacher's part of the loss; the labels have the rest."""
-
-
-class Training(Config):
-    """How the model is fitted."""
-
-    epochs: Annotated[int, Field(gt=0, le=10_000)] | None = None
-    """Passes over train; None means 3, or as many as `steps` needs."""
-    steps: Annotated[int, Field(gt=0, le=MAX_STEPS)] | None = None
-    """Optimizer steps in all; or give `epochs`."""
-    batch_size: Width = 32
-    """Rows a step."""
-    accumulate: Count = 1
-    """Parts in which a step computes its batch, one after the other: the gradient is that of the whole batch, of sums
-    and counts, and activations take a part's memory. It has to divide `batch_size`."""
-    remat: bool = False
-    """Whether the backward pass computes each transformer layer again from what it was given, in place of keeping what
-    lies between: a third more arithmetic, and a small share of the memory of activations (Chen et al. 2016). jax on a
-    CPU gains nothing: its compiler keeps what lies between."""
-    packing: bool = False
-    """Whether short texts share a row of the longest one's length in training, each seen by itself: hardly any padding
-    and few shapes, where the texts are of many lengths. A batch then has texts of all lengths."""
-    eval_batch_size: Width | None = None
-    """Rows a batch in evaluation and prediction; None means twice `batch_size`."""
-    precision: Literal["auto", "float32", "tf32", "bfloat16"] = "auto"
-    """Number type of matrix products in training. float32 is IEEE's on every device; tf32 is float32 whose
-    factors are cut to ten bits, on NVIDIA GPUs of compute capability 8.0 and above; auto is the quickest one by a trial
-    of a step on the device at hand, kept in the cache. Weights and the finished model are float32."""
-    compile: Literal["auto", "on", "off"] = "auto"
-    """Whether a training step is compiled: on TensorFlow as a whole by XLA, on torch layer by layer by torch.compile.
-    auto is the quicker one on a GPU, by a trial like that of `precision`, and off on a CPU, where a compiler takes
-    longer than it wins back. jax always compiles; off, TensorFlow compiles the pieces between matrix products."""
-    dropout_masks: Literal["portable", "native"] = "portable"
-    """How dropout is drawn: by a generator of ours, with the same masks on every backend, or by the backend's own."""
-    optimizer: AdamW = AdamW()
-    """The update rule."""
-    schedule: Schedule = Linear()
-    """The learning rate over the steps."""
-    monitor: FigureName | None = None
-    """The validation figure that picks the best epoch and drives early stopping: of classification `accuracy`, `f1` or
-    `loss`; of multilabel `f1`, `micro_f1`, `samples_f1`, `accuracy`, `label_ranking_average_precision` or `loss`; of
-    regression `loss`, `mean_absolute_error`, `mean_squared_error`, `r2` or `spearman`; of span `f1`, `exact_match` or
-    `loss`; of masked `loss`, `perplexity` or `accuracy`; None takes the first. Of several `tasks` it is the figure of
-    one, as `imdb.accuracy`, or `loss`, or `mean`, the default: the mean of the figure that matters most of each
-    (accuracy, F1, R²)."""
-    distil: Distil | None = None
-    """A teacher; None learns from the labels alone."""
-    keep: Literal["best", "last"] = "best"
-    """Which epoch's weights the run ends with."""
-    early_stopping: EarlyStopping | None = None
-    """When to stop before the last epoch; None never does."""
-    log_every: Count = 20
-    """Steps between two rows of history.jsonl."""
-
-    def clashes(self) -> Iterator[Clash]:
-        if self.epochs is not None and self.steps is not None:
-            message = f"got {self.steps} beside epochs: {self.epochs}, expected one of the two: make the other null"
-            yield Clash(("steps", "epochs"), message)
-        if self.batch_size % self.accumulate:
-            message = f"got {self.accumulate} beside batch_size: {self.batch_size}, expected a divisor of it"
-            yield Clash(("accumulate",), message)
-        if self.accumulate > 1 and self.packing:
-            message = f"got {self.accumulate} beside packing: true, expected 1: packed rows do not part"
-            yield Clash(("accumulate",), message)
-        if self.remat and self.dropout_masks == "native":
-            message = "got true beside dropout_masks: native, expected false: what is computed again would drop others"
-            yield Clash(("remat",), message)
 
 
 class Expected(Config):
@@ -324,7 +176,7 @@ class Keys(Config):
                 ("training.packing", "model.head.type"),
                 f"got true, expected false with head {head.type}: packed rows have outputs for texts, not for tokens",
             )
-        monitors = (*head.monitors, *monitors_of(self.tasks))
+        monitors = (*head.watchable, *monitors_of(self.tasks))
         if self.training.distil is not None and not head.taught:
             message = f"got a teacher, expected null with head {head.type}: its outputs are no scores of classes"
             yield Clash(("training.distil", "model.head.type"), message)
@@ -337,6 +189,7 @@ class Keys(Config):
                 yield Clash(
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
+        yield from clashes_with_head(self.training, head, windows=self.tokens.long == "window")
         yield from clashes_of_several(
             *(self.task, self.tasks, self.sampling, self.data),
             packing=self.training.packing,

@@ -39,6 +39,12 @@ FOREMOST = ("confusion_matrix", "labels")
 CONFIDENCE, TIME = ("reliability",), ("time",)
 """Charts that stand in sections of their own."""
 SPLITS = ("train", "validation", "test")
+CALIBRATED = {
+    "loss": "loss, nats",
+    "expected_calibration_error": "expected calibration error",
+    "brier_score": "Brier score",
+}
+"""What is told of probabilities before and after they are calibrated, and what it is called."""
 CAPTIONS = {
     "curves": "Loss, figures that matter most, and learning rate, over the optimizer steps",
     "lengths": "In tokens, before any text is cut",
@@ -80,6 +86,7 @@ def write_report(
     page = pages.html(
         "report.html.j2",
         run=run,
+        CALIBRATED=CALIBRATED,
         task=task,
         recipe=recipe,
         data=told_data(recipe),

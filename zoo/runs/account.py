@@ -12,7 +12,7 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from numpy.typing import ArrayLike
 from zoo.backend import Backend, versions
 from zoo.data.dataset import Dataset
 from zoo.data.tokens import TokenTable
+from zoo.tasks import Task
+from zoo.tasks.calibrated import Temperature, reliability_of
 from zoo.training.checkpoint import Clock
 
 PACKAGES = ("text-zoo", "keras", "keras-hub", "jax", "jaxlib", "tensorflow", "torch", "numpy", "tokenizers")
@@ -87,6 +89,37 @@ def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length:
         "token_lengths": {**histogram(tables["train"].full), "max_length": max_length},
         "notes": list(dataset.notes),
     }
+
+
+def by_name(names: Sequence[str], values: np.ndarray | None) -> dict[str, float] | None:
+    """Values by name, or None."""
+    return None if values is None else dict(zip(names, values.tolist(), strict=True))
+
+
+def calibrated(
+    temperature: Temperature, task: Task, splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> dict[str, Any]:
+    """The temperature, and how well probabilities hold before and after.
+
+    Args:
+        splits: outputs and targets by split, as they are once the model is divided by the temperature.
+    """
+    found: dict[str, Any] = {"temperature": temperature.value, "rows": temperature.rows, "note": temperature.note}
+    for split, (outputs, targets) in splits.items():
+        before = reliability_of(task, outputs * temperature.value, targets)
+        found[split] = {"before": before, "after": reliability_of(task, outputs, targets)}
+    return found
+
+
+def calibration_told(calibration: Mapping[str, Any]) -> str:
+    """That in a line."""
+    if calibration["note"] is not None:
+        return f"no temperature: {calibration['note']}"
+    told = [f"temperature {calibration['temperature']:.3g}, on {calibration['rows']:,} rows of validation"]
+    for split in ("validation", "test"):
+        before, after = (calibration[split][when]["expected_calibration_error"] for when in ("before", "after"))
+        told.append(f"{split} calibration error {before:.1%}, now {after:.1%}")
+    return "; ".join(told)
 
 
 def histogram(lengths: ArrayLike, bins: int = 50) -> dict[str, list[float]]:

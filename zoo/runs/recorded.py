@@ -68,7 +68,16 @@ class Trained(TypedDict, total=False):
     steps: Count
     best_epoch: Count
     stopped_early: bool
+    stopped_because: str | None
     lengths: list[Count]
+
+
+class Calibration(TypedDict):
+    temperature: Number
+    rows: Count
+    note: str | None
+    validation: dict[Literal["before", "after"], Figures]
+    test: dict[Literal["before", "after"], Figures]
 
 
 class Memory(TypedDict, total=False):
@@ -104,9 +113,12 @@ class RunFile(TypedDict, total=False):
     versions: dict[str, str]
     task: AnyTask
     dataset: Data
+    class_weights: dict[str, Number] | None
+    resampled: dict[str, Count] | None
     expected: Expected | None
     metrics: dict[str, Figures]
     never_predicted: list[str]
+    calibration: Calibration | None
     threshold: Number | list[Number] | None
     training: Trained
     timing: dict[str, Number]

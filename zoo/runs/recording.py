@@ -28,6 +28,7 @@ from zoo.runs.screen import Lines, Screen
 from zoo.runs.stages import Unit
 from zoo.runs.tracking import Logger
 from zoo.tasks import dump_task
+from zoo.tasks.calibrated import fitted
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
@@ -88,6 +89,8 @@ class Recorder:
                 "compile_trial": dict(session.compile_trial.seconds) if session.compile_trial else None,
                 "task": dump_task(self._dataset.task),
                 "dataset": account.data_account(self._dataset, session.tables, self._recipe.tokens.max_length),
+                "class_weights": account.by_name(self._dataset.task.names, session.class_weights),
+                "resampled": account.by_name(self._dataset.task.names, session.drawn),
                 "expected": self._recipe.expected.model_dump() if self._recipe.expected else None,
                 "timing": account.elapsed(self._watch, self._earlier),
             }
@@ -100,6 +103,10 @@ class Recorder:
         )
         if session.trial:
             self._say("precision", f"{session.precision}: {session.trial}")
+        if session.drawn is not None:
+            drawn = zip(self._dataset.task.names, session.drawn.tolist(), strict=True)
+            told = listed([f"{name} {rows:,}" for name, rows in drawn])
+            self._say("resample", f"{session.drawn.sum():,} rows an epoch: {told}")
         self._say(*cut_told(session.tables, self._recipe.tokens))
 
     def train(self, session: Session, *, resume: bool) -> Progress:
@@ -117,9 +124,17 @@ class Recorder:
         data = self._dataset
         with self._watch.measure("evaluate"):
             session.settle()
-            validation = session.task.values(session.logits("validation", self))
+            temperature, outputs = None, session.logits("validation", self)
+            if self._recipe.training.calibrate is not None:
+                temperature = fitted(session.task, outputs, data.validation.labels)
+                session.cool(temperature.value)
+                outputs = outputs / temperature.value
+            validation = session.task.values(outputs)
             task = session.task.tuned(validation, data.validation.labels)
-            test = task.values(session.logits("test", self))
+            if (note := session.task.untuned(data.validation.labels)) is not None:
+                self.on_note(note)
+            tested = session.logits("test", self)
+            test = task.values(tested)
         train = dict(progress.train)
         if "accuracy" in train:
             train["majority_share"] = task.majority(data.train.labels)
@@ -128,6 +143,11 @@ class Recorder:
             "validation": task.figures(validation, data.validation.labels),
             "test": task.figures(test, data.test.labels),
         }
+        calibration = None
+        if temperature is not None:
+            splits = {"validation": (outputs, data.validation.labels), "test": (tested, data.test.labels)}
+            calibration = account.calibrated(temperature, task, splits)
+            self._say("calibrate", account.calibration_told(calibration))
         card = ModelCard(
             blueprint=session.blueprint,
             tokens=self._recipe.tokens,
@@ -140,6 +160,7 @@ class Recorder:
             {
                 "metrics": figures,
                 "task": dump_task(task),
+                "calibration": calibration,
                 "threshold": task.threshold,
                 "never_predicted": task.never_predicted(data.test.labels, test),
                 "training": {
@@ -147,6 +168,7 @@ class Recorder:
                     "steps": progress.step,
                     "best_epoch": progress.best_epoch,
                     "stopped_early": progress.stopped,
+                    "stopped_because": progress.reason,
                     "lengths": list(session.lengths),
                 },
                 "timing": {**account.elapsed(self._watch, self._earlier), **account.trained(clock)},

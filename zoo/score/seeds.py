@@ -75,8 +75,9 @@ def tally(rows: Sequence[Mapping[str, Any]], positive: str | None = None) -> Tal
     return counts._replace(found=found, relevant=sum(positive in (row["label"], row["prediction"]) for row in rows))
 
 
-def seed_bounds(values: Sequence[float]) -> Bounds:
-    """Bounds of the mean over seeds, [seeds], by Student's t; raises DataError for fewer than two seeds.
+def seed_bounds(values: Sequence[float], confidence: float = CONFIDENCE) -> Bounds:
+    """Bounds of the mean over seeds, [seeds], by Student's t, each by itself with this confidence; raises DataError for
+    fewer than two seeds.
 
     The seeds are taken for a sample of all seeds, and their figures for normally distributed (Student 1908). Where some
     runs collapsed they are not: the bounds are then wide.
@@ -85,7 +86,7 @@ def seed_bounds(values: Sequence[float]) -> Bounds:
         raise DataError(f"{len(values)} seeds have no spread, expected two or more: run more seeds")
     # Exact, unlike NumPy's: equal figures have no spread, and their mean is that figure.
     mean, deviation = statistics.mean(values), statistics.stdev(values)
-    reach = float(scipy.stats.t.ppf(CONFIDENCE, len(values) - 1)) * deviation / math.sqrt(len(values))
+    reach = float(scipy.stats.t.ppf(confidence, len(values) - 1)) * deviation / math.sqrt(len(values))
     return Bounds(low=mean - reach, high=mean + reach)
 
 

@@ -19,14 +19,19 @@ from zoo.recipe.showing import listed
 from zoo.score import calibration, metrics, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.losses import of_classes, of_flags, owned
 from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
 from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 from zoo.tasks.telling import LARGE
+from zoo.tasks.thresholds import enough, left_alone
 
 __all__ = ["ClassPrediction", "Classification", "sigmoid_cross_entropy", "softmax_cross_entropy"]
+
+UNTUNED = 0.5
+"""A threshold that is to be tuned, and cannot be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +193,15 @@ class Classification(Task):
         return super().direction(number)
 
     def tuned(self, values: Floats, targets: ArrayLike) -> Self:
-        return replace(self, threshold=metrics.tune_threshold(values, targets)) if self.to_tune else self
+        if not self.to_tune:
+            return self
+        if not enough(np.equal(targets, 1)):
+            return replace(self, threshold=UNTUNED, to_tune=False)
+        return replace(self, threshold=metrics.tune_threshold(values, targets))
+
+    def untuned(self, targets: ArrayLike) -> str | None:
+        short = self.to_tune and not enough(np.equal(targets, 1))
+        return left_alone(self.names[1:], f"{UNTUNED:g}") if short else None
 
     def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
         return metrics.evaluate(values, targets, self.names, self.threshold)
@@ -373,16 +386,11 @@ def softmax_cross_entropy(logits: Any, labels: Any, weights: Any) -> tuple[Any, 
     """Of logits [batch, classes] and labels [batch] int32; see `Task.loss`."""
     from keras import ops
 
-    # Not ops.one_hot, which on torch reads the labels back to look whether they are small enough.
-    own = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1], dtype=labels.dtype))
-    losses = ops.logsumexp(logits, axis=-1) - ops.sum(logits * ops.cast(own, logits.dtype), axis=-1)
-    return ops.sum(losses * weights), ops.sum(weights)
+    return ops.sum(of_classes(logits, owned(labels, logits.shape[-1])) * weights), ops.sum(weights)
 
 
 def sigmoid_cross_entropy(logits: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
     """Of logits [batch, 1] and labels [batch] int32, 0 or 1; see `Task.loss`."""
     from keras import ops
 
-    logit = logits[:, 0]
-    losses = ops.softplus(logit) - logit * ops.cast(labels, logit.dtype)
-    return ops.sum(losses * weights), ops.sum(weights)
+    return ops.sum(of_flags(logits[:, 0], labels) * weights), ops.sum(weights)

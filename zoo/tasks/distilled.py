@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.tasks.objective import Objective
 from zoo.tasks.task import Task
 
 __all__ = ["Distilled", "divergence"]
@@ -22,13 +23,19 @@ __all__ = ["Distilled", "divergence"]
 class Distilled:
     """What training asks of a task, of one with a teacher.
 
+    own: what is learned of the labels, where that is not the task's own loss.
     temperature: by what the outputs of both are divided before they are compared. weight: the teacher's part of the
     loss, the labels have the rest.
     """
 
     task: Task
+    own: Task | Objective | None = None
     temperature: float
     weight: float
+
+    @property
+    def _labelled(self) -> Task | Objective:
+        return self.own or self.task
 
     @property
     def watched(self) -> bool:
@@ -53,19 +60,19 @@ class Distilled:
 
         width = max(1, self.task.target.size)
         own = ops.cast(targets[:, :width] if self.task.target.ndim else targets[:, 0], self.task.target.dtype)
-        total, count = self.task.loss(outputs, own, weights)
+        total, count = self._labelled.loss(outputs, own, weights)
         apart = divergence(outputs, targets[:, width:], self.temperature, softmax=self.task.activation == "softmax")
         soft = ops.sum(apart * weights)
         return (1.0 - self.weight) * total + self.weight * self.temperature**2 * soft, count
 
     def counted(self, targets: np.ndarray, weights: np.ndarray) -> float:
-        return self.task.counted(self._own(targets), weights)
+        return self._labelled.counted(self._own(targets), weights)
 
     def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
-        return self.task.hits(outputs, self._own(targets), weights)
+        return self._labelled.hits(outputs, self._own(targets), weights)
 
     def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
-        return self.task.means(hits, counted)
+        return self._labelled.means(hits, counted)
 
     def _own(self, targets: np.ndarray) -> np.ndarray:
         """The task's own targets, on the host."""

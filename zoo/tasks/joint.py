@@ -159,6 +159,14 @@ class Joint(SideBySide):
         tuned = {name: task.tuned(own, truth) for name, task, truth, own, _ in self._each(np.asarray(targets), values)}
         return replace(self, tasks={**self.tasks, **tuned})
 
+    def untuned(self, targets: ArrayLike) -> str | None:
+        truth = np.asarray(targets)
+        each = {
+            name: self.tasks[name].untuned(self.own_targets(name, truth[rows]))
+            for name, rows in self.own_rows(truth).items()
+        }
+        return "; ".join(f"{name}: {told}" for name, told in each.items() if told is not None) or None
+
     def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
         """Those of each task by its name; `mean`, of the figure that matters most of each, where all have it; and the
         loss of all rows by weight."""

@@ -22,11 +22,13 @@ from zoo.recipe.showing import listed
 from zoo.score import metrics, multilabel, ranking
 from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, strata_of, with_shares
 from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.losses import of_flags
 from zoo.tasks.material import Stated, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.thresholds import enough, left_alone
 
 __all__ = ["LabelsPrediction", "Multilabel", "binary_cross_entropy"]
 
@@ -164,7 +166,21 @@ class Multilabel(Task):
         return multilabel.decided(values, self.threshold)
 
     def tuned(self, values: Floats, targets: ArrayLike) -> Self:
-        return self if self.asked is not None else replace(self, threshold=multilabel.tune_thresholds(values, targets))
+        """Of the classes that enough rows speak for; the others keep theirs."""
+        if self.asked is not None or self.threshold is None:
+            return self
+        may = enough(targets)
+        if not may.any():
+            return replace(self, asked=self.threshold[0])
+        best = multilabel.tune_thresholds(values, targets)
+        chosen = zip(may, best, self.threshold, strict=True)
+        return replace(self, threshold=tuple(new if well else old for well, new, old in chosen))
+
+    def untuned(self, targets: ArrayLike) -> str | None:
+        if self.asked is not None or self.threshold is None or enough(targets).all():
+            return None
+        short = [name for name, well in zip(self.names, enough(targets), strict=True) if not well]
+        return left_alone(short, f"{self.threshold[0]:g}")
 
     def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
         assert self.threshold is not None
@@ -304,8 +320,7 @@ def binary_cross_entropy(logits: Any, targets: Any, weights: Any) -> tuple[Any, 
     """Of logits [batch, names] and targets [batch, names] of 0 and 1, the mean over the names; see `Task.loss`."""
     from keras import ops
 
-    losses = ops.mean(ops.softplus(logits) - logits * ops.cast(targets, logits.dtype), axis=-1)
-    return ops.sum(losses * weights), ops.sum(weights)
+    return ops.sum(ops.mean(of_flags(logits, targets), axis=-1) * weights), ops.sum(weights)
 
 
 def _lists(split: str, rows: Sequence[Any], delimiter: str | None, where: Where) -> list[list[Any]]:

@@ -19,7 +19,7 @@ from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where
 
-__all__ = ["NumbersPrediction", "known_values", "numbers_in", "told"]
+__all__ = ["NumbersPrediction", "known_values", "number", "numbers_in", "told"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def numbers_in(split: str, rows: Sequence[Any], stated: Stated, where: Where) ->
         of_classes: np.ndarray = np.array(stated.values)[classes][:, None]
         return of_classes
     cells = [row if isinstance(row, tuple) else (row,) for row in rows]
-    found = np.array([[_number(cell) for cell in row] for row in cells], np.float64)
+    found = np.array([[number(cell) for cell in row] for row in cells], np.float64)
     odd = np.argwhere(~np.isfinite(found))
     if odd.size:
         told = listed(dict.fromkeys(f"{cells[row][place]!r:.40}" for row, place in odd))
@@ -58,7 +58,7 @@ def numbers_in(split: str, rows: Sequence[Any], stated: Stated, where: Where) ->
     return found
 
 
-def _number(cell: Any) -> float:
+def number(cell: Any) -> float:
     """A cell as a number; not a number where it is none."""
     if isinstance(cell, bool):
         return float("nan")
@@ -73,7 +73,7 @@ def known_values(labels: Sequence[Any], stated: Stated) -> np.ndarray | None:
 
     Raises DataError where all could be either.
     """
-    numbers = [_number(label) for label in labels]
+    numbers = [number(label) for label in labels]
     are_values = all(number in (stated.values or ()) for number in numbers)
     are_classes = all(number in range(len(stated.values or ())) for number in numbers)
     if are_values and are_classes and stated.values != tuple(range(len(stated.values or ()))):

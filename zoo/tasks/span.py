@@ -23,18 +23,15 @@ from zoo.recipe.showing import listed
 from zoo.score import answers, metrics, spans
 from zoo.tasks.answers import NONE, AnswerPrediction, Answers, Candidate, Given, Right, Rights, misplaced, read_answers
 from zoo.tasks.by_class import class_occurrences
+from zoo.tasks.losses import BITS, END, START, span_loss
 from zoo.tasks.material import Rows, Stated, Tokenized
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number, each_split
 from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.thresholds import enough, left_alone
 
-__all__ = ["Span", "span_loss"]
-
-START, END = 1, 2
-"""Bits of a token's target."""
-FAR = -1e9
-"""In place of the logit of a token that does not count, as float32 has it."""
+__all__ = ["Span"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,10 +207,17 @@ class Span(Task):
         """With the threshold of the best F1, where train has questions without an answer and the recipe says none."""
         if not self.unanswerable or self.asked is not None:
             return self
+        if not enough(targets.there):
+            return replace(self, asked=self.threshold)
         _, f1 = answers.matches(values.best, targets.texts)
         answered = np.array(list(map(bool, values.best)))
         _, threshold = answers.best_threshold(f1, values.preferences, targets.there, answered)
         return replace(self, threshold=threshold)
+
+    def untuned(self, targets: Any) -> str | None:
+        if not self.unanswerable or self.asked is not None or enough(targets.there):
+            return None
+        return left_alone(["no answer"], f"{self.threshold:g}")
 
     def figures(self, values: Any, targets: Any) -> dict[str, float]:
         exact, f1 = answers.matches(self.decided(values), targets.texts)
@@ -365,24 +369,6 @@ def _marks(right: Rights, given: Candidate | None) -> tuple[tuple[Mark, ...], tu
     """The first right answer and the one that is given, in their context."""
     first = tuple(Mark(answer.start, answer.end, "right", 1) for answer in right[:1])
     return first, () if given is None else (Mark(given.start, given.end, "given", 0),)
-
-
-BITS = ((0, START), (1, END))
-"""Column of the outputs, and the bit of its target."""
-
-
-def span_loss(outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
-    """Of logits [batch, length, 2] and targets [batch, length] with the bits START and END, -1 where a token does not
-    count; see `Task.loss`."""
-    from keras import ops
-
-    real = targets >= 0
-    found = 0.0
-    for column, bit in BITS:
-        logits = ops.where(real, outputs[:, :, column], FAR)
-        there = ops.cast(ops.logical_and(real, (targets // bit) % 2 == 1), logits.dtype)
-        found += ops.logsumexp(logits, axis=-1) - ops.sum(logits * there, axis=-1)
-    return ops.sum(found / 2 * weights), ops.sum(weights)
 
 
 def _candidate(context: str, start: int, end: int, score: float) -> Candidate:

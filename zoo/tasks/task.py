@@ -11,22 +11,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from zoo.errors import RecipeError
 from zoo.score.metrics import majority_share
-from zoo.score.ranking import Ranking
-from zoo.tasks import telling
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
-from zoo.tasks.shown import Kind, Mistakes, Picture, Table, figure
+from zoo.tasks.shown_task import Rankings, Shown
 
 __all__ = ["Rankings", "Task"]
 
 Floats = NDArray[np.float64]
-Rankings = Sequence[Ranking | None]
-"""One a class; None where no row or every row is of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(Shown):
     """What a model learns; a value, changed by `learned` and `tuned` into another.
 
     names are those of the targets: of classes by their number, or of numbers; none before the rows are read.
@@ -37,20 +33,8 @@ class Task:
     names: tuple[str, ...] = ()
     threshold: float | tuple[float, ...] | None = None
     """From which value a row counts as class 1, or each class as given; None where the task has no such thing."""
-    titles: ClassVar[Mapping[str, str]]
-    """Figures that a report shows -> what they are called there, in order."""
-    shares: ClassVar[frozenset[str]]
-    """Those of them that are shares of 1."""
-    amounts: ClassVar[frozenset[str]] = frozenset()
-    """Those of them that are in the targets' own unit."""
-    headline: ClassVar[tuple[str, ...]]
-    """Those that matter most, the first of all first."""
-    drawn: ClassVar[tuple[str, ...]]
-    """Those that are drawn over the epochs on one axis."""
     falling: ClassVar[frozenset[str]] = frozenset({"loss"})
     """Figures of which less is better."""
-    commonest: ClassVar[str] = "the commonest answer"
-    """What `majority_share` is the share of."""
     least: ClassVar[int] = 0
     """Rows of each stratum that have to be in every split and under every limit."""
     quantity: ClassVar[str] = "probability"
@@ -278,6 +262,11 @@ class Task:
         """The task with what the validation split decides, a threshold for instance; itself where there is nothing."""
         return self
 
+    def untuned(self, targets: Any) -> str | None:
+        """What the validation split was to decide and has too few rows for, as a sentence; None where there is nothing
+        of the kind."""
+        return None
+
     def figures(self, values: Any, targets: Any) -> dict[str, float]:
         """The figures of a split, each a plain number."""
         raise NotImplementedError
@@ -301,100 +290,3 @@ class Task:
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Any, Any]:
         """Targets and values of such rows."""
         raise NotImplementedError
-
-    # --- what is shown to people
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Types of the parts of a text that the answer is about; none where it is about the text."""
-        return ()
-
-    @property
-    def aim(self) -> str:
-        """What the model does with texts, as the end of a sentence that begins with `to`."""
-        raise NotImplementedError
-
-    @property
-    def listed_names(self) -> str:
-        """The names with what they are, as `classes: a, b`."""
-        raise NotImplementedError
-
-    def listed_shares(self, targets: Any) -> str:
-        """`listed_names`, with the share of these rows that each class has."""
-        return self.listed_names
-
-    def never_predicted(self, targets: Any, values: Any) -> list[str]:
-        """Classes that rows have, and that none is given; none where there are no classes."""
-        return []
-
-    def kind(self, name: str) -> Kind:
-        """What a figure is, or an end of its interval."""
-        name = name.partition(".")[0].removesuffix("_low").removesuffix("_high")
-        return "share" if name in self.shares else "amount" if name in self.amounts else "number"
-
-    def shown(self, name: str, value: float, rows: int | None) -> str:
-        """A figure for people, with the digits that so many rows carry."""
-        return figure(self.kind(name), value, rows)
-
-    def told(self, figures: Mapping[str, Any]) -> str:
-        """The figures of the test split that matter most, in a line; None stands for one that is not finite."""
-        rows = figures.get("rows")
-        shown = {name: self.shown(name, value, rows) for name, value in figures.items() if value is not None}
-        return telling.told(figures, shown, self.headline, commonest=self.commonest, averaged=self.averaged)
-
-    @property
-    def averaged(self) -> bool:
-        """Whether F1, precision and recall are means over the classes."""
-        return False
-
-    def further(self, targets: Any, values: Any) -> dict[str, float]:
-        """Figures of the test split that stand in the report alone, by name."""
-        return {}
-
-    def rankings(self, targets: Any, values: Any) -> Rankings:
-        """How well each class is told from the others; none where there are no classes."""
-        return []
-
-    def tables(self, targets: Any, values: Any, *, most: int, rankings: Rankings | None = None) -> list[Table]:
-        """Tables of the test split, of at most so many rows; `rankings` where they stand beside the pictures."""
-        raise NotImplementedError
-
-    def details(self, targets: Any, values: Any) -> dict[str, Any]:
-        """All that the tables have, in plain values."""
-        raise NotImplementedError
-
-    def pictures(self, targets: Any, values: Any, rankings: Rankings) -> dict[str, Picture]:
-        """What to draw of the test split, by name."""
-        raise NotImplementedError
-
-    def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
-        """What to draw of `account`, if anything."""
-        return None
-
-    def mistakes(self, targets: Any, values: Any, *, most: int) -> Mistakes:
-        """Rows that are wrong, the worst first, at most so many."""
-        raise NotImplementedError
-
-    def showcase(self, values: Any) -> list[int]:
-        """Row numbers in the order in which rows are good examples of what the model tells."""
-        raise NotImplementedError
-
-    @property
-    def explained(self) -> str:
-        """What figures and predictions mean, as sentences of a report."""
-        raise NotImplementedError
-
-    @property
-    def further_explained(self) -> str:
-        """What the figures of `further` mean, likewise."""
-        return ""
-
-    @property
-    def threshold_note(self) -> str | None:
-        """What a program has to be told that knows no threshold, as a sentence without its subject."""
-        return None
-
-    @property
-    def limits(self) -> tuple[str, ...]:
-        """What to know before one uses it, a sentence each."""
-        return ()

@@ -24,6 +24,7 @@ from zoo.score.ragged import Ragged
 from zoo.score.tagging import OUTSIDE, Scheme, Span, learned_scheme, parts, scheme_of, spans
 from zoo.tasks.alignment import align
 from zoo.tasks.by_class import class_occurrences, class_table, strata_of, with_shares
+from zoo.tasks.losses import NOTHING, of_classes, owned
 from zoo.tasks.material import Rows, Stated, Tagging, Tokenized
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
@@ -34,9 +35,6 @@ from zoo.tasks.task import Rankings, Task
 from zoo.tasks.words_shown import entity_details, entity_picture, entity_tables, wrong_texts
 
 __all__ = ["Tokens", "token_cross_entropy"]
-
-NOTHING = 1e-9
-"""The count of a batch in which no token has a label, so that its mean loss is 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -391,8 +389,6 @@ def token_cross_entropy(logits: Any, labels: Any, weights: Any) -> tuple[Any, An
     """Of logits [batch, length, classes] and labels [batch, length] int32, -1 where there is none; see `Task.loss`."""
     from keras import ops
 
-    # Not ops.one_hot, which on torch reads the labels back to look whether they are small enough.
-    own = ops.equal(ops.expand_dims(labels, -1), ops.arange(logits.shape[-1], dtype=labels.dtype))
-    losses = ops.logsumexp(logits, axis=-1) - ops.sum(logits * ops.cast(own, logits.dtype), axis=-1)
     counts = ops.cast(labels >= 0, logits.dtype) * ops.expand_dims(weights, -1)
+    losses = of_classes(logits, owned(labels, logits.shape[-1]))
     return ops.sum(losses * counts), ops.maximum(ops.sum(counts), NOTHING)

@@ -1,27 +1,25 @@
-"""The Keras class behind `zoo.training.optimizer`; importing it imports Keras."""
+"""AdamW and Adam, by the backend's own kernels where it has them; importing it imports Keras."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from zoo.backend import AdamWStep, activate
+from zoo.training.rated import Rated, clipped
 
 
-class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no types
+class AdamW(Rated):
     """AdamW (Loshchilov and Hutter 2019) in torch.optim.AdamW's form.
 
     Args:
-        rates: learning rate of each step, [steps]; the last one holds on after the end.
-        factors: factor on the learning rate by variable path.
+        rates, factors, clip_norm, average: see `Rated`.
         decays: decoupled weight decay by variable path.
         beta_1, beta_2: decay of the first and the second moment.
         epsilon: added to the root of the corrected second moment.
-        clip_norm: largest global norm of the gradients, as torch.nn.utils.clip_grad_norm_; None does not clip.
     """
 
     def __init__(
@@ -34,24 +32,18 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         clip_norm: float | None = None,
+        average: float | None = None,
+        name: str = "adamw",
     ) -> None:
-        super().__init__(learning_rate=self._rate, name="adamw")
-        # Sent to the device once, and not at every step.
-        self._rates = ops.convert_to_tensor(np.asarray(rates, np.float32))
-        self._last_step = ops.convert_to_tensor(len(rates) - 1, self._iterations.dtype)
-        self._factors, self._decays = dict(factors), dict(decays)
-        self._beta_1, self._beta_2, self._epsilon, self._clip_norm = beta_1, beta_2, epsilon, clip_norm
-
-    def _rate(self) -> Any:
-        step = ops.minimum(self._iterations.value, self._last_step)
-        return ops.take(self._rates, ops.cast(step, "int32"))
+        super().__init__(rates, factors=factors, decays=decays, clip_norm=clip_norm, average=average, name=name)
+        self._beta_1, self._beta_2, self._epsilon = beta_1, beta_2, epsilon
 
     def build(self, variables: list[Any]) -> None:
         super().build(variables)
         self._fused = activate().fused_adamw()
         self._first, self._second = self.add_optimizer_variables(variables, ["first_moment", "second_moment"])
 
-    def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
+    def _apply_rule(self, grads: list[Any], trainable_variables: list[Any]) -> None:
         indices = [self._get_variable_index(variable) for variable in trainable_variables]
         step = AdamWStep(
             gradients=grads,
@@ -61,25 +53,46 @@ class AdamW(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras ships no
             factors=[self._factors[variable.path] for variable in trainable_variables],
             decays=[self._decays[variable.path] for variable in trainable_variables],
             rate=self._rate(),
-            step=ops.cast(self._iterations.value, "float32") + 1.0,
+            step=self._step,
             beta_1=self._beta_1,
             beta_2=self._beta_2,
             epsilon=self._epsilon,
             clip_norm=self._clip_norm,
         )
-        (self._fused or _update)(step)
+        (self._fused or adamw_step)(step)
 
 
-def _update(step: AdamWStep) -> None:
-    gradients = step.gradients
-    if step.clip_norm is not None:
-        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
-        scale = ops.minimum(1.0, step.clip_norm / (norm + 1e-6))  # the 1e-6 is torch's
-        gradients = [gradient * scale for gradient in gradients]
+class Adam(AdamW):
+    """Adam (Kingma and Ba 2015) in torch.optim.Adam's form: decay is added to the clipped gradient.
+
+    Keras's Adam(weight_decay=) is AdamW, and it adds epsilon before the second moment is corrected.
+    """
+
+    def __init__(self, *given: Any, decays: Mapping[str, float], **rule: Any) -> None:
+        super().__init__(*given, decays=dict.fromkeys(decays, 0.0), **rule)
+        self._penalties = dict(decays) if any(decays.values()) else None
+        if self._penalties is not None:
+            self._clip_before, self._clip_norm = self._clip_norm, None
+
+    def _apply_rule(self, grads: list[Any], trainable_variables: list[Any]) -> None:
+        if self._penalties is not None:
+            dense = activate().dense
+            found = clipped([dense(gradient) for gradient in grads], self._clip_before)
+            grads = [
+                gradient + variable * self._penalties[variable.path] if self._penalties[variable.path] else gradient
+                for gradient, variable in zip(found, trainable_variables, strict=True)
+            ]
+        super()._apply_rule(grads, trainable_variables)
+
+
+def adamw_step(step: AdamWStep) -> None:
+    """One AdamW step by Keras's operations; see `Backend.fused_adamw`."""
     correction_1 = 1.0 - ops.power(step.beta_1, step.step)
     correction_2 = ops.sqrt(1.0 - ops.power(step.beta_2, step.step))
     for gradient, variable, first, second, factor, decay in zip(
-        gradients, step.variables, step.first, step.second, step.factors, step.decays, strict=True
+        clipped(step.gradients, step.clip_norm),
+        *(step.variables, step.first, step.second, step.factors, step.decays),
+        strict=True,
     ):
         rate = step.rate * factor
         first.assign(first + (gradient - first) * (1.0 - step.beta_1))

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from zoo.data.manifest import damage, write_manifest
@@ -22,8 +24,9 @@ from zoo.errors import EnvironmentFault, OutputError
 from zoo.models import weights
 
 MODEL, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
-BEST = "best.safetensors"
-"""Weights of the best epoch, in a checkpoint of a later one; in its own they are those of the model."""
+EPOCH = "epoch-{:05d}.safetensors"
+"""Weights of an epoch with which the run may end; in the epoch's own checkpoint they are those of the model, unless
+the model was judged by others."""
 KEPT = 2
 """Checkpoints that stay: the last, and the one before it in case the last is damaged."""
 
@@ -50,8 +53,10 @@ class Progress:
     """Where a run stands, between two epochs.
 
     epoch, step: how many are done. best: the best monitored figure so far, and best_epoch the epoch
-    (from 1) that reached it; stale: epochs since then. stopped: early stopping has ended the run.
-    train: loss and accuracy on train, as it went, of the epoch whose weights would be kept now.
+    (from 1) that reached it; stale: epochs since then. stopped: the run has ended before its length, and reason says
+    why.
+    train: loss and accuracy on train, as it went, of the epoch whose weights would be kept now. figures: the monitored
+    figure of each epoch.
     """
 
     epoch: int = 0
@@ -60,7 +65,9 @@ class Progress:
     best_epoch: int = 0
     stale: int = 0
     stopped: bool = False
+    reason: str | None = None
     train: dict[str, float] = field(default_factory=dict)
+    figures: list[float] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock, compare=False)
 
 
@@ -68,40 +75,66 @@ _PROGRESS = TypeAdapter(Progress)
 
 
 class Checkpoints:
-    """The checkpoints of one run, in its folder."""
+    """The checkpoints of one run, in its folder.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: where they lie.
+        left_out: paths of weights that no checkpoint has: they are what the model was built with.
+    """
 
-    def save(self, progress: Progress, model: Any, optimizer: Any, *, keep_best: bool) -> None:
+    def __init__(self, folder: Path, left_out: frozenset[str] = frozenset()) -> None:
+        self.folder, self._left_out = folder, left_out
+
+    def leaving_out(self, paths: frozenset[str]) -> Checkpoints:
+        """The same folder, without these weights."""
+        return Checkpoints(self.folder, paths)
+
+    def save(
+        self,
+        progress: Progress,
+        model: Any,
+        optimizer: Any,
+        *,
+        kept: Sequence[int] = (),
+        judged: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Write the state, then drop all but the last two.
 
         Args:
-            keep_best: whether the weights of `progress.best_epoch` are part of it.
+            kept: epochs, from 1, whose weights are part of it.
+            judged: the weights of this epoch by path, where they are others than the model's.
 
         Raises:
-            OutputError: the disk is full, and the checkpoints before are as they were; or the weights of the best
-                epoch have been damaged.
+            OutputError: the disk is full, and the checkpoints before are as they were; or the weights of an epoch that
+                is kept have been damaged.
         """
         with storage_errors(self.folder):
             with write_folder(self.folder / f"step-{progress.step:08d}") as partial:
-                weights.save(model.variables, partial / MODEL)
+                weights.save(self._saved_of(model), partial / MODEL)
                 weights.save(optimizer.variables, partial / OPTIMIZER)
-                if keep_best and progress.best_epoch != progress.epoch:
-                    with self._best(progress).open("rb") as best, write_atomically(partial / BEST) as copy:
-                        shutil.copyfileobj(best, copy)
+                for epoch in kept:
+                    path = partial / EPOCH.format(epoch)
+                    if epoch != progress.epoch:
+                        with self._weights(epoch).open("rb") as before, write_atomically(path) as copy:
+                            shutil.copyfileobj(before, copy)
+                    elif judged is not None:
+                        weights.save_arrays({v.path: judged[v.path] for v in self._weights_of(model)}, path)
                 with write_atomically(partial / PROGRESS) as stream:
                     stream.write(json.dumps(asdict(progress)).encode())
                 write_manifest(partial)
             for old in self._saved()[:-KEPT]:
                 shutil.rmtree(old)
 
-    def restore(self, model: Any, optimizer: Any) -> tuple[Progress, list[str]]:
+    def restore(self, model: Any, begun: Callable[[Progress], Any]) -> tuple[Progress, Any, list[str]]:
         """Load the newest checkpoint that is whole, and remove those after it.
 
+        Args:
+            model: what is filled.
+            begun: the optimizer of a run that has come so far, to be filled.
+
         Returns:
-            The progress, and a line for each damaged checkpoint that was passed over. Without any
-            checkpoint: a fresh progress, and the variables as they were.
+            The progress, the optimizer, and a line for each damaged checkpoint that was passed over. Without any
+            checkpoint: a fresh progress, no optimizer, and the variables as they were.
 
         Raises:
             OutputError: there are checkpoints and none can be read.
@@ -112,7 +145,8 @@ class Checkpoints:
             if fault is None:
                 try:
                     progress = _read_progress(folder)
-                    weights.load(model.variables, folder / MODEL)
+                    optimizer = begun(progress)
+                    weights.load(self._saved_of(model), folder / MODEL)
                     weights.load(optimizer.variables, folder / OPTIMIZER)
                 except (EnvironmentFault, ValidationError) as error:
                     fault = str(error)
@@ -120,44 +154,51 @@ class Checkpoints:
                     with storage_errors(self.folder):
                         for damaged in saved[saved.index(folder) + 1 :]:
                             shutil.rmtree(damaged)
-                    return progress, passed
+                    return progress, optimizer, passed
             passed.append(f"checkpoint {folder.name} is damaged and passed over: {fault}")
         if passed:
             raise OutputError([*passed, f"{self.folder}: no checkpoint can be read: start again with another --out"])
-        return Progress(), []
+        return Progress(), None, []
 
-    def restore_best(self, progress: Progress, model: Any) -> None:
-        """Load the weights of the best epoch into a model that stands where `progress` says.
+    def load_epoch(self, epoch: int, model: Any) -> None:
+        """Load the weights of an epoch that was kept; raises OutputError where they have been damaged."""
+        weights.load(self._weights_of(model), self._weights(epoch))
 
-        Raises:
-            OutputError: they have been damaged.
-        """
-        if progress.best_epoch != progress.epoch:
-            weights.load(weights.parameters(model), self._best(progress))
+    def read_epoch(self, epoch: int) -> dict[str, np.ndarray]:
+        """The same as arrays by path."""
+        return weights.read_safetensors(self._weights(epoch))
+
+    def _saved_of(self, model: Any) -> list[Any]:
+        """The variables of a model that a checkpoint has."""
+        return [variable for variable in model.variables if variable.path not in self._left_out]
 
     def newest(self) -> Path | None:
         """The last checkpoint's folder, for messages."""
         saved = self._saved()
         return saved[-1] if saved else None
 
-    def _best(self, progress: Progress) -> Path:
-        """The file with the weights of the best epoch, in the newest checkpoint where it is whole."""
+    def _weights_of(self, model: Any) -> list[Any]:
+        """Those of them that an epoch's weights are: dropout goes on from where it stands."""
+        return [variable for variable in self._saved_of(model) if variable.name != weights.SEED]
+
+    def _weights(self, epoch: int) -> Path:
+        """The file with the weights of an epoch that was kept, in the newest checkpoint where it is whole."""
         faults = []
         for folder in reversed(self._saved()):
-            fault = damage(folder, PROGRESS)
-            if fault is None:
-                found = _read_progress(folder)
-                if found.best_epoch != progress.best_epoch:
+            name = EPOCH.format(epoch)
+            if not (folder / name).exists():
+                fault = damage(folder, PROGRESS)
+                if fault is None and _read_progress(folder).epoch != epoch:
                     continue
-                name = MODEL if found.best_epoch == found.epoch else BEST
-                fault = damage(folder, name)
-                if fault is None:
-                    return folder / name
+                name = MODEL
+            fault = damage(folder, name)
+            if fault is None:
+                return folder / name
             faults.append(fault)
         raise OutputError(
             [
                 *faults,
-                f"{self.folder}: the weights of epoch {progress.best_epoch}, the best, are damaged: "
+                f"{self.folder}: the weights of epoch {epoch} are damaged: "
                 "go on with --resume from an earlier checkpoint, or start again with another --out",
             ]
         )

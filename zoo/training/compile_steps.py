@@ -101,10 +101,10 @@ def compile_steps(request: Request) -> Answer:
 def _learned(recipe: Recipe) -> tuple[Task, int]:
     """The task and the number of rows to train on: as the catalog states them, else as they are read."""
     task, rows = stated_task(recipe), training_rows(recipe)
-    if task is not None and rows is not None:
+    if task is not None and rows is not None and recipe.training.resample is None:
         return task, rows
     data = load_dataset(recipe)
-    return data.task, len(data.train)
+    return data.task, data.rows_an_epoch(recipe.training)
 
 
 def _blueprint(recipe: Recipe, task: Task) -> Blueprint:

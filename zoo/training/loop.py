@@ -26,7 +26,9 @@ from zoo.errors import TrainingError
 from zoo.models.inference import to_host
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
-from zoo.recipe.types import Training
+from zoo.recipe.training_group import Training
+from zoo.training.averaging import averaging_of
+from zoo.training.budget import Budget, reached
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.memory import halved, within_memory
 from zoo.training.waiting import Firsts
@@ -89,6 +91,7 @@ def fit(
     model: Any,
     optimizer: Any,
     *,
+    optimizer_of: Callable[[int, Any], Any],
     backend: Backend,
     precision: Precision,
     compiled: bool,
@@ -100,14 +103,17 @@ def fit(
     epoch_batches: Callable[[int], Iterable[Batch]],
     validate: Callable[[], Mapping[str, float]],
     checkpoints: Checkpoints,
-    progress: Progress | None,
+    progress: Progress,
     listener: Listener,
+    shares: np.ndarray | None = None,
 ) -> Progress:
     """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
 
     Args:
         model: keras.Model from a dict of inputs to outputs [batch, units].
-        optimizer: a Keras optimizer built on the model's variables.
+        optimizer: what `optimizer_of` gave for the epoch before `progress`; None at the start.
+        optimizer_of: from an epoch, counted from 0, and the optimizer of the one before to a Keras optimizer built on
+            the variables that the epoch trains; another one where these are others.
         precision: of matrix products, for which the model was assembled.
         compiled: whether a step is compiled as a whole.
         task: what is learned.
@@ -115,26 +121,31 @@ def fit(
         rates: learning rate of each step, [steps], for the history.
         epoch_batches: the batches of an epoch, counted from 0.
         validate: figures of the validation split under the model's present weights.
-        progress: where to begin; None at the start.
+        progress: where to begin.
+        shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
 
     Raises:
         TrainingError: the loss is not finite; out of memory.
     """
-    progress = progress or Progress()
     listener.on_begin(progress.step, length.steps)
-    trainer = backend.trainer(
-        model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
-    )
+    averaging = averaging_of(config, falling=monitor in task.falling)
+    trainer = None
     clock = replace(progress.clock)
-    firsts = Firsts(compiles=backend.compiles_shapes(compiled))
     remedy = _remedy(config)
+    budget = Budget(config.stop)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
             break
-        epoch_log = _EpochLog(task, config.log_every, rates, checkpoints, listener)
+        before, optimizer = optimizer, optimizer_of(epoch, optimizer)
+        if trainer is None or optimizer is not before:
+            trainer = backend.trainer(
+                model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
+            )
+            firsts = Firsts(compiles=backend.compiles_shapes(compiled))
+        epoch_log = _EpochLog(task, config.log_every, rates, shares, checkpoints, listener)
         begun = time.perf_counter()
-        compiled_before = clock.compile_seconds
-        step = progress.step
+        compiled_before, seconds_before = clock.compile_seconds, clock.train_seconds + clock.compile_seconds
+        step, reason = progress.step, None
         for batch in epoch_batches(epoch):
             if step == length.steps:
                 break
@@ -157,20 +168,34 @@ def fit(
             with within_memory(backend, _named(batch), remedy):  # where a step is not waited for, it fails here
                 epoch_log.add(step, epoch + 1, value, logits, batch)
                 listener.on_step(step, epoch + 1, batch.tokens, epoch_log.loss, new_shape)
+                reason = budget.spent(clock, seconds_before + time.perf_counter() - begun, value)
+            if reason is not None:
+                break
         with within_memory(backend, f"a batch of {config.batch_size} rows", remedy):
             figures = epoch_log.close()  # waits for the last step
         seconds = time.perf_counter() - begun
         clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
         trainer.commit()
-        validation = dict(validate())
+        with averaging.judged(model, optimizer) as judged:
+            validation = dict(validate())
         if monitor not in validation:
             raise TrainingError(
                 f"training.monitor: {monitor} is not defined on the validation rows, expected a figure that is: "
                 f"use one of {', '.join(name for name in validation if name != 'rows')}, or give more rows"
             )
+        falling = monitor in task.falling
+        enough = reached(config.stop, monitor, validation[monitor], falling=falling)
         progress = _advance(
-            progress, config, step=step, figure=validation[monitor], falling=monitor in task.falling, train=figures
+            *(progress, config),
+            step=step,
+            figure=validation[monitor],
+            falling=falling,
+            train=figures,
+            reason=reason or enough,
+            best=enough is not None,
         )
+        if progress.step == length.steps:  # it has ended by itself
+            progress = replace(progress, stopped=False, reason=None)
         progress = replace(progress, clock=replace(clock))
         listener.on_row(
             {
@@ -183,14 +208,23 @@ def fit(
                 "best": progress.best_epoch == epoch + 1,
             }
         )
-        checkpoints.save(progress, model, optimizer, keep_best=config.keep == "best")
-    if config.keep == "best":
-        checkpoints.restore_best(progress, model)
+        checkpoints.save(progress, model, optimizer, kept=averaging.kept(progress), judged=judged)
+        if progress.reason is not None:
+            listener.on_note(f"training stopped early: {progress.reason}")
+    averaging.settle(progress, model, optimizer, checkpoints)
     return progress
 
 
 def _advance(
-    progress: Progress, config: Training, *, step: int, figure: float, falling: bool, train: dict[str, float]
+    progress: Progress,
+    config: Training,
+    *,
+    step: int,
+    figure: float,
+    falling: bool,
+    train: dict[str, float],
+    reason: str | None,
+    best: bool,
 ) -> Progress:
     """The progress after one more epoch with these figures.
 
@@ -198,31 +232,43 @@ def _advance(
         figure: of validation, by which epochs are compared.
         falling: whether less of it is better.
         train: on the training rows, as it went.
+        reason: why training ends with this epoch; None where nothing but early stopping may end it.
+        best: whether it is the best epoch by whatever margin.
     """
     margin = config.early_stopping.min_delta if config.early_stopping else 0.0
     sign = -1.0 if falling else 1.0
-    better = progress.best is None or sign * figure > sign * progress.best + margin
+    better = best or progress.best is None or sign * figure > sign * progress.best + margin
     kept = train if better or config.keep == "last" else progress.train
-    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept)
+    figures = [*progress.figures, figure]
+    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept, figures=figures)
+    progress = replace(progress, stopped=reason is not None, reason=reason)
     if better:
         return replace(progress, best=figure, best_epoch=progress.epoch, stale=0)
-    stale = progress.stale + 1
-    patience = config.early_stopping.patience if config.early_stopping else math.inf
-    return replace(progress, stale=stale, stopped=stale >= patience)
+    progress = replace(progress, stale=progress.stale + 1)
+    if reason is None and config.early_stopping and progress.stale >= config.early_stopping.patience:
+        reason = f"no better epoch for {progress.stale} (training.early_stopping)"
+        return replace(progress, stopped=True, reason=reason)
+    return progress
 
 
 class _EpochLog:
     """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
 
     def __init__(
-        self, task: Learned, every: int, rates: np.ndarray, checkpoints: Checkpoints, listener: Listener
+        self,
+        task: Learned,
+        every: int,
+        rates: np.ndarray,
+        shares: np.ndarray | None,
+        checkpoints: Checkpoints,
+        listener: Listener,
     ) -> None:
-        self._task = task
+        self._task, self._shares = task, shares
         self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
         self._since = time.perf_counter()
-        self._loss_sum, self._count, self._rows = 0.0, 0.0, 0
+        self._loss_sum, self._count, self._shared, self._rows = 0.0, 0.0, 0.0, 0
         self._mean = math.nan
         self._hits: Counter[str] = Counter()
 
@@ -243,22 +289,25 @@ class _EpochLog:
         """Mean loss and the task's shares over the epoch, as it went: dropout on, weights moving."""
         if self._waiting:
             self._read()
-        count = self._count or 1.0
-        means = self._task.means(self._hits, count)
-        return {"rows": self._rows, "loss": self._loss_sum / count, **means}
+        means = self._task.means(self._hits, self._shared or 1.0)
+        return {"rows": self._rows, "loss": self._loss_sum / (self._count or 1.0), **means}
 
     def _counted(self, batch: Batch) -> float:
         real = len(batch.rows)
         return self._task.counted(batch.labels[:real], batch.weights[:real])
 
     def _read(self) -> None:
-        losses, hits, count = [], Counter[str](), 0.0
+        losses, hits, count, shared = [], Counter[str](), 0.0, 0.0
         for value, logits, batch in self._waiting:
             real, counted = len(batch.rows), self._counted(batch)
             losses.append(float(to_host(value)) * counted)
+            labels, weights = batch.labels[:real], batch.weights[:real]
+            if self._shares is not None:
+                weights = self._shares[batch.rows]
             if self._task.watched:
-                hits.update(self._task.hits(to_host(logits)[:real], batch.labels[:real], batch.weights[:real]))
+                hits.update(self._task.hits(to_host(logits)[:real], labels, weights))
             count += counted
+            shared += counted if self._shares is None else self._task.counted(labels, weights)
             self._rows += real
         mean = self._mean = sum(losses) / count
         rate = float(self._rates[self._step - 1])
@@ -276,7 +325,7 @@ class _EpochLog:
                 "step": self._step,
                 "epoch": self._epoch,
                 "loss": mean,
-                **self._task.means(hits, count),
+                **self._task.means(hits, shared),
                 "learning_rate": rate,
                 "seconds": now - self._since,
                 "tokens": sum(batch.tokens for _, _, batch in self._waiting),
@@ -284,7 +333,8 @@ class _EpochLog:
         )
         self._since = now
         self._waiting.clear()
-        self._loss_sum, self._count = self._loss_sum + sum(losses), self._count + count
+        self._loss_sum += sum(losses)
+        self._count, self._shared = self._count + count, self._shared + shared
         self._hits.update(hits)
 
 

@@ -25,6 +25,7 @@ from zoo.recipe.estimate import Precision
 from zoo.tasks import Task
 from zoo.training.session import Session
 from zoo.training.teacher import find_teacher
+from zoo.training.trained import Trained
 from zoo.training.trial import Compile, quicker_compiled, quicker_precision
 from zoo.training.waiting import Tell, waiting
 
@@ -36,12 +37,14 @@ Stage = Callable[[str], AbstractContextManager[Callable[[int], None] | None]]
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """A model with the blueprint it was assembled by; trial: what was measured to choose the precision, if it was."""
+    """A model with the blueprint it was assembled by; trial: what was measured to choose the precision, if it was;
+    trained: which of its weights are trained, those of the first epoch marked."""
 
     blueprint: Blueprint
     model: Any
     precision: Precision
     trial: Trial[Precision] | None
+    trained: Trained
 
 
 def activated(recipe: Recipe) -> Backend:
@@ -67,8 +70,12 @@ def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend, wait: Tell
         precision=precision,
         dropout_masks=recipe.training.dropout_masks,
         remat=recipe.training.remat,
+        lora=recipe.training.lora,
+        reinitialize=recipe.model.backbone.reinitialize,
     )
-    return Built(blueprint=blueprint, model=model, precision=precision, trial=trial)
+    trained = Trained.of(recipe.training, model, blueprint.backbone.num_layers)
+    trained.mark(model, 0)
+    return Built(blueprint=blueprint, model=model, precision=precision, trial=trial, trained=trained)
 
 
 def prepare(
@@ -118,6 +125,7 @@ def prepare(
         compiled=compiled,
         compile_trial=compile_trial,
         teacher=teacher,
+        parts=built.trained,
     )
 
 

@@ -18,11 +18,11 @@ from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
-from zoo.data.mixing import rows_of_epoch
+from zoo.data.mixing import rows_by_class, rows_of_epoch
 from zoo.data.packing import balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.models import heads, inference, weights
+from zoo.models import adapters, heads, inference, weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model
 from zoo.models.packed import packed
@@ -31,13 +31,16 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
+from zoo.tasks.class_weights import class_weights
 from zoo.tasks.distilled import Distilled
+from zoo.tasks.objective import by_row, objective
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
-from zoo.training.optimizer import build_optimizer
+from zoo.training.optimizer import build_optimizer, carry_over
 from zoo.training.schedule import learning_rates
 from zoo.training.teacher import Teacher, keep, kept
+from zoo.training.trained import Trained
 from zoo.training.trial import Compile
 from zoo.training.waiting import Firsts
 
@@ -71,6 +74,8 @@ class Session:
     """Whether a training step is compiled as a whole."""
     compile_trial: Trial[Compile] | None
     """What was measured to choose that; None where there was nothing to choose."""
+    parts: Trained
+    """Which of its weights are trained, and when."""
     teacher: Teacher | None = None
     """What the model learns from beside the labels; None is nobody."""
 
@@ -87,21 +92,47 @@ class Session:
         self._targets = self.task.placed(self.task.scaled(train.labels), table, train)
         # A text counts once, however many windows it is seen through.
         whole = self.task.each != "text" or not table.windowed
-        self._weights = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
+        self._shares = None if whole else (1.0 / table.windows[table.owners]).astype(np.float32)
+        self._weights = self._shares
+        self.class_weights = None
+        config = self.recipe.training
+        if config.class_weights is not None:
+            self.class_weights = class_weights(config.class_weights, self.task, train.labels)
+            if by_row(self.task):
+                self._weigh(self.class_weights[train.labels])
+        if train.weights is not None:
+            self._weigh(train.weights)
+        self._objective = objective(self.task, config.loss, self.class_weights)
         self._start_to_predict(self.precision)
+
+    @property
+    def _told_by(self) -> np.ndarray | None:
+        """How much each row counts in what is told of training; None is as much as in its loss."""
+        if self._weights is self._shares:
+            return None
+        return np.ones(len(self.tables["train"]), np.float32) if self._shares is None else self._shares
+
+    def _weigh(self, weights: np.ndarray) -> None:
+        """Have each text of train count by its weight, [texts], beside what it counts by already."""
+        own = weights[self.tables["train"].owners].astype(np.float32)
+        self._weights = own if self._weights is None else own * self._weights
 
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
-        rates = self.rates()
-        optimizer = self.optimizer(rates)
         task = self._taught(checkpoints.folder, listener)
-        progress, passed = checkpoints.restore(self.trained, optimizer) if resume else (None, [])
-        for line in passed:
-            listener.on_note(line)
+        checkpoints = checkpoints.leaving_out(self.parts.left_out(self.model))
+        progress, optimizer = Progress(), None
+        if resume:
+            progress, optimizer, passed = checkpoints.restore(
+                self.trained, lambda at: self._optimizer_of(max(0, at.epoch - 1))
+            )
+            for line in passed:
+                listener.on_note(line)
         return fit(
             self.trained,
             optimizer,
+            optimizer_of=self._optimizer_of,
             backend=self.backend,
             precision=self.precision,
             compiled=self.compiled,
@@ -109,7 +140,8 @@ class Session:
             config=config,
             monitor=self.recipe.monitor,
             length=self._length,
-            rates=rates,
+            rates=self.rates(),
+            shares=self._told_by,
             epoch_batches=self.epoch_batches,
             validate=lambda: self._judged(listener),
             checkpoints=checkpoints,
@@ -121,7 +153,7 @@ class Session:
         """What is learned; with a teacher, whose outputs are kept beside the checkpoints, also from that."""
         config = self.recipe.training.distil
         if self.teacher is None or config is None:
-            return self.task
+            return self._objective
         outputs, fault = kept(beside)
         if fault is not None:
             listener.on_note(f"what the teacher said is damaged, and asked for again: {fault}")
@@ -134,9 +166,19 @@ class Session:
             ):
                 outputs = self.teacher.outputs(rows, backend=self.backend, batch_size=size, progress=advance)
             keep(outputs, beside)
-        lesson = Distilled(task=self.task, temperature=config.temperature, weight=config.weight)
+        lesson = Distilled(task=self.task, own=self._objective, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
         return lesson
+
+    def _optimizer_of(self, epoch: int, before: Any = None) -> Any:
+        """The optimizer of an epoch, whose weights are marked as trained: that of the epoch before, unless these have
+        changed; then a new one that has its moments of those that stay."""
+        if not self.parts.mark(self.model, epoch) and before is not None:
+            return before
+        optimizer = self.optimizer(self.rates())
+        if before is not None:
+            carry_over(before, optimizer)
+        return optimizer
 
     def _judged(self, listener: Listener) -> Mapping[str, float]:
         """Figures of the validation split under the model's present weights."""
@@ -150,7 +192,16 @@ class Session:
 
     @property
     def _length(self) -> Length:
-        return run_length(self.recipe.training, rows=len(self.tables["train"]))
+        rows = len(self.tables["train"]) if self.drawn is None else int(self.drawn.sum())
+        return run_length(self.recipe.training, rows=rows)
+
+    @property
+    def drawn(self) -> np.ndarray | None:
+        """Rows of each class in an epoch, [classes], where they are drawn; None has every row once."""
+        resample = self.recipe.training.resample
+        if resample is None:
+            return None
+        return rows_by_class(np.bincount(self.splits["train"].labels, minlength=len(self.task.names)), resample)
 
     @property
     def _flops_per_token(self) -> int:
@@ -163,29 +214,43 @@ class Session:
 
     def optimizer(self, rates: np.ndarray) -> Any:
         """A fresh optimizer on the model's variables."""
+        average = self.recipe.training.average
         return build_optimizer(
             self.recipe.training.optimizer,
             self.trained.trainable_variables,
             num_layers=self.blueprint.backbone.num_layers,
             rates=rates,
+            average=average.decay if average is not None and average.type == "ema" else None,
         )
+
+    def _chosen(self, epoch: int) -> np.ndarray | None:
+        """The rows of an epoch; None is every row once."""
+        sampling, resample = self.recipe.sampling, self.recipe.training.resample
+        if resample is not None:
+            return rows_of_epoch(self.splits["train"].labels, resample, seed=self.recipe.seed, epoch=epoch)
+        if sampling is None or sampling.type == "proportional":
+            return None
+        assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
+        return rows_of_epoch(self.task.groups(self._targets), sampling, seed=self.recipe.seed, epoch=epoch)
 
     def epoch_batches(self, epoch: int) -> Iterator[Batch]:
         """The training batches of an epoch, counted from 0."""
         table, size = self.tables["train"], self.recipe.training.batch_size
         if self.recipe.training.packing:
-            texts = balanced_order(table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch)
+            texts = balanced_order(
+                table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch, chosen=self._chosen(epoch)
+            )
             width, names = row_width(table.lengths), inference.input_names(self.trained)
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
-        sampling, seed = self.recipe.sampling, self.recipe.seed
-        chosen = None
-        if sampling is not None and sampling.type != "proportional":
-            assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
-            chosen = rows_of_epoch(self.task.groups(self._targets), sampling, seed=seed, epoch=epoch)
         order = training_order(
-            table.lengths, lengths=self.lengths, batch_size=size, seed=seed, epoch=epoch, chosen=chosen
+            table.lengths,
+            lengths=self.lengths,
+            batch_size=size,
+            seed=self.recipe.seed,
+            epoch=epoch,
+            chosen=self._chosen(epoch),
         )
         found = batches(
             table,
@@ -206,15 +271,20 @@ class Session:
 
         It computes in float32 as that does, and its outputs are in the unit of the data.
         """
-        if POLICIES[self.precision] != POLICIES["float32"]:
-            trained = {variable.path: variable for variable in weights.parameters(self.model)}
+        if POLICIES[self.precision] != POLICIES["float32"] or self.recipe.training.lora is not None:
+            trained = adapters.merged(self.model)
             self.model = assemble_model(self.blueprint, precision="float32")
             for variable in weights.parameters(self.model):
-                variable.assign(trained[variable.path].value)
+                variable.assign(trained[variable.path])
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
         self._start_to_predict("float32")
+
+    def cool(self, temperature: float) -> None:
+        """Make the settled model's outputs what they were by this temperature."""
+        units = self.task.units
+        heads.rescale(self.model, np.full(units, 1.0 / temperature), np.zeros(units))
 
     def _start_to_predict(self, precision: Precision) -> None:
         self._predict = self.backend.predictor(self._evaluated, precision=precision)

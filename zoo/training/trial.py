@@ -25,7 +25,7 @@ from zoo.models.blueprint import Blueprint
 from zoo.models.builder import assemble_model
 from zoo.recipe.estimate import Precision
 from zoo.recipe.heads import ClassifierHead
-from zoo.recipe.types import AdamW
+from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 

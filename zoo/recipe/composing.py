@@ -1,0 +1,52 @@
+"""What the recipe's `training` says of losses, and what does not go with the head or other keys.
+
+In come groups of a recipe; out come contradictions, with keys written from the recipe on. Nothing else is refused here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zoo.recipe.heads import Head
+from zoo.recipe.kinds import Clash
+from zoo.recipe.training_group import Training
+
+__all__ = ["clashes_with_head"]
+
+NOT_DRAWN = {
+    "multilabel": "a text may have several classes: training.class_weights weighs each",
+    "tokens": "a text has words of many classes: training.class_weights weighs each",
+    "joint": "`sampling` says how many rows of each task an epoch has",
+}
+"""Why rows of a head's task are not drawn by class; of others, as they have none."""
+
+
+def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Iterator[Clash]:
+    """What `training` says that has no meaning for a head, or, for `resample`, with texts seen through windows."""
+    if training.class_weights is not None and not head.classed:
+        yield _without(training.class_weights, "class_weights", head, "it has no classes to weigh")
+    if training.loss is not None and not head.classed:
+        yield _without(training.loss.type, "loss", head, "its loss is not the cross-entropy of classes")
+    if training.calibrate is not None and not head.taught:
+        why = "words are not calibrated" if head.each == "token" else "it has no probabilities of classes"
+        why = "outputs of several tasks have no one temperature" if head.type == "joint" else why
+        message = f"got {training.calibrate}, expected null with head {head.type}: {why}"
+        yield Clash(("training.calibrate", "model.head.type"), message)
+    if training.resample is not None and head.task != "classification":
+        why = NOT_DRAWN.get(head.type, "it has no classes to draw by")
+        message = f"got {training.resample.type}, expected null with head {head.type}: {why}"
+        yield Clash(("training.resample", "model.head.type"), message)
+    elif training.resample is not None and windows:
+        message = (
+            f"got {training.resample.type} beside tokens.long: window, expected null: windows of a text go together, "
+            "and epochs would be of another length each"
+        )
+        yield Clash(("training.resample", "tokens.long"), message)
+
+
+def _without(value: Any, key: str, head: Head, why: str) -> Clash:
+    told = ", ".join(value) if isinstance(value, Mapping) else value
+    if head.type == "joint":
+        why = "each of `tasks` has classes and a loss of its own"
+    return Clash((f"training.{key}", "model.head.type"), f"got {told}, expected null with head {head.type}: {why}")
