@@ -44,7 +44,7 @@ def plain(qkv: Any, bias: Any, seen: Any, shape: Shape, rate: float, state: Any 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize(
     ("length", "heads", "width", "rate", "packed"),
-    [(40, 4, 32, 0.1, False), (70, 4, 64, 0.1, True), (33, 8, 16, 0.0, False)],
+    [(70, 4, 64, 0.1, True), (33, 8, 16, 0.0, False)],
 )
 def test_attention_that_writes_no_scores_is_attention(
     platform: Platform, length: int, heads: int, width: int, rate: float, packed: bool

@@ -249,7 +249,7 @@ def test_a_device_refuses_what_it_does_not_multiply(
 
 
 def test_tf32_where_a_device_has_it(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, whole: Run, unpainted: None
+    backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, whole: Run
 ) -> None:
     """On a CPU that says that it has it: a run trains, its trial has three figures, and it predicts."""
     monkeypatch.setattr(backend, "precisions", lambda: precisions_of_nvidia((8, 0)))

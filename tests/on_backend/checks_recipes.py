@@ -52,18 +52,22 @@ def _one_shape(few_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "SHAPES", 1)
 
 
-@pytest.fixture(autouse=True)
-def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
-    """By the process of torch, which compiles nothing."""
-    if backend.name != "torch":
-        request.getfixturevalue("unpainted")
-
-
+PAINTED = {"amazon_bert", "goemotions_bert", "amazon_stars_bert", "ner_bert", "squad_bert", "imdb_masked", "multitask"}
+"""Of each task one recipe, whose charts are painted, by the process of torch, which compiles nothing."""
 KINDS = {
-    *("quickstart", "imdb_distilbert", "sst2_roberta", "goemotions_bert", "amazon_stars_bert", "quora_bert"),
-    *("ner_bert", "squad_bert", "imdb_masked", "multitask"),
+    *("imdb_distilbert", "sst2_roberta", "goemotions_bert", "amazon_stars_bert", "quora_bert"),
+    *("ner_bert", "squad_bert", "imdb_masked"),
 }
-"""Of each family, task and kind of head one recipe: what backends that compile train; the others are slow there."""
+"""Of each family, task and kind of head one recipe: what backends that compile train; the others are slow there.
+
+All three train the quickstart and several tasks at once in tests/test_backends.py, which holds their figures together.
+"""
+
+
+@pytest.fixture
+def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
+    if backend.name == "torch" and request.node.callspec.params["name"] in PAINTED:
+        request.getfixturevalue("painted")
 
 
 def _at_times(name: str) -> Any:
@@ -71,6 +75,7 @@ def _at_times(name: str) -> Any:
     return name if quick else pytest.param(name, marks=pytest.mark.slow)
 
 
+@pytest.mark.usefixtures("_painted_once")
 @pytest.mark.parametrize("name", list(map(_at_times, recipes.names())))
 def test_smoke(name: str, tmp_path: Path) -> None:
     whole = recipes.load(name, profile="smoke")

@@ -26,7 +26,7 @@ from zoo.runs import stages
 from zoo.runs.screen import Screen
 from zoo.training import session
 
-pytestmark = pytest.mark.usefixtures("backend", "unpainted")
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 def smoke(changes: Mapping[str, Any] | None = None) -> Recipe:

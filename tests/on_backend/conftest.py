@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import recipes
 import zoo
 from zoo.backend import Backend, activate, own_process
 from zoo.finished import Run
+from zoo.report.drawing import Chart
 from zoo.training import session
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported: its kernels are computed by NumPy
 # Most of what jax does here is to compile nano models, and a quarter of that is LLVM making them fast.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Nobody reads which line of Python an operation came from, and to write it down is a tenth of what is done.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 own_process()
 activate()  # before the checks import what imports Keras
 
@@ -69,30 +71,32 @@ def few_shapes() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _unpainted() -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def unpainted() -> Iterator[None]:
+    """A chart is made and is one pixel: no backend paints, and it takes twice as long as to train a nano model."""
     blank = io.BytesIO()
     Image.new("P", (1, 1)).save(blank, format="png")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zoo.report.drawing.Chart.png", lambda chart, theme="light": blank.getvalue())
+        patch.setattr(Chart, "png", lambda chart, theme="light": blank.getvalue())
         yield
+
+
+PNG = Chart.png
 
 
 @pytest.fixture
-def unpainted() -> Iterator[None]:
-    """A chart is made and is one pixel: no backend paints, and it takes twice as long as to train a nano model."""
-    with _unpainted():
-        yield
+def painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts as users have them."""
+    monkeypatch.setattr(Chart, "png", PNG)
 
 
 @pytest.fixture(scope="session")
-def whole(few_shapes: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run of three short epochs that nothing happened to, unpainted; nobody writes to its folder."""
+def whole(few_shapes: None, unpainted: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of three short epochs that nothing happened to; nobody writes to its folder."""
     from nano import SHORT  # it imports Keras
 
     recipe = recipes.load("quickstart", profile="smoke", overrides=SHORT)
-    with _unpainted():
-        return zoo.train(recipe, out=tmp_path_factory.mktemp("runs") / "whole")
+    return zoo.train(recipe, out=tmp_path_factory.mktemp("runs") / "whole")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -100,14 +100,13 @@ def inputs_of(reference: Any, rows: slice = slice(None), length: int | None = No
 
 
 def assert_hidden_states(backbone: Any, reference: Any, tolerance: float = TOLERANCE) -> None:
-    """Equal at all real tokens, in a padded batch and row by row without padding."""
+    """Equal at all real tokens, in a padded batch and for a row alone, without the padding that it had there."""
     mask = reference["padding_mask"].astype(bool)
     ours = hidden_states(backbone, inputs_of(reference))
     np.testing.assert_allclose(ours[mask], reference["hidden"][mask], rtol=0, atol=tolerance)
-    for row in (0, 1):
-        length = int(mask[row].sum())
-        alone = hidden_states(backbone, inputs_of(reference, slice(row, row + 1), length))
-        np.testing.assert_allclose(alone[0], reference["hidden"][row, :length], rtol=0, atol=tolerance)
+    length = int(mask[1].sum())
+    alone = hidden_states(backbone, inputs_of(reference, slice(1, 2), length))
+    np.testing.assert_allclose(alone[0], reference["hidden"][1, :length], rtol=0, atol=tolerance)
 
 
 def drawn(path: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
