@@ -190,19 +190,11 @@ def _told(out: Path) -> dict[str, Any]:
     parts = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
     last = parts[-1]
     return {
-        "test": {key: value for key, value in last["metrics"]["test"].items() if isinstance(value, int | float | dict)},
+        "test": {key: value for key, value in last["metrics"]["test"].items() if isinstance(value, int | float)},
         "seconds": sum(part["timing"]["total_seconds"] for part in parts),
         "train_seconds": sum(part["timing"]["train_seconds"] for part in parts),
         **{key: last[key] for key in ("backend", "device", "precision", "fingerprint", "versions")},
     }
-
-
-def _value(test: Mapping[str, Any], name: str) -> float:
-    """A figure by its dotted name."""
-    found: Any = test
-    for part in name.split("."):
-        found = found[part]
-    return float(found)
 
 
 def table(name: str) -> str:
@@ -228,7 +220,7 @@ def _lines(name: str, key: str, question: Question) -> Iterator[str]:
             }
             if not found:
                 continue
-            values = {seed: _value(row["test"], way.figures.get(figure, figure)) for seed, row in found.items()}
+            values = {seed: float(row["test"][way.figures.get(figure, figure)]) for seed, row in found.items()}
             seconds = statistics.mean(row["seconds"] for row in found.values())
             cells = [kind.replace("_", " "), figure, str(len(values)), f"{statistics.mean(values.values()):.4f}"]
             cells.append(f"{statistics.stdev(values.values()):.4f}" if len(values) > 1 else "")
