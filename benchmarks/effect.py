@@ -32,7 +32,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import yaml
 from pydantic import Field
 
-from benchmarks.compare import machine
 from zoo.recipe.kinds import Config, Count, Name, Text
 from zoo.score.seeds import seed_bounds
 
@@ -151,6 +150,8 @@ def measured(name: str) -> list[dict[str, Any]]:
 
 def run(name: str, asked: str, question: Question, *, seeds: int, dry: bool) -> None:
     """Run what is not there yet, and add a row for each run."""
+    from benchmarks.compare import machine  # it reads the whole protocol
+
     there = [row["settings"] for row in measured(name)]
     with tempfile.TemporaryDirectory() as scratch:
         rows = None
@@ -206,8 +207,8 @@ def _lines(name: str, key: str, question: Question) -> Iterator[str]:
     rows = [row for row in measured(name) if row["question"] == key]
     yield f"**{question.asks}** (`{key}`)"
     yield ""
-    yield "| way | figure | runs | mean | deviation | more than the first way: mean, 95% interval | seconds a run |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| way | figure | runs | mean | deviation | more than the first way: mean, 95% interval |"
+    yield "|---|---|---|---|---|---|"
     for figure in question.figures:
         plain: Mapping[int, float] | None = None
         for kind, way in question.ways.items():
@@ -221,7 +222,6 @@ def _lines(name: str, key: str, question: Question) -> Iterator[str]:
             if not found:
                 continue
             values = {seed: float(row["test"][way.figures.get(figure, figure)]) for seed, row in found.items()}
-            seconds = statistics.mean(row["seconds"] for row in found.values())
             cells = [kind.replace("_", " "), figure, str(len(values)), f"{statistics.mean(values.values()):.4f}"]
             cells.append(f"{statistics.stdev(values.values()):.4f}" if len(values) > 1 else "")
             if plain is None:
@@ -229,7 +229,7 @@ def _lines(name: str, key: str, question: Question) -> Iterator[str]:
                 cells.append("")
             else:
                 cells.append(difference([values[seed] - plain[seed] for seed in sorted(values.keys() & plain.keys())]))
-            yield f"| {' | '.join([*cells, f'{seconds:.0f}'])} |"
+            yield f"| {' | '.join(cells)} |"
     yield ""
 
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import recipes  # noqa: E402
-from benchmarks import protocol, unseen  # noqa: E402
+from benchmarks import effect, protocol, unseen  # noqa: E402
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card, dataset_names  # noqa: E402
 from zoo.recipe.schema import Node, Row, expectation, recipe_schema, rows  # noqa: E402
 
@@ -188,6 +188,7 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/recipe.md": recipe_page,
     "docs/data.md": partial(filled, "docs/data.md", datasets=dataset_table),
     "docs/accelerators.md": partial(filled, "docs/accelerators.md", unseen=unseen_table),
+    "docs/tasks.md": partial(filled, "docs/tasks.md", effects=partial(effect.table, "tasks")),
     "docs/backbones.md": partial(filled, "docs/backbones.md", backbones=backbone_table),
     "README.md": partial(filled, "README.md", expected=expected_table, measured=measured_table),
 }

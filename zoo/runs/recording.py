@@ -8,6 +8,7 @@ at the end.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -97,7 +98,7 @@ class Recorder:
         )
         self._say(
             "model",
-            f"{session.model.count_params():,} parameters, {session.precision}, on {backend.name} "
+            f"{_parameters(session)}, {session.precision}, on {backend.name} "
             f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
@@ -279,6 +280,16 @@ def _keys(recipe: Recipe) -> dict[str, object]:
     """Dotted key -> value, of stages under their names."""
     stages = {stage.name: stage.model_dump(exclude={"name"}) for stage in recipe.stages}
     return flat(recipe.model_dump(exclude={"profiles", "stages"}) | {"stages": stages})
+
+
+def _parameters(session: Session) -> str:
+    """How many numbers the model has, and how many of them are trained where others stay as they are."""
+    model = session.model
+    total, trained = (sum(math.prod(v.shape) for v in of) for of in (model.weights, model.trainable_variables))
+    if trained == total:
+        return f"{total:,} parameters"
+    at_first = " at first" if session.recipe.training.unfreeze else ""
+    return f"{total:,} parameters, {trained:,} of them trained{at_first}"
 
 
 def _steps(session: Session, backend: Backend) -> str:
