@@ -105,7 +105,7 @@ def trained(changes: Mapping[str, Any]) -> list[float]:
     trainer = session.backend.trainer(
         session.trained,
         session.optimizer(session.rates()),
-        session.task.loss,
+        session.objective.loss,
         precision=session.precision,
         accumulate=recipe.training.accumulate,
         compiled=session.compiled,

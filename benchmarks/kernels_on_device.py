@@ -225,7 +225,7 @@ def no_read_back(backend: Backend) -> dict[str, Any]:
     changes = {"training.precision": "bfloat16", "training.compile": "off"}
     session = prepare(recipes.load("imdb_bert_2k", profile="smoke", overrides=changes))
     optimizer = session.optimizer(session.rates())
-    trainer = session.backend.trainer(session.trained, optimizer, session.task.loss, precision=session.precision)
+    trainer = session.backend.trainer(session.trained, optimizer, session.objective.loss, precision=session.precision)
     (batch,) = islice(session.epoch_batches(0), 1)
     for _ in range(3):
         trainer.step(batch.inputs, batch.labels, batch.weights)

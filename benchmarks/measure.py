@@ -57,7 +57,7 @@ class ZooSubject:
         self._trainer = backend.trainer(
             session.trained,
             optimizer,
-            session.task.loss,
+            session.objective.loss,
             precision=session.precision,
             accumulate=recipe.training.accumulate,
             compiled=session.compiled,

@@ -232,7 +232,8 @@ def test_what_jax_compiled_is_kept(shared: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
         call = [sys.executable, "-c", code, "quickstart", "--profile", "smoke", *few, "--out", str(tmp_path / name)]
         finish(subprocess.Popen(call, env=given | {"ZOO_CACHE": str(tmp_path / "cache")}, **PIPES))
-        kept.append({path.name for path in (tmp_path / "cache" / "compiled").glob("jax-*/*-cache")})
+        # Only what takes long to compile is kept: on a busy machine that may be a small program, too.
+        kept.append({path.name for path in (tmp_path / "cache" / "compiled").glob("jax-*/jit_[sf]*-cache")})
     assert kept[0]
     assert kept[0] == kept[1]
     files = [(tmp_path / name / "model" / "weights.safetensors").read_bytes() for name in ("first", "second")]

@@ -12,7 +12,7 @@ from scipy.special import expit, log_softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.class_weight import compute_class_weight
 
-from zoo.data.dataset import load_dataset
+from zoo.data.dataset import load_dataset, rows_an_epoch
 from zoo.data.mixing import rows_by_class, rows_of_epoch
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import recipe_from
@@ -168,10 +168,10 @@ class TestResample:
         path = weighed_file(tmp_path, [1] * 60)
         plain = recipe({"training.batch_size": 8}, data={"files": {"train": str(path)}})
         data, counts = load_dataset(plain), np.bincount(load_dataset(plain).train.labels)
-        assert data.rows_an_epoch(plain.training) == counts.sum()
+        assert rows_an_epoch(data.train, plain.training) == counts.sum()
         for kind, count in (("over", counts.max()), ("under", counts.min())):
             drawn = plain.override({"training.resample": {"type": kind}})
-            assert data.rows_an_epoch(drawn.training) == 2 * count
+            assert rows_an_epoch(data.train, drawn.training) == 2 * count
         most = plain.override({"training.batch_size": 1, "training.epochs": 10})
         monkeypatch.setattr("zoo.recipe.length.MAX_STEPS", 10 * int(counts.sum()))
         load_dataset(most)

@@ -32,10 +32,9 @@ def test_every_row_passes_and_notices_one_weight_that_is_moved(real_cache: Path)
     for row in rows.values():
         assert list(row["measured"]) == list(row["moved"]) == list(parity.BACKENDS), row
         assert max(row["measured"].values()) <= row["limit"] < min(row["moved"].values()), row
-    # Something was compared: different programs agree to many digits, not to all.
-    assert all(
-        0.0 < value < 1e-4 for key in rows if key.startswith("forward/") for value in rows[key]["measured"].values()
-    )
+    # Something was compared: different programs agree to many digits, not to all; torch may agree with torch to all.
+    forward = {key: max(row["measured"].values()) for key, row in rows.items() if key.startswith("forward/")}
+    assert [key for key, largest in forward.items() if not 0.0 < largest < 1e-4] == []
 
 
 def test_a_figure_that_is_missing_or_not_finite_fails() -> None:

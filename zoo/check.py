@@ -25,7 +25,7 @@ from zoo import backend, cli
 from zoo.data.against_catalog import disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
-from zoo.data.dataset import Split, load_dataset, missing_data, stated_task
+from zoo.data.dataset import Split, load_dataset, missing_data, rows_an_epoch, stated_task
 from zoo.data.expense import expense
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.tokens import cut_told
@@ -231,7 +231,11 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
     report.notes.append(("data", f"{name}: {splits} rows; {data.task.listed_shares(data.train.labels)}"))
     report.notes += [("warning", note) for note in data.notes]
-    return data.rows_an_epoch(recipe.training), data.task, data.train.take(np.arange(min(len(data.train), MAX_CUT)))
+    return (
+        rows_an_epoch(data.train, recipe.training),
+        data.task,
+        data.train.take(np.arange(min(len(data.train), MAX_CUT))),
+    )
 
 
 def _stated_rows(recipe: Recipe, report: Report) -> int | None:

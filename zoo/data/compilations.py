@@ -10,6 +10,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -40,6 +41,13 @@ class CompiledStep:
     dropout: float | None
     attention_dropout: float | None
     precision: Precision
+    optimizer: str
+    trained: dict[str, Any]
+    """Which weights are, by the recipe's keys."""
+
+
+TRAINED = {"train", "freeze", "unfreeze", "lora", "average"}
+"""Keys of `training` that say what is trained."""
 
 
 def step_of(recipe: Keys, size: Dimensions, machine: str, precision: Precision) -> CompiledStep:
@@ -58,6 +66,8 @@ def step_of(recipe: Keys, size: Dimensions, machine: str, precision: Precision) 
         dropout=backbone.dropout,
         attention_dropout=backbone.attention_dropout,
         precision=precision,
+        optimizer=training.optimizer.type,
+        trained=training.model_dump(mode="json", include=TRAINED),
     )
 
 

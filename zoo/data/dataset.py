@@ -68,10 +68,6 @@ class Dataset:
         """Rows of each split, by its name."""
         return {name: len(split) for name, split in self._splits().items()}
 
-    def rows_an_epoch(self, training: Training) -> int:
-        """Rows of train that an epoch has: all, or as many as `training.resample` draws."""
-        return _rows_an_epoch(self.train, training)
-
     @property
     def label_counts(self) -> dict[str, dict[str, int]]:
         """How often each class, or level of a scale, occurs in each split; empty where labels are any numbers."""
@@ -100,7 +96,8 @@ class Dataset:
         return in_notebook(self.rows, self.label_counts, self.task.listed_names, self.notes, self.sample())
 
 
-def _rows_an_epoch(train: Split, training: Training) -> int:
+def rows_an_epoch(train: Split, training: Training) -> int:
+    """Rows of train that an epoch has: all, or as many as `training.resample` draws."""
     if training.resample is None:
         return len(train)
     return int(rows_by_class(np.bincount(train.labels), training.resample).sum())
@@ -121,7 +118,7 @@ def load_dataset(recipe: Recipe) -> Dataset:
             f"train has {train} rows, fewer than the batch of {recipe.training.batch_size}; "
             f"add rows or set training.batch_size={train}"
         )
-    rows_drawn = _rows_an_epoch(rows.splits["train"], recipe.training)
+    rows_drawn = rows_an_epoch(rows.splits["train"], recipe.training)
     run_length(recipe.training, rows=rows_drawn)  # refuses what is too long, before a text is tokenized
     sha256 = digest(rows.splits, rows.task.names)
     return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes))

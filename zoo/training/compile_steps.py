@@ -22,7 +22,7 @@ from zoo.backend.compilers import TARGETS, Target, reach
 from zoo.data.against_catalog import dimensions, training_rows
 from zoo.data.backbones import missing
 from zoo.data.compilations import keep, step_of
-from zoo.data.dataset import load_dataset, missing_data, stated_task
+from zoo.data.dataset import load_dataset, missing_data, rows_an_epoch, stated_task
 from zoo.data.masking import PLACES
 from zoo.data.masking import TARGETS as TARGETS_OF_PLACES
 from zoo.data.parts import load_parts
@@ -36,10 +36,13 @@ from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import evaluation_rows, run_length
+from zoo.recipe.trained_group import Lora
 from zoo.tasks import Task
+from zoo.tasks.objective import objective
 from zoo.training.compile_request import REPLY, REQUEST, Answer, Refusal, Request, Step
 from zoo.training.optimizer import unbuilt_optimizer
 from zoo.training.schedule import learning_rates
+from zoo.training.trained import Trained
 from zoo.training.waiting import waiting
 
 HEARTBEAT = 30.0
@@ -104,7 +107,7 @@ def _learned(recipe: Recipe) -> tuple[Task, int]:
     if task is not None and rows is not None and recipe.training.resample is None:
         return task, rows
     data = load_dataset(recipe)
-    return data.task, data.rows_an_epoch(recipe.training)
+    return data.task, rows_an_epoch(data.train, recipe.training)
 
 
 def _blueprint(recipe: Recipe, task: Task) -> Blueprint:
@@ -171,7 +174,8 @@ class _Work:
         rates = learning_rates(config.schedule, peak=config.optimizer.learning_rate, steps=self.steps)
 
         def build() -> Any:
-            model = self._model()
+            model = self._model(config.lora)
+            Trained.of(config, model, self.blueprint.backbone.num_layers).mark(model, 0)
             if self.places is not None:
                 return at_places(model)
             return packed(model) if config.packing else model
@@ -180,7 +184,9 @@ class _Work:
             layers = self.blueprint.backbone.num_layers
             return unbuilt_optimizer(config.optimizer, variables, num_layers=layers, rates=rates)
 
-        return self._trained("training", build, optimizer, self.task.loss, accumulate=config.accumulate)
+        # Weights of rows are input; those of words and flags, which are a product more, are not known without rows.
+        loss = objective(self.task, config.loss, None).loss
+        return self._trained("training", build, optimizer, loss, accumulate=config.accumulate)
 
     def prediction(self) -> Compiled:
         """A batch of evaluation, which a masked language model judges itself."""
@@ -205,7 +211,7 @@ class _Work:
         """A batch of evaluation by keras-hub's classifier."""
         return self._predicted("keras-hub's prediction", self._stock)
 
-    def _model(self) -> Any:
+    def _model(self, lora: Lora | None = None) -> Any:
         config = self.recipe.training
         return assemble_model(
             self.blueprint,
@@ -213,6 +219,7 @@ class _Work:
             masks=config.dropout_masks,
             seed=self.recipe.seed,
             remat=config.remat,
+            lora=lora,
         )
 
     def _stock(self) -> Any:

@@ -102,7 +102,7 @@ class Session:
                 self._weigh(self.class_weights[train.labels])
         if train.weights is not None:
             self._weigh(train.weights)
-        self._objective = objective(self.task, config.loss, self.class_weights)
+        self.objective = objective(self.task, config.loss, self.class_weights)
         self._start_to_predict(self.precision)
 
     @property
@@ -153,7 +153,7 @@ class Session:
         """What is learned; with a teacher, whose outputs are kept beside the checkpoints, also from that."""
         config = self.recipe.training.distil
         if self.teacher is None or config is None:
-            return self._objective
+            return self.objective
         outputs, fault = kept(beside)
         if fault is not None:
             listener.on_note(f"what the teacher said is damaged, and asked for again: {fault}")
@@ -166,7 +166,7 @@ class Session:
             ):
                 outputs = self.teacher.outputs(rows, backend=self.backend, batch_size=size, progress=advance)
             keep(outputs, beside)
-        lesson = Distilled(task=self.task, own=self._objective, temperature=config.temperature, weight=config.weight)
+        lesson = Distilled(task=self.task, own=self.objective, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
         return lesson
 
