@@ -42,6 +42,7 @@ __all__ = [
     "load_dataset",
     "missing_data",
     "read_labelled",
+    "rows_an_epoch",
     "stated_task",
     "takes_pairs",
     "text_column",
