@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import SHORT, nano_recipe
+from nano import SHORT, Interrupting, nano_recipe
 
 import recipes
 import zoo
@@ -23,7 +23,6 @@ from zoo.finished import Run
 from zoo.recipe import Recipe
 from zoo.recipe.heads import BinaryHead
 from zoo.runs import stages
-from zoo.runs.screen import Screen
 from zoo.training import session
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -52,22 +51,6 @@ def epoch_losses(run: Run) -> list[float]:
 
 
 Stopped = Callable[[Path, int], None]
-
-
-class Interrupting(Screen):
-    """Presses Ctrl-C at the second step of an epoch, and keeps what it is told."""
-
-    def __init__(self, epoch: int) -> None:
-        super().__init__(quiet=True)
-        self.epoch, self.notes = epoch, list[str]()
-
-    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
-        self.seen = getattr(self, "seen", 0) + (epoch == self.epoch)
-        if self.seen == 2:
-            raise KeyboardInterrupt
-
-    def on_note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def interrupted(folder: Path, epoch: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import call, inputs_of, preset
+from nano import Interrupting, call, inputs_of, preset
 
 import recipes
 import zoo
@@ -25,7 +25,6 @@ from zoo.recipe.heads import ClassifierHead
 from zoo.recipe.optimizers import AdamW
 from zoo.recipe.trained_group import Lora, Unfreeze
 from zoo.recipe.training_group import Training
-from zoo.runs.screen import Screen
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
 from zoo.training.trained import Trained
@@ -235,17 +234,6 @@ def test_moving_average(backend: Backend) -> None:
         np.testing.assert_allclose(weights.to_numpy(average), value, rtol=0, atol=1e-6, err_msg=variable.path)
 
 
-class Interrupting(Screen):
-    """Presses Ctrl-C at the last step of the run."""
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True)
-
-    def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
-        if epoch == 3:
-            raise KeyboardInterrupt
-
-
 def test_a_run_of_all_of_them_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     """Layers that join, adapters and a moving average: the same weights, predictions and figures to the last bit."""
     keys = {
@@ -258,7 +246,7 @@ def test_a_run_of_all_of_them_goes_on_as_if_never_stopped(tmp_path: Path) -> Non
     }
     whole = zoo.train(recipe(keys, "quickstart"), out=tmp_path / "whole", progress=False)
     with pytest.raises(KeyboardInterrupt):
-        zoo.train(recipe(keys, "quickstart"), out=tmp_path / "cut", progress=Interrupting())
+        zoo.train(recipe(keys, "quickstart"), out=tmp_path / "cut", progress=Interrupting(3))
     newest = max((tmp_path / "cut" / "checkpoints").glob("step-*"))
     assert (newest / "model.safetensors").stat().st_size < (whole.path / "model" / "weights.safetensors").stat().st_size
     again = zoo.train(recipe(keys, "quickstart"), out=tmp_path / "cut", resume=True, progress=False)

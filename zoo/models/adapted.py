@@ -36,6 +36,7 @@ def merged(model: Any) -> dict[str, np.ndarray]:
     """The weights of a model by path, the adapters of each kernel added to it."""
     found = {variable.path: weights.to_numpy(variable) for variable in weights.parameters(model)}
     for adapter, kernel in adapted(model):
+        # Not Adapter.change, which a device may multiply in less than float32.
         change = weights.to_numpy(adapter.lora_a) @ weights.to_numpy(adapter.lora_b) * (adapter.alpha / adapter.rank)
         found[kernel.path] = found[kernel.path] + change.reshape(kernel.shape)
     return found

@@ -80,7 +80,7 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
                 f"model.backbone.layers: got {layers[-1]}, expected below {config.num_layers}, the layers of the preset"
             )
         config = replace(config, num_layers=len(layers))
-    refuse_more(recipe, config.num_layers)
+    _refuse_more(recipe, config.num_layers)
     return Blueprint(
         backbone=_with_rates(config, wanted),
         head=head,
@@ -91,7 +91,7 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     )
 
 
-def refuse_more(recipe: Recipe, num_layers: int) -> None:
+def _refuse_more(recipe: Recipe, num_layers: int) -> None:
     """Raise RecipeError where a recipe says something of more transformer layers than there are."""
     freeze = recipe.training.freeze
     for key, count in (
@@ -116,7 +116,7 @@ def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
         of_layout = keras_activation(wanted.family) if card.layout == "keras" else own["activation"]
         own["activation"] = card.activation or of_layout
     config = checked_config(family=wanted.family, **asdict(size), **own)
-    refuse_more(recipe, config.num_layers)
+    _refuse_more(recipe, config.num_layers)
     return Blueprint(
         backbone=_with_rates(config, wanted),
         head=_with_dropout(head, HEAD_DROPOUT),

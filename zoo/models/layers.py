@@ -31,6 +31,10 @@ def _gelu_tanh(x: Any) -> Any:
 
 ATTENTION = ("query", "key", "value", "output")
 """Products of attention, in the order of `LayerParts`."""
+PRODUCTS = (*ATTENTION, "inner", "outer")
+"""All of them, by its fields."""
+Products = list[tuple[Any, Adapter | None]]
+"""The layers that multiply, in the order of PRODUCTS, each with its adapter."""
 ACTIVATIONS = {"gelu": keras.activations.gelu, "gelu_tanh": _gelu_tanh, "relu": keras.activations.relu}
 """By the name that a `BackboneConfig` has for them."""
 
@@ -273,8 +277,9 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         """
         mask = padding_mask[:, None, None, :] if attention_mask is None else attention_mask[:, None, :, :]
         mask, training = ops.cast(mask, "bool"), bool(training)
-        if self._is_in_one_go(training) and not return_attention_scores:
-            return kernels().transformer_layer(self._parts(), inputs, mask, training)
+        products = self._products
+        if self._is_in_one_go(products, training) and not return_attention_scores:
+            return kernels().transformer_layer(self._parts(products), inputs, mask, training)
         found, weights = self.self_attention(inputs, mask, training=training)
         found = self.self_attention_output_dropout(found, training=training)
         x = self.self_attention_norm(inputs + found)
@@ -283,16 +288,14 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         x = self.feedforward_norm(x + self.feedforward_output_dropout(found, training=training))
         return (x, weights) if return_attention_scores else x
 
-    def _is_in_one_go(self, training: bool) -> bool:
+    def _is_in_one_go(self, products: Products, training: bool) -> bool:
         """Whether the kernels compute what the layers would."""
-        products = self._products
         portable = isinstance(self.feedforward_output_dropout, PortableDropout)
         beside = any(adapter is not None and adapter.rate for _, adapter in products)
         return ((portable and not beside) or not training) and all(_as_built(dense) for dense, _ in products)
 
     @property
-    def _products(self) -> list[tuple[Any, Adapter | None]]:
-        """The layers that multiply, in the order of `LayerParts`, each with its adapter."""
+    def _products(self) -> Products:
         attention = self.self_attention
         return [
             *((getattr(attention, f"{name}_dense"), getattr(attention, f"{name}_adapter")) for name in ATTENTION),
@@ -305,16 +308,10 @@ class TransformerEncoder(keras.layers.Layer):  # type: ignore[misc]
         """The adapters, each with the kernel's variable."""
         return [(adapter, dense.kernel) for dense, adapter in self._products if adapter is not None]
 
-    def _parts(self) -> LayerParts:
+    def _parts(self, products: Products) -> LayerParts:
         attention = self.self_attention
-        query, key, value, output, inner, outer = (_product(*product) for product in self._products)
         return LayerParts(
-            query=query,
-            key=key,
-            value=value,
-            output=output,
-            inner=inner,
-            outer=outer,
+            **{name: _product(*product) for name, product in zip(PRODUCTS, products, strict=True)},
             attention_norm=_norm(self.self_attention_norm),
             feedforward_norm=_norm(self.feedforward_norm),
             epsilon=self.layer_norm_epsilon,

@@ -63,22 +63,26 @@ class Ema(Config):
     the first step. Validation judges the average, and the run ends with that of the epoch that is kept."""
 
 
-class LastEpochs(Config):
+class Epochs(Config):
+    """What the means over epochs have."""
+
+    type: str
+    epochs: Annotated[int, Field(ge=2, le=100)] = 3
+    """How many; of a shorter run all."""
+
+
+class LastEpochs(Epochs):
     """Mean of the weights after each of the last epochs (Izmailov et al. 2018), in place of `keep`."""
 
     type: Literal["last"] = "last"
     """Kind of average."""
-    epochs: Annotated[int, Field(ge=2, le=100)] = 3
-    """How many; of a shorter run all."""
 
 
-class BestEpochs(Config):
+class BestEpochs(Epochs):
     """Mean of the weights after those epochs that validation finds best (Wortsman et al. 2022), in place of `keep`."""
 
     type: Literal["best"] = "best"
     """Kind of average."""
-    epochs: Annotated[int, Field(ge=2, le=100)] = 3
-    """How many; of a shorter run all."""
 
 
 Average = Annotated[

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from zoo.tasks.objective import Objective
+from zoo.tasks.objective import Objective, OfTask
 from zoo.tasks.task import Task
 
 __all__ = ["Distilled", "divergence"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Distilled:
+class Distilled(OfTask):
     """What training asks of a task, of one with a teacher.
 
     own: what is learned of the labels, where that is not the task's own loss.
@@ -28,7 +28,6 @@ class Distilled:
     loss, the labels have the rest.
     """
 
-    task: Task
     own: Task | Objective | None = None
     temperature: float
     weight: float
@@ -36,14 +35,6 @@ class Distilled:
     @property
     def _labelled(self) -> Task | Objective:
         return self.own or self.task
-
-    @property
-    def watched(self) -> bool:
-        return self.task.watched
-
-    @property
-    def falling(self) -> frozenset[str]:
-        return self.task.falling
 
     def joined(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
         """Targets [rows, ...] and, behind them, the teacher's outputs [rows, units]: [rows, width + units] float32."""

@@ -21,15 +21,13 @@ from zoo.tasks.joint_prediction import JointPrediction
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.shown import Column, Kind, Mistake, Mistakes, Picture, Table
 from zoo.tasks.side_by_side import SideBySide
-from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.task import COUNTED, Floats, Rankings, Task
 from zoo.tasks.telling import merit
 
 __all__ = ["Joint"]
 
 ONE_TASK = ("evaluate", "explain", "export")
 """Verbs that are for a run of one task."""
-COUNTED = "counted"
-"""Among the hits of a task: by what they are divided."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,25 +16,16 @@ from numpy.typing import NDArray
 from zoo.recipe.learning import Focal, LabelSmoothing
 from zoo.tasks.class_weights import flagged
 from zoo.tasks.losses import NOTHING, Form, form_of, owned
-from zoo.tasks.task import Task
+from zoo.tasks.task import COUNTED, Task
 
-__all__ = ["Objective", "by_row", "objective"]
-
-COUNTED = "counted"
-"""Among the hits: by what they are divided."""
+__all__ = ["OfTask", "Objective", "by_row", "objective"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objective:
-    """A task of classes as it is trained, where that is not by its own loss: what training asks of a task.
-
-    form: the loss. unit_weights: of each class, by which a word counts, or where a text may have several by which the
-    loss of a row that has it does; None counts all alike.
-    """
+class OfTask:
+    """A task with something in its way to training, which is asked what a task is asked."""
 
     task: Task
-    form: Form
-    unit_weights: tuple[float, ...] | None = None
 
     @property
     def watched(self) -> bool:
@@ -43,6 +34,18 @@ class Objective:
     @property
     def falling(self) -> frozenset[str]:
         return self.task.falling
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(OfTask):
+    """A task of classes as it is trained, where that is not by its own loss: what training asks of a task.
+
+    form: the loss. unit_weights: of each class, by which a word counts, or where a text may have several by which the
+    loss of a row that has it does; None counts all alike.
+    """
+
+    form: Form
+    unit_weights: tuple[float, ...] | None = None
 
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """The weighted sum of losses and the sum of weights, as torch's CrossEntropyLoss(weight) divides; of flags the

@@ -20,6 +20,9 @@ __all__ = ["Rankings", "Task"]
 
 Floats = NDArray[np.float64]
 
+COUNTED = "counted"
+"""Among the hits of a task: by what they are divided."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Shown):

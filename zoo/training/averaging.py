@@ -97,5 +97,5 @@ class Mean(Averaging):
             for path, value in checkpoints.read_epoch(epoch).items():
                 sums[path] = sums.get(path, 0.0) + value.astype(np.float64)
         for variable in model.variables:
-            if np.issubdtype(variable.dtype, np.floating) and variable.path in sums:
+            if variable.path in sums:
                 variable.assign((sums[variable.path] / len(epochs)).astype(np.float32))

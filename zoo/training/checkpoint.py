@@ -53,8 +53,8 @@ class Progress:
     """Where a run stands, between two epochs.
 
     epoch, step: how many are done. best: the best monitored figure so far, and best_epoch the epoch
-    (from 1) that reached it; stale: epochs since then. stopped: the run has ended before its length, and reason says
-    why.
+    (from 1) that reached it; stale: epochs since then. reason: why the run has ended before its length; None
+    where it has not.
     train: loss and accuracy on train, as it went, of the epoch whose weights would be kept now. figures: the monitored
     figure of each epoch.
     """
@@ -64,11 +64,15 @@ class Progress:
     best: float | None = None
     best_epoch: int = 0
     stale: int = 0
-    stopped: bool = False
     reason: str | None = None
     train: dict[str, float] = field(default_factory=dict)
     figures: list[float] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock, compare=False)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the run has ended before its length."""
+        return self.reason is not None
 
 
 _PROGRESS = TypeAdapter(Progress)

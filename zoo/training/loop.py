@@ -195,7 +195,7 @@ def fit(
             best=enough is not None,
         )
         if progress.step == length.steps:  # it has ended by itself
-            progress = replace(progress, stopped=False, reason=None)
+            progress = replace(progress, reason=None)
         progress = replace(progress, clock=replace(clock))
         listener.on_row(
             {
@@ -240,14 +240,13 @@ def _advance(
     better = best or progress.best is None or sign * figure > sign * progress.best + margin
     kept = train if better or config.keep == "last" else progress.train
     figures = [*progress.figures, figure]
-    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept, figures=figures)
-    progress = replace(progress, stopped=reason is not None, reason=reason)
+    progress = replace(progress, epoch=progress.epoch + 1, step=step, train=kept, figures=figures, reason=reason)
     if better:
         return replace(progress, best=figure, best_epoch=progress.epoch, stale=0)
     progress = replace(progress, stale=progress.stale + 1)
     if reason is None and config.early_stopping and progress.stale >= config.early_stopping.patience:
         reason = f"no better epoch for {progress.stale} (training.early_stopping)"
-        return replace(progress, stopped=True, reason=reason)
+        return replace(progress, reason=reason)
     return progress
 
 
