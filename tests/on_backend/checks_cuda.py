@@ -242,7 +242,7 @@ def test_a_layer_with_tritons_kernels_is_the_layer(triton_kernels: Any, monkeypa
         random = torch.Generator().manual_seed(0)
         x = torch.randn(2, 8, model.get_layer("backbone").hidden_dim, generator=random).half().requires_grad_()
         mask = torch.ones(2, 1, 1, 8, dtype=torch.bool)
-        y = chosen.transformer_layer(layer._parts(), x, mask, True)
+        y = chosen.transformer_layer(layer._parts(layer._products), x, mask, True)
         y.float().square().sum().backward()
         found.append((y.float(), x.grad.float()))
     for one, other in zip(*found, strict=True):
