@@ -178,7 +178,12 @@ class Estimate:
 
 def passes(config: Training) -> int:
     """How often a step computes its batch, forward and backward."""
-    return 1 if config.adversarial is None else 2
+    return (1 if config.adversarial is None else 2) * at_once(config)
+
+
+def at_once(config: Training) -> int:
+    """How often before it goes backward, so that as many activations are kept."""
+    return 1 if config.r_drop is None else 2
 
 
 def moments(config: Optimizer, size: Dimensions) -> int:
@@ -216,9 +221,11 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     per_pair = 2 if attention_rate == 0.0 else 5
     per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
     per_layer //= recipe.training.accumulate
-    kept = size.num_layers * per_layer
+    forward = at_once(recipe.training)
+    kept = forward * size.num_layers * per_layer
     if recipe.training.remat:  # one layer at a time, and what each was given, 2 bytes a value
-        kept = per_layer + size.num_layers * 2 * batch * length * size.hidden_dim // recipe.training.accumulate
+        given = 2 * batch * length * size.hidden_dim // recipe.training.accumulate
+        kept = per_layer + forward * size.num_layers * given
     scores = 0
     if isinstance(head := recipe.model.head, MaskedHead):
         # Of the hidden tokens alone; float32 in every precision, and with their gradient.
