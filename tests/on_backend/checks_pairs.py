@@ -59,7 +59,7 @@ def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     optimizer = session.optimizer(session.rates())
     config = session.recipe.training
     trainer = backend.trainer(
-        session.trained, optimizer, session.objective.loss, precision=session.precision, accumulate=config.accumulate
+        session.trained, optimizer, session.objective.loss, precision=session.precision, accumulate=config.least_parts
     )
     batch = next(iter(session.epoch_batches(0)))
     for _ in range(2):

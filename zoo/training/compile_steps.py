@@ -186,7 +186,7 @@ class _Work:
 
         # Weights of rows are input; those of words and flags, which are a product more, are not known without rows.
         loss = objective(self.task, config.loss, None).loss
-        return self._trained("training", build, optimizer, loss, accumulate=config.accumulate)
+        return self._trained("training", build, optimizer, loss, accumulate=config.least_parts)
 
     def prediction(self) -> Compiled:
         """A batch of evaluation, which a masked language model judges itself."""
