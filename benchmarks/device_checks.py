@@ -109,6 +109,7 @@ def trained(changes: Mapping[str, Any]) -> list[float]:
         precision=session.precision,
         accumulate=recipe.training.least_parts,
         compiled=session.compiled,
+        adversary=session.adversary,
     )
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
     steps = itertools.islice(batches, golden_losses.STEPS)

@@ -61,6 +61,7 @@ class ZooSubject:
             precision=session.precision,
             accumulate=recipe.training.least_parts,
             compiled=session.compiled,
+            adversary=session.adversary,
         )
         self._blocks = 0
         begun = time.perf_counter()

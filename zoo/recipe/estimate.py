@@ -13,6 +13,7 @@ from typing import Literal, Self
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import run_length
 from zoo.recipe.optimizers import SGD, Adafactor, Lion, Muon, Optimizer
+from zoo.recipe.training_group import Training
 from zoo.recipe.types import Keys
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -178,6 +179,11 @@ class Estimate:
         return max(arithmetic, self.steps * traffic / machine.bandwidth)
 
 
+def passes(config: Training) -> int:
+    """How often a step computes its batch, forward and backward."""
+    return 1 if config.adversarial is None else 2
+
+
 def moments(config: Optimizer, size: Dimensions) -> int:
     """Numbers that an optimizer keeps of all weights of a model together."""
     matrices = size.num_layers * (4 * size.hidden_dim**2 + 2 * size.hidden_dim * size.intermediate_dim)
@@ -201,7 +207,7 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises."""
     batch, length, parts = recipe.training.batch_size, recipe.tokens.max_length, recipe.training.least_parts
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
-    per_token = size.flops_per_token(length)
+    per_token = passes(recipe.training) * size.flops_per_token(length)
     if recipe.training.remat:  # forward twice: 8 in place of 6
         per_token = per_token * 4 // 3
     # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
@@ -221,7 +227,8 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
         # Of the hidden tokens alone; float32 in every precision, and with their gradient.
         hidden = batch * head.places(length)
         scores = 8 * hidden * size.vocabulary_size // parts
-        per_token += 6 * size.hidden_dim * (size.hidden_dim + size.vocabulary_size) * head.places(length) // length
+        of_scores = 6 * size.hidden_dim * (size.hidden_dim + size.vocabulary_size) * head.places(length) // length
+        per_token += passes(recipe.training) * of_scores
     return Estimate(
         parts=size.parts,
         moments=moments(recipe.training.optimizer, size),

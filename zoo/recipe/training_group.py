@@ -14,6 +14,7 @@ from pydantic import Field
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
 from zoo.recipe.learning import ClassWeights, Loss, Resample
 from zoo.recipe.optimizers import AdamW, Optimizer
+from zoo.recipe.robustness import Adversarial
 from zoo.recipe.schedules import Linear, Schedule
 from zoo.recipe.trained_group import Average, Freeze, Lora, Unfreeze
 
@@ -118,6 +119,8 @@ class Training(Config):
     them as they are."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
+    adversarial: Adversarial | None = None
+    """Texts that are moved against the model in training; None moves none."""
     train: Literal["all", "biases"] = "all"
     """What of the backbone is trained: everything, or its biases and the offsets of its layer norms alone (Ben
     Zaken et al. 2022, BitFit). The head is always trained whole."""

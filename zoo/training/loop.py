@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.backend import Backend
+from zoo.backend import Adversary, Backend
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.models.inference import to_host
@@ -95,6 +95,7 @@ def fit(
     backend: Backend,
     precision: Precision,
     compiled: bool,
+    adversary: Adversary | None = None,
     task: Learned,
     config: Training,
     monitor: str,
@@ -116,6 +117,7 @@ def fit(
             the variables that the epoch trains; another one where these are others.
         precision: of matrix products, for which the model was assembled.
         compiled: whether a step is compiled as a whole.
+        adversary: who moves an input of the model against it; None is nobody.
         task: what is learned.
         monitor: the validation figure that picks the best epoch.
         rates: learning rate of each step, [steps], for the history.
@@ -140,7 +142,11 @@ def fit(
         before, optimizer = optimizer, optimizer_of(epoch, optimizer)
         if trainer is None or optimizer is not before:
             trainer = backend.trainer(
-                model, optimizer, task.loss, precision=precision, accumulate=parts, compiled=compiled
+                *(model, optimizer, task.loss),
+                precision=precision,
+                accumulate=parts,
+                compiled=compiled,
+                adversary=adversary,
             )
             firsts = Firsts(compiles=backend.compiles_shapes(compiled))
         epoch_log = _EpochLog(task, config.log_every, rates, shares, checkpoints, listener)

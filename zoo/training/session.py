@@ -19,14 +19,14 @@ from zoo.data.batches import Batch, batches, choose_lengths, training_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
 from zoo.data.mixing import rows_by_class, rows_of_epoch
-from zoo.data.packing import balanced_order, packed_batches, row_width
+from zoo.data.packing import PACKED, balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
 from zoo.models import adapted, heads, inference, weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model
-from zoo.models.packed import packed
-from zoo.models.places import at_places, judged
+from zoo.models.in_training import in_training
+from zoo.models.places import judged
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Dimensions, Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
@@ -34,6 +34,7 @@ from zoo.tasks import Joint, Task
 from zoo.tasks.class_weights import class_weights
 from zoo.tasks.distilled import Distilled
 from zoo.tasks.objective import by_row, objective
+from zoo.training.adversarial import adversary_of
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
 from zoo.training.loop import Learned, Listener, fit
@@ -55,8 +56,7 @@ SHAPES = 8
 class Session:
     """A model, its tokens and its shapes; `train` once, then ask for `logits`.
 
-    trained is the model that training goes through: `model` itself, or another one of the same layers, with packing and
-    where tokens are hidden.
+    trained is the model that training goes through, see `in_training`; adversary: who moves one of its inputs, or None.
     """
 
     recipe: Recipe
@@ -86,9 +86,8 @@ class Session:
         self.lengths = choose_lengths(every, shapes=SHAPES, saving=saving)
         self.names = inference.input_names(self.model)
         self._masking = masking_for(self.blueprint.head, self.tokenizer)
-        self.trained = packed(self.model) if self.recipe.training.packing else self.model
-        if self._masking is not None:
-            self.trained = at_places(self.model)
+        self.trained = in_training(self.model, self.recipe.training, self.blueprint.head)
+        self.adversary = adversary_of(self.recipe.training, self.blueprint.backbone.hidden_dim)
         train, table = self.splits["train"], self.tables["train"]
         self._targets = self.task.placed(self.task.scaled(train.labels), table, train)
         # A text counts once, however many windows it is seen through.
@@ -138,6 +137,7 @@ class Session:
             backend=self.backend,
             precision=self.precision,
             compiled=self.compiled,
+            adversary=self.adversary,
             task=task,
             config=config,
             monitor=self.recipe.monitor,
@@ -199,6 +199,7 @@ class Session:
             precision=self.precision,
             accumulate=parts,
             compiled=self.compiled,
+            adversary=self.adversary,
         )
 
     def _longest(self) -> Batch:
@@ -276,7 +277,7 @@ class Session:
             texts = balanced_order(
                 table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch, chosen=self._chosen(epoch)
             )
-            width, names = row_width(table.lengths), inference.input_names(self.trained)
+            width, names = row_width(table.lengths), (*self.names, *PACKED)
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
