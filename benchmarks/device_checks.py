@@ -107,7 +107,7 @@ def trained(changes: Mapping[str, Any]) -> list[float]:
         session.optimizer(session.rates()),
         session.objective.loss,
         precision=session.precision,
-        accumulate=recipe.training.accumulate,
+        accumulate=recipe.training.least_parts,
         compiled=session.compiled,
         adversary=session.adversary,
     )

@@ -59,7 +59,7 @@ class ZooSubject:
             optimizer,
             session.objective.loss,
             precision=session.precision,
-            accumulate=recipe.training.accumulate,
+            accumulate=recipe.training.least_parts,
             compiled=session.compiled,
             adversary=session.adversary,
         )

@@ -114,7 +114,7 @@ def test_shapes_alone_give_the_program_that_a_run_computes(changes: dict[str, An
         labels=labels,
         weights=weights,
         precision=answer.precision,
-        accumulate=recipe.training.accumulate,
+        accumulate=recipe.training.least_parts,
         adversary=session.adversary,
         target=HERE,
         devices=1,

@@ -63,7 +63,7 @@ def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     trainer = backend.trainer(
         *(session.trained, optimizer, session.objective.loss),
         precision=session.precision,
-        accumulate=config.accumulate,
+        accumulate=config.least_parts,
         adversary=session.adversary,
     )
     batch = next(iter(session.epoch_batches(0)))

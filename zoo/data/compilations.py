@@ -60,7 +60,7 @@ def step_of(recipe: Keys, size: Dimensions, machine: str, precision: Precision) 
         rows=training.batch_size,
         length=recipe.tokens.max_length,
         packing=training.packing,
-        accumulate=training.accumulate,
+        accumulate=training.least_parts,
         remat=training.remat,
         dropout_masks=training.dropout_masks,
         dropout=backbone.dropout,

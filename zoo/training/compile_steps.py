@@ -187,7 +187,7 @@ class _Work:
         # Weights of rows are input; those of words and flags, which are a product more, are not known without rows.
         loss = agreeing(self.task, objective(self.task, config.loss, None), config.r_drop).loss
         adversary = adversary_of(config, self.blueprint.backbone.hidden_dim)
-        return self._trained("training", build, optimizer, loss, accumulate=config.accumulate, adversary=adversary)
+        return self._trained("training", build, optimizer, loss, accumulate=config.least_parts, adversary=adversary)
 
     def prediction(self) -> Compiled:
         """A batch of evaluation, which a masked language model judges itself."""

@@ -123,7 +123,7 @@ def fit(
         rates: learning rate of each step, [steps], for the history.
         epoch_batches: the batches of an epoch, counted from 0.
         validate: figures of the validation split under the model's present weights.
-        progress: where to begin.
+        progress: where to begin, and in how many parts a step is computed.
         shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
 
     Raises:
@@ -133,7 +133,8 @@ def fit(
     averaging = averaging_of(config, falling=monitor in task.falling)
     trainer = None
     clock = replace(progress.clock)
-    remedy = _remedy(config)
+    parts = progress.parts or 1
+    remedy = _remedy(config, parts)
     budget = Budget(config.stop)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
@@ -143,7 +144,7 @@ def fit(
             trainer = backend.trainer(
                 *(model, optimizer, task.loss),
                 precision=precision,
-                accumulate=config.accumulate,
+                accumulate=parts,
                 compiled=compiled,
                 adversary=adversary,
             )
@@ -343,12 +344,12 @@ class _EpochLog:
         self._hits.update(hits)
 
 
-def _remedy(config: Training) -> str:
+def _remedy(config: Training, parts: int) -> str:
     """What to do about a step that does not fit in memory: first what leaves it the same step."""
-    otherwise, parts = "lower tokens.max_length", 2 * config.accumulate
-    if config.packing or config.batch_size % parts:
+    otherwise, more = "lower tokens.max_length", 2 * parts
+    if config.packing or config.batch_size % more:
         return halved("--set training.batch_size=", config.batch_size, otherwise)
-    return f"pass --set training.accumulate={parts}, which computes the same step in parts, or {otherwise}"
+    return f"pass --set training.accumulate={more}, which computes the same step in parts, or {otherwise}"
 
 
 def _named(batch: Batch) -> str:

@@ -6,9 +6,9 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ from zoo.tasks.objective import by_row, objective
 from zoo.tasks.twice import agreeing
 from zoo.training.adversarial import adversary_of
 from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
 from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer, carry_over
@@ -130,6 +131,7 @@ class Session:
             )
             for line in passed:
                 listener.on_note(line)
+        progress = replace(progress, parts=self._parts(progress, task, listener))
         return fit(
             self.trained,
             optimizer,
@@ -171,6 +173,41 @@ class Session:
         lesson = Distilled(task=self.task, own=self._labelled, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
         return agreeing(self.task, lesson, self.recipe.training.r_drop)
+
+    def _parts(self, progress: Progress, task: Learned, listener: Listener) -> int:
+        """In how many a step is computed: as the recipe says, as the run began, or else as few as fit."""
+        config = self.recipe.training
+        if config.accumulate != "auto":
+            return config.accumulate
+        if progress.parts is not None:
+            return progress.parts
+        if kills(self.backend):
+            size = Dimensions.of(self.blueprint.backbone)
+            fits, how = fits_by_estimate(self.recipe, size, self.precision, self.backend), "by estimate"
+        else:
+            fits = fits_by_trial(self.trained, lambda parts: self._tried(task, parts), self._longest(), self.backend)
+            how = "by trial"
+        parts = fewest_parts(config.batch_size, fits)
+        rows = config.batch_size // parts
+        way = f"in {parts} parts of {rows} rows, the fewest that fit" if parts > 1 else "as a whole, which fits"
+        listener.on_note(f"a step is computed {way} in memory {how}")
+        return parts
+
+    def _tried(self, task: Learned, parts: int) -> Any:
+        """A trainer with an optimizer of its own, of the epoch in which most is trained."""
+        self.parts.mark(self.model, self._length.epochs - 1)
+        return self.backend.trainer(
+            *(self.trained, self.optimizer(self.rates()), task.loss),
+            precision=self.precision,
+            accumulate=parts,
+            compiled=self.compiled,
+            adversary=self.adversary,
+        )
+
+    def _longest(self) -> Batch:
+        """A batch of the longest texts."""
+        rows = np.argsort(-self.tables["train"].lengths, kind="stable")[: self.recipe.training.batch_size]
+        return next(self._batches([rows], turn=0))
 
     def _optimizer_of(self, epoch: int, before: Any = None) -> Any:
         """The optimizer of an epoch, whose weights are marked as trained: that of the epoch before, unless these have
@@ -254,11 +291,15 @@ class Session:
             epoch=epoch,
             chosen=self._chosen(epoch),
         )
+        return self._batches(order, turn=epoch + 1)
+
+    def _batches(self, order: Sequence[np.ndarray], *, turn: int) -> Iterator[Batch]:
+        """Batches of these rows, whose tokens are hidden by the turn where any are."""
         found = batches(
-            table,
+            self.tables["train"],
             self._targets,
             order,
-            batch_size=size,
+            batch_size=self.recipe.training.batch_size,
             lengths=self.lengths,
             names=self.names,
             each=self.task.each,
@@ -266,7 +307,7 @@ class Session:
         )
         if (masking := self._masking) is None:
             return found
-        return (masking.hidden(batch, seed=self.recipe.seed, turn=epoch + 1) for batch in found)
+        return (masking.hidden(batch, seed=self.recipe.seed, turn=turn) for batch in found)
 
     def settle(self) -> None:
         """End training: from now on the model is the one that is saved.
