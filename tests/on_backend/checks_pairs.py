@@ -32,6 +32,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "resample": {"training.resample": {"type": "over"}},
     "adversarial": {"training.adversarial": {}},
     "r_drop": {"training.r_drop": {}},
+    "mixup": {"training.mixup": {}},
     "calibrate": {"training.calibrate": "temperature"},
     "stop": {"training.stop": {"tokens": 10**6}},
     "early_stopping": {"training.early_stopping": {}},

@@ -34,6 +34,10 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
         why = several if head.type == "joint" else "its outputs are no scores of classes that could agree"
         message = f"got weight {training.r_drop.weight:g}, expected null with head {head.type}: {why}"
         yield Clash(("training.r_drop", "model.head.type"), message)
+    if training.mixup is not None and (head.each != "text" or head.type == "joint"):
+        why = "a text of one task has no label of another" if head.type == "joint" else "its texts are no one vector"
+        message = f"got alpha {training.mixup.alpha:g}, expected null with head {head.type}: {why}"
+        yield Clash(("training.mixup", "model.head.type"), message)
     if training.calibrate is not None and not head.taught:
         why = "words are not calibrated" if head.each == "token" else "it has no probabilities of classes"
         why = "outputs of several tasks have no one temperature" if head.type == "joint" else why
