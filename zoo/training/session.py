@@ -28,7 +28,8 @@ from zoo.models.builder import POLICIES, assemble_model
 from zoo.models.in_training import in_training
 from zoo.models.places import judged
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
 from zoo.tasks.class_weights import class_weights
