@@ -30,7 +30,7 @@ from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors,
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.json_values import merge, plain
-from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, VERSION, as_now, read_object
+from zoo.runs.recorded import HISTORY, OUT_OF_FOLD, PREDICTIONS, RUN, VERSION, as_now, read_object
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
@@ -89,6 +89,11 @@ class RunFolder:
     def predictions(self) -> list[dict[str, Any]]:
         """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test."""
         return self._rows(PREDICTIONS)
+
+    @property
+    def out_of_fold(self) -> list[dict[str, Any]]:
+        """The rows of out_of_fold.jsonl, those of predictions.jsonl with their fold; none of a run without folds."""
+        return self._rows(OUT_OF_FOLD)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file whole or not at all; returns its path."""
