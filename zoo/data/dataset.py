@@ -2,9 +2,9 @@
 
 In comes a recipe; out come texts, targets and the task, the same for a seed on every machine. In order: read, leave
 out what is missing, have the task make targets of the labels, drop exact duplicates from train, carve test, apply
-limits, carve validation, shuffle train. Refused, all faults of a step at once: what tables.py and the task refuse,
-empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under `strict` also rows in both
-train and test, and texts with two labels.
+limits, carve validation, draw few rows a class, shuffle train. Refused, all faults of a step at once: what tables.py
+and the task refuse, empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under
+`strict` also rows in both train and test, and texts with two labels.
 """
 
 from __future__ import annotations

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-STREAMS = ("test", "train limit", "validation", "validation limit", "test limit", "order")
+STREAMS = (
+    *("test", "train limit", "validation", "validation limit", "test limit", "order"),
+    *("few train", "few validation"),
+)
+"""Another one is added at the end: its number is part of what is drawn."""
 
 
 def shuffled(rows: int, seed: int, stream: str) -> np.ndarray:
@@ -42,6 +46,24 @@ def draw(
     drawn = strata[order]
     for number, rows in enumerate(share):
         taken[order[drawn == number][:rows]] = True
+    return taken
+
+
+def few(strata: np.ndarray, wanted: int, number: int, seed: int, stream: str) -> np.ndarray:
+    """Which rows are drawn of each stratum, `wanted` or all that there are: [rows] bool.
+
+    Args:
+        strata, seed, stream: see `draw`.
+        wanted: rows to draw of each stratum.
+        number: of the draw, from 0. Draws follow each other along one order of a stratum's rows, and around: they have
+            other rows until all have come.
+    """
+    order = shuffled(len(strata), seed, stream)
+    taken = np.zeros(len(strata), bool)
+    for stratum in np.unique(strata):
+        own = order[strata[order] == stratum]
+        count = min(wanted, len(own))
+        taken[own[(number * count + np.arange(count)) % len(own)]] = True
     return taken
 
 

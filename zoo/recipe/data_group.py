@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Columns, Config, Count, Name, Names, Pair, Text
+from zoo.recipe.little_data import FewShot
 
 
 def is_text_encoding(name: str) -> bool:
@@ -114,6 +115,8 @@ class Data(Config):
     """How test is carved from train where the data has none of its own."""
     limit: Limit = Limit()
     """At most so many rows a split."""
+    few_shot: FewShot | None = None
+    """Few rows a class to train on, in several draws; None takes all rows, once."""
     on_missing: Literal["error", "drop"] = "error"
     """What a row without text or label gets: an error, or left out (the count is printed)."""
     deduplicate: bool = True
@@ -125,6 +128,14 @@ class Data(Config):
     def unsaid(self) -> bool:
         """Whether it names no rows."""
         return self.dataset is None and self.files is None
+
+    @property
+    def parts(self) -> dict[str, dict[str, int]]:
+        """Of several trainings the name of each, as `draw-1`, and the dotted keys that make it one alone."""
+        few = self.few_shot
+        if few is not None and few.draw is None:
+            return {f"draw-{number}": {"data.few_shot.draw": number} for number in range(1, few.draws + 1)}
+        return {}
 
     def clashes(self) -> Iterator[Clash]:
         if self.dataset is not None and self.files is not None:

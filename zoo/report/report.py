@@ -50,6 +50,14 @@ CAPTIONS = {
     "lengths": "In tokens, before any text is cut",
     "time": plots.TIME_CAPTION,
 }
+PARTS = {"draw": "Draws"}
+"""What parts of a run are called."""
+SPREAD = {
+    "draw": "Figures of the test split. Each draw has other rows to learn from, and the same to be judged on. The "
+    "interval is that of the mean over draws, by Student's t: it says how much the choice of rows does, and nothing of "
+    "other test rows. The model that is kept is that of the first draw."
+}
+"""What is said of the table of their figures."""
 DRAWN_BY: Mapping[str, Callable[..., Chart]] = {
     "confusion_matrix": plots.confusion_matrix,
     "labels": plots.label_distribution,
@@ -94,6 +102,7 @@ def write_report(
         warnings=(*_one_sided(run), *told),
         splits=splits,
         figures=figures,
+        spread=_spread(run, task),
         expected=_expected(run),
         test_rows=_rows(run, "test"),
         charts=[shown[name] for name in shown if name not in (*CONFIDENCE, *TIME)],
@@ -173,6 +182,27 @@ def figures_by_split(run: Mapping[str, Any], task: Task) -> tuple[list[str], lis
         for name, title in task.titles.items()
         if any(found.get(name) is not None for found in splits.values())
     ]
+
+
+def _spread(run: Mapping[str, Any], task: Task) -> dict[str, Any] | None:
+    """Of a run in parts: its title, the columns of the table, each part's name and page, a row for each figure, and a
+    note; None of another run."""
+    pooled = run.get("pooled")
+    if pooled is None:
+        return None
+    rows = run["metrics"]["test"]["rows"]
+    columns = {"mean": "mean", "deviation": "deviation", "low": "95% interval from", "high": "to"}
+    return {
+        "title": PARTS[pooled["of"]],
+        "columns": list(columns.values()),
+        "parts": [(part["name"].replace("-", " "), f"{part['folder']}/report.html") for part in run["parts"]],
+        "rows": [
+            (title, *(pages.figure(task, name, value, rows) for value in [*map(found.get, columns), *found["values"]]))
+            for name, title in task.titles.items()
+            if (found := pooled["figures"].get(name)) is not None
+        ],
+        "note": SPREAD[pooled["of"]],
+    }
 
 
 def _rows_of(figures: Mapping[str, Any], name: str, rows: int | None) -> int | None:
