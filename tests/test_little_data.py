@@ -11,7 +11,7 @@ import pytest
 import recipes
 from zoo import check
 from zoo.data.dataset import load_dataset
-from zoo.data.splitting import few
+from zoo.data.splitting import few, folded
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import Recipe, dump_recipe, recipe_from
 
@@ -52,6 +52,29 @@ def test_each_draw_learns_from_other_rows_and_is_judged_on_the_same() -> None:
     assert "draw: 2" in dump_recipe(part)
 
 
+def test_folds_deal_out_every_stratum_alike() -> None:
+    strata = np.array([0] * 11 + [1] * 7 + [2])
+    found = folded(strata, 3, 0)
+    assert np.ptp(np.bincount(found)) <= 1
+    assert all(np.ptp(np.bincount(found[strata == each], minlength=3)) <= 1 for each in range(3))
+    assert not np.array_equal(found, folded(strata, 3, 1))
+
+
+def test_every_row_of_train_is_held_out_once() -> None:
+    recipe = films({"data.folds": 3, "data.limit": {"train": 100, "test": 5}})
+    folds = [load_dataset(part) for part in recipe.parts.values()]
+    plain = load_dataset(films({"data.limit": {"train": 100}}))
+    rows = {*plain.train.ids, *plain.validation.ids}
+    assert sorted(key for fold in folds for key in fold.test.ids) == sorted(rows)
+    for fold in folds:
+        assert {*fold.train.ids, *fold.validation.ids, *fold.test.ids} == rows
+        assert len(fold.train) + len(fold.validation) + len(fold.test) == 100
+        assert np.ptp(np.bincount(fold.test.labels)) <= 1
+        assert any("80 rows are left aside" in note for note in fold.notes)
+    alone = films({"data.folds": 3, "data.limit": {"train": 100}, "data.fold": 2})
+    assert load_dataset(alone).sha256 == folds[1].sha256
+
+
 def test_too_few_rows_to_draw() -> None:
     with pytest.raises(DataError, match=r"train has too few rows of negative \(180\), .* data\.few_shot\.rows=180"):
         load_dataset(films({"data.few_shot": {"rows": 1000}}))
@@ -62,6 +85,10 @@ def test_too_few_rows_to_draw() -> None:
     [
         ({"data.few_shot": {"draw": 6}}, "got 6, expected at most 5, the draws"),
         ({"data.few_shot": {"draws": 1}}, "got 1, expected"),
+        ({"data.folds": 3, "data.fold": 4}, "got 4, expected at most 3, the folds"),
+        ({"data.fold": 1}, "got 1, expected null without folds"),
+        ({"data.folds": 3, "data.few_shot": FEW}, "got 3 beside few_shot, expected one of the two"),
+        ({"data.folds": 3, "model.head": {"type": "binary", "threshold": "tune"}}, "got tune beside data.folds"),
         (
             {"data": {"dataset": "smoke_stars", "few_shot": FEW}, "task": "regression", "model.head": {}},
             "got 16 rows a class, expected null with head regression",
@@ -75,9 +102,14 @@ def test_what_is_refused(changes: dict[str, Any], why: str) -> None:
 
 def test_of_several_tasks() -> None:
     several = recipes.load("multitask", profile="smoke").model_dump(exclude_unset=True)
-    next(iter(several["tasks"].values()))["data"]["few_shot"] = FEW
-    with pytest.raises(RecipeError, match="expected null: rows are drawn for one task alone"):
+    first, second, *_ = (each["data"] for each in several["tasks"].values())
+    first["few_shot"], second["folds"] = FEW, 3
+    with pytest.raises(RecipeError) as caught:
         recipe_from(several)
+    assert [fault.partition("expected ")[2] for fault in caught.value.faults] == [
+        "null: rows are drawn for one task alone",
+        "null: rows are held out of one task alone",
+    ]
 
 
 def test_the_check_knows_how_often_it_trains() -> None:

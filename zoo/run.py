@@ -27,7 +27,7 @@ from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.staging import stage_folder
 from zoo.report.card import write_card
-from zoo.report.report import texts_by_id, write_report
+from zoo.report.report import tested_texts, texts_by_id, write_report
 from zoo.runs.account import Stopwatch
 from zoo.runs.default_folder import default_folder
 from zoo.runs.events import Events
@@ -148,7 +148,7 @@ def _train_all(
 def _conclude_parts(folder: RunFolder, parts: Sequence[RunFolder], recipe: Recipe, screen: Screen) -> None:
     """Write down and tell what all parts came to."""
     pool(folder, parts, recipe.expected)
-    _, warnings = write_report(folder)
+    _, warnings = write_report(folder, *tested_texts(folder))
     for warning in warnings:
         screen.on_note(warning)
     screen.say("test", told(folder.run, parts[0].task))

@@ -102,3 +102,34 @@ def test_draws_stopped_in_the_second_and_taken_up(tmp_path: Path) -> None:
         zoo.load_run(whole / "draw-2").predict(["a film"])
     assert zoo.build(recipe({"model.backbone": {"family": "bert", "preset": str(whole)}})) is not None
     assert ">draw 2</a>" in (whole / "report.html").read_text()
+
+
+def test_folds_stopped_in_the_second_and_taken_up(tmp_path: Path) -> None:
+    asked = recipe({"data.folds": 2})
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    kept = zoo.train(asked, out=whole, progress=False)
+    assert kept.path == whole / "fold-1"
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(asked, out=cut, progress=Interrupting(2, 4))
+    zoo.train(asked, out=cut, resume=True, progress=False)
+    same_files(whole, cut, ("out_of_fold.jsonl", "fold-1/model/weights.safetensors"))
+
+    run, rows = open_whole(whole).run, open_whole(whole).predictions
+    assert run["pooled"] == open_whole(cut).run["pooled"]
+    assert run["metrics"] == open_whole(cut).run["metrics"]
+    for fold in (1, 2):
+        own = [row for row in rows if row["fold"] == fold]
+        assert [{key: row[key] for key in row if key != "fold"} for row in own] == open_run(
+            whole / f"fold-{fold}"
+        ).predictions
+    test = run["metrics"]["test"]
+    assert len({row["id"] for row in rows}) == len(rows) == test["rows"] == SHORT["data.limit"]["train"]
+    right = [row["label"] == row["prediction"] for row in rows]
+    assert test["accuracy"] == np.mean(right)
+    values = [np.mean([ok for ok, row in zip(right, rows, strict=True) if row["fold"] == fold]) for fold in (1, 2)]
+    spread = run["pooled"]["figures"]["accuracy"]
+    assert spread == {"mean": np.mean(values), "deviation": pytest.approx(np.std(values, ddof=1)), "values": values}
+    page = (whole / "report.html").read_text()
+    assert ">fold 2</a>" in page
+    wrong = next(row["id"] for row, ok in zip(rows, right, strict=True) if not ok)
+    assert f"<code>{wrong}</code>" in page

@@ -149,6 +149,8 @@ def _rows(recipe: Recipe) -> Rows:
     splits = {split: _split(split, layout.files[split], columns[split], targets[split]) for split in columns}
     _refuse_misplaced(splits, task)
     faults = duplicates(splits, data.deduplicate, notes)
+    if data.folds is not None and "test" in splits:
+        notes.append(f"test: its {len(splits['test']):,} rows are left aside: with data.folds rows of train are tested")
     splits = carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
     refuse_unknown(recipe.training.class_weights, task)

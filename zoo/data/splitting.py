@@ -12,7 +12,7 @@ import numpy as np
 
 STREAMS = (
     *("test", "train limit", "validation", "validation limit", "test limit", "order"),
-    *("few train", "few validation"),
+    *("few train", "few validation", "folds"),
 )
 """Another one is added at the end: its number is part of what is drawn."""
 
@@ -65,6 +65,16 @@ def few(strata: np.ndarray, wanted: int, number: int, seed: int, stream: str) ->
         count = min(wanted, len(own))
         taken[own[(number * count + np.arange(count)) % len(own)]] = True
     return taken
+
+
+def folded(strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each row, from 0, [rows] int64: folds differ by one row at most, and so do the rows that they have of
+    each stratum."""
+    order = shuffled(len(strata), seed, "folds")
+    found = np.empty(len(strata), np.int64)
+    # Dealt out stratum by stratum, each going on where the one before has ended.
+    found[order[np.argsort(strata[order], kind="stable")]] = np.arange(len(strata)) % folds
+    return found
 
 
 def shares(counts: np.ndarray, wanted: int, leave: int = 0, least: int = 1) -> np.ndarray:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Config, Count
 
-__all__ = ["FewShot"]
+__all__ = ["MOST_PARTS", "FewShot"]
 
 MOST_PARTS = 100
 """Trainings of one recipe."""

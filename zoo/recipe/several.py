@@ -93,6 +93,9 @@ class OneTask(Config):
         if self.data.few_shot is not None:
             message = f"got {self.data.few_shot.rows} rows a class, expected null: rows are drawn for one task alone"
             yield Clash(("data.few_shot",), message)
+        if self.data.folds is not None:
+            message = f"got {self.data.folds}, expected null: rows are held out of one task alone"
+            yield Clash(("data.folds",), message)
 
 
 class ExpectedOfTask(Config):

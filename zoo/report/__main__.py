@@ -58,7 +58,7 @@ def report(
 
 def _render(folder: RunFolder, output: str) -> int:
     parts = "parts" in folder.run  # the model, and with it the card, is that of one of them
-    path, warnings = write_report(folder, *(() if parts else tested_texts(folder)))
+    path, warnings = write_report(folder, *tested_texts(folder))
     card = write_card(folder) if "test" in folder.run.get("metrics", {}) and not parts else None
     if output == "json":
         told = {"report": str(path), "card": None if card is None else str(card), "warnings": list(warnings)}

@@ -188,12 +188,18 @@ class PredictionRow(TypedDict):
     no_answer_score: NotRequired[Number]
 
 
+class OutOfFoldRow(PredictionRow):
+    fold: Count
+
+
 HISTORY, PREDICTIONS, RUN = "history.jsonl", "predictions.jsonl", "run.json"
+OUT_OF_FOLD = "out_of_fold.jsonl"
 
 _KINDS: dict[str, TypeAdapter[Any]] = {
     RUN: TypeAdapter(RunFile),
     HISTORY: TypeAdapter(Annotated[StepRow | EpochRow, Field(discriminator="kind")]),
     PREDICTIONS: TypeAdapter(PredictionRow),
+    OUT_OF_FOLD: TypeAdapter(OutOfFoldRow),
 }
 
 

@@ -29,7 +29,7 @@ from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors,
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.json_values import merge, plain
-from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, VERSION, as_now, read_object
+from zoo.runs.recorded import HISTORY, OUT_OF_FOLD, PREDICTIONS, RUN, VERSION, as_now, read_object
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
@@ -88,8 +88,9 @@ class RunFolder:
 
     @property
     def predictions(self) -> list[dict[str, Any]]:
-        """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test."""
-        return self._rows(PREDICTIONS)
+        """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test. Of a run
+        in folds those of out_of_fold.jsonl, which also say their fold."""
+        return self._rows(OUT_OF_FOLD if (self.path / OUT_OF_FOLD).exists() else PREDICTIONS)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file whole or not at all; returns its path."""
@@ -138,9 +139,9 @@ class RunFolder:
         """Add a message with the local time to log.txt."""
         self._append("log.txt", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
 
-    def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> Path:
-        """Write predictions.jsonl, a line a row, as `Task.rows` makes them."""
-        return self._write(PREDICTIONS, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    def write_predictions(self, rows: Iterable[Mapping[str, Any]], name: str = PREDICTIONS) -> Path:
+        """Write predictions.jsonl, or OUT_OF_FOLD, a line a row, as `Task.rows` makes them."""
+        return self._write(name, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
     @property
     def task(self) -> Task:
