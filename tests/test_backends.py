@@ -71,6 +71,7 @@ PARTS = {
         "golden",
         "training",
         "trained",
+        "robustness",
         "optimizers",
         "joint",
         "memory",
@@ -91,7 +92,7 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
-SLOW = ("recipes", "stages", "parts", "losses")
+SLOW = ("recipes", "stages", "parts", "losses", "robustness")
 """What has checks that only torch makes each time: the other two compile their steps for a minute."""
 
 

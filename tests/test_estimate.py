@@ -53,6 +53,8 @@ def test_parts_of_a_batch_and_layers_computed_again() -> None:
     given = 2 * 8 * ROW * SIZE.hidden_dim  # what a layer was given, 2 bytes a value
     assert again.activations["bfloat16"] == whole.activations["bfloat16"] // SIZE.num_layers + SIZE.num_layers * given
     assert (again.flops_per_token, parts.flops_per_token) == (whole.flops_per_token * 4 // 3, whole.flops_per_token)
+    moved = found(adversarial={})  # one pass after the other
+    assert (moved.flops_per_token, moved.activations) == (2 * whole.flops_per_token, whole.activations)
 
 
 def test_scores_of_hidden_tokens() -> None:

@@ -30,6 +30,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "smoothing": {"training.loss": {"type": "label_smoothing"}},
     "class_weights": {"training.class_weights": "balanced"},
     "resample": {"training.resample": {"type": "over"}},
+    "adversarial": {"training.adversarial": {}},
     "calibrate": {"training.calibrate": "temperature"},
     "stop": {"training.stop": {"tokens": 10**6}},
     "early_stopping": {"training.early_stopping": {}},
@@ -59,7 +60,10 @@ def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     optimizer = session.optimizer(session.rates())
     config = session.recipe.training
     trainer = backend.trainer(
-        session.trained, optimizer, session.objective.loss, precision=session.precision, accumulate=config.accumulate
+        *(session.trained, optimizer, session.objective.loss),
+        precision=session.precision,
+        accumulate=config.least_parts,
+        adversary=session.adversary,
     )
     batch = next(iter(session.epoch_batches(0)))
     for _ in range(2):

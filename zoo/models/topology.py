@@ -14,6 +14,15 @@ Layers = Mapping[str, Callable[..., Any]]
 """Layers by name: token_embedding, position_embedding, segment_embedding where the family has segments, embeddings_add,
 embeddings_layer_norm, embeddings_dropout, transformer_layer_0 and so on; and those of `HEAD` that there are."""
 
+Changed = Callable[[Layers], tuple[Layers, dict[str, Any]]]
+"""From layers to those with something between them, and the inputs that this takes by name."""
+
+
+def unchanged(layers: Layers) -> tuple[Layers, dict[str, Any]]:
+    """See `Changed`."""
+    return layers, {}
+
+
 TOKEN_HEAD = ("head_dense", "head_layer_norm", "head_dropout", "logits")
 """Layers between every token's hidden state and its logits, in order."""
 HEAD = ("pooled_dense", "head_input_dropout", "head_dense", "head_dropout", "logits")

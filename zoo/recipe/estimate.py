@@ -13,6 +13,7 @@ from typing import Literal, Self
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import run_length
 from zoo.recipe.optimizers import SGD, Adafactor, Lion, Muon, Optimizer
+from zoo.recipe.training_group import Training
 from zoo.recipe.types import Keys
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -142,6 +143,8 @@ class Estimate:
     steps: int | None
     operations: float | None
     """Of the whole training; None where the number of rows is not known."""
+    divisible: int = 1
+    """Into how many parts a step that does not fit may still be cut."""
 
     @property
     def parameters(self) -> int:
@@ -158,7 +161,8 @@ class Estimate:
 
     def fits(self, machine: Machine, precision: Precision) -> bool:
         """Whether the machine computes in this precision and has the memory."""
-        room = machine.memory is None or self.memory_bytes(precision) <= machine.memory
+        least = self.state_bytes + self.activations[precision] // self.divisible
+        room = machine.memory is None or least <= machine.memory
         return room and precision in machine.flops
 
     def seconds(self, machine: Machine, precision: Precision) -> float | None:
@@ -173,6 +177,11 @@ class Estimate:
             OPTIMIZER_TRAFFIC * self.parameters + 8 * self.moments + ACTIVATION_TRAFFIC * self.activations[precision]
         )
         return max(arithmetic, self.steps * traffic / machine.bandwidth)
+
+
+def passes(config: Training) -> int:
+    """How often a step computes its batch, forward and backward."""
+    return 1 if config.adversarial is None else 2
 
 
 def moments(config: Optimizer, size: Dimensions) -> int:
@@ -196,9 +205,9 @@ def moments(config: Optimizer, size: Dimensions) -> int:
 
 def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises."""
-    batch, length = recipe.training.batch_size, recipe.tokens.max_length
+    batch, length, parts = recipe.training.batch_size, recipe.tokens.max_length, recipe.training.least_parts
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
-    per_token = size.flops_per_token(length)
+    per_token = passes(recipe.training) * size.flops_per_token(length)
     if recipe.training.remat:  # forward twice: 8 in place of 6
         per_token = per_token * 4 // 3
     # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
@@ -209,16 +218,17 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     per_width = 32 if rates.dropout == 0.0 else 34
     per_pair = 2 if attention_rate == 0.0 else 5
     per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
-    per_layer //= recipe.training.accumulate
+    per_layer //= parts
     kept = size.num_layers * per_layer
     if recipe.training.remat:  # one layer at a time, and what each was given, 2 bytes a value
-        kept = per_layer + size.num_layers * 2 * batch * length * size.hidden_dim // recipe.training.accumulate
+        kept = per_layer + size.num_layers * 2 * batch * length * size.hidden_dim // parts
     scores = 0
     if isinstance(head := recipe.model.head, MaskedHead):
         # Of the hidden tokens alone; float32 in every precision, and with their gradient.
         hidden = batch * head.places(length)
-        scores = 8 * hidden * size.vocabulary_size // recipe.training.accumulate
-        per_token += 6 * size.hidden_dim * (size.hidden_dim + size.vocabulary_size) * head.places(length) // length
+        scores = 8 * hidden * size.vocabulary_size // parts
+        of_scores = 6 * size.hidden_dim * (size.hidden_dim + size.vocabulary_size) * head.places(length) // length
+        per_token += passes(recipe.training) * of_scores
     return Estimate(
         parts=size.parts,
         moments=moments(recipe.training.optimizer, size),
@@ -227,4 +237,5 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
         rows=rows,
         steps=steps,
         operations=None if steps is None else float(steps) * batch * length * per_token,
+        divisible=batch if recipe.training.accumulate == "auto" else 1,
     )
