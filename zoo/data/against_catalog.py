@@ -81,9 +81,13 @@ def _rows_of(recipe: Recipe) -> int | None:
         return None
     card = dataset_card(data.dataset)
     rows = float(card.rows["train"])
-    if "test" not in card.rows:
+    if data.few_shot is not None:
+        return None if card.label_names is None else data.few_shot.rows * len(card.label_names)
+    if "test" not in card.rows and data.folds is None:
         rows *= 1 - data.test.fraction
     rows = min(rows, data.limit.train or rows)
+    if data.folds is not None:
+        rows *= 1 - 1 / data.folds
     if "validation" not in card.rows:
         rows *= 1 - data.validation.fraction
     return round(rows)

@@ -80,6 +80,9 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
             + "; ".join(_grouped({name: _times(by) for name, by in seconds.items()}))
             + ". This CPU's is what its cores reach with nothing else to do: beside other programs it takes longer"
         )
+    if trainings := len(recipe.data.parts):
+        figures["trainings"] = trainings
+        told.append(f"{trainings} trainings in a row, of other rows each: memory and time are those of one")
     told += [_told(machine_named(name), precision, program) for (name, precision), program in compiled.items()]
     if asked == "auto":
         known = f"{trial.chosen} ({trial})" if trial else "the quickest one, which the run measures when it begins"

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from zoo.recipe.data_group import Data
 from zoo.recipe.heads import Head
 from zoo.recipe.kinds import Clash
 from zoo.recipe.training_group import Training
 
-__all__ = ["clashes_with_head"]
+__all__ = ["clashes_of_data", "clashes_with_head"]
 
 NOT_DRAWN = {
     "multilabel": "a text may have several classes: training.class_weights weighs each",
@@ -43,6 +44,17 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
             "and epochs would be of another length each"
         )
         yield Clash(("training.resample", "tokens.long"), message)
+
+
+def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
+    """What `data` says of which rows a training has that does not go with a head."""
+    if data.few_shot is not None and head.task != "classification":
+        why = "it has no one class a text to draw rows by"
+        message = f"got {data.few_shot.rows} rows a class, expected null with head {head.type}: {why}"
+        yield Clash(("data.few_shot", "model.head.type"), message)
+    if data.folds is not None and getattr(head, "threshold", None) == "tune":
+        message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
+        yield Clash(("model.head.threshold", "data.folds"), message)
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:
