@@ -232,7 +232,7 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     report.notes.append(("data", f"{name}: {splits} rows; {data.task.listed_shares(data.train.labels)}"))
     report.notes += [("warning", note) for note in data.notes]
     return (
-        rows_an_epoch(data.train, recipe.training),
+        rows_an_epoch(data.train, recipe),
         data.task,
         data.train.take(np.arange(min(len(data.train), MAX_CUT))),
     )

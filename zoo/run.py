@@ -244,6 +244,8 @@ def _next(done: Run, path: Path) -> str:
     task, folder = done.task, shlex.quote(str(path))
     if verb := task.served_by.get("predict"):
         return f'python -m zoo.{verb} {folder} "..."'
+    if not task.answers:
+        return f"python -m zoo.run RECIPE --set model.backbone.preset={folder}"
     given = task.options or ('--pair "..." "..."' if done.takes_pairs else '--text "..."')
     return f"python -m zoo.predict {folder} {given}"
 

@@ -14,11 +14,12 @@ from zoo.recipe.heads import Head
 from zoo.recipe.kinds import Clash
 from zoo.recipe.training_group import Training
 
-__all__ = ["clashes_of_data", "clashes_with_dropout", "clashes_with_head"]
+__all__ = ["clashes_of_data", "clashes_with_dropout", "clashes_with_head", "clashes_with_pairs"]
 
 NOT_DRAWN = {
     "multilabel": "a text may have several classes: training.class_weights weighs each",
     "tokens": "a text has words of many classes: training.class_weights weighs each",
+    "contrastive": "its batches pair rows by class by themselves",
     "joint": "`sampling` says how many rows of each task an epoch has",
 }
 """Why rows of a head's task are not drawn by class; of others, as they have none."""
@@ -27,7 +28,8 @@ NOT_DRAWN = {
 def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Iterator[Clash]:
     """What `training` says that has no meaning for a head, or, for `resample`, with texts seen through windows."""
     if training.class_weights is not None and not head.classed:
-        yield _without(training.class_weights, "class_weights", head, "it has no classes to weigh")
+        why = "pairs of one class and of two weigh alike" if head.paired else "it has no classes to weigh"
+        yield _without(training.class_weights, "class_weights", head, why)
     if training.loss is not None and not head.classed:
         yield _without(training.loss.type, "loss", head, "its loss is not the cross-entropy of classes")
     if training.r_drop is not None and not head.classed:
@@ -54,7 +56,7 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
 
 def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
     """What `data` says of which rows a training has that does not go with a head."""
-    if data.few_shot is not None and head.task != "classification":
+    if data.few_shot is not None and head.task != "classification" and not head.paired:
         why = "it has no one class a text to draw rows by"
         message = f"got {data.few_shot.rows} rows a class, expected null with head {head.type}: {why}"
         yield Clash(("data.few_shot", "model.head.type"), message)
@@ -73,6 +75,27 @@ def clashes_with_dropout(training: Training, backbone: Backbone, head: Head) -> 
             "model.head.dropout: 0: where nothing is dropped both passes are the same"
         )
         yield Clash(("training.r_drop", "model.backbone.dropout", "model.head.dropout"), message)
+
+
+def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
+    """What does not go with a loss of pairs of a batch's rows."""
+    if training.batch_size < 2:
+        message = f"got {training.batch_size}, expected 2 at least: the loss is of pairs of rows"
+        yield Clash(("training.batch_size", "model.head.type"), message)
+    if training.accumulate != 1:
+        message = (
+            f"got {training.accumulate}, expected 1: the loss is of pairs of rows, and those of two parts never meet"
+        )
+        yield Clash(("training.accumulate", "model.head.type"), message)
+    if training.packing:
+        message = "got true, expected false: embeddings are means over a row, and packed rows have several texts"
+        yield Clash(("training.packing", "model.head.type"), message)
+    if training.adversarial is not None:
+        message = "got an adversary, expected null: it moves a text by its own loss, and that of pairs is of two"
+        yield Clash(("training.adversarial", "model.head.type"), message)
+    if windows:
+        message = "got window, expected cut: windows of a text would be pairs of one class by themselves"
+        yield Clash(("tokens.long", "model.head.type"), message)
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:
