@@ -107,8 +107,9 @@ def trained(changes: Mapping[str, Any]) -> list[float]:
         session.optimizer(session.rates()),
         session.objective.loss,
         precision=session.precision,
-        accumulate=recipe.training.accumulate,
+        accumulate=recipe.training.least_parts,
         compiled=session.compiled,
+        adversary=session.adversary,
     )
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
     steps = itertools.islice(batches, golden_losses.STEPS)

@@ -59,8 +59,9 @@ class ZooSubject:
             optimizer,
             session.objective.loss,
             precision=session.precision,
-            accumulate=recipe.training.accumulate,
+            accumulate=recipe.training.least_parts,
             compiled=session.compiled,
+            adversary=session.adversary,
         )
         self._blocks = 0
         begun = time.perf_counter()

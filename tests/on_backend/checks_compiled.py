@@ -91,7 +91,12 @@ def compile_steps_of(name: str, *, stock: bool = False, **changes: Any) -> Answe
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize(
-    "changes", [{}, {"training.packing": True}, {"training.accumulate": 2, "training.remat": True}]
+    "changes",
+    [
+        {},
+        {"training.packing": True, "training.adversarial": {}},
+        {"training.accumulate": 2, "training.remat": True, "training.adversarial": {}},
+    ],
 )
 def test_shapes_alone_give_the_program_that_a_run_computes(changes: dict[str, Any], lowered: list[str]) -> None:
     answer = compile_steps_of("imdb_bert", **changes)
@@ -105,11 +110,12 @@ def test_shapes_alone_give_the_program_that_a_run_computes(changes: dict[str, An
         session.trained,
         session.optimizer(rates),
         session.task.loss,
-        inputs=compile_steps._inputs(session.trained, rows, length, None),
+        inputs=compile_steps._inputs(session.trained, rows, length, None, session.adversary),
         labels=labels,
         weights=weights,
         precision=answer.precision,
-        accumulate=recipe.training.accumulate,
+        accumulate=recipe.training.least_parts,
+        adversary=session.adversary,
         target=HERE,
         devices=1,
     )

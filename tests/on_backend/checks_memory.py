@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from nano import nano_recipe
 
 import recipes
 import zoo
 from zoo.backend import Backend
+from zoo.data.this_machine import step_bytes
+from zoo.errors import TrainingError
 from zoo.models import inference, weights
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import estimate
 from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer
@@ -175,3 +181,56 @@ def traces(backend: Backend, patch: pytest.MonkeyPatch, changes: Mapping[str, An
     trainer.step(*batch)
     patch.undo()
     return count
+
+
+class TestAuto:
+    """`accumulate: auto` takes the fewest parts that fit."""
+
+    def test_by_trial(self, backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """On a device that takes half a batch at once: the run is that of the number it finds, to the last bit."""
+        wanted = trained(tmp_path / "two", {"training.accumulate": 2})
+        whole, tried = type(backend).trainer, list[int]()
+
+        class Failing:
+            def __init__(self, trainer: Any) -> None:
+                self.trainer = trainer
+
+            def step(self, *batch: Any) -> Any:
+                self.trainer.step(*batch)  # which changes variables, or hands their memory on
+                self.trainer.commit()
+                raise MemoryError
+
+        def trainer(self: Backend, *given: Any, accumulate: int, **ways: Any) -> Any:
+            tried.append(accumulate)
+            found = whole(self, *given, accumulate=accumulate, **ways)
+            return Failing(found) if accumulate < 2 else found
+
+        monkeypatch.setattr(type(backend), "trainer", trainer)
+        monkeypatch.setattr("zoo.training.session.kills", lambda backend: False)
+        found = trained(tmp_path / "auto", {"training.accumulate": "auto"})
+        assert tried == [1, 2, 2]
+        for path, value in wanted.items():
+            np.testing.assert_array_equal(found[path], value)
+        told = (tmp_path / "auto/log.txt").read_text()
+        assert "2 parts of 16 rows, the fewest that fit in memory by trial" in told
+
+    def test_by_estimate(self, backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        size = Dimensions(
+            num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=16, vocabulary_size=1000, max_positions=512
+        )
+        free = step_bytes(estimate(nano_recipe({"training.accumulate": 4}), size, None), "float32", backend.name)
+        monkeypatch.setattr("zoo.training.fewest_parts.free_bytes", lambda: free)
+        trained(tmp_path, {"training.accumulate": "auto"})
+        assert "in 4 parts of 8 rows" in (tmp_path / "log.txt").read_text()
+
+    def test_not_even_a_row(self, backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("zoo.training.fewest_parts.free_bytes", lambda: 1000)
+        with pytest.raises(TrainingError, match=r"training\.accumulate: auto .* 32 parts of one row"):
+            trained(tmp_path, {"training.accumulate": "auto"})
+
+
+def trained(folder: Path, changes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The weights of a short run."""
+    fixed = {"training.epochs": 1, "data.limit": {"train": 64, "test": 16}}
+    zoo.train(nano_recipe({**fixed, **changes}), out=folder)
+    return weights.read_safetensors(folder / "model/weights.safetensors")

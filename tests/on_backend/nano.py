@@ -202,12 +202,17 @@ class Stepped:
     gradient: dict[str, np.ndarray]
 
 
-def stepped(backend: Backend, model: Any, task: Any, batch: Batch, rows: slice | np.ndarray = slice(None)) -> Stepped:
-    """One step on some rows of a batch; the weights of the model are as they were."""
+def stepped(
+    backend: Backend, model: Any, task: Any, batch: Batch, rows: slice | np.ndarray = slice(None), **ways: Any
+) -> Stepped:
+    """One step on some rows of a batch; the weights of the model are as they were.
+
+    `ways` are what `Backend.trainer` takes beside the precision.
+    """
     before = {variable.path: weights.to_numpy(variable).copy() for variable in model.trainable_variables}
     config = AdamW(clip_norm=None, beta_1=BETA)
     optimizer = build_optimizer(config, model.trainable_variables, num_layers=1, rates=[1e-3])
-    trainer = backend.trainer(model, optimizer, task.loss, precision="float32")
+    trainer = backend.trainer(model, optimizer, task.loss, precision="float32", **ways)
     inputs = {name: array[rows] for name, array in batch.inputs.items()}
     loss, _ = trainer.step(inputs, batch.labels[rows], batch.weights[rows])
     trainer.commit()

@@ -12,6 +12,8 @@
     optimizers.npz           the same of other optimizers, by rules.py
     losses.npz               logits, labels, row weights and torch's losses
     distilled.npz            the same with a teacher's logits
+    adversarial/             bert-gelu's gradients in place of its weights, of a step against an adversary
+        reference.npz        that step's labels and loss, and how far embeddings were moved
     lora.npz                 peft's adapters on bert-gelu, its logits with them, and losses of steps on them
 """
 
@@ -321,6 +323,38 @@ def write_lora(folder: Path, path: Path) -> None:
     np.savez(path, **arrays, labels=labels.numpy().astype(np.int32), losses=np.array(losses))
 
 
+def write_adversarial(source: Path, folder: Path) -> None:
+    """The fast gradient method on a checkpoint, dropout off: each row's word embeddings moved by a norm of a half.
+
+    As weights the gradients of both losses together; labels and weights [rows], loss, the mean over rows by weight
+    before they are moved, and shift, what is added to them [rows, length, hidden].
+    """
+    from transformers import BertForSequenceClassification
+
+    model = BertForSequenceClassification.from_pretrained(source).eval()
+    batch, labels = np.load(source / "reference.npz"), torch.tensor([0, 1, 2, 0])
+    given = arguments(model, batch)
+    embedded = model.bert.embeddings.word_embeddings(given.pop("input_ids"))
+    weights = torch.tensor([1.0, 0.25, 2.0, 0.5])
+
+    def mean(embedded: Any) -> Any:
+        logits = model(**given, inputs_embeds=embedded).logits
+        each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+        return (each * weights).sum() / weights.sum()
+
+    loss = mean(embedded)
+    (gradient,) = torch.autograd.grad(loss, embedded, retain_graph=True)
+    shift = 0.5 * gradient / gradient.flatten(1).norm(dim=1)[:, None, None]
+    moved = mean(embedded + shift)
+    assert moved > 1.1 * loss
+    parameters = list(model.parameters())
+    for parameter, value in zip(parameters, torch.autograd.grad(loss + moved, parameters), strict=True):
+        parameter.data = value
+    model.save_pretrained(folder)
+    told = {"labels": labels.numpy().astype(np.int32), "weights": weights.numpy(), "loss": loss.item()}
+    np.savez(folder / "reference.npz", **told, shift=shift.numpy())
+
+
 def main(folder: Path) -> None:
     for family in VOCABULARIES:
         for kind in KINDS:
@@ -332,6 +366,7 @@ def main(folder: Path) -> None:
     write_distilled(folder / "distilled.npz")
     for family in VOCABULARIES:
         write_contrastive(folder / f"{family}-gelu", folder / f"{family}-contrastive.npz")
+    write_adversarial(folder / "bert-gelu", folder / "adversarial")
     write_lora(folder / "bert-gelu", folder / "lora.npz")
 
 

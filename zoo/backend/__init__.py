@@ -26,7 +26,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
+from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
 from zoo.backend.compiled_program import CompiledProgram
 from zoo.backend.devices import device_notes, precisions_here, tensorflow_notes, unused
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
@@ -35,6 +35,7 @@ from zoo.errors import EnvironmentFault
 __all__ = [
     "ON_CPU",
     "AdamWStep",
+    "Adversary",
     "Backend",
     "Choice",
     "CompiledProgram",

@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from zoo.backend.base import Loss
+from zoo.backend.base import Adversary, Loss
 from zoo.backend.compiled_program import CompiledProgram, collectives, main_memory_bytes, own_kernels
 from zoo.backend.compilers import Target
 from zoo.backend.on_jax import prediction_step, training_step, weight_groups
@@ -82,13 +82,14 @@ def compile_training(
     weights: Any,
     precision: Precision,
     accumulate: int,
+    adversary: Adversary | None = None,
     target: Target,
     devices: int,
 ) -> CompiledProgram:
     """The step that `Jax.trainer` runs.
 
     Args:
-        model, optimizer, loss, precision, accumulate: see `zoo.backend.on_jax.training_step`.
+        model, optimizer, loss, precision, accumulate, adversary: see `zoo.backend.on_jax.training_step`.
         inputs, labels, weights: a batch, of each array something with a shape and a dtype.
         target: what to compile for.
         devices: how many; each has a share of the batch, and all weights.
@@ -96,7 +97,7 @@ def compile_training(
     mesh = _mesh(target, devices)
     state = tuple([_placed(v, mesh) for v in group] for group in (*weight_groups(model), optimizer.variables))
     batch = [_shared(array, mesh) for array in (inputs, labels, weights)]
-    step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate)
+    step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate, adversary=adversary)
     return _compiled(_lowered(step, mesh, state, *batch))
 
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from zoo.backend.precision import ON_CPU, Precision, refusal
 from zoo.errors import EnvironmentFault, ZooError
@@ -18,6 +18,25 @@ Inputs = Mapping[str, Any]
 
 Loss = Callable[[Any, Any, Any], tuple[Any, Any]]
 """(outputs [batch, units] float32, targets [batch, ...], weights [batch] float32) -> sum of losses, sum of weights."""
+
+
+class Adversary(Protocol):
+    """Who has each step computed twice, the second time with an input that is moved against the model.
+
+    The gradients of both passes are added. The loss and the outputs that are told are those of the first.
+    """
+
+    @property
+    def moves(self) -> str:
+        """The name of that input, floating; a batch does not have it."""
+
+    def still(self, inputs: Any) -> Any:
+        """What it is in the first pass, of the active backend, from the inputs of a batch."""
+
+    def against(self, gradient: Any, inputs: Any) -> Any:
+        """What it is in the second pass, from the first one's gradient by it; any positive factor on all of a row of
+        this has no effect."""
+
 
 _forced: ContextVar[str | None] = ContextVar("forced_platform", default=None)
 
@@ -132,6 +151,7 @@ class Backend:
         precision: Precision,
         accumulate: int = 1,
         compiled: bool | None = None,
+        adversary: Adversary | None = None,
     ) -> Trainer:
         """Steps on a model.
 
@@ -142,6 +162,7 @@ class Backend:
             precision: of matrix products, for which the model was assembled.
             accumulate: in how many parts, one after the other, a step computes its batch; it divides the rows.
             compiled: whether it is compiled as a whole; None is the usual, the first of `compiles`.
+            adversary: who moves one of the model's inputs in a second pass; None makes one pass.
         """
         raise NotImplementedError
 

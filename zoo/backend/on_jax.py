@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from zoo.backend.base import Backend, Inputs, Loss, Trainer, forced_platform
+from zoo.backend.base import Adversary, Backend, Inputs, Loss, Trainer, forced_platform
 from zoo.backend.precision import Precision, precisions_of_nvidia
 from zoo.errors import EnvironmentFault
 
@@ -89,8 +89,10 @@ class Jax(Backend):
         precision: Precision,
         accumulate: int = 1,
         compiled: bool | None = None,
+        adversary: Adversary | None = None,
     ) -> Trainer:
-        return _JaxTrainer(model, optimizer, loss, precision, accumulate)
+        step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate, adversary=adversary)
+        return _JaxTrainer(step, (*weight_groups(model), optimizer.variables))
 
     def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
         forward = prediction_step(model, precision)
@@ -141,12 +143,20 @@ def prediction_step(model: Any, precision: Precision) -> Any:
     return jax.jit(forward)
 
 
-def training_step(model: Any, optimizer: Any, loss: Loss, *, precision: Precision, accumulate: int = 1) -> Any:
+def training_step(
+    model: Any,
+    optimizer: Any,
+    loss: Loss,
+    *,
+    precision: Precision,
+    accumulate: int = 1,
+    adversary: Adversary | None = None,
+) -> Any:
     """The jitted function that `Jax.trainer` calls.
 
     Args:
         model, optimizer: a keras.Model and the optimizer built on it; their variables need a shape and no value.
-        loss, precision, accumulate: see `Backend.trainer`.
+        loss, precision, accumulate, adversary: see `Backend.trainer`.
 
     Returns:
         (state, inputs, labels, weights) -> state, loss, logits [batch, units]; a state is (trainable, non_trainable,
@@ -162,14 +172,30 @@ def training_step(model: Any, optimizer: Any, loss: Loss, *, precision: Precisio
         total, (count, *others) = sums(*given)
         return total / count, others
 
+    def differentiated(function: Any) -> Any:
+        """`mean` or `sums` with their gradients, to which an adversary adds those of its own pass."""
+        plain = jax.value_and_grad(function, has_aux=True)
+        if adversary is None:
+            return plain
+
+        def twice(trainable: list[Any], non_trainable: list[Any], inputs: Inputs, *others: Any) -> Any:
+            def first(trainable: list[Any], still: Any) -> Any:
+                return function(trainable, non_trainable, {**inputs, adversary.moves: still}, *others)
+
+            both = jax.value_and_grad(first, argnums=(0, 1), has_aux=True)
+            (value, (*told, between)), (found, by_input) = both(trainable, adversary.still(inputs))
+            moved = {**inputs, adversary.moves: adversary.against(by_input, inputs)}
+            (_, (*_, after)), more = plain(trainable, between, moved, *others)
+            return (value, (*told, after)), jax.tree.map(jnp.add, found, more)
+
+        return twice
+
     def accumulated(trainable: list[Any], non_trainable: list[Any], *batch: Any) -> Any:
         """What `mean` and its gradients are, computed part by part."""
 
         def add(carried: Any, part: Any) -> Any:
             non_trainable, *before = carried
-            (total, (count, logits, non_trainable)), found = jax.value_and_grad(sums, has_aux=True)(
-                trainable, non_trainable, *part
-            )
+            (total, (count, logits, non_trainable)), found = differentiated(sums)(trainable, non_trainable, *part)
             return (non_trainable, *jax.tree.map(jnp.add, before, [total, count, found])), logits
 
         cut = jax.tree.map(lambda array: array.reshape(accumulate, -1, *array.shape[1:]), batch)
@@ -178,7 +204,7 @@ def training_step(model: Any, optimizer: Any, loss: Loss, *, precision: Precisio
         logits = logits.reshape(-1, *logits.shape[2:])
         return (total / count, (logits, non_trainable)), jax.tree.map(lambda gradient: gradient / count, found)
 
-    computed = jax.value_and_grad(mean, has_aux=True) if accumulate == 1 else accumulated
+    computed = differentiated(mean) if accumulate == 1 else accumulated
 
     @BACKEND.multiplying(precision)
     def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
@@ -193,10 +219,9 @@ def training_step(model: Any, optimizer: Any, loss: Loss, *, precision: Precisio
 class _JaxTrainer(Trainer):
     """Holds the state as arrays between steps: each step consumes the last one's (donated buffers)."""
 
-    def __init__(self, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int) -> None:
-        self._groups = (*weight_groups(model), optimizer.variables)
+    def __init__(self, step: Any, groups: tuple[list[Any], ...]) -> None:
+        self._step, self._groups = step, groups
         self._state: tuple[list[Any], ...] | None = None
-        self._step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate)
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         if self._state is None:

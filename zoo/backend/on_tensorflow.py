@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, forced_platform, parts
+from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, forced_platform, parts
 from zoo.backend.precision import Precision, precisions_of_nvidia
 
 
@@ -67,9 +67,10 @@ class TensorFlow(Backend):
         precision: Precision,
         accumulate: int = 1,
         compiled: bool | None = None,
+        adversary: Adversary | None = None,
     ) -> Trainer:
         whole = self.compiles()[0] if compiled is None else compiled
-        return _TensorFlowTrainer(self, model, optimizer, loss, precision, accumulate, whole)
+        return _TensorFlowTrainer(self, model, optimizer, loss, precision, accumulate, whole, adversary)
 
     def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
         @tf.function(input_signature=[_signature(model)], jit_compile=self.accelerated)
@@ -132,9 +133,14 @@ def _gpu() -> dict[str, Any] | None:
     return details
 
 
-def _signature(model: Any) -> dict[str, Any]:
-    """One trace for all batch sizes and lengths."""
-    return {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name) for tensor in model.inputs}
+def _signature(model: Any, adversary: Adversary | None = None) -> dict[str, Any]:
+    """One trace for all batch sizes and lengths; what an adversary moves is no part of a batch."""
+    moved = None if adversary is None else adversary.moves
+    return {
+        tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+        if tensor.name != moved
+    }
 
 
 class _TensorFlowTrainer(Trainer):
@@ -147,25 +153,40 @@ class _TensorFlowTrainer(Trainer):
         precision: Precision,
         accumulate: int,
         whole: bool,
+        adversary: Adversary | None,
     ) -> None:
         self._backend, self._precision = backend, precision
         variables = model.trainable_variables
 
-        def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
+        def once(inputs: Inputs, watched: list[Any], targets: Any, weights: Any, mean: bool) -> tuple[Any, ...]:
+            """The mean loss or the sum, the sum of weights, the outputs and the gradients by the variables and by what
+            is watched."""
             with tf.GradientTape() as tape:
+                tape.watch(watched)
                 outputs = model(inputs, training=True)
                 total, count = loss(outputs, targets, weights)
-                value = total / count
-            gradients = tape.gradient(value, [v.value for v in variables])
+                value = total / count if mean else total
+            return value, count, outputs, tape.gradient(value, [*(v.value for v in variables), *watched])
+
+        def differentiated(inputs: Inputs, targets: Any, weights: Any, *, mean: bool) -> tuple[Any, ...]:
+            """See `once`, by the variables alone, to whose gradients an adversary adds those of its own pass."""
+            batch = targets, weights, mean
+            if adversary is None:
+                return once(inputs, [], *batch)
+            still = adversary.still(inputs)
+            value, count, outputs, (*gradients, by_input) = once({**inputs, adversary.moves: still}, [still], *batch)
+            moved = adversary.against(by_input, inputs)
+            *_, more = once({**inputs, adversary.moves: moved}, [], *batch)
+            return value, count, outputs, [dense(a) + dense(b) for a, b in zip(gradients, more, strict=True)]
+
+        def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
+            value, _, outputs, gradients = differentiated(inputs, targets, weights, mean=True)
             optimizer.apply(gradients, variables)
             return value, outputs
 
         def add(inputs: Inputs, targets: Any, weights: Any) -> Any:
             """A part's outputs; its sums are added to those of the parts before."""
-            with tf.GradientTape() as tape:
-                outputs = model(inputs, training=True)
-                total, count = loss(outputs, targets, weights)
-            gradients = tape.gradient(total, [v.value for v in variables])
+            total, count, outputs, gradients = differentiated(inputs, targets, weights, mean=False)
             for kept, found in zip(sums, [total, count, *map(dense, gradients)], strict=True):
                 kept.assign_add(found)
             return outputs
@@ -188,7 +209,7 @@ class _TensorFlowTrainer(Trainer):
             """The step, or what adds a part of it, for targets of this type and these dimensions after the first."""
             kinds = [tf.TensorSpec([None, *targets.shape[1:]], targets.dtype), tf.TensorSpec([None], tf.float32)]
             # XLA:CPU gives up oneDNN's matrix products; on a GPU it fuses.
-            options = {"input_signature": [_signature(model), *kinds], "jit_compile": whole}
+            options = {"input_signature": [_signature(model, adversary), *kinds], "jit_compile": whole}
             return tf.function(step if accumulate == 1 else add, **options)
 
         self._traced = traced

@@ -13,7 +13,7 @@ import torch
 from keras import ops
 from torch.optim.adamw import adamw
 
-from zoo.backend.base import AdamWStep, Backend, Inputs, Loss, Trainer, parts
+from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, parts
 from zoo.backend.precision import Precision, precisions_of_nvidia
 from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows, layers_compiled
 
@@ -72,8 +72,9 @@ class Torch(Backend):
         precision: Precision,
         accumulate: int = 1,
         compiled: bool | None = None,
+        adversary: Adversary | None = None,
     ) -> Trainer:
-        return _TorchTrainer(model, optimizer, loss, precision, accumulate, bool(compiled))
+        return _TorchTrainer(model, optimizer, loss, precision, accumulate, bool(compiled), adversary)
 
     def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
         @self.multiplying(precision)
@@ -134,40 +135,59 @@ def _device() -> Any:
 
 class _TorchTrainer(Trainer):
     def __init__(
-        self, model: Any, optimizer: Any, loss: Loss, precision: Precision, accumulate: int, compiled: bool
+        self,
+        model: Any,
+        optimizer: Any,
+        loss: Loss,
+        precision: Precision,
+        accumulate: int,
+        compiled: bool,
+        adversary: Adversary | None,
     ) -> None:
         self._model, self._optimizer, self._loss = model, optimizer, loss
-        self._compiled = compiled
+        self._compiled, self._adversary = compiled, adversary
         self._precision, self._accumulate = precision, accumulate
         self._parameters = [variable.value for variable in model.trainable_variables]
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         with BACKEND.multiplying(self._precision):
             if self._accumulate == 1:
-                total, count, logits = self._computed(inputs, labels, weights)
-                value = total / count
-                value.backward()
+                value, _, logits = self._differentiated(inputs, labels, weights, mean=True)
             else:
                 value, logits = self._accumulated(inputs, labels, weights)
         with torch.no_grad():
             self._optimizer.apply([p.grad for p in self._parameters], self._model.trainable_variables)
         for parameter in self._parameters:
             parameter.grad = None
-        return value.detach(), logits.detach()
+        return value, logits
 
-    def _computed(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any, Any]:
+    def _differentiated(self, inputs: Inputs, labels: Any, weights: Any, *, mean: bool) -> tuple[Any, Any, Any]:
+        """The loss, the sum of weights and the logits; gradients of the loss, the mean or the sum of the rows', are
+        added to the parameters'."""
+        given, others = _tensors(inputs), (_sent(labels), _sent(weights), mean)
+        if self._adversary is None:
+            return self._pass(given, *others)
+        moves = self._adversary.moves
+        still = self._adversary.still(given).requires_grad_()
+        found = self._pass({**given, moves: still}, *others)
+        with torch.no_grad():
+            moved = self._adversary.against(still.grad, given)
+        self._pass({**given, moves: moved}, *others)
+        return found
+
+    def _pass(self, inputs: dict[str, Any], labels: Any, weights: Any, mean: bool) -> tuple[Any, Any, Any]:
+        """Forward and backward, once; see `_differentiated`."""
         with gradients_by_rows(), layers_compiled(self._compiled):
-            logits = self._model(_tensors(inputs), training=True)
-        return *self._loss(logits, _sent(labels), _sent(weights)), logits
+            logits = self._model(inputs, training=True)
+        total, count = self._loss(logits, labels, weights)
+        value = total / count if mean else total
+        value.backward()
+        return value.detach(), count, logits.detach()
 
     def _accumulated(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
         """Loss and logits of a batch that was computed in parts; gradients are those of its mean loss."""
-        found = []
-        for part in zip(*(parts(arrays, self._accumulate) for arrays in (inputs, labels, weights)), strict=True):
-            total, count, logits = self._computed(*part)
-            total.backward()
-            found.append((total.detach(), count, logits.detach()))
-        totals, counts, outputs = zip(*found, strict=True)
+        cut = zip(*(parts(arrays, self._accumulate) for arrays in (inputs, labels, weights)), strict=True)
+        totals, counts, outputs = zip(*(self._differentiated(*part, mean=False) for part in cut), strict=True)
         count = sum(counts)
         for parameter in self._parameters:
             parameter.grad = parameter.grad / count

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from zoo.backend import CompiledProgram, versions
 from zoo.data.sources import cache_folder
 from zoo.data.writing import write_atomically
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.types import Keys
 
 
@@ -42,12 +43,12 @@ class CompiledStep:
     attention_dropout: float | None
     precision: Precision
     optimizer: str
-    trained: dict[str, Any]
-    """Which weights are, by the recipe's keys."""
+    strategies: dict[str, Any]
+    """Which weights are trained, and how often a row is computed, by the recipe's keys."""
 
 
-TRAINED = {"train", "freeze", "unfreeze", "lora", "average"}
-"""Keys of `training` that say what is trained."""
+STRATEGIES = {"train", "freeze", "unfreeze", "lora", "average", "adversarial"}
+"""Keys of `training` beside those above that decide what a step computes."""
 
 
 def step_of(recipe: Keys, size: Dimensions, machine: str, precision: Precision) -> CompiledStep:
@@ -60,14 +61,14 @@ def step_of(recipe: Keys, size: Dimensions, machine: str, precision: Precision) 
         rows=training.batch_size,
         length=recipe.tokens.max_length,
         packing=training.packing,
-        accumulate=training.accumulate,
+        accumulate=training.least_parts,
         remat=training.remat,
         dropout_masks=training.dropout_masks,
         dropout=backbone.dropout,
         attention_dropout=backbone.attention_dropout,
         precision=precision,
         optimizer=training.optimizer.type,
-        trained=training.model_dump(mode="json", include=TRAINED),
+        strategies=training.model_dump(mode="json", include=STRATEGIES),
     )
 
 

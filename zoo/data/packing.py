@@ -15,6 +15,9 @@ import numpy as np
 from zoo.data.batches import MULTIPLE, Batch, filled_up
 from zoo.data.tokens import TokenTable
 
+PACKED = ("positions", "first")
+"""Inputs of packed rows beside those of others."""
+
 
 def row_width(sizes: np.ndarray) -> int:
     """Tokens a row: the longest text, rounded up."""

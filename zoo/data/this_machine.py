@@ -38,6 +38,8 @@ WORKING_SPACE = {"jax": 1.2, "tensorflow": 1.5, "torch": 1.5}
 """Times the activations that are kept: with what is there beside them while a layer is computed, likewise."""
 SHAPES = {True: 2, False: 8}
 """Shapes of batches in training, packed or not."""
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux tells a container of its limits (control groups, version 2)."""
 DATA_BYTES = 10
 """Bytes in memory for each byte of a data file, while it is read and split."""
 
@@ -54,6 +56,23 @@ def process_bytes(found: Estimate, precision: Precision, backend: str, data_byte
     """
     before = PROCESS_BYTES[backend] + COMPILED_BYTES.get(backend, 0.0) * SHAPES[packing] + DATA_BYTES * data_bytes
     return round(before + found.state_bytes + WORKING_SPACE[backend] * found.activations[precision])
+
+
+def step_bytes(found: Estimate, precision: Precision, backend: str) -> int:
+    """What a training step on a CPU takes beside the process and its weights; arguments as of `process_bytes`."""
+    return round(found.state_bytes - 4 * found.parameters + WORKING_SPACE[backend] * found.activations[precision])
+
+
+def free_bytes() -> int:
+    """Memory that this process may still take: the computer's, within the limit of its container where it has one."""
+    import psutil
+
+    free: int = psutil.virtual_memory().available
+    try:
+        limit, taken = (int((CONTAINER / name).read_text("utf-8")) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # none, or `max`
+        return free
+    return min(free, limit - taken)
 
 
 def processor_told() -> str:

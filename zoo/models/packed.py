@@ -9,23 +9,24 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.models.heads import layers_by_name
-from zoo.models.topology import classify, encode
+from zoo.models.topology import Changed, classify, encode, unchanged
 
 
-def packed(model: Any) -> Any:
+def packed(model: Any, change: Changed = unchanged) -> Any:
     """The model for packed rows.
 
     Args:
         model: from `zoo.models.heads.attach`.
+        change: of its layers.
 
     Returns:
-        A keras.Model from token_ids, padding_mask, positions (and segment_ids), each [rows, width] int32, and first
-        [texts] int32, to float32 logits [texts, units].
+        A keras.Model from token_ids, padding_mask, positions (and segment_ids), each [rows, width] int32, first
+        [texts] int32, and what the change takes, to float32 logits [texts, units].
     """
     import keras
     from keras import ops
 
-    layers = layers_by_name(model)
+    layers, more = change(layers_by_name(model))
     names = [tensor.name for tensor in model.inputs] + ["positions"]
     inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
     first = keras.Input((), dtype="int32", name="first")
@@ -35,4 +36,4 @@ def packed(model: Any) -> Any:
     others = {name: value for name, value in inputs.items() if name != "padding_mask"}
     x = encode(layers, **others, attention_mask=same_text)
     x = ops.take(ops.reshape(x, (-1, x.shape[-1])), first, axis=0)
-    return keras.Model({**inputs, "first": first}, classify(layers, x), name="packed_text_classifier")
+    return keras.Model({**inputs, "first": first, **more}, classify(layers, x), name="packed_text_classifier")

@@ -10,22 +10,24 @@ from typing import Any
 
 from zoo.data.masking import PLACES, TARGETS
 from zoo.models.heads import layers_by_name
-from zoo.models.topology import encode, tag
+from zoo.models.topology import Changed, encode, tag, unchanged
 from zoo.tasks.masked import surprises
 
 
-def at_places(model: Any) -> Any:
+def at_places(model: Any, change: Changed = unchanged) -> Any:
     """The model that scores some tokens of each row alone.
 
     Args:
         model: from `attach`.
+        change: of its layers.
 
     Returns:
-        A keras.Model from the inputs of `model` and `PLACES` to float32 scores [batch, places, vocabulary].
+        A keras.Model from the inputs of `model`, `PLACES` and what the change takes to float32 scores [batch, places,
+        vocabulary].
     """
     import keras
 
-    inputs, scores = _scores(model)
+    inputs, scores = _scores(model, change)
     return keras.Model(inputs, scores, name="masked_language_model_at_places")
 
 
@@ -50,12 +52,12 @@ def judged(model: Any) -> Any:
     return keras.Model({**inputs, TARGETS: targets}, ops.stack(columns, axis=-1), name="judged_at_places")
 
 
-def _scores(model: Any) -> tuple[dict[str, Any], Any]:
+def _scores(model: Any, change: Changed = unchanged) -> tuple[dict[str, Any], Any]:
     import keras
     from keras import ops
 
-    layers = layers_by_name(model)
+    layers, more = change(layers_by_name(model))
     inputs = {tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in model.inputs}
     places = keras.Input((None,), dtype="int32", name=PLACES)
     x = ops.take_along_axis(encode(layers, **inputs), ops.expand_dims(places, -1), axis=1)
-    return {**inputs, PLACES: places}, tag(layers, x)
+    return {**inputs, PLACES: places, **more}, tag(layers, x)

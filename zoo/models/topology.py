@@ -14,6 +14,17 @@ Layers = Mapping[str, Callable[..., Any]]
 """Layers by name: token_embedding, position_embedding, segment_embedding where the family has segments, embeddings_add,
 embeddings_layer_norm, embeddings_dropout, transformer_layer_0 and so on; and those of `HEAD` that there are."""
 
+Changed = Callable[[Layers], tuple[Layers, dict[str, Any]]]
+"""From layers to those with something between them, and the inputs that this takes by name."""
+
+
+def unchanged(layers: Layers) -> tuple[Layers, dict[str, Any]]:
+    """See `Changed`."""
+    return layers, {}
+
+
+EMBEDDER = ("mean_of_tokens", "to_length_1")
+"""Layers between every token's hidden state and the embedding of the text, in order."""
 TOKEN_HEAD = ("head_dense", "head_layer_norm", "head_dropout", "logits")
 """Layers between every token's hidden state and its logits, in order."""
 HEAD = ("pooled_dense", "head_input_dropout", "head_dense", "head_dropout", "logits")
@@ -86,6 +97,11 @@ def classify(layers: Layers, x: Any) -> Any:
     x = _through(layers, HEAD[:1], x)
     heads = ([of_task(layer, task) for layer in HEAD[1:]] for task in tasks)
     return layers[beside(tasks)]([_through(layers, head, x) for head in heads])
+
+
+def embed(layers: Layers, x: Any, padding_mask: Any) -> Any:
+    """Embeddings of texts, [batch, hidden] of length 1, from the hidden states [batch, length, hidden] of tokens."""
+    return layers[EMBEDDER[1]](layers[EMBEDDER[0]](x, mask=padding_mask))
 
 
 def tag(layers: Layers, x: Any) -> Any:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from zoo.recipe.data_group import Data
 from zoo.recipe.heads import Head
 from zoo.recipe.kinds import Clash
 from zoo.recipe.training_group import Training
 
-__all__ = ["clashes_with_head", "clashes_with_pairs"]
+__all__ = ["clashes_of_data", "clashes_with_head", "clashes_with_pairs"]
 
 NOT_DRAWN = {
     "multilabel": "a text may have several classes: training.class_weights weighs each",
@@ -52,17 +53,37 @@ def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
     if training.batch_size < 2:
         message = f"got {training.batch_size}, expected 2 at least: the loss is of pairs of rows"
         yield Clash(("training.batch_size", "model.head.type"), message)
-    if training.accumulate > 1:
+    if training.accumulate != 1:
         message = (
             f"got {training.accumulate}, expected 1: the loss is of pairs of rows, and those of two parts never meet"
         )
         yield Clash(("training.accumulate", "model.head.type"), message)
+    if training.optimizer.head_rate is not None:
+        message = f"got {training.optimizer.head_rate:g}, expected null: this head has no weights"
+        yield Clash(("training.optimizer.head_rate", "model.head.type"), message)
+    if training.unfreeze is not None:
+        message = "got layers that join, expected null: this head has no weights, and at first none would be trained"
+        yield Clash(("training.unfreeze", "model.head.type"), message)
+    if training.freeze is not None and training.freeze.layers == "all" and training.lora is None:
+        message = "got all, expected a number of layers: this head has no weights, and none would be trained"
+        yield Clash(("training.freeze.layers", "model.head.type"), message)
     if training.packing:
         message = "got true, expected false: embeddings are means over a row, and packed rows have several texts"
         yield Clash(("training.packing", "model.head.type"), message)
     if windows:
         message = "got window, expected cut: windows of a text would be pairs of one class by themselves"
         yield Clash(("tokens.long", "model.head.type"), message)
+
+
+def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
+    """What `data` says of which rows a training has that does not go with a head."""
+    if data.few_shot is not None and head.task not in ("classification", "contrastive"):
+        why = "it has no one class a text to draw rows by"
+        message = f"got {data.few_shot.rows} rows a class, expected null with head {head.type}: {why}"
+        yield Clash(("data.few_shot", "model.head.type"), message)
+    if data.folds is not None and getattr(head, "threshold", None) == "tune":
+        message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
+        yield Clash(("model.head.threshold", "data.folds"), message)
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:

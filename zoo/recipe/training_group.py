@@ -14,6 +14,7 @@ from pydantic import Field
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
 from zoo.recipe.learning import ClassWeights, Loss, Resample
 from zoo.recipe.optimizers import AdamW, Optimizer
+from zoo.recipe.robustness import Adversarial
 from zoo.recipe.schedules import Linear, Schedule
 from zoo.recipe.trained_group import Average, Freeze, Lora, Unfreeze
 
@@ -68,9 +69,11 @@ class Training(Config):
     """Optimizer steps in all; or give `epochs`."""
     batch_size: Width = 32
     """Rows a step."""
-    accumulate: Count = 1
+    accumulate: Count | Literal["auto"] = 1
     """Parts in which a step computes its batch, one after the other: the gradient is that of the whole batch, of sums
-    and counts, and activations take a part's memory. It has to divide `batch_size`."""
+    and counts, and activations take a part's memory. It has to divide `batch_size`. auto is the fewest that fit in the
+    memory of the device at hand: on a GPU or TPU by trial of a step on the longest texts, on a CPU, where a process
+    that takes too much is killed, by estimate."""
     remat: bool = False
     """Whether the backward pass computes each transformer layer again from what it was given, in place of keeping what
     lies between: a third more arithmetic, and a small share of the memory of activations (Chen et al. 2016). jax on a
@@ -116,6 +119,8 @@ class Training(Config):
     them as they are."""
     distil: Distil | None = None
     """A teacher; None learns from the labels alone."""
+    adversarial: Adversarial | None = None
+    """Texts that are moved against the model in training; None moves none."""
     train: Literal["all", "biases"] = "all"
     """What of the backbone is trained: everything, or its biases and the offsets of its layer norms alone (Ben
     Zaken et al. 2022, BitFit). The head is always trained whole."""
@@ -138,6 +143,11 @@ class Training(Config):
     log_every: Count = 20
     """Steps between two rows of history.jsonl."""
 
+    @property
+    def least_parts(self) -> int:
+        """In how many parts a step is computed at least: with `accumulate: auto` as a whole, where that fits."""
+        return 1 if self.accumulate == "auto" else self.accumulate
+
     def clashes(self) -> Iterator[Clash]:
         if self.epochs is not None and self.steps is not None:
             message = f"got {self.steps} beside epochs: {self.epochs}, expected one of the two: make the other null"
@@ -145,10 +155,10 @@ class Training(Config):
         if self.steps is not None and self.schedule.warmup >= self.steps:
             message = f"got {self.schedule.warmup} steps, expected fewer than training.steps: {self.steps}"
             yield Clash(("schedule.warmup", "steps"), message)
-        if self.batch_size % self.accumulate:
+        if self.accumulate != "auto" and self.batch_size % self.accumulate:
             message = f"got {self.accumulate} beside batch_size: {self.batch_size}, expected a divisor of it"
             yield Clash(("accumulate",), message)
-        if self.accumulate > 1 and self.packing:
+        if self.accumulate != 1 and self.packing:
             message = f"got {self.accumulate} beside packing: true, expected 1: packed rows do not part"
             yield Clash(("accumulate",), message)
         if self.resample is not None and self.class_weights == "balanced":

@@ -56,7 +56,7 @@ class Progress:
     (from 1) that reached it; stale: epochs since then. reason: why the run has ended before its length; None
     where it has not.
     train: loss and accuracy on train, as it went, of the epoch whose weights would be kept now. figures: the monitored
-    figure of each epoch.
+    figure of each epoch. parts: in how many a step is computed, once that is known.
     """
 
     epoch: int = 0
@@ -67,6 +67,7 @@ class Progress:
     reason: str | None = None
     train: dict[str, float] = field(default_factory=dict)
     figures: list[float] = field(default_factory=list)
+    parts: int | None = None
     clock: Clock = field(default_factory=Clock, compare=False)
 
     @property

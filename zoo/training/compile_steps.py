@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zoo.backend import Backend, CompiledProgram, Loss, activate, compiled_for, own_process
+from zoo.backend import Adversary, Backend, CompiledProgram, Loss, activate, compiled_for, own_process
 from zoo.backend.compilers import TARGETS, Target, reach
 from zoo.data.against_catalog import dimensions, training_rows
 from zoo.data.backbones import missing
@@ -29,16 +29,19 @@ from zoo.data.parts import load_parts
 from zoo.errors import OutputError, RecipeError, ZooError
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model, outline, plan
-from zoo.models.packed import packed
-from zoo.models.places import at_places, judged
+from zoo.models.in_training import in_training
+from zoo.models.places import judged
 from zoo.models.weights import SEQUENCE
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import evaluation_rows, run_length
 from zoo.recipe.trained_group import Lora
+from zoo.recipe.trained_weights import step_flops
 from zoo.tasks import Task
 from zoo.tasks.objective import objective
+from zoo.training.adversarial import adversary_of
 from zoo.training.compile_request import REPLY, REQUEST, Answer, Refusal, Request, Step
 from zoo.training.optimizer import unbuilt_optimizer
 from zoo.training.schedule import learning_rates
@@ -91,11 +94,12 @@ def compile_steps(request: Request) -> Answer:
         training, prediction = work.training(), work.prediction()
         _keep(work, training)
         stock = (work.stock_training(), work.stock_prediction()) if request.stock else (None, None)
+    size, length = work.size, work.length
     each = [
-        Step(rows=rows, length=work.length, products=rows * work.length * per_token, own=own, stock=beside)
+        Step(rows=rows, length=length, products=rows * length * per_token, own=own, stock=beside)
         for rows, per_token, own, beside in (
-            (work.rows, work.flops_per_token, training, stock[0]),
-            (work.evaluation_rows, work.flops_per_token // 3, prediction, stock[1]),  # forward alone is a third
+            (work.rows, step_flops(recipe.training, size, length), training, stock[0]),
+            (work.evaluation_rows, size.flops_per_token(length) // 3, prediction, stock[1]),  # forward alone is a third
         )
     ]
     return Answer(precision=work.precision, training=each[0], prediction=each[1], steps=work.steps)
@@ -164,9 +168,8 @@ class _Work:
         return head.places(self.length) if isinstance(head, MaskedHead) else None
 
     @property
-    def flops_per_token(self) -> int:
-        """Of the products of a training step."""
-        return Dimensions.of(self.blueprint.backbone).flops_per_token(self.length)
+    def size(self) -> Dimensions:
+        return Dimensions.of(self.blueprint.backbone)
 
     def training(self) -> Compiled:
         """The step that a run takes; with packing as if each text filled its row."""
@@ -176,9 +179,7 @@ class _Work:
         def build() -> Any:
             model = self._model(config.lora)
             Trained.of(config, model, self.blueprint.backbone.num_layers).mark(model, 0)
-            if self.places is not None:
-                return at_places(model)
-            return packed(model) if config.packing else model
+            return in_training(model, config, self.blueprint.head)
 
         def optimizer(variables: list[Any]) -> Any:
             layers = self.blueprint.backbone.num_layers
@@ -186,7 +187,8 @@ class _Work:
 
         # Weights of rows are input; those of words and flags, which are a product more, are not known without rows.
         loss = objective(self.task, config.loss, None).loss
-        return self._trained("training", build, optimizer, loss, accumulate=config.accumulate)
+        adversary = adversary_of(config, self.blueprint.backbone.hidden_dim)
+        return self._trained("training", build, optimizer, loss, accumulate=config.least_parts, adversary=adversary)
 
     def prediction(self) -> Compiled:
         """A batch of evaluation, which a masked language model judges itself."""
@@ -236,6 +238,7 @@ class _Work:
         loss: Loss,
         *,
         accumulate: int = 1,
+        adversary: Adversary | None = None,
     ) -> Compiled:
         import keras
 
@@ -255,11 +258,12 @@ class _Work:
                     model,
                     made,
                     loss,
-                    inputs=_inputs(model, self.rows, self.length, self.places),
+                    inputs=_inputs(model, self.rows, self.length, self.places, adversary),
                     labels=keras.KerasTensor(shape, str(target.dtype)),
                     weights=keras.KerasTensor((self.rows,), "float32"),
                     precision=self.precision,
                     accumulate=accumulate,
+                    adversary=adversary,
                     target=self.target,
                     devices=self.devices,
                 ),
@@ -288,14 +292,18 @@ class _Work:
                 return str(error).strip().splitlines()[0]
 
 
-def _inputs(model: Any, rows: int, length: int, places: int | None) -> dict[str, Any]:
-    """A batch of full rows, by shape; of a model of packed rows a text a row."""
+def _inputs(
+    model: Any, rows: int, length: int, places: int | None, adversary: Adversary | None = None
+) -> dict[str, Any]:
+    """A batch of full rows, by shape; of a model of packed rows a text a row. What an adversary moves is no part of
+    it."""
     import keras
 
     def shape(tensor: Any) -> tuple[int | None, ...]:
         return (rows, places if tensor.name in (PLACES, TARGETS_OF_PLACES) else length)[: len(tensor.shape)]
 
-    return {tensor.name: keras.KerasTensor(shape(tensor), "int32") for tensor in model.inputs}
+    moved = None if adversary is None else adversary.moves
+    return {tensor.name: keras.KerasTensor(shape(tensor), "int32") for tensor in model.inputs if tensor.name != moved}
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.backend import Backend
+from zoo.backend import Adversary, Backend
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.models.inference import to_host
@@ -95,6 +95,7 @@ def fit(
     backend: Backend,
     precision: Precision,
     compiled: bool,
+    adversary: Adversary | None = None,
     task: Learned,
     config: Training,
     monitor: str,
@@ -116,12 +117,13 @@ def fit(
             the variables that the epoch trains; another one where these are others.
         precision: of matrix products, for which the model was assembled.
         compiled: whether a step is compiled as a whole.
+        adversary: who moves an input of the model against it; None is nobody.
         task: what is learned.
         monitor: the validation figure that picks the best epoch.
         rates: learning rate of each step, [steps], for the history.
         epoch_batches: the batches of an epoch, counted from 0.
         validate: figures of the validation split under the model's present weights.
-        progress: where to begin.
+        progress: where to begin, and in how many parts a step is computed.
         shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
 
     Raises:
@@ -131,7 +133,8 @@ def fit(
     averaging = averaging_of(config, falling=monitor in task.falling)
     trainer = None
     clock = replace(progress.clock)
-    remedy = _remedy(config)
+    parts = progress.parts or 1
+    remedy = _remedy(config, parts)
     budget = Budget(config.stop)
     for epoch in range(progress.epoch, length.epochs):
         if progress.stopped:
@@ -139,7 +142,11 @@ def fit(
         before, optimizer = optimizer, optimizer_of(epoch, optimizer)
         if trainer is None or optimizer is not before:
             trainer = backend.trainer(
-                model, optimizer, task.loss, precision=precision, accumulate=config.accumulate, compiled=compiled
+                *(model, optimizer, task.loss),
+                precision=precision,
+                accumulate=parts,
+                compiled=compiled,
+                adversary=adversary,
             )
             firsts = Firsts(compiles=backend.compiles_shapes(compiled))
         epoch_log = _EpochLog(task, config.log_every, rates, shares, checkpoints, listener)
@@ -337,12 +344,12 @@ class _EpochLog:
         self._hits.update(hits)
 
 
-def _remedy(config: Training) -> str:
+def _remedy(config: Training, parts: int) -> str:
     """What to do about a step that does not fit in memory: first what leaves it the same step."""
-    otherwise, parts = "lower tokens.max_length", 2 * config.accumulate
-    if config.packing or config.batch_size % parts:
+    otherwise, more = "lower tokens.max_length", 2 * parts
+    if config.packing or config.batch_size % more:
         return halved("--set training.batch_size=", config.batch_size, otherwise)
-    return f"pass --set training.accumulate={parts}, which computes the same step in parts, or {otherwise}"
+    return f"pass --set training.accumulate={more}, which computes the same step in parts, or {otherwise}"
 
 
 def _named(batch: Batch) -> str:

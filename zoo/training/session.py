@@ -6,9 +6,9 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +20,26 @@ from zoo.data.coupling import coupled_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
 from zoo.data.mixing import rows_by_class, rows_of_epoch
-from zoo.data.packing import balanced_order, packed_batches, row_width
+from zoo.data.packing import PACKED, balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
 from zoo.models import adapted, heads, inference, weights
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import POLICIES, assemble_model
-from zoo.models.packed import packed
-from zoo.models.places import at_places, judged
+from zoo.models.in_training import in_training
+from zoo.models.places import judged
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.heads import ContrastiveHead
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
 from zoo.tasks.class_weights import class_weights
 from zoo.tasks.distilled import Distilled
 from zoo.tasks.objective import by_row, objective
+from zoo.training.adversarial import adversary_of
 from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
 from zoo.training.loop import Learned, Listener, fit
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer, carry_over
@@ -56,8 +59,7 @@ SHAPES = 8
 class Session:
     """A model, its tokens and its shapes; `train` once, then ask for `logits`.
 
-    trained is the model that training goes through: `model` itself, or another one of the same layers, with packing and
-    where tokens are hidden.
+    trained is the model that training goes through, see `in_training`; adversary: who moves one of its inputs, or None.
     """
 
     recipe: Recipe
@@ -87,9 +89,8 @@ class Session:
         self.lengths = choose_lengths(every, shapes=SHAPES, saving=saving)
         self.names = inference.input_names(self.model)
         self._masking = masking_for(self.blueprint.head, self.tokenizer)
-        self.trained = packed(self.model) if self.recipe.training.packing else self.model
-        if self._masking is not None:
-            self.trained = at_places(self.model)
+        self.trained = in_training(self.model, self.recipe.training, self.blueprint.head)
+        self.adversary = adversary_of(self.recipe.training, self.blueprint.backbone.hidden_dim)
         train, table = self.splits["train"], self.tables["train"]
         self._targets = self.task.placed(self.task.scaled(train.labels), table, train)
         # A text counts once, however many windows it is seen through.
@@ -131,6 +132,7 @@ class Session:
             )
             for line in passed:
                 listener.on_note(line)
+        progress = replace(progress, parts=self._parts(progress, task, listener))
         return fit(
             self.trained,
             optimizer,
@@ -138,6 +140,7 @@ class Session:
             backend=self.backend,
             precision=self.precision,
             compiled=self.compiled,
+            adversary=self.adversary,
             task=task,
             config=config,
             monitor=self.recipe.monitor,
@@ -171,6 +174,41 @@ class Session:
         lesson = Distilled(task=self.task, own=self.objective, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
         return lesson
+
+    def _parts(self, progress: Progress, task: Learned, listener: Listener) -> int:
+        """In how many a step is computed: as the recipe says, as the run began, or else as few as fit."""
+        config = self.recipe.training
+        if config.accumulate != "auto":
+            return config.accumulate
+        if progress.parts is not None:
+            return progress.parts
+        if kills(self.backend):
+            size = Dimensions.of(self.blueprint.backbone)
+            fits, how = fits_by_estimate(self.recipe, size, self.precision, self.backend), "by estimate"
+        else:
+            fits = fits_by_trial(self.trained, lambda parts: self._tried(task, parts), self._longest(), self.backend)
+            how = "by trial"
+        parts = fewest_parts(config.batch_size, fits)
+        rows = config.batch_size // parts
+        way = f"in {parts} parts of {rows} rows, the fewest that fit" if parts > 1 else "as a whole, which fits"
+        listener.on_note(f"a step is computed {way} in memory {how}")
+        return parts
+
+    def _tried(self, task: Learned, parts: int) -> Any:
+        """A trainer with an optimizer of its own, of the epoch in which most is trained."""
+        self.parts.mark(self.model, self._length.epochs - 1)
+        return self.backend.trainer(
+            *(self.trained, self.optimizer(self.rates()), task.loss),
+            precision=self.precision,
+            accumulate=parts,
+            compiled=self.compiled,
+            adversary=self.adversary,
+        )
+
+    def _longest(self) -> Batch:
+        """A batch of the longest texts."""
+        rows = np.argsort(-self.tables["train"].lengths, kind="stable")[: self.recipe.training.batch_size]
+        return next(self._batches([rows], turn=0))
 
     def _optimizer_of(self, epoch: int, before: Any = None) -> Any:
         """The optimizer of an epoch, whose weights are marked as trained: that of the epoch before, unless these have
@@ -242,7 +280,7 @@ class Session:
             texts = balanced_order(
                 table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch, chosen=self._chosen(epoch)
             )
-            width, names = row_width(table.lengths), inference.input_names(self.trained)
+            width, names = row_width(table.lengths), (*self.names, *PACKED)
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
@@ -258,11 +296,15 @@ class Session:
                 epoch=epoch,
                 chosen=self._chosen(epoch),
             )
+        return self._batches(order, turn=epoch + 1)
+
+    def _batches(self, order: Sequence[np.ndarray], *, turn: int) -> Iterator[Batch]:
+        """Batches of these rows, whose tokens are hidden by the turn where any are."""
         found = batches(
-            table,
+            self.tables["train"],
             self._targets,
             order,
-            batch_size=size,
+            batch_size=self.recipe.training.batch_size,
             lengths=self.lengths,
             names=self.names,
             each=self.task.each,
@@ -270,7 +312,7 @@ class Session:
         )
         if (masking := self._masking) is None:
             return found
-        return (masking.hidden(batch, seed=self.recipe.seed, turn=epoch + 1) for batch in found)
+        return (masking.hidden(batch, seed=self.recipe.seed, turn=turn) for batch in found)
 
     def settle(self) -> None:
         """End training: from now on the model is the one that is saved.

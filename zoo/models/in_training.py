@@ -1,0 +1,67 @@
+"""The model that a training step goes through: the one that is saved, or another of the same layers and variables.
+
+In comes a model from `zoo.models.heads.attach` and the recipe's `training`; out comes a keras.Model of which an input
+is moved by an adversary, that takes packed rows, or that scores hidden tokens alone. Nothing is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.models.heads import layers_by_name
+from zoo.models.packed import packed
+from zoo.models.places import at_places
+from zoo.models.topology import Changed, Layers, classify, embed, encode, tag, unchanged
+from zoo.recipe.heads import ContrastiveHead, Head, MaskedHead
+from zoo.recipe.training_group import Training
+
+__all__ = ["SHIFT", "in_training"]
+
+SHIFT = "embeddings_shift"
+"""The input that is added to word embeddings, [batch, length, hidden_dim] float32."""
+
+
+def in_training(model: Any, config: Training, head: Head) -> Any:
+    """The model for a recipe's steps.
+
+    Args:
+        model: from `attach`.
+        config: what the recipe says of training.
+        head: that of the model.
+
+    Returns:
+        `model` itself, or a keras.Model from its inputs, from those of `zoo.data.packing` or from those of
+        `at_places`; with `config.adversarial` from `SHIFT` beside them.
+    """
+    change = unchanged if config.adversarial is None else _shifted
+    if isinstance(head, MaskedHead):
+        return at_places(model, change)
+    if config.packing:
+        return packed(model, change)
+    if change is unchanged:
+        return model
+    return _by_rows(model, head, change)
+
+
+def _by_rows(model: Any, head: Head, change: Changed) -> Any:
+    """The model with a change between its layers."""
+    import keras
+
+    layers, more = change(layers_by_name(model))
+    inputs = {tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in model.inputs}
+    x = encode(layers, **inputs)
+    if isinstance(head, ContrastiveHead):
+        outputs = embed(layers, x, inputs["padding_mask"])
+    else:
+        outputs = tag(layers, x) if head.each == "token" else classify(layers, x[:, 0, :])
+    return keras.Model({**inputs, **more}, outputs, name=f"{model.name}_in_training")
+
+
+def _shifted(layers: Layers) -> tuple[Layers, dict[str, Any]]:
+    """Word embeddings with `SHIFT` added, before positions, segments and the norm."""
+    import keras
+    from keras import ops
+
+    embedding: Any = layers["token_embedding"]
+    shift = keras.Input((None, embedding.output_dim), dtype="float32", name=SHIFT)
+    return {**layers, "token_embedding": lambda ids: ops.add(embedding(ids), shift)}, {SHIFT: shift}

@@ -1,0 +1,82 @@
+"""In how few parts a step fits in the memory at hand, for `training.accumulate: auto`.
+
+In come a batch's rows and a question whether a step in so many parts fits; out goes the number. Refused: a batch of
+which not even one row fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from zoo.backend import Backend
+from zoo.data.batches import Batch
+from zoo.data.this_machine import free_bytes, step_bytes
+from zoo.errors import TrainingError
+from zoo.models.inference import to_host
+from zoo.models.weights import to_numpy
+from zoo.recipe import Recipe
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision, estimate
+
+__all__ = ["fewest_parts", "fits_by_estimate", "fits_by_trial", "kills"]
+
+
+def fewest_parts(rows: int, fits: Callable[[int], bool]) -> int:
+    """The smallest divisor of a batch's rows in so many parts of which a step fits.
+
+    Raises TrainingError where not even parts of one row do.
+    """
+    for parts in _divisors(rows):
+        if fits(parts):
+            return parts
+    raise TrainingError(
+        f"training.accumulate: auto found that a step does not fit in memory even in {rows} parts of one row: lower "
+        "tokens.max_length, set training.remat: true, or take a smaller backbone"
+    )
+
+
+def kills(backend: Backend) -> bool:
+    """Whether what takes too much memory is killed, as a process on a CPU may be, so that no trial can tell."""
+    return not backend.accelerated
+
+
+def fits_by_estimate(recipe: Recipe, size: Dimensions, precision: Precision, backend: Backend) -> Callable[[int], bool]:
+    """Whether a step in so many parts takes no more than the memory that is free now, by the estimate of zoo.check."""
+    free = free_bytes()
+
+    def fits(parts: int) -> bool:
+        found = estimate(recipe.override({"training.accumulate": parts}), size, None)
+        return step_bytes(found, precision, backend.name) <= free
+
+    return fits
+
+
+def fits_by_trial(model: Any, trainer: Callable[[int], Any], batch: Batch, backend: Backend) -> Callable[[int], bool]:
+    """Whether a step in so many parts goes through; the model's variables are then as they were.
+
+    Args:
+        model: the trained one.
+        trainer: from a number of parts to a `zoo.backend.Trainer` with an optimizer of its own.
+        batch: the largest one that training has.
+        backend: the active one.
+    """
+
+    def fits(parts: int) -> bool:
+        before = [to_numpy(variable).copy() for variable in model.variables]
+        try:
+            to_host(trainer(parts).step(batch.inputs, batch.labels, batch.weights)[0])
+        except Exception as error:
+            if not backend.is_out_of_memory(error):
+                raise
+            return False
+        finally:
+            for variable, value in zip(model.variables, before, strict=True):
+                variable.assign(value)
+        return True
+
+    return fits
+
+
+def _divisors(rows: int) -> Iterator[int]:
+    return (parts for parts in range(1, rows + 1) if rows % parts == 0)
