@@ -67,6 +67,7 @@ def test_rows_are_read_again() -> None:
     np.testing.assert_array_equal(targets, CLASSES)
     assert task.details(targets, near) == task.details(CLASSES, given)
     mistakes = task.mistakes(targets, near, most=20)
+    assert task.figures(near, targets)["accuracy"] == task.figures(given, CLASSES)["accuracy"]
     assert mistakes.wrong == sum(row["label"] != row["prediction"] for row in rows) == len(mistakes.worst)
     with pytest.raises(RecipeError, match=r"zoo.predict: got a run of task: contrastive, expected one of another"):
         task.predictions(given)
@@ -76,6 +77,10 @@ def test_rows_are_read_again() -> None:
     ("changes", "match"),
     [
         ({"training.accumulate": 2}, r"training\.accumulate: got 2, expected 1: the loss is of pairs"),
+        ({"training.accumulate": "auto"}, r"training\.accumulate: got auto, expected 1"),
+        ({"training.optimizer.head_rate": 1e-3}, r"head_rate: got 0\.001, expected null: this head has no weights"),
+        ({"training.unfreeze": {}}, r"training\.unfreeze: got layers that join, expected null"),
+        ({"training.freeze": {"layers": "all"}}, r"training\.freeze\.layers: got all, expected a number"),
         ({"training.packing": True}, r"training\.packing: got true, expected false"),
         ({"training.batch_size": 1}, r"training\.batch_size: got 1, expected 2 at least"),
         ({"tokens.long": "window"}, r"tokens\.long: got window, expected cut"),

@@ -364,9 +364,9 @@ def main(folder: Path) -> None:
     write_optimizers(folder / "optimizers.npz")
     write_losses(folder / "losses.npz")
     write_distilled(folder / "distilled.npz")
-    write_adversarial(folder / "bert-gelu", folder / "adversarial")
     for family in VOCABULARIES:
         write_contrastive(folder / f"{family}-gelu", folder / f"{family}-contrastive.npz")
+    write_adversarial(folder / "bert-gelu", folder / "adversarial")
     write_lora(folder / "bert-gelu", folder / "lora.npz")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.models.topology import EMBEDDER, embed
+
 
 def attach(backbone: Any) -> Any:
     """Backbone and pooling in one keras.Model.
@@ -26,7 +28,7 @@ def attach(backbone: Any) -> Any:
         states = states["sequence_output"]
         backbone.get_layer("pooled_dense").trainable = False
     # In float32 whatever the policy: bfloat16 has three digits, and a sum over tokens fewer.
-    mean = keras.layers.GlobalAveragePooling1D(name="mean_of_tokens", dtype="float32")
-    x = mean(states, mask=backbone.input["padding_mask"])
-    embeddings = keras.layers.UnitNormalization(axis=-1, name="to_length_1", dtype="float32")(x)
+    kinds = keras.layers.GlobalAveragePooling1D, keras.layers.UnitNormalization
+    layers = {name: kind(name=name, dtype="float32") for name, kind in zip(EMBEDDER, kinds, strict=True)}
+    embeddings = embed(layers, states, backbone.input["padding_mask"])
     return keras.Model(backbone.input, embeddings, name="text_embedder")

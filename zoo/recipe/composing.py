@@ -14,7 +14,7 @@ from zoo.recipe.heads import Head
 from zoo.recipe.kinds import Clash
 from zoo.recipe.training_group import Training
 
-__all__ = ["clashes_of_data", "clashes_with_dropout", "clashes_with_head", "clashes_with_pairs"]
+__all__ = ["clashes_of_data", "clashes_with_head", "clashes_with_pairs"]
 
 NOT_DRAWN = {
     "multilabel": "a text may have several classes: training.class_weights weighs each",
@@ -54,29 +54,6 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
         yield Clash(("training.resample", "tokens.long"), message)
 
 
-def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
-    """What `data` says of which rows a training has that does not go with a head."""
-    if data.few_shot is not None and head.task != "classification" and not head.paired:
-        why = "it has no one class a text to draw rows by"
-        message = f"got {data.few_shot.rows} rows a class, expected null with head {head.type}: {why}"
-        yield Clash(("data.few_shot", "model.head.type"), message)
-    if data.folds is not None and getattr(head, "threshold", None) == "tune":
-        message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
-        yield Clash(("model.head.threshold", "data.folds"), message)
-
-
-def clashes_with_dropout(training: Training, backbone: Backbone, head: Head) -> Iterator[Clash]:
-    """What `training` says that has no meaning where nothing is dropped."""
-    # What the recipe leaves to the preset counts as above zero; attention then has the backbone's own.
-    dropped = backbone.attention_dropout or (training.lora is not None and training.lora.dropout)
-    if training.r_drop is not None and not dropped and backbone.dropout == head.dropout == 0.0:
-        message = (
-            f"got weight {training.r_drop.weight:g}, expected null with model.backbone.dropout: 0 and "
-            "model.head.dropout: 0: where nothing is dropped both passes are the same"
-        )
-        yield Clash(("training.r_drop", "model.backbone.dropout", "model.head.dropout"), message)
-
-
 def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
     """What does not go with a loss of pairs of a batch's rows."""
     if training.batch_size < 2:
@@ -87,6 +64,15 @@ def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
             f"got {training.accumulate}, expected 1: the loss is of pairs of rows, and those of two parts never meet"
         )
         yield Clash(("training.accumulate", "model.head.type"), message)
+    if training.optimizer.head_rate is not None:
+        message = f"got {training.optimizer.head_rate:g}, expected null: this head has no weights"
+        yield Clash(("training.optimizer.head_rate", "model.head.type"), message)
+    if training.unfreeze is not None:
+        message = "got layers that join, expected null: this head has no weights, and at first none would be trained"
+        yield Clash(("training.unfreeze", "model.head.type"), message)
+    if training.freeze is not None and training.freeze.layers == "all" and training.lora is None:
+        message = "got all, expected a number of layers: this head has no weights, and none would be trained"
+        yield Clash(("training.freeze.layers", "model.head.type"), message)
     if training.packing:
         message = "got true, expected false: embeddings are means over a row, and packed rows have several texts"
         yield Clash(("training.packing", "model.head.type"), message)
@@ -96,6 +82,17 @@ def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
     if windows:
         message = "got window, expected cut: windows of a text would be pairs of one class by themselves"
         yield Clash(("tokens.long", "model.head.type"), message)
+
+
+def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
+    """What `data` says of which rows a training has that does not go with a head."""
+    if data.few_shot is not None and head.task not in ("classification", "contrastive"):
+        why = "it has no one class a text to draw rows by"
+        message = f"got {data.few_shot.rows} rows a class, expected null with head {head.type}: {why}"
+        yield Clash(("data.few_shot", "model.head.type"), message)
+    if data.folds is not None and getattr(head, "threshold", None) == "tune":
+        message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
+        yield Clash(("model.head.threshold", "data.folds"), message)
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:

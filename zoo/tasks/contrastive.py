@@ -135,9 +135,14 @@ class Contrastive(Task):
         found: NDArray[np.int64] = values.cosines.argmax(axis=1)
         return found
 
-    def figures(self, values: Floats, targets: ArrayLike) -> dict[str, float]:
+    def figures(self, values: Floats | Nearness, targets: ArrayLike) -> dict[str, float]:
+        """Of a finished run's `Nearness`, which says nothing of pairs, the share that is nearest alone."""
         truth = np.asarray(targets)
-        return {**similarity.evaluate(values, truth, len(self.names)), "majority_share": self.majority(truth)}
+        if isinstance(values, Nearness):
+            found = {"rows": len(truth), "accuracy": float((self.decided(values) == truth).mean())}
+        else:
+            found = similarity.evaluate(values, truth, len(self.names))
+        return {**found, "majority_share": self.majority(truth)}
 
     def predictions(self, values: Floats) -> list[Prediction]:
         self.refuse("predict")
