@@ -2,9 +2,9 @@
 
 In comes a recipe; out come texts, targets and the task, the same for a seed on every machine. In order: read, leave
 out what is missing, have the task make targets of the labels, drop exact duplicates from train, carve test, apply
-limits, carve validation, shuffle train. Refused, all faults of a step at once: what tables.py and the task refuse,
-empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under `strict` also rows in both
-train and test, and texts with two labels.
+limits, carve validation, draw few rows a class, shuffle train. Refused, all faults of a step at once: what tables.py
+and the task refuse, empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under
+`strict` also rows in both train and test, and texts with two labels.
 """
 
 from __future__ import annotations
@@ -149,6 +149,8 @@ def _rows(recipe: Recipe) -> Rows:
     splits = {split: _split(split, layout.files[split], columns[split], targets[split]) for split in columns}
     _refuse_misplaced(splits, task)
     faults = duplicates(splits, data.deduplicate, notes)
+    if data.folds is not None and "test" in splits:
+        notes.append(f"test: its {len(splits['test']):,} rows are left aside: with data.folds rows of train are tested")
     splits = carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
     refuse_unknown(recipe.training.class_weights, task)

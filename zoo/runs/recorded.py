@@ -91,6 +91,25 @@ class StageState(TypedDict):
     status: Literal["waiting", "running", "done", "failed", "interrupted"]
 
 
+class PartState(TypedDict):
+    name: str
+    folder: Annotated[str, Field(pattern=r"^(draw|fold)-[0-9]+$")]
+    status: Literal["waiting", "running", "done", "failed", "interrupted"]
+
+
+class Spread(TypedDict):
+    mean: Number
+    deviation: Number
+    low: NotRequired[Number]
+    high: NotRequired[Number]
+    values: list[Number]
+
+
+class Pooled(TypedDict):
+    of: Literal["draw", "fold"]
+    figures: dict[str, Spread]
+
+
 class RunFile(TypedDict, total=False):
     """run.json; docs/run-folder.md says what each key means."""
 
@@ -125,6 +144,8 @@ class RunFile(TypedDict, total=False):
     padding_fraction: Number
     memory: Memory
     stages: list[StageState]
+    parts: list[PartState]
+    pooled: Pooled
 
 
 class StepRow(TypedDict):
