@@ -66,7 +66,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "answers", "masked", "build", "losses", "export", "keras"),
+    "model": ("model", "answers", "masked", "build", "losses", "contrastive", "export", "keras"),
     "training": (
         "golden",
         "training",
@@ -81,7 +81,7 @@ PARTS = {
         "packing",
         "recipes",
     ),
-    "runs": ("runs", "stages", "precision", "explain", "serving"),
+    "runs": ("runs", "stages", "parts", "precision", "explain", "serving"),
 }
 """What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""
 OF_ONE = {
@@ -92,7 +92,7 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
-SLOW = ("recipes", "stages", "losses", "robustness")
+SLOW = ("recipes", "stages", "parts", "losses", "robustness")
 """What has checks that only torch makes each time: the other two compile their steps for a minute."""
 
 

@@ -42,11 +42,13 @@ OWN_FILES = {"my.yaml", "reviews.csv"}
 RUN = (
     "python -m zoo.list",
     "python -m zoo.check quickstart --profile smoke",
+    "python -m zoo.check quickstart --profile smoke --deep",
     "python -m zoo.fetch quickstart --profile smoke",
     "python -m zoo.run quickstart --profile smoke --out runs/first",
     'python -m zoo.predict runs/first --text "A truly great film."',
     "python -m zoo.predict runs/first --file zoo/data/catalog/samples/smoke_films_test.csv --out scored.csv",
     "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_films_test.csv",
+    "python -m zoo.audit runs/first",
     "python -m zoo.export runs/first --to onnx",
     'python -m zoo.explain runs/first --text "A truly boring film."',
     "python -m zoo.report runs/first",

@@ -17,8 +17,9 @@ from killing import killed_at
 
 from zoo.errors import OutputError
 from zoo.runs import run_folder
+from zoo.runs.default_folder import default_folder
 from zoo.runs.folder_lock import FolderLock
-from zoo.runs.run_folder import RunFolder, create_run, default_folder, finished_run, open_run
+from zoo.runs.run_folder import RunFolder, create_run, finished_run, open_run
 from zoo.tasks.classification import Classification
 
 RECIPE = "name: mine\n"
@@ -329,7 +330,7 @@ def test_broken_files_are_named(folder: RunFolder) -> None:
 
 
 def test_default_folders_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder.time, "strftime", lambda _: "20260101-120000")
+    monkeypatch.setattr("time.strftime", lambda _: "20260101-120000")
     first = default_folder("mine", "jax", tmp_path)
     assert first == tmp_path / "mine" / "jax-20260101-120000"
     first.mkdir(parents=True)

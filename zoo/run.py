@@ -1,7 +1,8 @@
 """`python -m zoo.run RECIPE`: train, evaluate and report.
 
 In comes a recipe; out comes a run folder and, in Python, a `Run`. The data goes one way, down:
-recipe -> rows -> tokens -> model -> training -> results; of a recipe with stages once for each of them.
+recipe -> rows -> tokens -> model -> training -> results; of a recipe with stages, or with several draws of its rows,
+once for each of them.
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.staging import stage_folder
 from zoo.report.card import write_card
-from zoo.report.report import texts_by_id, write_report
+from zoo.report.report import tested_texts, texts_by_id, write_report
 from zoo.runs.account import Stopwatch
+from zoo.runs.default_folder import default_folder
 from zoo.runs.events import Events
+from zoo.runs.pooled import pool, told
 from zoo.runs.recording import Recorder, refuse_changes
-from zoo.runs.run_folder import create_run, default_folder, finished_run
+from zoo.runs.run_folder import RunFolder, create_run, finished_run, open_whole
 from zoo.runs.screen import Screen
-from zoo.runs.staged import Stages
+from zoo.runs.staged import Kind, Several, drop_models, whole_of
 from zoo.runs.tracking import logging_to, refuse_loggers
 from zoo.training.memory import within_memory
 from zoo.training.prepare import activated, prepare
@@ -46,7 +49,7 @@ def train(
     progress: bool | Screen = True,
     log: Sequence[str] = (),
 ) -> Run:
-    """Train a recipe and leave a run folder; of a recipe with stages one with a folder for each of them.
+    """Train a recipe and leave a run folder; of a recipe with stages or parts one with a folder for each of them.
 
     Args:
         recipe: what to train.
@@ -57,7 +60,7 @@ def train(
         log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
 
     Returns:
-        The run; of a recipe with stages that of the last one.
+        The run; of a recipe with stages that of the last one, of one with parts that of the first.
 
     Raises:
         ZooError: each kind as zoo/errors.py says.
@@ -83,32 +86,73 @@ def train(
     with screen.downloads() as bars:
         bring(recipe, progress=bars.update)
     out = Path(out) if out is not None else default_folder(recipe.name, choice.name)
-    if recipe.stages:
-        _train_stages(recipe, out, backend=choice.name, resume=resume, screen=screen, log=log)
-    else:
-        _train(recipe, out, resume=resume, screen=screen, watch=watch, log=log)
+    _train_all(recipe, out, whole=out, backend=choice.name, resume=resume, screen=screen, watch=watch, log=log)
     return load_run(out)
 
 
-def _train_stages(recipe: Recipe, out: Path, *, backend: str, resume: bool, screen: Screen, log: Sequence[str]) -> None:
-    """Train each stage in its own folder, all but those that are finished."""
-    text, names = dump_recipe(recipe), [stage.name for stage in recipe.stages]
-    with create_run(out, text, resume=resume, backend=backend, log=log) as folder:
+def _train_all(
+    recipe: Recipe,
+    out: Path,
+    *,
+    whole: Path,
+    backend: str,
+    resume: bool,
+    screen: Screen,
+    watch: Stopwatch,
+    log: Sequence[str],
+) -> None:
+    """Train a recipe into a folder: each of its parts or stages in a folder of its own, all but those that are done.
+
+    `whole` is the folder of the whole run, which is gone on with.
+    """
+    parts, stages = recipe.parts, recipe.stages
+    if not parts and not stages:
+        _train(recipe, out, whole=whole, resume=resume, screen=screen, watch=watch, log=log)
+        return
+    kind: Kind = "parts" if parts else "stages"
+    folders = {name: name for name in parts} or {
+        stage.name: stage_folder(number, stage.name) for number, stage in enumerate(stages)
+    }
+    text = dump_recipe(recipe)
+    with create_run(out, text, resume=resume, backend=backend, log=log, whole=whole) as folder:
         refuse_changes(folder, recipe)
         folder.write_text("recipe.yaml", text)  # keys may have changed on which no weight depends
         folder.update_run({"backend": backend, "profile": recipe.profile or folder.run.get("profile")})
-        stages = Stages(folder, names)
-        for number, stage in enumerate(recipe.staged(out)):
-            within = out / stage_folder(number, names[number])
-            screen.on_stage(names[number], number + 1, len(names))
-            with stages.running(number):
-                done = finished_run(within)
-                if done is not None:
-                    refuse_changes(done, stage)
-                    screen.say("done", f"{within} holds a finished run")
-                    continue
-                # What a kill left of the stage is gone on with: the folder is this run's own.
-                _train(stage, within, whole=out, resume=True, screen=screen, watch=Stopwatch(), log=log)
+        several = Several(folder, kind, folders)
+        trained = tuple(parts.values()) or recipe.staged(out)
+        for number, ((name, within), each) in enumerate(zip(folders.items(), trained, strict=True)):
+            (screen.on_part if parts else screen.on_stage)(name, number + 1, len(folders))
+            with several.running(number):
+                done = finished_run(out / within)
+                if done is None:
+                    # What a kill left of it is gone on with: the folder is this run's own.
+                    _train_all(
+                        each,
+                        out / within,
+                        whole=whole,
+                        backend=backend,
+                        resume=True,
+                        screen=screen,
+                        watch=Stopwatch(),
+                        log=log,
+                    )
+                else:
+                    refuse_changes(done, each)
+                    screen.say("done", f"{out / within} holds a finished run")
+                if parts and number:
+                    drop_models(out / within)
+        if parts:
+            _conclude_parts(folder, [open_whole(out / within) for within in folders.values()], recipe, screen)
+
+
+def _conclude_parts(folder: RunFolder, parts: Sequence[RunFolder], recipe: Recipe, screen: Screen) -> None:
+    """Write down and tell what all parts came to."""
+    pool(folder, parts, recipe.expected)
+    _, warnings = write_report(folder, *tested_texts(folder))
+    for warning in warnings:
+        screen.on_note(warning)
+    screen.say("test", told(folder.run, parts[0].task))
+    screen.say("report", str(folder.path / "report.html"))
 
 
 def _train(
@@ -119,9 +163,9 @@ def _train(
     screen: Screen,
     watch: Stopwatch,
     log: Sequence[str],
-    whole: Path | None = None,
+    whole: Path,
 ) -> None:
-    """Train one recipe whose data and weights are here; `whole` is the folder of all stages, where it is one."""
+    """Train one recipe whose data and weights are here; `whole` is the folder of the whole run."""
     with watch.measure("data"):
         dataset = load_dataset(recipe)
     _tell(dataset, screen)
@@ -184,10 +228,11 @@ def run(
         raise RecipeError([*error.faults, *(fault for each in same_rows for fault in row_faults(each))]) from error
     screen = Events() if output == "json" else Screen()
     done = train(loaded, out, resume=resume, progress=screen, log=log or ())
-    path = done.path.parent if loaded.stages else done.path
+    path = whole_of(done.path)
     if isinstance(screen, Events):
-        screen.end(done.folder.run["status"])
-        print(json.dumps({"run": str(path), **done.folder.run}))
+        found = open_whole(path).run
+        screen.end(found["status"])
+        print(json.dumps({"run": str(path), **found}))
     else:
         screen.say("next", _next(done, path))
         cli.tell(path)
@@ -199,6 +244,8 @@ def _next(done: Run, path: Path) -> str:
     task, folder = done.task, shlex.quote(str(path))
     if verb := task.served_by.get("predict"):
         return f'python -m zoo.{verb} {folder} "..."'
+    if not task.answers:
+        return f"python -m zoo.run RECIPE --set model.backbone.preset={folder}"
     given = task.options or ('--pair "..." "..."' if done.takes_pairs else '--text "..."')
     return f"python -m zoo.predict {folder} {given}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +14,7 @@ from zoo.backend import Backend
 from zoo.data.dataset import load_dataset
 from zoo.errors import RecipeError
 from zoo.models import inference
+from zoo.tasks import task_of
 from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -34,6 +36,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "r_drop": {"training.r_drop": {}},
     "mixup": {"training.mixup": {}},
     "calibrate": {"training.calibrate": "temperature"},
+    "pairs": {"task": "contrastive"},
     "stop": {"training.stop": {"tokens": 10**6}},
     "early_stopping": {"training.early_stopping": {}},
     "accumulate": {"training.accumulate": 2},
@@ -43,7 +46,13 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "native": {"training.dropout_masks": "native"},
     "bfloat16": {"training.precision": "bfloat16"},
 }
+WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze")
+"""What does not go with embeddings and pairs of a batch, which have neither classes nor a head to train."""
+BY_ITSELF = ("adversarial", "r_drop", "mixup")
+"""What does not go with a loss that is of two rows."""
 REFUSED = {
+    *((name, "pairs") for name in STRATEGIES if name in (*WITHOUT_CLASSES, *BY_ITSELF)),
+    *(("pairs", name) for name in ("accumulate", "packing", "windows")),
     ("accumulate", "packing"),
     ("class_weights", "resample"),
     ("remat", "native"),
@@ -58,7 +67,10 @@ PAIRS = [pair for pair in combinations(STRATEGIES, 2) if pair not in {*REFUSED, 
 
 def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     """The loss of the second step: what the first one left is finite."""
-    session = prepare(nano_recipe({"training.batch_size": 8, **changes}), data, backend=backend)
+    recipe = nano_recipe({"training.batch_size": 8, **changes})
+    if recipe.task != data.task.type:
+        data = replace(data, task=replace(task_of(recipe.model.head), names=data.task.names))
+    session = prepare(recipe, data, backend=backend)
     optimizer = session.optimizer(session.rates())
     config = session.recipe.training
     trainer = backend.trainer(

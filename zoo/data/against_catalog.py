@@ -22,7 +22,7 @@ from zoo.data.run_model import backbone_of_run
 from zoo.data.sources import address
 from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
-from zoo.recipe.estimate import Dimensions
+from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.faults import not_among
 from zoo.recipe.kinds import Clash
 from zoo.recipe.staging import STAGE
@@ -70,9 +70,9 @@ def _of_whole(backbone: Backbone) -> Dimensions | None:
 
 
 def training_rows(recipe: Recipe) -> int | None:
-    """Rows left to train on, from the cards of the data sets; None with the user's own files."""
+    """Rows that an epoch has where none are drawn, from the cards of the data sets; None with the user's own files."""
     known = [_rows_of(each) for each in recipe.with_data]
-    return None if None in known else sum(count for count in known if count is not None)
+    return None if None in known else recipe.repeats * sum(count for count in known if count is not None)
 
 
 def _rows_of(recipe: Recipe) -> int | None:
@@ -81,9 +81,13 @@ def _rows_of(recipe: Recipe) -> int | None:
         return None
     card = dataset_card(data.dataset)
     rows = float(card.rows["train"])
-    if "test" not in card.rows:
+    if data.few_shot is not None:
+        return None if card.label_names is None else data.few_shot.rows * len(card.label_names)
+    if "test" not in card.rows and data.folds is None:
         rows *= 1 - data.test.fraction
     rows = min(rows, data.limit.train or rows)
+    if data.folds is not None:
+        rows *= 1 - 1 / data.folds
     if "validation" not in card.rows:
         rows *= 1 - data.validation.fraction
     return round(rows)

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from zoo.backend import CompiledProgram, versions
 from zoo.data.sources import cache_folder
 from zoo.data.writing import write_atomically
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.types import Keys
 
 

@@ -2,9 +2,9 @@
 
 In comes a recipe; out come texts, targets and the task, the same for a seed on every machine. In order: read, leave
 out what is missing, have the task make targets of the labels, drop exact duplicates from train, carve test, apply
-limits, carve validation, shuffle train. Refused, all faults of a step at once: what tables.py and the task refuse,
-empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under `strict` also rows in both
-train and test, and texts with two labels.
+limits, carve validation, draw few rows a class, shuffle train. Refused, all faults of a step at once: what tables.py
+and the task refuse, empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under
+`strict` also rows in both train and test, and texts with two labels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.recipe.showing import listed
-from zoo.recipe.training_group import Training
 from zoo.score.ragged import Ragged
 from zoo.tasks import Joint, Stated, Task, task_of
 from zoo.tasks.class_weights import refuse_unknown
@@ -97,11 +96,11 @@ class Dataset:
         return in_notebook(self.rows, self.label_counts, self.task.listed_names, self.notes, self.sample())
 
 
-def rows_an_epoch(train: Split, training: Training) -> int:
-    """Rows of train that an epoch has: all, or as many as `training.resample` draws."""
-    if training.resample is None:
-        return len(train)
-    return int(rows_by_class(np.bincount(train.labels), training.resample).sum())
+def rows_an_epoch(train: Split, recipe: Recipe) -> int:
+    """Rows of train that an epoch has: all, so many times, or as many as `training.resample` draws."""
+    if recipe.training.resample is None:
+        return len(train) * recipe.repeats
+    return int(rows_by_class(np.bincount(train.labels), recipe.training.resample).sum())
 
 
 def load_dataset(recipe: Recipe) -> Dataset:
@@ -119,7 +118,7 @@ def load_dataset(recipe: Recipe) -> Dataset:
             f"train has {train} rows, fewer than the batch of {recipe.training.batch_size}; "
             f"add rows or set training.batch_size={train}"
         )
-    rows_drawn = rows_an_epoch(rows.splits["train"], recipe.training)
+    rows_drawn = rows_an_epoch(rows.splits["train"], recipe)
     run_length(recipe.training, rows=rows_drawn)  # refuses what is too long, before a text is tokenized
     sha256 = digest(rows.splits, rows.task.names)
     return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes))
@@ -149,6 +148,8 @@ def _rows(recipe: Recipe) -> Rows:
     splits = {split: _split(split, layout.files[split], columns[split], targets[split]) for split in columns}
     _refuse_misplaced(splits, task)
     faults = duplicates(splits, data.deduplicate, notes)
+    if data.folds is not None and "test" in splits:
+        notes.append(f"test: its {len(splits['test']):,} rows are left aside: with data.folds rows of train are tested")
     splits = carved(splits, task, recipe)
     task = task.fitted(splits["train"].labels)
     refuse_unknown(recipe.training.class_weights, task)

@@ -1,7 +1,7 @@
 """Where the model of a run lies, and what it says of its backbone.
 
 In comes a folder; out come its folder `model/` and the sizes in model.json, and of a run in stages those of the last
-one. No weights are read. Refused: a model.json that cannot be read.
+one, of a run in parts those of the first. No weights are read. Refused: a model.json that cannot be read.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ def is_run(folder: Path) -> bool:
 
 def model_of_run(folder: Path) -> Path | None:
     """The folder of a run's finished model; None where there is none. Raises EnvironmentFault as `backbone_of_run`."""
-    found = _last_stage(folder) / MODEL
+    found = _with_model(folder) / MODEL
     return found if os.path.isfile(found / MODEL_FILE) else None
 
 
-def _last_stage(folder: Path) -> Path:
-    """The folder of a run's last stage; itself where it has none."""
+def _with_model(folder: Path) -> Path:
+    """The folder of a run's last stage or of its first part, which may have some itself; itself where it has none."""
     if not is_run(folder):
         return folder
-    stages = read_object(folder / RUN, "restore it or train again").get("stages")
-    last = stages[-1] if isinstance(stages, list) and stages else None
-    name = last.get("folder") if isinstance(last, dict) else None
-    return folder / name if isinstance(name, str) and Path(name).name == name else folder
+    run = read_object(folder / RUN, "restore it or train again")
+    for kind, place in (("stages", -1), ("parts", 0)):
+        rows = run.get(kind)
+        row = rows[place] if isinstance(rows, list) and rows else None
+        name = row.get("folder") if isinstance(row, dict) else None
+        if isinstance(name, str) and Path(name).name == name != os.pardir:
+            return _with_model(folder / name)
+    return folder
 
 
 def backbone_of_run(folder: Path) -> dict[str, Any] | None:

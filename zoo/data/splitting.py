@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-STREAMS = ("test", "train limit", "validation", "validation limit", "test limit", "order")
+STREAMS = (
+    *("test", "train limit", "validation", "validation limit", "test limit", "order"),
+    *("few train", "few validation", "folds"),
+)
+"""Another one is added at the end: its number is part of what is drawn."""
 
 
 def shuffled(rows: int, seed: int, stream: str) -> np.ndarray:
@@ -43,6 +47,34 @@ def draw(
     for number, rows in enumerate(share):
         taken[order[drawn == number][:rows]] = True
     return taken
+
+
+def few(strata: np.ndarray, wanted: int, number: int, seed: int, stream: str) -> np.ndarray:
+    """Which rows are drawn of each stratum, `wanted` or all that there are: [rows] bool.
+
+    Args:
+        strata, seed, stream: see `draw`.
+        wanted: rows to draw of each stratum.
+        number: of the draw, from 0. Draws follow each other along one order of a stratum's rows, and around: they have
+            other rows until all have come.
+    """
+    order = shuffled(len(strata), seed, stream)
+    taken = np.zeros(len(strata), bool)
+    for stratum in np.unique(strata):
+        own = order[strata[order] == stratum]
+        count = min(wanted, len(own))
+        taken[own[(number * count + np.arange(count)) % len(own)]] = True
+    return taken
+
+
+def folded(strata: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each row, from 0, [rows] int64: folds differ by one row at most, and so do the rows that they have of
+    each stratum."""
+    order = shuffled(len(strata), seed, "folds")
+    found = np.empty(len(strata), np.int64)
+    # Dealt out stratum by stratum, each going on where the one before has ended.
+    found[order[np.argsort(strata[order], kind="stable")]] = np.arange(len(strata)) % folds
+    return found
 
 
 def shares(counts: np.ndarray, wanted: int, leave: int = 0, least: int = 1) -> np.ndarray:

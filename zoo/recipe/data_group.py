@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Columns, Config, Count, Name, Names, Pair, Text
+from zoo.recipe.little_data import MOST_PARTS, FewShot
 
 
 def is_text_encoding(name: str) -> bool:
@@ -114,6 +115,14 @@ class Data(Config):
     """How test is carved from train where the data has none of its own."""
     limit: Limit = Limit()
     """At most so many rows a split."""
+    few_shot: FewShot | None = None
+    """Few rows a class to train on, in several draws; None takes all rows, once."""
+    folds: Annotated[int, Field(ge=2, le=MOST_PARTS)] | None = None
+    """Cross-validation: so many trainings, each without a part of the rows of train, which it is tested on, so that
+    every row is tested once. A test split of the data's own, and `limit.test`, play no part. None trains once."""
+    fold: Count | None = None
+    """With `folds`: one of them alone, from 1; None trains all. Who asks for the recipe's rows without training gets
+    those of the first one."""
     on_missing: Literal["error", "drop"] = "error"
     """What a row without text or label gets: an error, or left out (the count is printed)."""
     deduplicate: bool = True
@@ -126,9 +135,25 @@ class Data(Config):
         """Whether it names no rows."""
         return self.dataset is None and self.files is None
 
+    @property
+    def parts(self) -> dict[str, dict[str, int]]:
+        """Of several trainings the name of each, as `draw-1`, and the dotted keys that make it one alone."""
+        few = self.few_shot
+        if few is not None and few.draw is None:
+            return {f"draw-{number}": {"data.few_shot.draw": number} for number in range(1, few.draws + 1)}
+        if self.folds is not None and self.fold is None:
+            return {f"fold-{number}": {"data.fold": number} for number in range(1, self.folds + 1)}
+        return {}
+
     def clashes(self) -> Iterator[Clash]:
         if self.dataset is not None and self.files is not None:
             yield Clash(("files", "dataset"), f"got files beside dataset: {self.dataset}, expected one of the two")
+        if self.fold is not None and self.fold > (self.folds or 0):
+            expected = "null without folds" if self.folds is None else f"at most {self.folds}, the folds"
+            yield Clash(("fold", "folds"), f"got {self.fold}, expected {expected}")
+        if self.folds is not None and self.few_shot is not None:
+            message = f"got {self.folds} beside few_shot, expected one of the two: both say which rows a training has"
+            yield Clash(("folds", "few_shot"), message)
         carved = self.validation.fraction + self.test.fraction
         if carved >= 1.0:
             yield Clash(

@@ -75,6 +75,12 @@ class Recipe(Keys):
         stages = stage_documents(document, None if out is None else FilePath(out))
         return tuple(validate(stage.document).told_of(self._profile) for stage in stages)
 
+    @property
+    def parts(self) -> dict[str, Recipe]:
+        """Of several trainings with other rows each, as `data.few_shot` has them, the recipe of each alone, by name and
+        in order; none of a recipe of one."""
+        return {name: self.override({**keys, "expected": None}) for name, keys in self.data.parts.items()}
+
     def alone(self) -> Self:
         """This recipe; RecipeError where it has stages, each of which is one."""
         if self.stages:

@@ -77,7 +77,7 @@ class OneTask(Config):
         if head.task != self.task:
             message = f"got {head.type}, a head for {head.task}, expected one for task: {self.task}"
             yield Clash(("head.type", "task"), message)
-        if head.each != "text" or not head.labelled:
+        if head.each != "text" or not head.labelled or head.paired:
             message = f"got {self.task}, expected a task with one answer a text: several at once share a batch of texts"
             yield Clash(("task",), message)
         if head.init != "seed":
@@ -90,6 +90,12 @@ class OneTask(Config):
         if self.data.files is not None:
             for clash in head.clashes_with(self.data.files):
                 yield Clash((*(f"data.files.{key}" for key in clash.keys), "head.type"), clash.message)
+        if self.data.few_shot is not None:
+            message = f"got {self.data.few_shot.rows} rows a class, expected null: rows are drawn for one task alone"
+            yield Clash(("data.few_shot",), message)
+        if self.data.folds is not None:
+            message = f"got {self.data.folds}, expected null: rows are held out of one task alone"
+            yield Clash(("data.folds",), message)
 
 
 class ExpectedOfTask(Config):

@@ -24,7 +24,7 @@ from zoo.report import pages
 from zoo.report.card import write_card
 from zoo.report.comparison import write_comparison
 from zoo.report.report import tested_texts, write_report
-from zoo.runs.run_folder import RunFolder, open_run
+from zoo.runs.run_folder import RunFolder, open_whole
 from zoo.score import digits
 
 COMPARED = Path("runs/compared")
@@ -48,7 +48,7 @@ def report(
 
     Example: python -m zoo.report runs/first runs/second --out runs/compared
     """
-    folders = [open_run(run) for run in runs]
+    folders = [open_whole(run) for run in runs]
     if len(folders) > 1:
         return _compare(folders, out or COMPARED, output)
     if out is not None:
@@ -57,8 +57,9 @@ def report(
 
 
 def _render(folder: RunFolder, output: str) -> int:
+    parts = "parts" in folder.run  # the model, and with it the card, is that of one of them
     path, warnings = write_report(folder, *tested_texts(folder))
-    card = write_card(folder) if "test" in folder.run.get("metrics", {}) else None
+    card = write_card(folder) if "test" in folder.run.get("metrics", {}) and not parts else None
     if output == "json":
         told = {"report": str(path), "card": None if card is None else str(card), "warnings": list(warnings)}
         print(json.dumps(told))

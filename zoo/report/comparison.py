@@ -36,7 +36,7 @@ LEFT_OUT = ("expected", "profiles")
 """Groups of a recipe that decide nothing about a run."""
 CAPTIONS = {
     "curves": "Loss, and the figure that matters most, over the epochs",
-    "accuracy": "Intervals of Wilson 1927",
+    "accuracy": "Intervals of Wilson 1927, of several draws that of their mean",
     "time": plots.TIME_CAPTION,
 }
 

@@ -22,7 +22,8 @@ from zoo.recipe.several import expected_figures, told_data
 from zoo.recipe.showing import listed
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
-from zoo.runs.run_folder import RunFolder
+from zoo.runs.recorded import read_audit
+from zoo.runs.run_folder import RunFolder, open_run
 from zoo.runs.tested import tested_split
 from zoo.tasks import Task
 from zoo.tasks.shown import Mistake, Mistakes
@@ -50,6 +51,18 @@ CAPTIONS = {
     "lengths": "In tokens, before any text is cut",
     "time": plots.TIME_CAPTION,
 }
+PARTS = {"draw": "Draws", "fold": "Folds"}
+"""What parts of a run are called."""
+SPREAD = {
+    "draw": "Figures of the test split. Each draw has other rows to learn from, and the same to be judged on. The "
+    "interval is that of the mean over draws, by Student's t: it says how much the choice of rows does, and nothing of "
+    "other test rows. The model that is kept is that of the first draw.",
+    "fold": "Figures of the rows that each fold has held out. Those of test above are of all rows together, of each "
+    "what the model said that has not learned from it; those of validation are means. The mean has no interval: "
+    "trainings share most of their rows (Bengio and Grandvalet 2004). The model that is kept is that of the first "
+    "fold; the recipe without data.folds trains one on all rows.",
+}
+"""What is said of the table of their figures."""
 DRAWN_BY: Mapping[str, Callable[..., Chart]] = {
     "confusion_matrix": plots.confusion_matrix,
     "labels": plots.label_distribution,
@@ -94,6 +107,7 @@ def write_report(
         warnings=(*_one_sided(run), *told),
         splits=splits,
         figures=figures,
+        spread=_spread(run, task),
         expected=_expected(run),
         test_rows=_rows(run, "test"),
         charts=[shown[name] for name in shown if name not in (*CONFIDENCE, *TIME)],
@@ -102,6 +116,7 @@ def write_report(
         tables=task.tables(*tested, most=ROWS, rankings=rankings) if tested else [],
         further=task.further(*tested) if tested else {},
         mistakes=mistakes,
+        audit=read_audit(folder.path),
         worst=worst_rows(mistakes, predictions, texts) if mistakes else [],
         tested=len(predictions),
         again=f"python -m zoo.run {shlex.quote(str(folder.path / 'recipe.yaml'))}",
@@ -114,8 +129,12 @@ def tested_texts(folder: RunFolder) -> tuple[dict[str, Sequence[str]], list[str]
 
     Data that have changed since the run give no texts: another text could stand under an id.
     """
+    parts = folder.run.get("parts")
     try:
-        return texts_by_id(tested_split(folder)), []
+        if parts is not None and folder.predictions:  # of folds
+            each = [tested_split(open_run(folder.path / part["folder"])) for part in parts]
+            return {key: texts for split in each for key, texts in texts_by_id(split).items()}, []
+        return {} if parts is not None else texts_by_id(tested_split(folder)), []
     except ZooError as error:
         return {}, [f"the mistakes are shown without their texts: {error}"]
 
@@ -173,6 +192,28 @@ def figures_by_split(run: Mapping[str, Any], task: Task) -> tuple[list[str], lis
         for name, title in task.titles.items()
         if any(found.get(name) is not None for found in splits.values())
     ]
+
+
+def _spread(run: Mapping[str, Any], task: Task) -> dict[str, Any] | None:
+    """Of a run in parts: its title, the columns of the table, each part's name and page, a row for each figure, and a
+    note; None of another run."""
+    pooled = run.get("pooled")
+    if pooled is None:
+        return None
+    rows = run["metrics"]["test"]["rows"]
+    titles = {"mean": "mean", "deviation": "deviation", "low": "95% interval from", "high": "to"}
+    columns = [key for key in titles if all(key in found for found in pooled["figures"].values())]
+    return {
+        "title": PARTS[pooled["of"]],
+        "columns": [titles[key] for key in columns],
+        "parts": [(part["name"].replace("-", " "), f"{part['folder']}/report.html") for part in run["parts"]],
+        "rows": [
+            (title, *(pages.figure(task, name, value, rows) for value in [*map(found.get, columns), *found["values"]]))
+            for name, title in task.titles.items()
+            if (found := pooled["figures"].get(name)) is not None
+        ],
+        "note": SPREAD[pooled["of"]],
+    }
 
 
 def _rows_of(figures: Mapping[str, Any], name: str, rows: int | None) -> int | None:

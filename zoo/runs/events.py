@@ -1,9 +1,9 @@
 """A run's events as JSON lines on stdout, for programs that watch it.
 
 In come the calls that a Screen gets; beside what that shows on stderr, out comes a line for each, with its `kind`:
-`stage` (of a recipe with stages: name, number from 1, stages), `begin` (step, steps), `row` and `epoch` (a row of
-history.jsonl), `note` (text), and `end` (status). A reader that goes away costs the run nothing. Of a run that fails no
-`end` is told: the exit code and stderr say why.
+`stage` (of a recipe with stages: name, number from 1, stages), `part` (of one with several draws, likewise: name,
+number, parts), `begin` (step, steps), `row` and `epoch` (a row of history.jsonl), `note` (text), and `end` (status). A
+reader that goes away costs the run nothing. Of a run that fails no `end` is told: the exit code and stderr say why.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ class Events(Screen):
     def on_stage(self, name: str, number: int, count: int) -> None:
         super().on_stage(name, number, count)
         self._tell("stage", {"name": name, "number": number, "stages": count})
+
+    def on_part(self, name: str, number: int, count: int) -> None:
+        super().on_part(name, number, count)
+        self._tell("part", {"name": name, "number": number, "parts": count})
 
     def on_begin(self, step: int, steps: int) -> None:
         super().on_begin(step, steps)

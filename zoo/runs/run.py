@@ -31,9 +31,11 @@ from zoo.models.opened import Opened
 from zoo.models.places import judged
 from zoo.models.saved import load_model
 from zoo.recipe import Recipe, load_recipe
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.faults import not_among
-from zoo.runs.run_folder import RunFolder
+from zoo.runs.run_folder import RunFolder, open_whole
+from zoo.runs.staged import whole_of
 from zoo.tasks import Joint, Predictions, Task
 from zoo.tasks.material import Rows
 from zoo.training.memory import halved, within_memory
@@ -101,6 +103,13 @@ class Run:
         tested = self.folder.tested(self.folder.predictions)
         found = None if tested is None else task.confusion(*tested)
         return None if found is None else found.tolist()
+
+    @property
+    def pooled(self) -> dict[str, Any] | None:
+        """Of one of several draws: of each figure of test the mean over all draws, its deviation and 95% interval, and
+        the value of each, as run.json of the whole has it; None of a run by itself."""
+        found: dict[str, Any] | None = open_whole(whole_of(self.path)).run.get("pooled")
+        return found
 
     @property
     def history(self) -> list[dict[str, Any]]:

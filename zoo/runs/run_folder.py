@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import socket
-import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -30,11 +29,13 @@ from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors,
 from zoo.errors import OutputError, ZooError
 from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.json_values import merge, plain
-from zoo.runs.recorded import HISTORY, PREDICTIONS, RUN, VERSION, as_now, read_object
+from zoo.runs.recorded import HISTORY, OUT_OF_FOLD, PREDICTIONS, RUN, VERSION, as_now, read_object
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
-__all__ = ["CHECKPOINTS", "RunFolder", "Status", "create_run", "default_folder", "finished_run", "open_run"]
+__all__ = [
+    *("CHECKPOINTS", "RunFolder", "Status", "create_run", "finished_run", "open_run", "open_whole"),
+]
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
@@ -87,8 +88,14 @@ class RunFolder:
 
     @property
     def predictions(self) -> list[dict[str, Any]]:
-        """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test."""
-        return self._rows(PREDICTIONS)
+        """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test. Of a run
+        in folds those of out_of_fold.jsonl, which also say their fold."""
+        return self._rows(OUT_OF_FOLD if (self.path / OUT_OF_FOLD).exists() else PREDICTIONS)
+
+    @property
+    def out_of_fold(self) -> list[dict[str, Any]]:
+        """The rows of out_of_fold.jsonl, those of predictions.jsonl with their fold; none of a run without folds."""
+        return self._rows(OUT_OF_FOLD)
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a file whole or not at all; returns its path."""
@@ -137,9 +144,9 @@ class RunFolder:
         """Add a message with the local time to log.txt."""
         self._append("log.txt", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
 
-    def write_predictions(self, rows: Iterable[Mapping[str, Any]]) -> Path:
-        """Write predictions.jsonl, a line a row, as `Task.rows` makes them."""
-        return self._write(PREDICTIONS, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    def write_predictions(self, rows: Iterable[Mapping[str, Any]], name: str = PREDICTIONS) -> Path:
+        """Write predictions.jsonl, or OUT_OF_FOLD, a line a row, as `Task.rows` makes them."""
+        return self._write(name, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
     @property
     def task(self) -> Task:
@@ -241,15 +248,6 @@ class RunFolder:
         return [read_object(line, self.path, name, number) for number, line in enumerate(self._lines(name), 1)]
 
 
-def default_folder(recipe_name: str, backend: str, root: Path = Path("runs")) -> Path:
-    """A path that is free: `<root>/<recipe>/<backend>-<local time>`, with a number where two fall in one second."""
-    first = root / recipe_name / f"{backend}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = first, 2
-    while path.exists():
-        path, number = first.with_name(f"{first.name}-{number}"), number + 1
-    return path
-
-
 def create_run(
     path: str | Path,
     recipe_text: str,
@@ -298,13 +296,23 @@ def finished_run(path: Path) -> RunFolder | None:
 
 
 def open_run(path: str | Path) -> RunFolder:
-    """A finished (or broken off) run, for reading; of one in stages the last of them.
+    """A finished (or broken off) run with its model, for reading: of one in stages the last one, of one in parts the
+    first.
 
-    Raises OutputError, naming near runs, where there is none, and where the last stage has not begun.
+    Raises OutputError, naming near runs, where there is none, and where that one has not begun.
     """
+    whole = open_whole(path)
+    parts = whole.run.get("parts")
+    return open_run(_begun(whole, parts, parts[0], "parts").path) if parts else whole
+
+
+def open_whole(path: str | Path) -> RunFolder:
+    """A run with its figures, for reading: as `open_run`, but of one in parts the whole, which has those of all."""
     path = Path(path)
     if (path / RUN).is_file():
-        return _last_stage(RunFolder(path))
+        whole = RunFolder(path)
+        stages = whole.run.get("stages")
+        return open_whole(_begun(whole, stages, stages[-1], "stages").path) if stages else whole
     what = "has no run.json" if path.is_dir() else "is a file" if path.exists() else "does not exist"
     base = next((parent for parent in (path, *path.parents) if parent.is_dir()), Path())
     runs = sorted(
@@ -317,18 +325,17 @@ def open_run(path: str | Path) -> RunFolder:
     raise OutputError(f"{path} {what}, expected the folder of a run: {choice}")
 
 
-def _last_stage(whole: RunFolder) -> RunFolder:
-    stages = whole.run.get("stages")
-    if not stages:
-        return whole
-    last = whole.path / stages[-1]["folder"]
-    if not (last / RUN).is_file():
-        stands = next((stage for stage in stages if stage["status"] != "done"), stages[-1])
+def _begun(whole: RunFolder, rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], kind: str) -> RunFolder:
+    """One of several trainings; OutputError where it has not begun."""
+    found = whole.path / wanted["folder"]
+    if not (found / RUN).is_file():
+        stands = next((row for row in rows if row["status"] != "done"), wanted)
         raise OutputError(
-            f"{whole.path} is a run in stages and stands at {stands['name']} ({stands['status']}), expected it at "
-            f"{stages[-1]['name']}, the last: go on with `{resuming(whole.path, None, ())}`, or give a stage's folder"
+            f"{whole.path} is a run in {kind} and stands at {stands['name']} ({stands['status']}), expected it at "
+            f"{wanted['name']}, {'the last' if kind == 'stages' else 'the first'}: go on with "
+            f"`{resuming(whole.path, None, ())}`, or give the folder of another one"
         )
-    return RunFolder(last)
+    return RunFolder(found)
 
 
 def _take(path: Path) -> tuple[FolderLock, list[Path]]:

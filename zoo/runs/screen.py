@@ -115,6 +115,10 @@ class Lines:
         """A stage of a recipe begins: number counts from 1."""
         self.say("stage", f"{number} of {count}: {name}")
 
+    def on_part(self, name: str, number: int, count: int) -> None:
+        """One of several trainings with other rows each begins, as `draw-1`: number counts from 1."""
+        self.say(name.partition("-")[0], f"{number} of {count}")
+
 
 class Screen(Lines):
     """Bars and lines on stderr; with `quiet` nothing at all."""

@@ -302,7 +302,7 @@ class Span(Task):
         return {}
 
     def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
-        return class_occurrences(account, account["label_names"]) if self.unanswerable else None
+        return class_occurrences(account, account.get("label_names", ())) if self.unanswerable else None
 
     def mistakes(self, targets: Any, values: Any, *, most: int) -> Mistakes:
         decided, sure = self.decided(values), self._sure(values)

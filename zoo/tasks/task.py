@@ -20,6 +20,8 @@ __all__ = ["Rankings", "Task"]
 
 Floats = NDArray[np.float64]
 
+ANSWERING = ("predict", "explain", "serve", "export")
+"""Verbs that need an answer for a text."""
 COUNTED = "counted"
 """Among the hits of a task: by what they are divided."""
 
@@ -54,12 +56,16 @@ class Task(Shown):
     """What `zoo.predict` takes for a row of it, where that is not a text or a pair."""
     served_by: ClassVar[Mapping[str, str]] = {}
     """Verbs that have no answer for it -> the verb that has one."""
+    answers: ClassVar[bool] = True
+    """Whether a finished model has an answer for a text; else it is what another run begins with."""
     worded: ClassVar[bool] = False
     """Whether a text has a label for each word."""
     spanned: ClassVar[bool] = False
     """Whether it is needed where tokens stand in their texts."""
     pair: ClassVar[tuple[str, str]] = ("text", "pair")
     """What people call the two texts of a row that has two."""
+    exclusive: ClassVar[bool | None] = None
+    """Of labels that are classes, whether a text has just one; None where they are something else."""
     watched: ClassVar[bool] = True
     """Whether the outputs of training are looked at, for `hits`."""
 
@@ -72,6 +78,11 @@ class Task(Shown):
 
     def refuse(self, verb: str) -> None:
         """Raise RecipeError where a verb has no answer for this task."""
+        if not self.answers and verb in ANSWERING:
+            raise RecipeError(
+                f"zoo.{verb}: got a run of task: {self.type}, expected one of another task: train it on what this one "
+                "has learned, with model.backbone.preset or a stage after it"
+            )
         if verb in self.served_by:
             raise RecipeError(
                 f"zoo.{verb}: got a run of task: {self.type}, expected one of another task: use `python -m "
@@ -137,6 +148,12 @@ class Task(Shown):
     def account(self, targets: Mapping[str, Any]) -> dict[str, Any]:
         """What run.json tells of the targets by split, in its group `dataset`."""
         raise NotImplementedError
+
+    def memberships(self, targets: Any) -> NDArray[np.bool_]:
+        """Which classes each row has, [rows, names], of a task whose labels are classes."""
+        rows = np.asarray(targets)
+        found: NDArray[np.bool_] = rows[:, None] == np.arange(len(self.names)) if self.exclusive else rows == 1
+        return found
 
     def majority(self, targets: Any) -> float:
         """Share of what is judged that has the commonest target."""
