@@ -14,7 +14,7 @@ from zoo.recipe.heads import Head
 from zoo.recipe.kinds import Clash
 from zoo.recipe.training_group import Training
 
-__all__ = ["clashes_of_data", "clashes_with_head", "clashes_with_pairs"]
+__all__ = ["clashes_of_data", "clashes_with_dropout", "clashes_with_head", "clashes_with_pairs"]
 
 NOT_DRAWN = {
     "multilabel": "a text may have several classes: training.class_weights weighs each",
@@ -76,9 +76,6 @@ def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
     if training.packing:
         message = "got true, expected false: embeddings are means over a row, and packed rows have several texts"
         yield Clash(("training.packing", "model.head.type"), message)
-    if training.adversarial is not None:
-        message = "got an adversary, expected null: it moves a text by its own loss, and that of pairs is of two"
-        yield Clash(("training.adversarial", "model.head.type"), message)
     if windows:
         message = "got window, expected cut: windows of a text would be pairs of one class by themselves"
         yield Clash(("tokens.long", "model.head.type"), message)
@@ -93,6 +90,18 @@ def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
     if data.folds is not None and getattr(head, "threshold", None) == "tune":
         message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
         yield Clash(("model.head.threshold", "data.folds"), message)
+
+
+def clashes_with_dropout(training: Training, backbone: Backbone, head: Head) -> Iterator[Clash]:
+    """What `training` says that has no meaning where nothing is dropped."""
+    # What the recipe leaves to the preset counts as above zero; attention then has the backbone's own.
+    dropped = backbone.attention_dropout or (training.lora is not None and training.lora.dropout)
+    if training.r_drop is not None and not dropped and backbone.dropout == head.dropout == 0.0:
+        message = (
+            f"got weight {training.r_drop.weight:g}, expected null with model.backbone.dropout: 0 and "
+            "model.head.dropout: 0: where nothing is dropped both passes are the same"
+        )
+        yield Clash(("training.r_drop", "model.backbone.dropout", "model.head.dropout"), message)
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:
