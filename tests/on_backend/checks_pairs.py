@@ -40,10 +40,14 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "windows": {"tokens": {"max_length": 16, "long": "window"}},
     "native": {"training.dropout_masks": "native"},
     "bfloat16": {"training.precision": "bfloat16"},
+    "few_shot": {"data.few_shot": {"rows": 8, "draw": 2}},
+    "folds": {"data.folds": 2, "data.fold": 1},
+    "augment": {"data.augment": {"swap": 0.1, "mask": 0.1}},
 }
 REFUSED = {
     ("accumulate", "packing"),
     ("class_weights", "resample"),
+    ("few_shot", "folds"),
     ("remat", "native"),
     ("resample", "windows"),
 }
@@ -56,7 +60,10 @@ PAIRS = [pair for pair in combinations(STRATEGIES, 2) if pair not in {*REFUSED, 
 
 def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     """The loss of the second step: what the first one left is finite."""
-    session = prepare(nano_recipe({"training.batch_size": 8, **changes}), data, backend=backend)
+    recipe = nano_recipe({"training.batch_size": 8, **changes})
+    if any(key.startswith("data.") for key in changes):
+        data = load_dataset(recipe)
+    session = prepare(recipe, data, backend=backend)
     optimizer = session.optimizer(session.rates())
     config = session.recipe.training
     trainer = backend.trainer(
