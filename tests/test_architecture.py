@@ -12,7 +12,7 @@ GROUND = {"errors": (), "backend": ("errors",), "recipe": ("errors",), "score": 
 """What everything rests on, and what each of it may import beside itself."""
 WAY = ("tasks", "data", "models", "training", "runs")
 """The way of the data: each may import the ground, itself and what comes before it."""
-TOP = ("report", "explain", "export", "serve")
+TOP = ("report", "explain", "export", "serve", "audit")
 """What one does with a run: each may import all that is below, and what comes before it here."""
 ROOMS = (*GROUND, *WAY, *TOP)
 VERB = "__main__"

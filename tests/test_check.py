@@ -15,7 +15,8 @@ import zoo.run
 from zoo import check
 from zoo.data.expense import _time
 from zoo.data.this_machine import this_machine
-from zoo.recipe.estimate import SHARE_OF_PEAK, Dimensions, Machine, estimate, machine_named
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import SHARE_OF_PEAK, Machine, estimate, machine_named
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -47,6 +47,7 @@ RUN = (
     'python -m zoo.predict runs/first --text "A truly great film."',
     "python -m zoo.predict runs/first --file zoo/data/catalog/samples/smoke_films_test.csv --out scored.csv",
     "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_films_test.csv",
+    "python -m zoo.audit runs/first",
     "python -m zoo.export runs/first --to onnx",
     'python -m zoo.explain runs/first --text "A truly boring film."',
     "python -m zoo.report runs/first",

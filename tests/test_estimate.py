@@ -13,7 +13,8 @@ import pytest
 
 import recipes
 from zoo import check
-from zoo.recipe.estimate import Dimensions, estimate
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import estimate
 
 SIZE = Dimensions(num_layers=2, num_heads=3, hidden_dim=48, intermediate_dim=64, vocabulary_size=100, max_positions=512)
 ROW = 16
@@ -55,6 +56,44 @@ def test_parts_of_a_batch_and_layers_computed_again() -> None:
     assert (again.flops_per_token, parts.flops_per_token) == (whole.flops_per_token * 4 // 3, whole.flops_per_token)
     moved = found(adversarial={})  # one pass after the other
     assert (moved.flops_per_token, moved.activations) == (2 * whole.flops_per_token, whole.activations)
+    twice = found(r_drop={})
+    assert twice.flops_per_token == 2 * whole.flops_per_token
+    assert twice.activations["float32"] == 2 * whole.activations["float32"]
+
+
+BASE = Dimensions(
+    num_layers=12, num_heads=12, hidden_dim=768, intermediate_dim=3072, vocabulary_size=30522, max_positions=512
+)
+HEAD = 768 * 768 + 768
+
+
+@pytest.mark.parametrize(
+    ("keys", "weights", "share", "layers"),
+    [
+        ({}, 109_482_240, 1.0, 12),
+        ({"freeze": {"layers": "all"}}, HEAD, 1 / 3, 0),
+        ({"freeze": {"layers": 6}}, 6 * 7_087_872 + HEAD, 2 / 3, 6),
+        ({"freeze": {"layers": 0}}, 12 * 7_087_872 + HEAD, 1.0, 12),
+        ({"lora": {"rank": 8}}, 294_912 + HEAD, None, 12),  # as peft counts BERT-Base's with query and value
+        ({"train": "biases"}, 12 * 8_448 + 768 + HEAD, None, 12),
+    ],
+)
+def test_what_is_not_trained_costs_less(keys: dict[str, Any], weights: int, share: float | None, layers: int) -> None:
+    """Gradients, moments, the backward pass, and what it keeps."""
+    found, whole = (
+        estimate(
+            recipes.load("imdb_bert", overrides={f"training.{key}": value for key, value in given.items()}), BASE, 10
+        )
+        for given in (keys, {})
+    )
+    assert found.trained == weights
+    assert found.moments == 2 * weights
+    assert found.parameters == whole.parameters
+    assert found.activations["float32"] * 12 == whole.activations["float32"] * layers
+    if share is None:  # products' weights have no gradient of their own
+        assert 2 / 3 < found.flops_per_token / whole.flops_per_token < 3 / 4
+    else:
+        assert found.flops_per_token == pytest.approx(share * whole.flops_per_token, rel=1e-6)
 
 
 def test_scores_of_hidden_tokens() -> None:

@@ -42,6 +42,7 @@ VERBS = {
     "predict": "what a finished run says of texts",
     "fill": "the likeliest words where a text is left open, of a masked language model",
     "bias": "which pronouns a masked language model finds likely beside which occupation",
+    "audit": "what there is to doubt in a run's data: label errors, near duplicates, leaks of the label",
     "evaluate": "metrics of a finished run on other data",
     "explain": "why a finished run gives a text its class: words, attention, pictures",
     "export": "a finished run for transformers, keras-hub, onnxruntime or TensorFlow, checked there",

@@ -16,7 +16,8 @@ from zoo.backend import Backend
 from zoo.data.this_machine import step_bytes
 from zoo.errors import TrainingError
 from zoo.models import inference, weights
-from zoo.recipe.estimate import Dimensions, estimate
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import estimate
 from zoo.recipe.optimizers import AdamW
 from zoo.tasks.classification import softmax_cross_entropy
 from zoo.training.optimizer import build_optimizer

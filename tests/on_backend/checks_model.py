@@ -36,6 +36,7 @@ from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.models.encoder import assemble
+from zoo.models.features import features
 from zoo.models.presets import read_config
 from zoo.recipe.heads import BinaryHead, ClassifierHead, TokensHead
 from zoo.recipe.types import Tokens
@@ -161,16 +162,21 @@ class TestBertAsDistilBert:
             wanted = nano_recipe({"model.backbone": {"family": family, "preset": name}}).model.backbone
             found = locate_backbone(wanted)
             assert found is not None
-            table = load_tokenizer(locate_vocabulary(wanted)).encode(
-                ["A truly great film.", "Not for me: dull, and far too long."], None, Tokens(max_length=32)
-            )
+            tokenizer, tokens = load_tokenizer(locate_vocabulary(wanted)), Tokens(max_length=32)
+            texts = ["A truly great film.", "Not for me: dull, and far too long."]
+            table = tokenizer.encode(texts, None, tokens)
             inputs = {
                 "token_ids": np.zeros((2, 16), np.int32),
                 "padding_mask": (np.arange(16) < table.lengths[:, None]).astype(np.int32),
                 "segment_ids": np.zeros((2, 16), np.int32),
             }
             inputs["token_ids"][inputs["padding_mask"].astype(bool)] = table.ids
-            states.append(hidden_states(backbone_of(found), inputs)[inputs["padding_mask"].astype(bool)])
+            whole = hidden_states(backbone_of(found), inputs)
+            states.append(whole[inputs["padding_mask"].astype(bool)])
+            # What zoo.audit takes of a text is the mean of these.
+            means = features(blueprint_of(found, ClassifierHead()), found, tokenizer, texts, tokens, batch_size=2)
+            expected = [row[:length].mean(axis=0) for row, length in zip(whole, table.lengths, strict=True)]
+            np.testing.assert_allclose(means, expected, rtol=0, atol=1e-5)
         np.testing.assert_allclose(states[0], states[1], rtol=0, atol=1e-5)
         assert np.abs(states[0]).max() > 1.0
 

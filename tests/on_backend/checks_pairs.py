@@ -31,6 +31,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "class_weights": {"training.class_weights": "balanced"},
     "resample": {"training.resample": {"type": "over"}},
     "adversarial": {"training.adversarial": {}},
+    "r_drop": {"training.r_drop": {}},
     "calibrate": {"training.calibrate": "temperature"},
     "stop": {"training.stop": {"tokens": 10**6}},
     "early_stopping": {"training.early_stopping": {}},

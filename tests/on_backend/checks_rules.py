@@ -12,9 +12,11 @@ import pytest
 import recipes
 import zoo
 from zoo.models import weights
-from zoo.recipe.estimate import Dimensions, moments
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import moments
 from zoo.recipe.optimizers import SGD, Adafactor, Adam, AdamW, Lamb, Lion, Muon
 from zoo.recipe.schedules import Constant, Cosine, InverseSqrt, Linear, OneCycle, Polynomial, Schedule
+from zoo.recipe.trained_weights import trained_weights
 from zoo.training.optimizer import build_optimizer
 from zoo.training.schedule import learning_rates
 
@@ -34,7 +36,7 @@ def test_what_each_keeps() -> None:
         assert len({variable.path for variable in kept}) == len(kept)
         assert [variable.path for variable in again] == [variable.path for variable in kept]
         numbers = sum(math.prod(variable.shape) for variable in kept) - 1  # the step's
-        assert numbers == pytest.approx(moments(config, size), rel=0.01, abs=0)
+        assert numbers == pytest.approx(moments(config, size, trained_weights(recipe.training, size)), rel=0.01, abs=0)
 
 
 def test_adafactor_leaves_tokens_that_never_came() -> None:

@@ -22,7 +22,7 @@ from zoo.data.run_model import backbone_of_run
 from zoo.data.sources import address
 from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
-from zoo.recipe.estimate import Dimensions
+from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.faults import not_among
 from zoo.recipe.kinds import Clash
 from zoo.recipe.staging import STAGE

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from zoo.backend import CompiledProgram, versions
 from zoo.data.sources import cache_folder
 from zoo.data.writing import write_atomically
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.types import Keys
 
 
@@ -46,7 +47,7 @@ class CompiledStep:
     """Which weights are trained, and how often a row is computed, by the recipe's keys."""
 
 
-STRATEGIES = {"train", "freeze", "unfreeze", "lora", "average", "adversarial"}
+STRATEGIES = {"train", "freeze", "unfreeze", "lora", "average", "adversarial", "r_drop"}
 """Keys of `training` beside those above that decide what a step computes."""
 
 

@@ -21,16 +21,8 @@ from zoo.data.this_machine import process_bytes, processor, this_machine
 from zoo.data.trials import Trial, Tried, kept
 from zoo.errors import EnvironmentFault
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import (
-    MACHINES,
-    SHARE_OF_PEAK,
-    Dimensions,
-    Estimate,
-    Machine,
-    Precision,
-    estimate,
-    machine_named,
-)
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import MACHINES, SHARE_OF_PEAK, Estimate, Machine, Precision, estimate, machine_named
 
 
 def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any], list[str]]:
@@ -67,13 +59,13 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
             for (name, precision), program in compiled.items()
         ],
     }
-    weights = 4 * found.parameters
+    weights, gradients = 4 * found.parameters, 4 * found.trained
     told = [
         f"weights: {found.parameters / 1e6:.1f} M ("
         + ", ".join(f"{name} {count / 1e6:.1f}" for name, count in found.parts.items())
         + ")",
         f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {decimal(weights)}, "
-        f"gradients {decimal(weights)}, moments of {recipe.training.optimizer.type} {decimal(4 * found.moments)}; "
+        f"gradients {decimal(gradients)}, moments of {recipe.training.optimizer.type} {decimal(4 * found.moments)}; "
         "activations "
         + " or ".join(f"{decimal(found.activations[p])} in {p}" for p in on_cpu or precisions),  # tf32's are float32's
         *_process_lines(process),

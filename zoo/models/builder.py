@@ -21,7 +21,7 @@ from zoo.models.blueprint import WEIGHTS, Blueprint, OneHead, load_card
 from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_config
 from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
-from zoo.recipe.estimate import Dimensions
+from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.heads import Head
 from zoo.recipe.trained_group import Lora
 from zoo.tasks import Joint, Task

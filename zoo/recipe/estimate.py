@@ -7,13 +7,21 @@ is measured here and nothing refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal, Self
+from dataclasses import dataclass
+from typing import Literal
 
+from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import run_length
 from zoo.recipe.optimizers import SGD, Adafactor, Lion, Muon, Optimizer
-from zoo.recipe.training_group import Training
+from zoo.recipe.trained_weights import (
+    TrainedWeights,
+    at_once,
+    differentiated_layers,
+    passes,
+    step_flops,
+    trained_weights,
+)
 from zoo.recipe.types import Keys
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -21,55 +29,9 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 SHARE_OF_PEAK = 0.4
 """Assumed of every machine: the share of its peak that a training step reaches."""
 OPTIMIZER_TRAFFIC = 12
-"""Bytes that an optimizer reads and writes a weight: the weight both ways, and the gradient; 8 more for each moment."""
+"""Bytes that an optimizer reads and writes a trained weight: it both ways, and the gradient; 8 more for each moment."""
 ACTIVATION_TRAFFIC = 4
 """How often what a step keeps is written or read, forward and backward."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Dimensions:
-    """What decides the cost of a backbone."""
-
-    num_layers: int
-    num_heads: int
-    hidden_dim: int
-    intermediate_dim: int
-    vocabulary_size: int
-    max_positions: int
-
-    @classmethod
-    def of(cls, backbone: object) -> Self:
-        """Those of what has them among its attributes: a backbone's config, or its card in the catalog."""
-        return cls(**{field.name: getattr(backbone, field.name) for field in fields(cls)})
-
-    @property
-    def layer_parameters(self) -> int:
-        """Weights of all transformer layers: four projections, two of the feed-forward, biases, two norms."""
-        h, i = self.hidden_dim, self.intermediate_dim
-        return self.num_layers * (4 * h * h + 2 * h * i + 9 * h + i)
-
-    @property
-    def parts(self) -> dict[str, int]:
-        """Weights by part; positions hold two segments and the embeddings' norm too, the head is a pooler alone."""
-        h = self.hidden_dim
-        return {
-            "tokens": self.vocabulary_size * h,
-            "positions": (self.max_positions + 4) * h,
-            "layers": self.layer_parameters,
-            "head": h * h + h,
-        }
-
-    @property
-    def parameters(self) -> int:
-        """Weights in all."""
-        return sum(self.parts.values())
-
-    def flops_per_token(self, length: int) -> int:
-        """Floating point operations of a training step for each token of a row of this length.
-
-        Forward and backward: 6 a weight of the layers; the attention's two products 12 a width and token of the row.
-        """
-        return 6 * self.layer_parameters + 12 * self.num_layers * self.hidden_dim * length
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +96,10 @@ class Estimate:
     """Figures of one run: weights by part, bytes, floating point operations."""
 
     parts: dict[str, int]
+    trained: int
+    """Weights that are trained, and have a gradient."""
     moments: int
-    """Numbers that the optimizer keeps of all weights together."""
+    """Numbers that the optimizer keeps of these together."""
     activations: dict[Precision, int]
     """Bytes that the backward pass needs of a batch."""
     flops_per_token: int
@@ -153,7 +117,7 @@ class Estimate:
     @property
     def state_bytes(self) -> int:
         """Weights, gradients and what the optimizer keeps, each float32 in every precision."""
-        return 8 * self.parameters + 4 * self.moments
+        return 4 * (self.parameters + self.trained + self.moments)
 
     def memory_bytes(self, precision: Precision) -> int:
         """What a training step keeps: state and activations, on an accelerator nearly all of its peak."""
@@ -173,41 +137,34 @@ class Estimate:
         if self.operations is None or self.steps is None or not self.fits(machine, precision):
             return None
         arithmetic = self.operations / (SHARE_OF_PEAK * machine.flops[precision])
-        traffic = (
-            OPTIMIZER_TRAFFIC * self.parameters + 8 * self.moments + ACTIVATION_TRAFFIC * self.activations[precision]
-        )
+        traffic = OPTIMIZER_TRAFFIC * self.trained + 8 * self.moments + ACTIVATION_TRAFFIC * self.activations[precision]
         return max(arithmetic, self.steps * traffic / machine.bandwidth)
 
 
-def passes(config: Training) -> int:
-    """How often a step computes its batch, forward and backward."""
-    return 1 if config.adversarial is None else 2
-
-
-def moments(config: Optimizer, size: Dimensions) -> int:
-    """Numbers that an optimizer keeps of all weights of a model together."""
-    matrices = size.num_layers * (4 * size.hidden_dim**2 + 2 * size.hidden_dim * size.intermediate_dim)
+def moments(config: Optimizer, size: Dimensions, trained: TrainedWeights) -> int:
+    """Numbers that an optimizer keeps of the weights of a model that are trained."""
     match config:
         case SGD(momentum=0.0):
             return 0
         case SGD() | Lion():
-            return size.parameters
+            return trained.total
         case Adafactor():
-            # Of embeddings, the pooler and the head; then of each layer.
+            # Of embeddings, the pooler and the head; then of each layer. Where some are not trained, their share.
             sides = 9 * size.hidden_dim + size.vocabulary_size + size.max_positions
             layer = 8 * size.hidden_dim + 2 * (size.hidden_dim + size.intermediate_dim)
             vectors = 9 * size.hidden_dim + size.intermediate_dim
-            return sides + size.num_layers * (layer + vectors)
+            return (sides + size.num_layers * (layer + vectors)) * trained.total // size.parameters
         case Muon():  # one of the matrices of the layers
-            return 2 * size.parameters - matrices
-    return 2 * size.parameters
+            return trained.matrices + 2 * trained.others
+    return 2 * trained.total
 
 
 def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises."""
     batch, length, parts = recipe.training.batch_size, recipe.tokens.max_length, recipe.training.least_parts
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
-    per_token = passes(recipe.training) * size.flops_per_token(length)
+    trained = trained_weights(recipe.training, size)
+    per_token = step_flops(recipe.training, size, length)
     if recipe.training.remat:  # forward twice: 8 in place of 6
         per_token = per_token * 4 // 3
     # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
@@ -219,9 +176,10 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     per_pair = 2 if attention_rate == 0.0 else 5
     per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
     per_layer //= parts
-    kept = size.num_layers * per_layer
+    forward, layers = at_once(recipe.training), differentiated_layers(recipe.training, size)
+    kept = forward * layers * per_layer
     if recipe.training.remat:  # one layer at a time, and what each was given, 2 bytes a value
-        kept = per_layer + size.num_layers * 2 * batch * length * size.hidden_dim // parts
+        kept = per_layer + forward * layers * (2 * batch * length * size.hidden_dim // parts)
     scores = 0
     if isinstance(head := recipe.model.head, MaskedHead):
         # Of the hidden tokens alone; float32 in every precision, and with their gradient.
@@ -231,7 +189,8 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
         per_token += passes(recipe.training) * of_scores
     return Estimate(
         parts=size.parts,
-        moments=moments(recipe.training.optimizer, size),
+        trained=trained.total,
+        moments=moments(recipe.training.optimizer, size, trained),
         activations={"float32": 2 * kept + scores, "tf32": 2 * kept + scores, "bfloat16": kept + scores},
         flops_per_token=per_token,
         rows=rows,

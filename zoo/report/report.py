@@ -22,6 +22,7 @@ from zoo.recipe.several import expected_figures, told_data
 from zoo.recipe.showing import listed
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
+from zoo.runs.recorded import read_audit
 from zoo.runs.run_folder import RunFolder, open_run
 from zoo.runs.tested import tested_split
 from zoo.tasks import Task
@@ -115,6 +116,7 @@ def write_report(
         tables=task.tables(*tested, most=ROWS, rankings=rankings) if tested else [],
         further=task.further(*tested) if tested else {},
         mistakes=mistakes,
+        audit=read_audit(folder.path),
         worst=worst_rows(mistakes, predictions, texts) if mistakes else [],
         tested=len(predictions),
         again=f"python -m zoo.run {shlex.quote(str(folder.path / 'recipe.yaml'))}",

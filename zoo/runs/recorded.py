@@ -1,4 +1,4 @@
-"""What run.json, history.jsonl and predictions.jsonl hold: their types, and reading them.
+"""What run.json, history.jsonl, predictions.jsonl and audit.json hold: their types, and reading them.
 
 In come the bytes of one JSON object; out comes the object as it stands there, once it is sure that every key that is
 known has its type. Keys may be missing, as of a run that is broken off, and there may be others, of another version.
@@ -189,18 +189,64 @@ class PredictionRow(TypedDict):
     no_answer_score: NotRequired[Number]
 
 
-class OutOfFoldRow(PredictionRow):
+class FoldRow(PredictionRow):
     fold: Count
 
 
+class DoubtRow(TypedDict):
+    id: str
+    place: str
+    split: str
+    label: Label | None
+    text: str
+
+
+class LabelErrorRow(DoubtRow):
+    suggested: Label
+    probability: Number
+
+
+class AlikeGroup(TypedDict):
+    count: Count
+    similarity: Number
+    across: bool
+    contradicting: bool
+    rows: list[DoubtRow]
+
+
+class TellingWord(TypedDict):
+    kind: str
+    word: str
+    label: str
+    count: Count
+    agreeing: Count
+    rows: list[DoubtRow]
+
+
+class AuditFile(TypedDict):
+    """audit.json; docs/audit.md says what each key means."""
+
+    counts: dict[str, Count]
+    task: str | None
+    rows: dict[str, Count]
+    source: str | None
+    judged: Count
+    label_errors: list[LabelErrorRow]
+    groups: list[AlikeGroup]
+    telling: list[TellingWord]
+    left_out: dict[str, str]
+    seconds: dict[str, Number]
+
+
 HISTORY, PREDICTIONS, RUN = "history.jsonl", "predictions.jsonl", "run.json"
-OUT_OF_FOLD = "out_of_fold.jsonl"
+AUDIT, OUT_OF_FOLD = "audit.json", "out_of_fold.jsonl"
 
 _KINDS: dict[str, TypeAdapter[Any]] = {
     RUN: TypeAdapter(RunFile),
     HISTORY: TypeAdapter(Annotated[StepRow | EpochRow, Field(discriminator="kind")]),
     PREDICTIONS: TypeAdapter(PredictionRow),
-    OUT_OF_FOLD: TypeAdapter(OutOfFoldRow),
+    OUT_OF_FOLD: TypeAdapter(FoldRow),
+    AUDIT: TypeAdapter(AuditFile),
 }
 
 
@@ -217,8 +263,18 @@ def as_now(run: dict[str, Any]) -> dict[str, Any]:
     return run | {"version": VERSION, "timing": timing | {"train_seconds": max(0.0, steps)}}
 
 
+def read_audit(folder: Path) -> dict[str, Any] | None:
+    """What audit.json says; None where there was no audit. Raises as the module says."""
+    try:
+        return read_object((folder / AUDIT).read_bytes(), folder, AUDIT)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OutputError(f"{folder / AUDIT} cannot be read ({error}): restore it or audit again") from error
+
+
 def read_object(text: bytes, folder: Path, name: str, line: int | None = None) -> dict[str, Any]:
-    """The object of run.json, or of a line (from 1) of the other two; raises as the module says."""
+    """The object of run.json or audit.json, or of a line (from 1) of the others; raises as the module says."""
     try:
         _KINDS[name].validate_json(text, strict=True)
         found: dict[str, Any] = json.loads(text)

@@ -31,7 +31,8 @@ from zoo.models.opened import Opened
 from zoo.models.places import judged
 from zoo.models.saved import load_model
 from zoo.recipe import Recipe, load_recipe
-from zoo.recipe.estimate import Dimensions, Precision
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.faults import not_among
 from zoo.runs.run_folder import RunFolder, open_whole
 from zoo.runs.staged import whole_of

@@ -92,6 +92,11 @@ class RunFolder:
         in folds those of out_of_fold.jsonl, which also say their fold."""
         return self._rows(OUT_OF_FOLD if (self.path / OUT_OF_FOLD).exists() else PREDICTIONS)
 
+    @property
+    def out_of_fold(self) -> list[dict[str, Any]]:
+        """The rows of out_of_fold.jsonl, those of predictions.jsonl with their fold; none of a run without folds."""
+        return self._rows(OUT_OF_FOLD)
+
     def write_text(self, name: str, text: str) -> Path:
         """Write a file whole or not at all; returns its path."""
         return self._write(name, [text])

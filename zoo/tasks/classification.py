@@ -80,6 +80,7 @@ class Classification(Task):
         "brier_score": "Brier score",
     }
     commonest: ClassVar[str] = "the largest class"
+    exclusive: ClassVar[bool] = True
     least: ClassVar[int] = 1
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "expected_calibration_error", "brier_score"})
     shares: ClassVar[frozenset[str]] = frozenset(titles) - falling - {"matthews"}

@@ -26,7 +26,7 @@ from zoo.tasks.telling import merit
 
 __all__ = ["Joint"]
 
-ONE_TASK = ("evaluate", "explain", "export")
+ONE_TASK = ("audit", "evaluate", "explain", "export")
 """Verbs that are for a run of one task."""
 
 

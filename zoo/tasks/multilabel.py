@@ -84,6 +84,7 @@ class Multilabel(Task):
     shares: ClassVar[frozenset[str]] = frozenset(titles) - {"loss"}
     headline: ClassVar[tuple[str, ...]] = ("f1", "accuracy")
     commonest: ClassVar[str] = "the commonest set"
+    exclusive: ClassVar[bool] = False
     drawn: ClassVar[tuple[str, ...]] = ("f1", "micro_f1", "accuracy")
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "hamming_loss"})
 

@@ -60,6 +60,8 @@ class Task(Shown):
     """Whether it is needed where tokens stand in their texts."""
     pair: ClassVar[tuple[str, str]] = ("text", "pair")
     """What people call the two texts of a row that has two."""
+    exclusive: ClassVar[bool | None] = None
+    """Of labels that are classes, whether a text has just one; None where they are something else."""
     watched: ClassVar[bool] = True
     """Whether the outputs of training are looked at, for `hits`."""
 
@@ -137,6 +139,12 @@ class Task(Shown):
     def account(self, targets: Mapping[str, Any]) -> dict[str, Any]:
         """What run.json tells of the targets by split, in its group `dataset`."""
         raise NotImplementedError
+
+    def memberships(self, targets: Any) -> NDArray[np.bool_]:
+        """Which classes each row has, [rows, names], of a task whose labels are classes."""
+        rows = np.asarray(targets)
+        found: NDArray[np.bool_] = rows[:, None] == np.arange(len(self.names)) if self.exclusive else rows == 1
+        return found
 
     def majority(self, targets: Any) -> float:
         """Share of what is judged that has the commonest target."""

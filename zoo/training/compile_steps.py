@@ -33,12 +33,15 @@ from zoo.models.in_training import in_training
 from zoo.models.places import judged
 from zoo.models.weights import SEQUENCE
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import Dimensions, Precision, passes
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import evaluation_rows, run_length
 from zoo.recipe.trained_group import Lora
+from zoo.recipe.trained_weights import step_flops
 from zoo.tasks import Task
 from zoo.tasks.objective import objective
+from zoo.tasks.twice import agreeing
 from zoo.training.adversarial import adversary_of
 from zoo.training.compile_request import REPLY, REQUEST, Answer, Refusal, Request, Step
 from zoo.training.optimizer import unbuilt_optimizer
@@ -92,11 +95,12 @@ def compile_steps(request: Request) -> Answer:
         training, prediction = work.training(), work.prediction()
         _keep(work, training)
         stock = (work.stock_training(), work.stock_prediction()) if request.stock else (None, None)
+    size, length = work.size, work.length
     each = [
-        Step(rows=rows, length=work.length, products=rows * work.length * per_token, own=own, stock=beside)
+        Step(rows=rows, length=length, products=rows * length * per_token, own=own, stock=beside)
         for rows, per_token, own, beside in (
-            (work.rows, passes(recipe.training) * work.flops_per_token, training, stock[0]),
-            (work.evaluation_rows, work.flops_per_token // 3, prediction, stock[1]),  # forward alone is a third
+            (work.rows, step_flops(recipe.training, size, length), training, stock[0]),
+            (work.evaluation_rows, size.flops_per_token(length) // 3, prediction, stock[1]),  # forward alone is a third
         )
     ]
     return Answer(precision=work.precision, training=each[0], prediction=each[1], steps=work.steps)
@@ -165,9 +169,8 @@ class _Work:
         return head.places(self.length) if isinstance(head, MaskedHead) else None
 
     @property
-    def flops_per_token(self) -> int:
-        """Of the products of a training step that passes once over its batch."""
-        return Dimensions.of(self.blueprint.backbone).flops_per_token(self.length)
+    def size(self) -> Dimensions:
+        return Dimensions.of(self.blueprint.backbone)
 
     def training(self) -> Compiled:
         """The step that a run takes; with packing as if each text filled its row."""
@@ -184,7 +187,7 @@ class _Work:
             return unbuilt_optimizer(config.optimizer, variables, num_layers=layers, rates=rates)
 
         # Weights of rows are input; those of words and flags, which are a product more, are not known without rows.
-        loss = objective(self.task, config.loss, None).loss
+        loss = agreeing(self.task, objective(self.task, config.loss, None), config.r_drop).loss
         adversary = adversary_of(config, self.blueprint.backbone.hidden_dim)
         return self._trained("training", build, optimizer, loss, accumulate=config.least_parts, adversary=adversary)
 

@@ -16,7 +16,8 @@ from zoo.errors import TrainingError
 from zoo.models.inference import to_host
 from zoo.models.weights import to_numpy
 from zoo.recipe import Recipe
-from zoo.recipe.estimate import Dimensions, Precision, estimate
+from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.estimate import Precision, estimate
 
 __all__ = ["fewest_parts", "fits_by_estimate", "fits_by_trial", "kills"]
 

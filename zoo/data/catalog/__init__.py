@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from zoo.data.sources import Origin
 from zoo.errors import RecipeError
-from zoo.recipe.estimate import Dimensions
+from zoo.recipe.dimensions import Dimensions
 
 FOLDER = Path(__file__).parent
 
