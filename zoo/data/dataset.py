@@ -82,6 +82,11 @@ class Dataset:
         counts, names, *_ = found.arguments
         return {name: dict(zip(names, values, strict=True)) for name, values in counts.items()}
 
+    def without_copies(self) -> Dataset:
+        """The rows that the data have, of one task."""
+        rows = len(self.train) - self.copies
+        return replace(self, train=self.train.take(np.arange(rows)), copies=0) if self.copies else self
+
     def sample(self, split: Literal["train", "validation", "test"] = "train", count: int = 5) -> tuple[Row, ...]:
         """So many rows of a split, or all where it has fewer, drawn the same each time, in their order."""
         of = self._splits()[split]
