@@ -162,6 +162,15 @@ def test_the_runs_own_folds_are_taken(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "own folds" in out["source"]
 
 
+def test_changed_copies_are_not_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = RECIPE.replace("label: label}", "label: label}\n  augment: {typo: 0.01}")
+    folder = run_of(tmp_path, films(40), films(12, seed=5), text)
+    assert folder.run["dataset"]["rows"]["train"] == 72
+    assert verb([str(folder.path), "--format", "json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["rows"]["train"], out["groups"]) == (36, [])
+
+
 def test_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [(text, float(number)) for number, (text, _) in enumerate(films(30))]
     text = RECIPE.replace("model:", "task: regression\nmodel:\n  head: {type: regression}")

@@ -66,7 +66,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "answers", "masked", "build", "losses", "export", "keras"),
+    "model": ("model", "answers", "masked", "build", "losses", "contrastive", "export", "keras"),
     "training": (
         "golden",
         "training",

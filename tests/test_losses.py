@@ -168,10 +168,10 @@ class TestResample:
         path = weighed_file(tmp_path, [1] * 60)
         plain = recipe({"training.batch_size": 8}, data={"files": {"train": str(path)}})
         data, counts = load_dataset(plain), np.bincount(load_dataset(plain).train.labels)
-        assert rows_an_epoch(data.train, plain.training) == counts.sum()
+        assert rows_an_epoch(data.train, plain) == counts.sum()
         for kind, count in (("over", counts.max()), ("under", counts.min())):
             drawn = plain.override({"training.resample": {"type": kind}})
-            assert rows_an_epoch(data.train, drawn.training) == 2 * count
+            assert rows_an_epoch(data.train, drawn) == 2 * count
         most = plain.override({"training.batch_size": 1, "training.epochs": 10})
         monkeypatch.setattr("zoo.recipe.length.MAX_STEPS", 10 * int(counts.sum()))
         load_dataset(most)

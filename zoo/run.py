@@ -199,6 +199,8 @@ def _splits(dataset: Dataset) -> list[Split]:
 def _tell(dataset: Dataset, screen: Screen) -> None:
     rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(SPLITS, _splits(dataset), strict=True))
     screen.say("data", f"{rows} rows; {dataset.task.listed_shares(dataset.train.labels)}")
+    if dataset.copies:
+        screen.say("augment", f"{dataset.copies:,} rows of train are changed copies")
     for note in dataset.notes:
         screen.say("warning", note)
 
@@ -244,6 +246,8 @@ def _next(done: Run, path: Path) -> str:
     task, folder = done.task, shlex.quote(str(path))
     if verb := task.served_by.get("predict"):
         return f'python -m zoo.{verb} {folder} "..."'
+    if not task.answers:
+        return f"python -m zoo.run RECIPE --set model.backbone.preset={folder}"
     given = task.options or ('--pair "..." "..."' if done.takes_pairs else '--text "..."')
     return f"python -m zoo.predict {folder} {given}"
 

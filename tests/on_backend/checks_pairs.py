@@ -33,6 +33,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "adversarial": {"training.adversarial": {}},
     "r_drop": {"training.r_drop": {}},
     "calibrate": {"training.calibrate": "temperature"},
+    "pairs": {"task": "contrastive"},
     "stop": {"training.stop": {"tokens": 10**6}},
     "early_stopping": {"training.early_stopping": {}},
     "accumulate": {"training.accumulate": 2},
@@ -41,10 +42,18 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "windows": {"tokens": {"max_length": 16, "long": "window"}},
     "native": {"training.dropout_masks": "native"},
     "bfloat16": {"training.precision": "bfloat16"},
+    "few_shot": {"data.few_shot": {"rows": 8, "draw": 2}},
+    "folds": {"data.folds": 2, "data.fold": 1},
+    "augment": {"data.augment": {"swap": 0.1, "mask": 0.1}},
 }
+WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze", "r_drop")
+"""What does not go with embeddings and pairs of a batch, which have neither classes nor a head to train."""
 REFUSED = {
+    *((name, "pairs") for name in STRATEGIES if name in WITHOUT_CLASSES),
+    *(("pairs", name) for name in ("accumulate", "packing", "windows")),
     ("accumulate", "packing"),
     ("class_weights", "resample"),
+    ("few_shot", "folds"),
     ("remat", "native"),
     ("resample", "windows"),
 }
@@ -57,7 +66,10 @@ PAIRS = [pair for pair in combinations(STRATEGIES, 2) if pair not in {*REFUSED, 
 
 def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     """The loss of the second step: what the first one left is finite."""
-    session = prepare(nano_recipe({"training.batch_size": 8, **changes}), data, backend=backend)
+    recipe = nano_recipe({"training.batch_size": 8, **changes})
+    if recipe.task != data.task.type or any(key.startswith("data.") for key in changes):
+        data = load_dataset(recipe)
+    session = prepare(recipe, data, backend=backend)
     optimizer = session.optimizer(session.rates())
     config = session.recipe.training
     trainer = backend.trainer(

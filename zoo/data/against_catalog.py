@@ -70,12 +70,18 @@ def _of_whole(backbone: Backbone) -> Dimensions | None:
 
 
 def training_rows(recipe: Recipe) -> int | None:
-    """Rows left to train on, from the cards of the data sets; None with the user's own files."""
+    """Rows that an epoch has where none are drawn, from the cards of the data sets; None with the user's own files."""
     known = [_rows_of(each) for each in recipe.with_data]
-    return None if None in known else sum(count for count in known if count is not None)
+    return None if None in known else recipe.repeats * sum(count for count in known if count is not None)
 
 
 def _rows_of(recipe: Recipe) -> int | None:
+    rows, augment = _rows_alone(recipe), recipe.data.augment
+    return rows if augment is None or rows is None else round(rows * (1 + augment.share * augment.copies))
+
+
+def _rows_alone(recipe: Recipe) -> int | None:
+    """Without changed copies."""
     data = recipe.data
     if data.dataset is None:
         return None

@@ -12,8 +12,8 @@ from typing import Any
 from zoo.models.heads import layers_by_name
 from zoo.models.packed import packed
 from zoo.models.places import at_places
-from zoo.models.topology import Changed, Layers, classify, encode, tag, unchanged
-from zoo.recipe.heads import Head, MaskedHead
+from zoo.models.topology import Changed, Layers, classify, embed, encode, tag, unchanged
+from zoo.recipe.heads import ContrastiveHead, Head, MaskedHead
 from zoo.recipe.training_group import Training
 
 __all__ = ["SHIFT", "in_training"]
@@ -66,7 +66,10 @@ def _by_rows(model: Any, head: Head, change: Changed) -> Any:
     layers, more = change(layers_by_name(model))
     inputs = {tensor.name: keras.Input((None,), dtype="int32", name=tensor.name) for tensor in model.inputs}
     x = encode(layers, **inputs)
-    outputs = tag(layers, x) if head.each == "token" else classify(layers, x[:, 0, :])
+    if isinstance(head, ContrastiveHead):
+        outputs = embed(layers, x, inputs["padding_mask"])
+    else:
+        outputs = tag(layers, x) if head.each == "token" else classify(layers, x[:, 0, :])
     return keras.Model({**inputs, **more}, outputs, name=f"{model.name}_in_training")
 
 

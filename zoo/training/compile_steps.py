@@ -112,7 +112,7 @@ def _learned(recipe: Recipe) -> tuple[Task, int]:
     if task is not None and rows is not None and recipe.training.resample is None:
         return task, rows
     data = load_dataset(recipe)
-    return data.task, rows_an_epoch(data.train, recipe.training)
+    return data.task, rows_an_epoch(data.train, recipe)
 
 
 def _blueprint(recipe: Recipe, task: Task) -> Blueprint:

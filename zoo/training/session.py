@@ -16,6 +16,7 @@ import numpy as np
 
 from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
+from zoo.data.coupling import coupled_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
 from zoo.data.mixing import rows_by_class, rows_of_epoch
@@ -30,6 +31,7 @@ from zoo.models.places import judged
 from zoo.recipe import Recipe
 from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.estimate import Precision
+from zoo.recipe.heads import ContrastiveHead
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
 from zoo.tasks.class_weights import class_weights
@@ -232,7 +234,7 @@ class Session:
 
     @property
     def _length(self) -> Length:
-        rows = len(self.tables["train"]) if self.drawn is None else int(self.drawn.sum())
+        rows = len(self.tables["train"]) * self.recipe.repeats if self.drawn is None else int(self.drawn.sum())
         return run_length(self.recipe.training, rows=rows)
 
     @property
@@ -284,14 +286,18 @@ class Session:
             return packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
-        order = training_order(
-            table.lengths,
-            lengths=self.lengths,
-            batch_size=size,
-            seed=self.recipe.seed,
-            epoch=epoch,
-            chosen=self._chosen(epoch),
-        )
+        if isinstance(head := self.recipe.model.head, ContrastiveHead):
+            classes, repeats, seed = self.splits["train"].labels, head.repeats, self.recipe.seed
+            order = coupled_order(classes, repeats=repeats, batch_size=size, seed=seed, epoch=epoch)
+        else:
+            order = training_order(
+                table.lengths,
+                lengths=self.lengths,
+                batch_size=size,
+                seed=self.recipe.seed,
+                epoch=epoch,
+                chosen=self._chosen(epoch),
+            )
         return self._batches(order, turn=epoch + 1)
 
     def _batches(self, order: Sequence[np.ndarray], *, turn: int) -> Iterator[Batch]:
