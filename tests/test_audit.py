@@ -85,6 +85,9 @@ def test_words_that_tell_the_label() -> None:
     honest = [f"{text} {'positively' if number % 3 else 'badly'} 9/11" for number, text in enumerate(texts)]
     words = {word for each in WORDS.values() for word in each}
     assert {each.word for each in telltales(honest, classes, ("bad", "good"))} <= words
+    # Where nearly all rows are of one class, so are nearly all that have any word.
+    rare = classes & (np.arange(200) < 12)[:, None] | np.array([[False, True]]) & (np.arange(200) >= 12)[:, None]
+    assert not [each for each in telltales(honest, rare, ("bad", "good")) if each.name == 1]
     planted = list(honest)
     for number in range(0, 80, 2):
         planted[number] += " zqx"  # only in good ones

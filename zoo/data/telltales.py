@@ -28,7 +28,7 @@ a bound of 0.86."""
 LEFT = 0.25
 """Of the share that other classes have of all rows, what the bound may leave them at most: where nearly all rows are of
 one class, so are nearly all that have any word."""
-NAMED, NAMED_LEFT = 0.8, 0.5
+NAMED, NAMED_LEFT = 0.8, 0.8
 """PURE and LEFT, of what is no mere word: ratings, and the names of classes."""
 FEWEST = 5
 """Rows that have a word, at least."""
