@@ -190,6 +190,7 @@ class Keys(Config):
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
         yield from clashes_with_head(self.training, head, windows=self.tokens.long == "window")
+        yield from clashes_with_dropout(self.training, backbone, head)
         if head.paired:
             yield from clashes_with_pairs(self.training, windows=self.tokens.long == "window")
         yield from clashes_of_data(self.data, head)
