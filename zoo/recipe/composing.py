@@ -113,18 +113,6 @@ def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
         yield Clash(("model.head.threshold", "data.folds"), message)
 
 
-def clashes_with_dropout(training: Training, backbone: Backbone, head: Head) -> Iterator[Clash]:
-    """What `training` says that has no meaning where nothing is dropped."""
-    # What the recipe leaves to the preset counts as above zero; attention then has the backbone's own.
-    dropped = backbone.attention_dropout or (training.lora is not None and training.lora.dropout)
-    if training.r_drop is not None and not dropped and backbone.dropout == head.dropout == 0.0:
-        message = (
-            f"got weight {training.r_drop.weight:g}, expected null with model.backbone.dropout: 0 and "
-            "model.head.dropout: 0: where nothing is dropped both passes are the same"
-        )
-        yield Clash(("training.r_drop", "model.backbone.dropout", "model.head.dropout"), message)
-
-
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:
     told = ", ".join(value) if isinstance(value, Mapping) else value
     if head.type == "joint":

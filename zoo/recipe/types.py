@@ -194,7 +194,6 @@ class Keys(Config):
         if head.paired:
             yield from clashes_with_pairs(self.training, windows=self.tokens.long == "window")
         yield from clashes_of_data(self.data, head)
-        yield from clashes_with_dropout(self.training, backbone, head)
         yield from clashes_of_several(
             *(self.task, self.tasks, self.sampling, self.data),
             packing=self.training.packing,
