@@ -313,6 +313,23 @@ SEVERAL = {
         ),
         ({"training.r_drop": {}}, {"tasks": SEVERAL, "data": {}}, "with head joint: outputs of several tasks are"),
         (
+            {"training.mixup": {}},
+            {"task": "tokens", "data": {"dataset": "smoke_names"}},
+            r"training\.mixup: got alpha 0\.2, expected null with head tokens: its texts are no one vector",
+        ),
+        ({"training.mixup": {}}, {"tasks": SEVERAL, "data": {}}, "head joint: a text of one task has no label of"),
+        ({"training.mixup": {}, "training.batch_size": 1}, {}, "got alpha 0.2, expected null with batch_size: 1"),
+        (
+            {"training.mixup": {}, "training.batch_size": 12, "training.accumulate": 4},
+            {},
+            r"training\.accumulate: got 4 beside mixup, expected parts of an even number of rows, not 3",
+        ),
+        (
+            {"training.mixup": {}, "training.batch_size": 9, "training.accumulate": "auto"},
+            {},
+            r"training\.accumulate: got auto beside mixup and batch_size: 9, expected an even one",
+        ),
+        (
             {"training.r_drop": {}, "model.backbone.dropout": 0.0, "model.head.dropout": 0.0},
             {},
             "expected null with model.backbone.dropout: 0 and model.head.dropout: 0: where nothing is dropped",

@@ -32,6 +32,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "resample": {"training.resample": {"type": "over"}},
     "adversarial": {"training.adversarial": {}},
     "r_drop": {"training.r_drop": {}},
+    "mixup": {"training.mixup": {}},
     "calibrate": {"training.calibrate": "temperature"},
     "pairs": {"task": "contrastive"},
     "stop": {"training.stop": {"tokens": 10**6}},
@@ -48,8 +49,10 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 }
 WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze", "r_drop")
 """What does not go with embeddings and pairs of a batch, which have neither classes nor a head to train."""
+BY_ITSELF = ("adversarial", "r_drop", "mixup")
+"""What does not go with a loss that is of two rows."""
 REFUSED = {
-    *((name, "pairs") for name in STRATEGIES if name in WITHOUT_CLASSES),
+    *((name, "pairs") for name in STRATEGIES if name in (*WITHOUT_CLASSES, *BY_ITSELF)),
     *(("pairs", name) for name in ("accumulate", "packing", "windows")),
     ("accumulate", "packing"),
     ("class_weights", "resample"),

@@ -37,6 +37,11 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
         why = several if head.type == "joint" else "its outputs are no scores of classes that could agree"
         message = f"got weight {training.r_drop.weight:g}, expected null with head {head.type}: {why}"
         yield Clash(("training.r_drop", "model.head.type"), message)
+    if training.mixup is not None and (head.each != "text" or head.paired or head.type == "joint"):
+        why = "a text of one task has no label of another" if head.type == "joint" else "its texts are no one vector"
+        why = "it has no layer that would learn a mixture" if head.paired else why
+        message = f"got alpha {training.mixup.alpha:g}, expected null with head {head.type}: {why}"
+        yield Clash(("training.mixup", "model.head.type"), message)
     if training.calibrate is not None and not head.taught:
         why = "words are not calibrated" if head.each == "token" else "it has no probabilities of classes"
         why = "outputs of several tasks have no one temperature" if head.type == "joint" else why
@@ -52,6 +57,18 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
             "and epochs would be of another length each"
         )
         yield Clash(("training.resample", "tokens.long"), message)
+
+
+def clashes_with_dropout(training: Training, backbone: Backbone, head: Head) -> Iterator[Clash]:
+    """What `training` says that has no meaning where nothing is dropped."""
+    # What the recipe leaves to the preset counts as above zero; attention then has the backbone's own.
+    dropped = backbone.attention_dropout or (training.lora is not None and training.lora.dropout)
+    if training.r_drop is not None and not dropped and backbone.dropout == head.dropout == 0.0:
+        message = (
+            f"got weight {training.r_drop.weight:g}, expected null with model.backbone.dropout: 0 and "
+            "model.head.dropout: 0: where nothing is dropped both passes are the same"
+        )
+        yield Clash(("training.r_drop", "model.backbone.dropout", "model.head.dropout"), message)
 
 
 def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
@@ -94,18 +111,6 @@ def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
     if data.folds is not None and getattr(head, "threshold", None) == "tune":
         message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
         yield Clash(("model.head.threshold", "data.folds"), message)
-
-
-def clashes_with_dropout(training: Training, backbone: Backbone, head: Head) -> Iterator[Clash]:
-    """What `training` says that has no meaning where nothing is dropped."""
-    # What the recipe leaves to the preset counts as above zero; attention then has the backbone's own.
-    dropped = backbone.attention_dropout or (training.lora is not None and training.lora.dropout)
-    if training.r_drop is not None and not dropped and backbone.dropout == head.dropout == 0.0:
-        message = (
-            f"got weight {training.r_drop.weight:g}, expected null with model.backbone.dropout: 0 and "
-            "model.head.dropout: 0: where nothing is dropped both passes are the same"
-        )
-        yield Clash(("training.r_drop", "model.backbone.dropout", "model.head.dropout"), message)
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:

@@ -190,10 +190,10 @@ class Keys(Config):
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
         yield from clashes_with_head(self.training, head, windows=self.tokens.long == "window")
+        yield from clashes_with_dropout(self.training, backbone, head)
         if head.paired:
             yield from clashes_with_pairs(self.training, windows=self.tokens.long == "window")
         yield from clashes_of_data(self.data, head)
-        yield from clashes_with_dropout(self.training, backbone, head)
         yield from clashes_of_several(
             *(self.task, self.tasks, self.sampling, self.data),
             packing=self.training.packing,
