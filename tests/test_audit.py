@@ -99,7 +99,7 @@ def test_words_that_tell_the_label() -> None:
     assert found["word", "zqx"].rows.tolist() == list(range(0, 80, 2))
     assert found["class name", "bad"].agreeing == 10
     ratings = {each.word: (each.name, len(each.rows)) for key, each in found.items() if key[0] == "rating"}
-    assert ratings == {"80 to 100% of a scale": (1, 16), "20 to 40% of a scale": (0, 10)}
+    assert ratings == {"80 to 100% of its scale": (1, 16), "20 to 40% of its scale": (0, 10)}
 
 
 def test_planted_faults_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +160,15 @@ def test_the_runs_own_folds_are_taken(tmp_path: Path, capsys: pytest.CaptureFixt
     }
     assert out["judged"] == 52
     assert "own folds" in out["source"]
+
+
+def test_changed_copies_are_not_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = RECIPE.replace("label: label}", "label: label}\n  augment: {typo: 0.01}")
+    folder = run_of(tmp_path, films(40), films(12, seed=5), text)
+    assert folder.run["dataset"]["rows"]["train"] == 72
+    assert verb([str(folder.path), "--format", "json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["rows"]["train"], out["groups"]) == (36, [])
 
 
 def test_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

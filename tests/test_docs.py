@@ -42,6 +42,7 @@ OWN_FILES = {"my.yaml", "reviews.csv"}
 RUN = (
     "python -m zoo.list",
     "python -m zoo.check quickstart --profile smoke",
+    "python -m zoo.check quickstart --profile smoke --deep",
     "python -m zoo.fetch quickstart --profile smoke",
     "python -m zoo.run quickstart --profile smoke --out runs/first",
     'python -m zoo.predict runs/first --text "A truly great film."',

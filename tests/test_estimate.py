@@ -56,6 +56,9 @@ def test_parts_of_a_batch_and_layers_computed_again() -> None:
     assert (again.flops_per_token, parts.flops_per_token) == (whole.flops_per_token * 4 // 3, whole.flops_per_token)
     moved = found(adversarial={})  # one pass after the other
     assert (moved.flops_per_token, moved.activations) == (2 * whole.flops_per_token, whole.activations)
+    twice = found(r_drop={})
+    assert twice.flops_per_token == 2 * whole.flops_per_token
+    assert twice.activations["float32"] == 2 * whole.activations["float32"]
 
 
 BASE = Dimensions(

@@ -307,6 +307,17 @@ SEVERAL = {
             "got balanced, expected null with head regression: it has no classes to weigh",
         ),
         (
+            {"training.r_drop": {}},
+            {"task": "regression", "data": {"dataset": "smoke_stars"}},
+            r"training\.r_drop: got weight 1, expected null with head regression: its outputs are no scores",
+        ),
+        ({"training.r_drop": {}}, {"tasks": SEVERAL, "data": {}}, "with head joint: outputs of several tasks are"),
+        (
+            {"training.r_drop": {}, "model.backbone.dropout": 0.0, "model.head.dropout": 0.0},
+            {},
+            "expected null with model.backbone.dropout: 0 and model.head.dropout: 0: where nothing is dropped",
+        ),
+        (
             {"training.class_weights": {"films.positive": 2.0}},
             {"tasks": SEVERAL, "data": {}},
             "expected null with head joint: each of `tasks` has",

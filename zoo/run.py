@@ -199,6 +199,8 @@ def _splits(dataset: Dataset) -> list[Split]:
 def _tell(dataset: Dataset, screen: Screen) -> None:
     rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(SPLITS, _splits(dataset), strict=True))
     screen.say("data", f"{rows} rows; {dataset.task.listed_shares(dataset.train.labels)}")
+    if dataset.copies:
+        screen.say("augment", f"{dataset.copies:,} rows of train are changed copies")
     for note in dataset.notes:
         screen.say("warning", note)
 

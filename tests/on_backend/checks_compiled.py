@@ -94,7 +94,7 @@ def compile_steps_of(name: str, *, stock: bool = False, **changes: Any) -> Answe
     "changes",
     [
         {},
-        {"training.packing": True, "training.adversarial": {}},
+        {"training.packing": True, "training.r_drop": {}},
         {"training.accumulate": 2, "training.remat": True, "training.adversarial": {}},
     ],
 )
@@ -109,7 +109,7 @@ def test_shapes_alone_give_the_program_that_a_run_computes(changes: dict[str, An
     ahead_of_time.compile_training(
         session.trained,
         session.optimizer(rates),
-        session.task.loss,
+        session.objective.loss,
         inputs=compile_steps._inputs(session.trained, rows, length, None, session.adversary),
         labels=labels,
         weights=weights,

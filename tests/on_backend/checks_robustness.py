@@ -1,4 +1,4 @@
-"""Strategies of robustness, each held to its formula: texts that are moved against the model."""
+"""Strategies of robustness, each held to its formula: texts that are moved against the model, or computed twice."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checks_losses import task_of_three, value
 from checks_packing import both, pair_of
-from nano import blueprint_of, classifier_of, preset, stepped, task_with
-from scipy.special import softmax
+from nano import SHORT, Interrupting, blueprint_of, classifier_of, nano_recipe, preset, stepped
+from scipy.special import expit, log_expit, log_softmax, softmax
 
 import recipes
+import zoo
 from zoo.backend import Backend
 from zoo.data.batches import Batch
 from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.models.in_training import SHIFT, in_training
-from zoo.recipe.heads import ClassifierHead
-from zoo.recipe.robustness import Adversarial
+from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead, TokensHead
+from zoo.recipe.robustness import Adversarial, RDrop
 from zoo.recipe.training_group import Training
+from zoo.tasks.twice import agreeing
 from zoo.training.adversarial import FastGradient, adversary_of
 from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
 
 HEAD = ClassifierHead(init="preset")
-THREE = task_with(HEAD, ["a", "b", "c"])
+THREE = task_of_three(HEAD)
 MOVED = Training(adversarial=Adversarial(epsilon=0.5))
 EAGER = os.environ["KERAS_BACKEND"] == "torch"
 """The others compile each step."""
@@ -61,8 +64,8 @@ class TestFastGradient:
         gradients = classifier_of(preset(references / "adversarial", "bert"), HEAD)
         expected = {v.path: weights.to_numpy(v) for v in weights.parameters(gradients)}
         assert found.gradient.keys() == expected.keys()
-        for path, value in expected.items():
-            np.testing.assert_allclose(found.gradient[path], value, rtol=0, atol=2e-6, err_msg=path)
+        for path, gradient in expected.items():
+            np.testing.assert_allclose(found.gradient[path], gradient, rtol=0, atol=2e-6, err_msg=path)
 
     def test_a_text_is_moved_by_epsilon(self, backend: Backend, references: Path) -> None:
         """Along the gradient of the loss, as torch has it; what fills a batch stays."""
@@ -92,8 +95,8 @@ class TestFastGradient:
             moving = in_training(model, MOVED.model_copy(update={"packing": packing}), HEAD)
             found.append(stepped(backend, moving, THREE, both(model, together)[number], adversary=adversary))
         assert found[1].loss == pytest.approx(found[0].loss, abs=1e-5)
-        for path, value in found[0].gradient.items():
-            np.testing.assert_allclose(found[1].gradient[path], value, rtol=0, atol=1e-4, err_msg=path)
+        for path, gradient in found[0].gradient.items():
+            np.testing.assert_allclose(found[1].gradient[path], gradient, rtol=0, atol=1e-4, err_msg=path)
 
     @at_times
     @pytest.mark.parametrize("name", ["ner_bert", "squad_bert", "imdb_masked", "multitask", "amazon_stars_bert"])
@@ -111,5 +114,75 @@ class TestFastGradient:
                     variable.assign(np.array([7, 0], np.uint32))
             found.append(stepped(backend, session.trained, session.objective, batch, adversary=adversary))
         assert found[0].loss == pytest.approx(found[1].loss, abs=1e-6)
-        apart = {path: np.abs(value - found[1].gradient[path]).max() for path, value in found[0].gradient.items()}
+        apart = {path: np.abs(gradient - found[1].gradient[path]).max() for path, gradient in found[0].gradient.items()}
         assert 1e-5 < max(apart.values()) < 1e3
+
+
+class TestTwice:
+    @pytest.mark.parametrize("head", [ClassifierHead(), BinaryHead(), MultilabelHead(), TokensHead()])
+    def test_the_loss_is_its_formula(self, references: Path, head: Head) -> None:
+        found = np.load(references / "losses.npz")
+        logits, labels = (found[f"{head.type}_{what}"] for what in ("logits", "labels"))
+        task, flags = task_of_three(head), head.type in ("binary", "multilabel")
+        other = logits + 3 * np.random.default_rng(0).normal(size=logits.shape).astype(np.float32)
+        counted = np.array([0, 0, 1, 0.5, 2, 1, 0, 0], np.float32)  # the first two are extreme
+        both = np.stack([logits, other], 1)
+        own = [value(task, each, labels, counted) for each in (logits, other)]
+        apart = symmetric(logits.astype(np.float64), other.astype(np.float64), flags=flags)
+        shares = counted if apart.ndim == 1 else counted[:, None] * (labels >= 0)
+        expected = np.mean(own) + 0.7 * (apart * shares).sum() / shares.sum()
+        agreed = agreeing(task, task, RDrop(weight=0.7))
+        assert value(agreed, both, labels, counted) == pytest.approx(expected, rel=1e-5)
+        assert agreed.hits(both, labels, counted) == task.hits(logits, labels, counted)
+        assert expected > 1.001 * np.mean(own)
+
+    def test_a_step_sees_each_text_under_two_masks(self, backend: Backend) -> None:
+        """In parts, too: a step of a session tells the loss of what it puts out."""
+        session = prepare(nano_recipe({"training.r_drop": {"weight": 2.0}, "training.batch_size": 8}), backend=backend)
+        batch = next(iter(session.epoch_batches(0)))
+        counted = np.linspace(0.0, 1.0, 8, dtype=np.float32)
+        trainer = backend.trainer(
+            session.trained,
+            session.optimizer(session.rates()),
+            session.objective.loss,
+            precision="float32",
+            accumulate=2,
+        )
+        told, outputs = map(inference.to_host, trainer.step(batch.inputs, batch.labels, counted))
+        assert outputs.shape == (8, 2, 2)
+        assert np.abs(outputs[:, 0] - outputs[:, 1]).max() > 1e-4
+        cross = -log_softmax(outputs.astype(np.float64), axis=-1)[np.arange(8), :, batch.labels].mean(axis=1)
+        apart = symmetric(*outputs.astype(np.float64).swapaxes(0, 1), flags=False)
+        assert float(told) == pytest.approx(((cross + 2.0 * apart) * counted).sum() / counted.sum(), abs=1e-6)
+
+
+@at_times
+@pytest.mark.usefixtures("unpainted")
+def test_a_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
+    """The same weights and predictions to the last bit."""
+    changes = SHORT | {"training.adversarial": {"epsilon": 0.1}, "training.r_drop": {"weight": 0.5}}
+    recipe = recipes.load("quickstart", profile="smoke", overrides=changes)
+    whole = zoo.train(recipe, out=tmp_path / "whole", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(recipe, out=tmp_path / "cut", progress=Interrupting(3))
+    again = zoo.train(recipe, out=tmp_path / "cut", resume=True, progress=False)
+    for name in ("model/weights.safetensors", "predictions.jsonl"):
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+
+
+def symmetric(one: np.ndarray, other: np.ndarray, *, flags: bool) -> np.ndarray:
+    """The mean of both Kullback-Leibler divergences over the last axis of logits, in nats; flags: the mean over it of
+    those of two values."""
+
+    def of(p: np.ndarray, log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+        return p * (log_p - log_q)
+
+    if not flags:
+        logs = [log_softmax(each, axis=-1) for each in (one, other)]
+        return sum(of(np.exp(p), p, q).sum(axis=-1) for p, q in (logs, logs[::-1])) / 2
+    found = [
+        of(expit(sign * p), log_expit(sign * p), log_expit(sign * q)).mean(axis=-1)
+        for p, q in ((one, other), (other, one))
+        for sign in (1, -1)
+    ]
+    return sum(found) / 2

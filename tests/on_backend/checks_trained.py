@@ -235,10 +235,8 @@ def test_moving_average(backend: Backend) -> None:
 
 
 def test_a_run_of_all_of_them_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
-    """Layers that join, adapters, a moving average and texts that are moved: the same weights, predictions and figures
-    to the last bit."""
+    """Layers that join, adapters and a moving average: the same weights, predictions and figures to the last bit."""
     keys = {
-        "adversarial": {},
         "lora": {"rank": 2},
         "unfreeze": {"layers": 1},
         "average": {"type": "ema", "decay": 0.5},

@@ -68,7 +68,7 @@ def audit(folder: RunFolder, bars: Bars, *, task: str | None = None, batch_size:
         recipe = recipe.of_tasks()[task]
         data = load_dataset(recipe)
     data.task.refuse("audit")
-    return _Looking(folder, recipe, data, bars, batch_size, task).audit()
+    return _Looking(folder, recipe, data.without_copies(), bars, batch_size, task).audit()
 
 
 class _Looking:

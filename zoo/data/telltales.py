@@ -21,7 +21,7 @@ __all__ = ["Kind", "Telltale", "telltales"]
 
 Kind = Literal["class name", "rating", "word"]
 
-PURE, SURE = 0.98, 0.9
+PURE, SURE = 0.95, 0.9
 """Of the rows that have a word, the share that is of one class, and the lower bound of its 95% interval (Wilson 1927),
 from which on the word tells the class. The most telling word of 8,530 honest film reviews, `unfunny`, has 23 of 23, and
 a bound of 0.86."""
@@ -57,9 +57,11 @@ class Telltale:
     agreeing: int
 
     @property
-    def share(self) -> float:
-        """Of the rows that have it, those of the class."""
-        return self.agreeing / len(self.rows)
+    def told(self) -> str:
+        """What it is, within a sentence."""
+        if self.kind == "rating":
+            return f"a rating of {self.word}"
+        return f"the class's name {self.word!r}" if self.kind == "class name" else repr(self.word)
 
 
 def telltales(
@@ -154,4 +156,4 @@ def _ratings(text: str) -> Iterator[float]:
 
 def _step(share: float) -> str:
     step = min(int(share * STEPS), STEPS - 1)
-    return f"{step * 100 // STEPS} to {(step + 1) * 100 // STEPS}% of a scale"
+    return f"{step * 100 // STEPS} to {(step + 1) * 100 // STEPS}% of its scale"

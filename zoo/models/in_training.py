@@ -1,7 +1,8 @@
 """The model that a training step goes through: the one that is saved, or another of the same layers and variables.
 
 In comes a model from `zoo.models.heads.attach` and the recipe's `training`; out comes a keras.Model of which an input
-is moved by an adversary, that takes packed rows, or that scores hidden tokens alone. Nothing is refused.
+is moved by an adversary, that takes packed rows, that scores hidden tokens alone, or that computes each text twice.
+Nothing is refused.
 """
 
 from __future__ import annotations
@@ -31,8 +32,14 @@ def in_training(model: Any, config: Training, head: Head) -> Any:
 
     Returns:
         `model` itself, or a keras.Model from its inputs, from those of `zoo.data.packing` or from those of
-        `at_places`; with `config.adversarial` from `SHIFT` beside them.
+        `at_places`; with `config.adversarial` from `SHIFT` beside them. With `config.r_drop` its outputs are [batch, 2,
+        ...], of two passes.
     """
+    once = _once(model, config, head)
+    return once if config.r_drop is None else _twice(once)
+
+
+def _once(model: Any, config: Training, head: Head) -> Any:
     change = unchanged if config.adversarial is None else _shifted
     if isinstance(head, MaskedHead):
         return at_places(model, change)
@@ -41,6 +48,15 @@ def in_training(model: Any, config: Training, head: Head) -> Any:
     if change is unchanged:
         return model
     return _by_rows(model, head, change)
+
+
+def _twice(model: Any) -> Any:
+    """The outputs of two passes side by side; each draws its own masks of dropout."""
+    import keras
+    from keras import ops
+
+    inputs = {tensor.name: tensor for tensor in model.inputs}
+    return keras.Model(inputs, ops.stack([model(inputs), model(inputs)], axis=1), name=f"{model.name}_twice")
 
 
 def _by_rows(model: Any, head: Head, change: Changed) -> Any:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.data_group import Data
 from zoo.recipe.heads import Head
 from zoo.recipe.kinds import Clash
 from zoo.recipe.training_group import Training
 
-__all__ = ["clashes_of_data", "clashes_with_head", "clashes_with_pairs"]
+__all__ = ["clashes_of_data", "clashes_with_dropout", "clashes_with_head", "clashes_with_pairs"]
 
 NOT_DRAWN = {
     "multilabel": "a text may have several classes: training.class_weights weighs each",
@@ -31,6 +32,11 @@ def clashes_with_head(training: Training, head: Head, *, windows: bool) -> Itera
         yield _without(training.class_weights, "class_weights", head, why)
     if training.loss is not None and not head.classed:
         yield _without(training.loss.type, "loss", head, "its loss is not the cross-entropy of classes")
+    if training.r_drop is not None and not head.classed:
+        several = "outputs of several tasks are not of one kind"
+        why = several if head.type == "joint" else "its outputs are no scores of classes that could agree"
+        message = f"got weight {training.r_drop.weight:g}, expected null with head {head.type}: {why}"
+        yield Clash(("training.r_drop", "model.head.type"), message)
     if training.calibrate is not None and not head.taught:
         why = "words are not calibrated" if head.each == "token" else "it has no probabilities of classes"
         why = "outputs of several tasks have no one temperature" if head.type == "joint" else why
@@ -81,9 +87,25 @@ def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
         why = "it has no one class a text to draw rows by"
         message = f"got {data.few_shot.rows} rows a class, expected null with head {head.type}: {why}"
         yield Clash(("data.few_shot", "model.head.type"), message)
+    if data.augment is not None and (head.each != "text" or not head.labelled):
+        why = "it hides others of its tokens in each epoch" if not head.labelled else "its labels are of words"
+        message = f"got {data.augment.copies} copies, expected null with head {head.type}: {why}"
+        yield Clash(("data.augment", "model.head.type"), message)
     if data.folds is not None and getattr(head, "threshold", None) == "tune":
         message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
         yield Clash(("model.head.threshold", "data.folds"), message)
+
+
+def clashes_with_dropout(training: Training, backbone: Backbone, head: Head) -> Iterator[Clash]:
+    """What `training` says that has no meaning where nothing is dropped."""
+    # What the recipe leaves to the preset counts as above zero; attention then has the backbone's own.
+    dropped = backbone.attention_dropout or (training.lora is not None and training.lora.dropout)
+    if training.r_drop is not None and not dropped and backbone.dropout == head.dropout == 0.0:
+        message = (
+            f"got weight {training.r_drop.weight:g}, expected null with model.backbone.dropout: 0 and "
+            "model.head.dropout: 0: where nothing is dropped both passes are the same"
+        )
+        yield Clash(("training.r_drop", "model.backbone.dropout", "model.head.dropout"), message)
 
 
 def _without(value: Any, key: str, head: Head, why: str) -> Clash:

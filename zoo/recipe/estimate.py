@@ -14,7 +14,14 @@ from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.length import run_length
 from zoo.recipe.optimizers import SGD, Adafactor, Lion, Muon, Optimizer
-from zoo.recipe.trained_weights import TrainedWeights, differentiated_layers, passes, step_flops, trained_weights
+from zoo.recipe.trained_weights import (
+    TrainedWeights,
+    at_once,
+    differentiated_layers,
+    passes,
+    step_flops,
+    trained_weights,
+)
 from zoo.recipe.types import Keys
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -169,10 +176,10 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
     per_pair = 2 if attention_rate == 0.0 else 5
     per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
     per_layer //= parts
-    layers = differentiated_layers(recipe.training, size)
-    kept = layers * per_layer
+    forward, layers = at_once(recipe.training), differentiated_layers(recipe.training, size)
+    kept = forward * layers * per_layer
     if recipe.training.remat:  # one layer at a time, and what each was given, 2 bytes a value
-        kept = per_layer + layers * 2 * batch * length * size.hidden_dim // parts
+        kept = per_layer + forward * layers * (2 * batch * length * size.hidden_dim // parts)
     scores = 0
     if isinstance(head := recipe.model.head, MaskedHead):
         # Of the hidden tokens alone; float32 in every precision, and with their gradient.

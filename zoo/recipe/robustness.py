@@ -1,4 +1,4 @@
-"""What the recipe's `training` says of robustness: inputs that are moved against the model.
+"""What the recipe's `training` says of robustness: texts that are moved against the model, or seen twice.
 
 What is refused is said by kinds.py.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 from zoo.recipe.kinds import Config, Positive
 
-__all__ = ["Adversarial"]
+__all__ = ["Adversarial", "RDrop"]
 
 
 class Adversarial(Config):
@@ -20,4 +20,13 @@ class Adversarial(Config):
     """Kind of attack: the fast gradient method, `epsilon` times the gradient by its norm."""
     epsilon: Positive = 1.0
     """How far a text is moved: the L2 norm of what is added to the embeddings of all its tokens together. Those of
-    BERT-Base have a norm of about 1.4 each."""
+    MiniLM have a norm of 1.1 each; those of a fresh backbone are far smaller, and want less."""
+
+
+class RDrop(Config):
+    """Each text is computed twice under other masks of dropout, and both outputs are to agree (Liang et al. 2021,
+    R-Drop). A step takes twice as long, and twice the memory of activations."""
+
+    weight: Positive = 1.0
+    """By how much the divergence of the outputs counts, the mean of Kullback and Leibler's in both directions in nats,
+    beside the mean of both losses. The paper adds both losses up: its alpha is twice this number."""

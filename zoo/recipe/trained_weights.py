@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.training_group import Training
 
-__all__ = ["TrainedWeights", "differentiated_layers", "passes", "step_flops", "trained_weights"]
+__all__ = ["TrainedWeights", "at_once", "differentiated_layers", "passes", "step_flops", "trained_weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,12 @@ def trained_weights(config: Training, size: Dimensions) -> TrainedWeights:
 
 def passes(config: Training) -> int:
     """How often a step computes its batch, forward and backward."""
-    return 1 if config.adversarial is None else 2
+    return (1 if config.adversarial is None else 2) * at_once(config)
+
+
+def at_once(config: Training) -> int:
+    """How often before it goes backward, so that as many activations are kept."""
+    return 1 if config.r_drop is None else 2
 
 
 def step_flops(config: Training, size: Dimensions, length: int) -> int:

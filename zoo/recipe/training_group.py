@@ -14,7 +14,7 @@ from pydantic import Field
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
 from zoo.recipe.learning import ClassWeights, Loss, Resample
 from zoo.recipe.optimizers import AdamW, Optimizer
-from zoo.recipe.robustness import Adversarial
+from zoo.recipe.robustness import Adversarial, RDrop
 from zoo.recipe.schedules import Linear, Schedule
 from zoo.recipe.trained_group import Average, Freeze, Lora, Unfreeze
 
@@ -121,6 +121,8 @@ class Training(Config):
     """A teacher; None learns from the labels alone."""
     adversarial: Adversarial | None = None
     """Texts that are moved against the model in training; None moves none."""
+    r_drop: RDrop | None = None
+    """Outputs under two masks of dropout that are to agree; None computes each text once."""
     train: Literal["all", "biases"] = "all"
     """What of the backbone is trained: everything, or its biases and the offsets of its layer norms alone (Ben
     Zaken et al. 2022, BitFit). The head is always trained whole."""

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zoo.recipe.backbone_group import Backbone
-from zoo.recipe.composing import clashes_of_data, clashes_with_head, clashes_with_pairs
+from zoo.recipe.composing import clashes_of_data, clashes_with_dropout, clashes_with_head, clashes_with_pairs
 from zoo.recipe.data_group import Data
 from zoo.recipe.heads import ClassifierHead, ContrastiveHead, Head, TaskName
 from zoo.recipe.kinds import (
@@ -193,6 +193,7 @@ class Keys(Config):
         if head.paired:
             yield from clashes_with_pairs(self.training, windows=self.tokens.long == "window")
         yield from clashes_of_data(self.data, head)
+        yield from clashes_with_dropout(self.training, backbone, head)
         yield from clashes_of_several(
             *(self.task, self.tasks, self.sampling, self.data),
             packing=self.training.packing,

@@ -41,6 +41,7 @@ from zoo.recipe.trained_group import Lora
 from zoo.recipe.trained_weights import step_flops
 from zoo.tasks import Task
 from zoo.tasks.objective import objective
+from zoo.tasks.twice import agreeing
 from zoo.training.adversarial import adversary_of
 from zoo.training.compile_request import REPLY, REQUEST, Answer, Refusal, Request, Step
 from zoo.training.optimizer import unbuilt_optimizer
@@ -186,7 +187,7 @@ class _Work:
             return unbuilt_optimizer(config.optimizer, variables, num_layers=layers, rates=rates)
 
         # Weights of rows are input; those of words and flags, which are a product more, are not known without rows.
-        loss = objective(self.task, config.loss, None).loss
+        loss = agreeing(self.task, objective(self.task, config.loss, None), config.r_drop).loss
         adversary = adversary_of(config, self.blueprint.backbone.hidden_dim)
         return self._trained("training", build, optimizer, loss, accumulate=config.least_parts, adversary=adversary)
 

@@ -14,6 +14,7 @@ from typing import Any
 from zoo.backend import Backend, activate
 from zoo.data.backbones import bring
 from zoo.data.dataset import Dataset, load_dataset
+from zoo.data.masking import mask_of
 from zoo.data.parts import Parts, load_parts
 from zoo.data.token_cache import encode_splits
 from zoo.data.tokens import doubts
@@ -102,6 +103,8 @@ def prepare(
         dataset = load_dataset(recipe)
     backend = backend or activated(recipe)
     parts, teacher = load_parts(recipe), find_teacher(recipe, dataset.task)
+    if recipe.data.augment is not None and recipe.data.augment.mask:
+        mask_of(parts.tokenizer)  # refuses a vocabulary that would cut what stands in texts for a hidden word
     with stage("tokenize") as progress:
         tables = encode_splits(parts.tokenizer, dataset, recipe.tokens, progress=progress, tell=tell)
     if tell is not None:

@@ -37,6 +37,7 @@ from zoo.tasks import Joint, Task
 from zoo.tasks.class_weights import class_weights
 from zoo.tasks.distilled import Distilled
 from zoo.tasks.objective import by_row, objective
+from zoo.tasks.twice import agreeing
 from zoo.training.adversarial import adversary_of
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
@@ -105,7 +106,8 @@ class Session:
                 self._weigh(self.class_weights[train.labels])
         if train.weights is not None:
             self._weigh(train.weights)
-        self.objective = objective(self.task, config.loss, self.class_weights)
+        self._labelled = objective(self.task, config.loss, self.class_weights)
+        self.objective = agreeing(self.task, self._labelled, config.r_drop)
         self._start_to_predict(self.precision)
 
     @property
@@ -171,9 +173,9 @@ class Session:
             ):
                 outputs = self.teacher.outputs(rows, backend=self.backend, batch_size=size, progress=advance)
             keep(outputs, beside)
-        lesson = Distilled(task=self.task, own=self.objective, temperature=config.temperature, weight=config.weight)
+        lesson = Distilled(task=self.task, own=self._labelled, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
-        return lesson
+        return agreeing(self.task, lesson, self.recipe.training.r_drop)
 
     def _parts(self, progress: Progress, task: Learned, listener: Listener) -> int:
         """In how many a step is computed: as the recipe says, as the run began, or else as few as fit."""
