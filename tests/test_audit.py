@@ -99,7 +99,7 @@ def test_words_that_tell_the_label() -> None:
     assert found["word", "zqx"].rows.tolist() == list(range(0, 80, 2))
     assert found["class name", "bad"].agreeing == 10
     ratings = {each.word: (each.name, len(each.rows)) for key, each in found.items() if key[0] == "rating"}
-    assert ratings == {"80 to 100% of a scale": (1, 16), "20 to 40% of a scale": (0, 10)}
+    assert ratings == {"80 to 100% of its scale": (1, 16), "20 to 40% of its scale": (0, 10)}
 
 
 def test_planted_faults_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

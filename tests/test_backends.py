@@ -66,7 +66,7 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 PARTS = {
-    "model": ("model", "answers", "masked", "build", "losses", "export", "keras"),
+    "model": ("model", "answers", "masked", "build", "losses", "contrastive", "export", "keras"),
     "training": (
         "golden",
         "training",
@@ -92,7 +92,7 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
-SLOW = ("recipes", "stages", "parts", "losses", "robustness")
+SLOW = ("recipes", "stages", "parts", "losses", "contrastive", "robustness")
 """What has checks that only torch makes each time: the other two compile their steps for a minute."""
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoo.data import mixup
 from zoo.data.batches import (
     MULTIPLE,
     Batch,
@@ -210,3 +212,45 @@ def test_little_is_padding_where_many_rows_are_full(batch_size: int, most: int) 
 def test_batches_pad_hardly_more_than_single_rows_would(batch_size: int) -> None:
     share, least = shares(review_lengths(5000), batch_size)
     assert least <= share < least + 0.01
+
+
+class TestMixup:
+    """`zoo.data.mixup`."""
+
+    BATCH = Batch(
+        inputs={},
+        labels=np.array([3, 1, 4, 1, 5, 0], np.int32),
+        weights=np.array([1.0, 0.5, 2.0, 1.0, 3.0, 0.0], np.float32),
+        rows=np.arange(5),
+        tokens=5,
+    )
+
+    def mixed(self, alpha: float, turn: int = 1, count: int = 2) -> list[Batch]:
+        return list(mixup.mixed([self.BATCH] * count, alpha=alpha, seed=7, turn=turn))
+
+    def test_neighbours_are_paired(self) -> None:
+        """Each row with the targets of both; the last real one has nobody, and what fills a batch is not mixed in."""
+        first, second = self.mixed(0.5)
+        assert first.inputs[mixup.PARTNER].tolist() == [1, -1, 1, -1, 0, 0]
+        share = first.inputs[mixup.SHARE]
+        assert share.dtype == np.float32
+        assert (share >= 0.5).all()
+        assert (share[4:] == 1.0).all()
+        assert share[0] == share[1] != share[2] == share[3] < 1.0
+        own, other = [3, 1, 4, 1, 5, 0], [1, 3, 1, 4, 5, 0]
+        np.testing.assert_array_equal(first.labels[:, :2], np.transpose([own, other]))
+        np.testing.assert_array_equal(first.labels[:, 2:], np.transpose([share, [0.5, 1.0, 1.0, 2.0, 3.0, 0.0]]))
+        # The counts of both parts are those of the rows, which are all that the host knows.
+        mixture = share * first.weights + (1 - share) * first.labels[:, 3]
+        assert mixture.sum() == pytest.approx(first.weights.sum())
+        assert (second.inputs[mixup.SHARE][:4] != share[:4]).all()
+
+    def test_shares_are_drawn_from_seed_epoch_and_step(self) -> None:
+        def shares(**given: Any) -> np.ndarray:
+            return np.stack([batch.inputs[mixup.SHARE][:4:2] for batch in self.mixed(**given)])
+
+        np.testing.assert_array_equal(shares(alpha=0.2), shares(alpha=0.2))
+        assert (shares(alpha=0.2) != shares(alpha=0.2, turn=2)).all()
+        # Beta's larger half: at 1 all shares are alike, at large alpha half, at small ones all of the row.
+        for alpha, mean in ((1.0, 0.75), (1000.0, 0.509), (0.001, 1.0)):
+            assert shares(alpha=alpha, count=2000).mean() == pytest.approx(mean, abs=0.01)

@@ -1,5 +1,6 @@
 """`zoo.check`: every fault at once, no backend, no network, quick."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -144,6 +145,46 @@ def test_a_rare_class_and_long_texts_are_seen(tmp_path: Path, capsys: pytest.Cap
     assert code == 0
     assert "classes: bad 9.9%, good 90.1%; the largest class alone has an accuracy of 90.1%: look at F1 beside" in out
     assert "warning   81 of 81 train (100.0%) texts are cut at tokens.max_length: 8" in out
+
+
+def test_all_rows_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = own_recipe(tmp_path)
+    code, out, _ = run(str(path), "--deep", capsys=capsys)
+    assert code == 0
+    assert "warning   words that tell the label nearly alone: the class's name" in out
+    assert "no text shows damage" in out
+    rows = [(f"a film of {n} good scenes and {7 * n} songs", "good") for n in range(60)]
+    rows += [(f"a film of {11 * n} long hours, said {13 * n} people", "bad") for n in range(60)]
+    rows += [("a film of 5 Good scenes and 35 songs!", "bad"), ("cafÃ© noir", "good"), ("lost \ufffd here", "good")]
+    rows += [("half\u200bword", "good"), ("☃ ☃", "bad")]
+    test = [("a film of 9 good scenes and 63 songs.", "good"), ("a wholly other, very long tale of nothing", "good")]
+    for name, own in (("rows", rows), ("test", test)):
+        with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([("review", "stars"), *own])
+    text = OWN.replace("train: rows.csv", "train: rows.csv, test: test.csv").replace("max_length: 32", "max_length: 8")
+    path.write_text(text, encoding="utf-8")
+    code, out, err = run(str(path), "--deep", "--format", "json", capsys=capsys)
+    assert err == ""
+    found = json.loads(out)
+    deep, warnings = found["deep"], " ".join(found["notes"]["warning"])
+    assert (code, found["ok"]) == (0, True)
+    assert deep["overlap"]["test"] == {"rows": 1, "examples": [["test/0", "train/9"]]}
+    assert [sorted(ids) for ids in deep["near_duplicates"]["contradicting"]["examples"]] == [["train/120", "train/5"]]
+    assert {kind: each["rows"] for kind, each in deep["encodings"].items()} == {
+        "mojibake": 1,
+        "replacement characters": 1,
+        "control characters": 0,
+        "invisible characters": 1,
+    }
+    assert sum(each["unknown_texts"] for each in deep["tokens"].values()) == 1
+    assert deep["tokens"]["test"]["cut"] == 2
+    assert deep["classes"]["test"] == {"bad": 0, "good": 2}
+    for told in ("test has no row of bad", "different labels", "no token that is known", "mojibake", "too good"):
+        assert told in warnings
+    # Where the rows are not here nothing is looked at, and that is no fault.
+    code, out, _ = run("imdb_bert", "--deep", capsys=capsys)
+    assert code == 0
+    assert "nothing was looked at" in out
 
 
 def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -168,10 +168,10 @@ class TestResample:
         path = weighed_file(tmp_path, [1] * 60)
         plain = recipe({"training.batch_size": 8}, data={"files": {"train": str(path)}})
         data, counts = load_dataset(plain), np.bincount(load_dataset(plain).train.labels)
-        assert rows_an_epoch(data.train, plain.training) == counts.sum()
+        assert rows_an_epoch(data.train, plain) == counts.sum()
         for kind, count in (("over", counts.max()), ("under", counts.min())):
             drawn = plain.override({"training.resample": {"type": kind}})
-            assert rows_an_epoch(data.train, drawn.training) == 2 * count
+            assert rows_an_epoch(data.train, drawn) == 2 * count
         most = plain.override({"training.batch_size": 1, "training.epochs": 10})
         monkeypatch.setattr("zoo.recipe.length.MAX_STEPS", 10 * int(counts.sum()))
         load_dataset(most)
@@ -312,6 +312,23 @@ SEVERAL = {
             r"training\.r_drop: got weight 1, expected null with head regression: its outputs are no scores",
         ),
         ({"training.r_drop": {}}, {"tasks": SEVERAL, "data": {}}, "with head joint: outputs of several tasks are"),
+        (
+            {"training.mixup": {}},
+            {"task": "tokens", "data": {"dataset": "smoke_names"}},
+            r"training\.mixup: got alpha 0\.2, expected null with head tokens: its texts are no one vector",
+        ),
+        ({"training.mixup": {}}, {"tasks": SEVERAL, "data": {}}, "head joint: a text of one task has no label of"),
+        ({"training.mixup": {}, "training.batch_size": 1}, {}, "got alpha 0.2, expected null with batch_size: 1"),
+        (
+            {"training.mixup": {}, "training.batch_size": 12, "training.accumulate": 4},
+            {},
+            r"training\.accumulate: got 4 beside mixup, expected parts of an even number of rows, not 3",
+        ),
+        (
+            {"training.mixup": {}, "training.batch_size": 9, "training.accumulate": "auto"},
+            {},
+            r"training\.accumulate: got auto beside mixup and batch_size: 9, expected an even one",
+        ),
         (
             {"training.r_drop": {}, "model.backbone.dropout": 0.0, "model.head.dropout": 0.0},
             {},

@@ -151,7 +151,8 @@ def test_lists_become_tuples() -> None:
         ("seed", 2**31, "got 2147483648, expected a whole number of at least 0 and below 2,147,483,648"),
         (
             *("task", "ner"),
-            'got "ner", expected one of classification, multilabel, regression, tokens, span, masked, joint',
+            'got "ner", expected one of classification, multilabel, regression, tokens, span, masked, contrastive, '
+            "joint",
         ),
         ("name", DELETE, "got nothing, expected a name of at most 64 letters, digits, `_` and `-`"),
         ("model", DELETE, "got nothing, expected a group of keys"),

@@ -3,7 +3,8 @@
 In comes a recipe; out go what is wrong with it and each of its profiles, what of its data and weights is
 not cached, whether its backend is installed, and an estimate of memory and time. No backend is imported and
 no network is used. Ends in the exit code of the gravest fault: 2 recipe, 3 data, 4 environment, 0 none.
-Rows are read where the files are here and small (MAX_READ); what is larger, `zoo.run` checks.
+Rows are read where the files are here and small (MAX_READ); what is larger, `zoo.run` checks, or `--deep`, which reads
+all of them and looks for what makes figures doubtful.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from pydantic import ValidationError
 from rich.filesize import decimal
 
@@ -26,6 +28,7 @@ from zoo.data.against_catalog import disagreements, training_rows
 from zoo.data.backbones import missing
 from zoo.data.catalog import backbone_card, backbone_names, dataset_card
 from zoo.data.dataset import Split, load_dataset, missing_data, rows_an_epoch, stated_task
+from zoo.data.deep import Bars, look
 from zoo.data.expense import expense
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.tokens import cut_told
@@ -37,6 +40,7 @@ from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
 from zoo.recipe.staging import STAGE, stage_documents
 from zoo.recipe.yaml12 import Document, Fault
 from zoo.recipe.yaml12 import Path as KeyPath
+from zoo.runs.screen import Screen
 from zoo.tasks import Task
 
 MAX_READ = 16 * 1024 * 1024
@@ -55,33 +59,54 @@ class Report:
     missing: list[str] = field(default_factory=list)
     estimate: dict[str, Any] = field(default_factory=dict)
     """Figures; of a recipe with stages by the name of the stage."""
+    deep: dict[str, Any] = field(default_factory=dict)
+    """What was found in all rows, where they were asked for; of stages by their names, of several tasks by
+    theirs."""
 
     @property
     def exit_code(self) -> int:
         return min((fault.exit_code for fault in self.faults), default=0)
 
 
-def examine(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> Report:
-    """Check a recipe file, the profile and overrides that are asked for, and each of its other profiles."""
+def examine(path: Path, *, profile: str | None = None, overrides: Overrides = (), deep: Bars | None = None) -> Report:
+    """Check a recipe file, the profile and overrides that are asked for, and each of its other profiles.
+
+    Args:
+        deep: has all rows looked through, and is told how far that is; None looks at some.
+    """
     report = Report(recipe=str(path), profile=profile)
     recipe, of_rows = _check_recipe(path, profile, overrides, report)
     for each in of_rows:
-        _check_data(each, report)
+        _check_data(each, report, whole=deep is not None)
     if recipe is not None and recipe.stages:
         for number, (stage, whole) in enumerate(zip(recipe.stages, recipe.staged(), strict=True), 1):
             report.notes.append(("stage", f"{number} of {len(recipe.stages)}: {stage.name}"))
-            report.estimate[stage.name] = _check_whole(whole, path, profile, report)
+            report.estimate[stage.name] = _check_whole(whole, path, profile, report, deep, stage.name)
     elif recipe is not None:
-        report.estimate = _check_whole(recipe, path, profile, report)
+        report.estimate = _check_whole(recipe, path, profile, report, deep)
     _check_backend(recipe, report)
     return report
 
 
-def _check_whole(recipe: Recipe, path: Path, profile: str | None, report: Report) -> dict[str, Any]:
-    """Data, cache and backbone of a recipe, or of one stage; the figures of the estimate, where there is one."""
-    rows, task, texts = _check_data(recipe, report)
-    if _check_cache(recipe, path, profile, report) and not _check_backbone(recipe, task, texts, report):
+def _check_whole(
+    recipe: Recipe, path: Path, profile: str | None, report: Report, deep: Bars | None, stage: str | None = None
+) -> dict[str, Any]:
+    """Data, cache and backbone of a recipe, or of a stage with this name; the figures of the estimate, where there is
+    one."""
+    rows, task, texts = _check_data(recipe, report, whole=deep is not None)
+    here = _check_cache(recipe, path, profile, report)
+    if here and not _check_backbone(recipe, task, None if deep else texts, report):
         return {}
+    if deep is not None and (not here or texts is None):
+        report.notes.append(("warning", "--deep: rows or vocabulary cannot be read here, so nothing was looked at"))
+    elif deep is not None:
+        try:
+            found, notes = look(recipe, deep)
+        except DataError as error:  # a text that cannot be cut
+            report.faults.append(error)
+            return {}
+        report.deep |= found if stage is None else {stage: found}
+        report.notes += [note for note in notes if note not in report.notes]
     figures, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
     report.notes += [("estimate", text) for text in told]
     return figures
@@ -105,6 +130,9 @@ def check(
     recipe: cli.RecipeArgument,
     profile: cli.ProfileOption = None,
     changes: cli.SetOption = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read all rows: overlap, contradictions, lengths, classes, encodings.")
+    ] = False,
     output: cli.FormatOption = "text",
     debug: cli.DebugOption = False,
 ) -> int:
@@ -112,7 +140,8 @@ def check(
 
     Example: python -m zoo.check recipes/imdb_bert.yaml --profile cpu --set training.epochs=1
     """
-    report = examine(cli.find_recipe(recipe), profile=profile, overrides=changes or ())
+    bars = Screen() if deep else None
+    report = examine(cli.find_recipe(recipe), profile=profile, overrides=changes or (), deep=bars)
     if output == "json":
         faults = [{"exit_code": fault.exit_code, "message": text} for fault in report.faults for text in fault.faults]
         shown = asdict(report) | {"ok": not faults, "exit_code": report.exit_code, "faults": faults}
@@ -206,8 +235,8 @@ def _unknown_rows(recipe: Recipe) -> bool:
     return any("data.dataset" in clash.keys for clash in disagreements(recipe))
 
 
-def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None, Split | None]:
-    """Read the rows where they are here and small.
+def _check_data(recipe: Recipe, report: Report, *, whole: bool = False) -> tuple[int | None, Task | None, Split | None]:
+    """Read the rows where they are here and small, or the `whole` is asked for.
 
     Returns:
         The number of rows to train on, the task, and some of the rows; None what is not known.
@@ -215,7 +244,7 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
     name = recipe.told_data
     files = list(_files(recipe))
     size = sum(map(_size, files))
-    if not files or size > MAX_READ:
+    if not files or (size > MAX_READ and not whole):
         told = f"here; {decimal(size)} of rows are not read by this check" if files else "not cached"
         report.notes.append(("data", f"{name}: {told}"))
         try:
@@ -234,7 +263,7 @@ def _check_data(recipe: Recipe, report: Report) -> tuple[int | None, Task | None
         report.notes.append(("augment", f"{data.copies:,} rows of train are changed copies"))
     report.notes += [("warning", note) for note in data.notes]
     return (
-        rows_an_epoch(data.train, recipe.training),
+        rows_an_epoch(data.train, recipe),
         data.task,
         data.train.take(np.arange(min(len(data.train), MAX_CUT))),
     )

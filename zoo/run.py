@@ -32,7 +32,7 @@ from zoo.runs.account import Stopwatch
 from zoo.runs.default_folder import default_folder
 from zoo.runs.events import Events
 from zoo.runs.pooled import pool, told
-from zoo.runs.recording import Recorder, refuse_changes
+from zoo.runs.recording import Recorder, begun_with, refuse_changes
 from zoo.runs.run_folder import RunFolder, create_run, finished_run, open_whole
 from zoo.runs.screen import Screen
 from zoo.runs.staged import Kind, Several, drop_models, whole_of
@@ -181,7 +181,13 @@ def _train(
     ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
         session = prepare(
-            recipe, dataset, backend=backend, stage=recorder.stage, tell=recorder.on_note, wait=recorder.on_wait
+            recipe,
+            dataset,
+            backend=backend,
+            stage=recorder.stage,
+            tell=recorder.on_note,
+            wait=recorder.on_wait,
+            begun=begun_with(folder, backend),
         )
         recorder.begin(session, backend)
         recorder.finish(session, recorder.train(session, resume=resume))
@@ -246,6 +252,8 @@ def _next(done: Run, path: Path) -> str:
     task, folder = done.task, shlex.quote(str(path))
     if verb := task.served_by.get("predict"):
         return f'python -m zoo.{verb} {folder} "..."'
+    if not task.answers:
+        return f"python -m zoo.run RECIPE --set model.backbone.preset={folder}"
     given = task.options or ('--pair "..." "..."' if done.takes_pairs else '--text "..."')
     return f"python -m zoo.predict {folder} {given}"
 

@@ -94,7 +94,7 @@ def compile_steps_of(name: str, *, stock: bool = False, **changes: Any) -> Answe
     "changes",
     [
         {},
-        {"training.packing": True, "training.r_drop": {}},
+        {"training.packing": True, "training.r_drop": {}, "training.mixup": {}},
         {"training.accumulate": 2, "training.remat": True, "training.adversarial": {}},
     ],
 )
@@ -105,7 +105,7 @@ def test_shapes_alone_give_the_program_that_a_run_computes(changes: dict[str, An
     rates = session.rates()
     assert answer.steps == len(rates)
     rows, length = answer.training.rows, answer.training.length
-    labels, weights = np.zeros(rows, np.int32), np.zeros(rows, np.float32)
+    labels, weights = next(session.epoch_batches(0)).labels, np.zeros(rows, np.float32)
     ahead_of_time.compile_training(
         session.trained,
         session.optimizer(rates),

@@ -32,7 +32,9 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "resample": {"training.resample": {"type": "over"}},
     "adversarial": {"training.adversarial": {}},
     "r_drop": {"training.r_drop": {}},
+    "mixup": {"training.mixup": {}},
     "calibrate": {"training.calibrate": "temperature"},
+    "pairs": {"task": "contrastive"},
     "stop": {"training.stop": {"tokens": 10**6}},
     "early_stopping": {"training.early_stopping": {}},
     "accumulate": {"training.accumulate": 2},
@@ -45,7 +47,13 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "folds": {"data.folds": 2, "data.fold": 1},
     "augment": {"data.augment": {"swap": 0.1, "mask": 0.1}},
 }
+WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze", "r_drop")
+"""What does not go with embeddings and pairs of a batch, which have neither classes nor a head to train."""
+BY_ITSELF = ("adversarial", "r_drop", "mixup")
+"""What does not go with a loss that is of two rows."""
 REFUSED = {
+    *((name, "pairs") for name in STRATEGIES if name in (*WITHOUT_CLASSES, *BY_ITSELF)),
+    *(("pairs", name) for name in ("accumulate", "packing", "windows")),
     ("accumulate", "packing"),
     ("class_weights", "resample"),
     ("few_shot", "folds"),
@@ -62,7 +70,7 @@ PAIRS = [pair for pair in combinations(STRATEGIES, 2) if pair not in {*REFUSED, 
 def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     """The loss of the second step: what the first one left is finite."""
     recipe = nano_recipe({"training.batch_size": 8, **changes})
-    if any(key.startswith("data.") for key in changes):
+    if recipe.task != data.task.type or any(key.startswith("data.") for key in changes):
         data = load_dataset(recipe)
     session = prepare(recipe, data, backend=backend)
     optimizer = session.optimizer(session.rates())

@@ -1,4 +1,4 @@
-"""Strategies of robustness, each held to its formula: texts that are moved against the model, or computed twice."""
+"""Strategies of robustness, each held to its formula: texts that are moved, computed twice, or mixed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import recipes
 import zoo
 from zoo.backend import Backend
 from zoo.data.batches import Batch
+from zoo.data.mixup import PARTNER, SHARE
 from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.models.in_training import SHIFT, in_training
@@ -156,11 +157,71 @@ class TestTwice:
         assert float(told) == pytest.approx(((cross + 2.0 * apart) * counted).sum() / counted.sum(), abs=1e-6)
 
 
+class TestMixup:
+    @pytest.mark.parametrize("changes", [{"training.accumulate": 2}, {"training.packing": True}])
+    def test_a_step_learns_mixtures(self, backend: Backend, changes: dict[str, Any]) -> None:
+        """Features of both texts in their shares, so that logits are mixed alike; and the loss of both labels."""
+        still = {"model.backbone.dropout": 0.0, "model.head.dropout": 0.0, "training.batch_size": 8}
+        declared = {"training.class_weights": {"negative": 0.5}, "training.mixup": {"alpha": 1.0}}
+        session = prepare(nano_recipe({**still, **declared, **changes}), backend=backend)
+        plain = prepare(nano_recipe({**still, "training.packing": session.recipe.training.packing}), backend=backend)
+        for model in (session.model, plain.model):
+            random = np.random.default_rng(0)
+            for variable in model.trainable_variables:  # large ones, so that texts differ
+                variable.assign(random.normal(0.0, 1.0, variable.shape).astype(np.float32))
+        batch = next(iter(session.epoch_batches(0)))
+        inputs = {name: batch.inputs[name] for name in inference.input_names(plain.trained)}
+        logits = inference.to_host(backend.predictor(plain.trained, precision="float32")(inputs)).astype(np.float64)
+        share, other = batch.inputs[SHARE][:, None], np.arange(8) + batch.inputs[PARTNER]
+        expected = share * logits + (1 - share) * logits[other]
+        made = session.trained, session.optimizer(session.rates()), session.objective.loss
+        trainer = backend.trainer(*made, precision="float32", accumulate=session.recipe.training.least_parts)
+        told, outputs = map(inference.to_host, trainer.step(batch.inputs, batch.labels, batch.weights))
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-5)
+        assert np.abs(outputs - logits).max() > 0.1
+        labels = batch.labels[:, 0].astype(int)
+        assert labels[: len(batch.rows)].tolist() == session.splits["train"].labels[batch.rows].tolist()
+        shares = batch.weights.astype(np.float64)
+        assert {*shares.tolist()} >= {0.5, 1.0}
+        by_label = -log_softmax(expected, axis=-1)
+        losses = by_label[np.arange(8), labels], by_label[np.arange(8), labels[other]]
+        total = (share[:, 0] * shares * losses[0] + (1 - share[:, 0]) * shares[other] * losses[1]).sum()
+        assert float(told) == pytest.approx(total / shares.sum(), rel=1e-5)
+        assert session.objective.counted(batch.labels, batch.weights) == pytest.approx(shares.sum())
+        hits = session.objective.hits(outputs, batch.labels, batch.weights)["accuracy"]
+        assert hits == pytest.approx(shares[outputs.argmax(axis=1) == labels].sum())
+
+    @at_times
+    @pytest.mark.parametrize("name", ["quora_bert", "goemotions_bert", "amazon_stars_bert"])
+    def test_every_task_of_texts(self, backend: Backend, name: str) -> None:
+        """The told loss is the task's own by both targets, of each text by its share of the mixture."""
+        from keras import ops
+
+        session, plain = (
+            prepare(recipes.load(name, profile="smoke", overrides=changes), backend=backend)
+            for changes in ({"training.mixup": {"alpha": 1.0}}, {})
+        )
+        mixed, batch = (next(iter(each.epoch_batches(0))) for each in (session, plain))
+        made = session.trained, session.optimizer(session.rates()), session.objective.loss
+        told, outputs = map(
+            inference.to_host,
+            backend.trainer(*made, precision="float32").step(mixed.inputs, mixed.labels, mixed.weights),
+        )
+        share, other = mixed.inputs[SHARE], np.arange(len(mixed.weights)) + mixed.inputs[PARTNER]
+        total = 0.0
+        for rows, weights_ in ((slice(None), share), (other, 1 - share)):
+            given = outputs, batch.labels[rows], batch.weights[rows] * weights_
+            total += float(inference.to_host(plain.objective.loss(*map(ops.convert_to_tensor, given))[0]))
+        expected = total / plain.objective.counted(batch.labels, batch.weights)
+        assert float(told) == pytest.approx(expected, rel=1e-5)
+
+
 @at_times
 @pytest.mark.usefixtures("unpainted")
 def test_a_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     """The same weights and predictions to the last bit."""
     changes = SHORT | {"training.adversarial": {"epsilon": 0.1}, "training.r_drop": {"weight": 0.5}}
+    changes |= {"training.mixup": {"alpha": 0.5}}
     recipe = recipes.load("quickstart", profile="smoke", overrides=changes)
     whole = zoo.train(recipe, out=tmp_path / "whole", progress=False)
     with pytest.raises(KeyboardInterrupt):

@@ -260,6 +260,33 @@ def write_distilled(path: Path) -> None:
     np.savez(path, **arrays)
 
 
+def write_contrastive(folder: Path, path: Path) -> None:
+    """Of a checkpoint the embeddings as sentence-transformers pools them, and its CosineSimilarityLoss over as many
+    pairs of one class as of two, with its gradient by the embeddings before they are scaled."""
+    reference, functional = np.load(folder / "reference.npz"), torch.nn.functional
+    mask = torch.tensor(reference["padding_mask"]).unsqueeze(-1).float()
+    states = torch.tensor(reference["hidden"])
+    embeddings = ((states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)).numpy()
+    random = np.random.default_rng(5)
+    vectors = torch.tensor(random.normal(size=(9, 8)).astype(np.float32), requires_grad=True)
+    classes = np.array([0, 1, 2, 0, 0, 2, 1, 0, 3], np.int32)
+    pairs = [(i, j) for i in range(9) for j in range(i)]
+    same = [pair for pair in pairs if classes[pair[0]] == classes[pair[1]]]
+    other = [pair for pair in pairs if pair not in same]
+    drawn = torch.tensor(same * len(other) + other * len(same))
+    labels = torch.cat([torch.ones(len(drawn) // 2), torch.zeros(len(drawn) // 2)])
+    loss = torch.nn.MSELoss()(torch.cosine_similarity(vectors[drawn[:, 0]], vectors[drawn[:, 1]]), labels)
+    loss.backward()
+    np.savez(
+        path,
+        embeddings=functional.normalize(torch.tensor(embeddings), dim=1).numpy(),
+        vectors=vectors.detach().numpy(),
+        classes=classes,
+        loss=loss.item(),
+        gradient=vectors.grad.numpy(),
+    )
+
+
 def write_lora(folder: Path, path: Path) -> None:
     """Adapters of peft on all products of a checkpoint's layers, its logits with them, and the losses of three
     torch.optim.AdamW steps on them, on the pooler and on the classifier, dropout off."""
@@ -337,6 +364,8 @@ def main(folder: Path) -> None:
     write_optimizers(folder / "optimizers.npz")
     write_losses(folder / "losses.npz")
     write_distilled(folder / "distilled.npz")
+    for family in VOCABULARIES:
+        write_contrastive(folder / f"{family}-gelu", folder / f"{family}-contrastive.npz")
     write_adversarial(folder / "bert-gelu", folder / "adversarial")
     write_lora(folder / "bert-gelu", folder / "lora.npz")
 

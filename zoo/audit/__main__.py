@@ -77,7 +77,7 @@ def show(console: Console, found: Audit) -> None:
     if found.source is not None:
         cli.tell_of(
             "words",
-            f"{counts['telling_words']:,} tell the label nearly alone, in {counts['telling_rows']:,} rows",
+            f"that tell the label nearly alone: {counts['telling_words']:,}, in {counts['telling_rows']:,} rows",
         )
     for what, reason in found.left_out.items():
         cli.tell_of("left out", f"{what.replace('_', ' ')}: {reason}")

@@ -70,9 +70,9 @@ def _of_whole(backbone: Backbone) -> Dimensions | None:
 
 
 def training_rows(recipe: Recipe) -> int | None:
-    """Rows left to train on, from the cards of the data sets; None with the user's own files."""
+    """Rows that an epoch has where none are drawn, from the cards of the data sets; None with the user's own files."""
     known = [_rows_of(each) for each in recipe.with_data]
-    return None if None in known else sum(count for count in known if count is not None)
+    return None if None in known else recipe.repeats * sum(count for count in known if count is not None)
 
 
 def _rows_of(recipe: Recipe) -> int | None:

@@ -47,7 +47,7 @@ class CompiledStep:
     """Which weights are trained, and how often a row is computed, by the recipe's keys."""
 
 
-STRATEGIES = {"train", "freeze", "unfreeze", "lora", "average", "adversarial", "r_drop"}
+STRATEGIES = {"train", "freeze", "unfreeze", "lora", "average", "adversarial", "r_drop", "mixup"}
 """Keys of `training` beside those above that decide what a step computes."""
 
 

@@ -30,7 +30,6 @@ from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.length import run_length
 from zoo.recipe.showing import listed
-from zoo.recipe.training_group import Training
 from zoo.score.ragged import Ragged
 from zoo.tasks import Joint, Stated, Task, task_of
 from zoo.tasks.class_weights import refuse_unknown
@@ -105,11 +104,11 @@ class Dataset:
         return in_notebook(self.rows, self.label_counts, self.task.listed_names, self.notes, self.sample())
 
 
-def rows_an_epoch(train: Split, training: Training) -> int:
-    """Rows of train that an epoch has: all, or as many as `training.resample` draws."""
-    if training.resample is None:
-        return len(train)
-    return int(rows_by_class(np.bincount(train.labels), training.resample).sum())
+def rows_an_epoch(train: Split, recipe: Recipe) -> int:
+    """Rows of train that an epoch has: all, so many times, or as many as `training.resample` draws."""
+    if recipe.training.resample is None:
+        return len(train) * recipe.repeats
+    return int(rows_by_class(np.bincount(train.labels), recipe.training.resample).sum())
 
 
 def load_dataset(recipe: Recipe) -> Dataset:
@@ -127,7 +126,7 @@ def load_dataset(recipe: Recipe) -> Dataset:
             f"train has {train} rows, fewer than the batch of {recipe.training.batch_size}; "
             f"add rows or set training.batch_size={train}"
         )
-    rows_drawn = rows_an_epoch(rows.splits["train"], recipe.training)
+    rows_drawn = rows_an_epoch(rows.splits["train"], recipe)
     run_length(recipe.training, rows=rows_drawn)  # refuses what is too long, before a text is tokenized
     sha256 = digest(rows.splits, rows.task.names)
     return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes), copies=rows.copies)

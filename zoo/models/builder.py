@@ -22,7 +22,7 @@ from zoo.models.presets import HEAD_DROPOUT, head_rows, keras_activation, read_c
 from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.dimensions import Dimensions
-from zoo.recipe.heads import Head
+from zoo.recipe.heads import Head, MaskedHead
 from zoo.recipe.trained_group import Lora
 from zoo.tasks import Joint, Task
 
@@ -73,7 +73,7 @@ def plan(recipe: Recipe, *, preset: Preset | None, tokenizer: Tokenizer, task: T
     # The outputs of a masked language model are the vocabulary, and in its order.
     if head.init == "preset" and task.units and found is not None and found.head is not None:
         rows = head_rows(found.head, head, family=config.family, task=task)
-    units, layers = task.units or config.vocabulary_size, wanted.layers
+    units, layers = _units(head, task, config), wanted.layers
     if layers is not None:
         if layers[-1] >= config.num_layers:
             raise RecipeError(
@@ -120,9 +120,14 @@ def outline(recipe: Recipe, size: Dimensions, task: Task) -> Blueprint:
     return Blueprint(
         backbone=_with_rates(config, wanted),
         head=_with_dropout(head, HEAD_DROPOUT),
-        units=task.units or config.vocabulary_size,
+        units=_units(head, task, config),
         tasks=_heads_of_tasks(recipe, task, HEAD_DROPOUT),
     )
+
+
+def _units(head: Head, task: Task, config: BackboneConfig) -> int:
+    """Outputs of a model: those of the task, or of one without names as many as the vocabulary or the backbone has."""
+    return task.units or (config.vocabulary_size if isinstance(head, MaskedHead) else config.hidden_dim)
 
 
 def _with_dropout(head: Head, usual: float) -> Head:

@@ -14,10 +14,11 @@ import numpy as np
 
 from zoo.models.backbone import BackboneConfig
 from zoo.models.blueprint import OneHead
+from zoo.models.contrastive import attach as attach_contrastive
 from zoo.models.families import FAMILIES
 from zoo.models.masked import attach as attach_masked
 from zoo.models.topology import OF, beside, classify, of_task, tag, tasks_of
-from zoo.recipe.heads import Head, MaskedHead
+from zoo.recipe.heads import ContrastiveHead, Head, MaskedHead
 
 if TYPE_CHECKING:
     from zoo.models.dropout import Masks
@@ -51,6 +52,8 @@ def attach(
     """
     if isinstance(head, MaskedHead):
         return attach_masked(backbone, config, seed=seed)
+    if isinstance(head, ContrastiveHead):
+        return attach_contrastive(backbone)
     import keras
 
     from zoo.models.dropout import dropout, seed_at

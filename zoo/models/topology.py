@@ -23,6 +23,8 @@ def unchanged(layers: Layers) -> tuple[Layers, dict[str, Any]]:
     return layers, {}
 
 
+EMBEDDER = ("mean_of_tokens", "to_length_1")
+"""Layers between every token's hidden state and the embedding of the text, in order."""
 TOKEN_HEAD = ("head_dense", "head_layer_norm", "head_dropout", "logits")
 """Layers between every token's hidden state and its logits, in order."""
 HEAD = ("pooled_dense", "head_input_dropout", "head_dense", "head_dropout", "logits")
@@ -95,6 +97,11 @@ def classify(layers: Layers, x: Any) -> Any:
     x = _through(layers, HEAD[:1], x)
     heads = ([of_task(layer, task) for layer in HEAD[1:]] for task in tasks)
     return layers[beside(tasks)]([_through(layers, head, x) for head in heads])
+
+
+def embed(layers: Layers, x: Any, padding_mask: Any) -> Any:
+    """Embeddings of texts, [batch, hidden] of length 1, from the hidden states [batch, length, hidden] of tokens."""
+    return layers[EMBEDDER[1]](layers[EMBEDDER[0]](x, mask=padding_mask))
 
 
 def tag(layers: Layers, x: Any) -> Any:

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag
 from zoo.recipe.data_group import Files
 from zoo.recipe.kinds import Clash, Config, Fraction, Names, kind_or
 
-TaskName = Literal["classification", "multilabel", "regression", "tokens", "span", "masked"]
+TaskName = Literal["classification", "multilabel", "regression", "tokens", "span", "masked", "contrastive"]
 """What can be learned by itself."""
 Threshold = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -41,6 +41,8 @@ class TaskHead(Config):
     """Whether it can learn what a teacher says of its texts: outputs that are scores of classes."""
     classed: ClassVar[bool] = False
     """Whether its outputs are scores of classes, of texts or of words."""
+    paired: ClassVar[bool] = False
+    """Whether its loss is one of pairs of a batch's rows."""
     monitors: ClassVar[tuple[str, ...]]
     """Figures that can pick the best epoch; the first does where the recipe says nothing."""
 
@@ -317,6 +319,32 @@ class MaskedHead(TaskHead):
             yield Clash(("label_delimiter",), f"got {files.label_delimiter}, expected null: no labels are read")
 
 
+class ContrastiveHead(TaskHead):
+    """No layer of its own: means of a text's hidden states, of length 1, near each other where texts have one class
+    (Tunstall et al. 2022, SetFit)."""
+
+    task: ClassVar[str] = "contrastive"
+    paired: ClassVar[bool] = True
+    program: ClassVar[str] = "Contrastive"
+    monitors: ClassVar[tuple[str, ...]] = ("accuracy", "loss")
+
+    type: Literal["contrastive"] = "contrastive"
+    """Kind of head."""
+    repeats: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How often each row of train comes in an epoch, in other company each time."""
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        return ("accuracy",)
+
+    def clashes(self) -> Iterator[Clash]:
+        for key in ("dropout", "preset_labels"):
+            if getattr(self, key) is not None:
+                yield Clash((key,), f"got {getattr(self, key)}, expected null: this head has no layer of its own")
+        if self.init != "seed":
+            yield Clash(("init",), f"got {self.init}, expected seed: this head has no weights")
+
+
 class JointHead(TaskHead):
     """The heads of several tasks beside each other; it follows from `tasks`, where each has its own."""
 
@@ -346,6 +374,7 @@ Head = Annotated[
     | Annotated[TokensHead, Tag("tokens")]
     | Annotated[SpanHead, Tag("span")]
     | Annotated[MaskedHead, Tag("masked")]
+    | Annotated[ContrastiveHead, Tag("contrastive")]
     | Annotated[JointHead, Tag("joint")],
     kind_or("classifier"),
 ]
@@ -356,6 +385,7 @@ HEADS: Mapping[str, str] = {
     "tokens": "tokens",
     "span": "span",
     "masked": "masked",
+    "contrastive": "contrastive",
     "joint": "joint",
 }
 """The type of head that a task has where the recipe names none."""

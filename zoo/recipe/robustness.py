@@ -1,4 +1,4 @@
-"""What the recipe's `training` says of robustness: texts that are moved against the model, or seen twice.
+"""What the recipe's `training` says of robustness: texts that are moved against the model, computed twice, or mixed.
 
 What is refused is said by kinds.py.
 """
@@ -9,7 +9,7 @@ from typing import Literal
 
 from zoo.recipe.kinds import Config, Positive
 
-__all__ = ["Adversarial", "RDrop"]
+__all__ = ["Adversarial", "Mixup", "RDrop"]
 
 
 class Adversarial(Config):
@@ -30,3 +30,12 @@ class RDrop(Config):
     weight: Positive = 1.0
     """By how much the divergence of the outputs counts, the mean of Kullback and Leibler's in both directions in nats,
     beside the mean of both losses. The paper adds both losses up: its alpha is twice this number."""
+
+
+class Mixup(Config):
+    """Texts are mixed by pairs where a text is one vector, before the last dropout and the last layer, and learned by
+    the labels of both (Zhang et al. 2018; of transformers Sun et al. 2020, Mixup-Transformer)."""
+
+    alpha: Positive = 0.2
+    """Of the Beta distribution from which a pair's shares are drawn: the smaller it is, the nearer they are to all or
+    nothing; at 1 all are alike, and above it halves are likelier."""

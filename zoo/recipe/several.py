@@ -77,7 +77,7 @@ class OneTask(Config):
         if head.task != self.task:
             message = f"got {head.type}, a head for {head.task}, expected one for task: {self.task}"
             yield Clash(("head.type", "task"), message)
-        if head.each != "text" or not head.labelled:
+        if head.each != "text" or not head.labelled or head.paired:
             message = f"got {self.task}, expected a task with one answer a text: several at once share a batch of texts"
             yield Clash(("task",), message)
         if head.init != "seed":

@@ -14,7 +14,7 @@ from pydantic import Field
 from zoo.recipe.kinds import Clash, Config, Count, FigureName, Positive, Text, Width
 from zoo.recipe.learning import ClassWeights, Loss, Resample
 from zoo.recipe.optimizers import AdamW, Optimizer
-from zoo.recipe.robustness import Adversarial, RDrop
+from zoo.recipe.robustness import Adversarial, Mixup, RDrop
 from zoo.recipe.schedules import Linear, Schedule
 from zoo.recipe.trained_group import Average, Freeze, Lora, Unfreeze
 
@@ -123,6 +123,8 @@ class Training(Config):
     """Texts that are moved against the model in training; None moves none."""
     r_drop: RDrop | None = None
     """Outputs under two masks of dropout that are to agree; None computes each text once."""
+    mixup: Mixup | None = None
+    """Texts that are mixed by pairs; None mixes none."""
     train: Literal["all", "biases"] = "all"
     """What of the backbone is trained: everything, or its biases and the offsets of its layer norms alone (Ben
     Zaken et al. 2022, BitFit). The head is always trained whole."""
@@ -163,9 +165,25 @@ class Training(Config):
         if self.accumulate != 1 and self.packing:
             message = f"got {self.accumulate} beside packing: true, expected 1: packed rows do not part"
             yield Clash(("accumulate",), message)
+        if self.mixup is not None:
+            yield from self._unpaired(self.mixup.alpha)
         if self.resample is not None and self.class_weights == "balanced":
             message = f"got balanced beside resample: {self.resample.type}, expected one of the two: both even out"
             yield Clash(("class_weights", "resample"), message)
         if self.remat and self.dropout_masks == "native":
             message = "got true beside dropout_masks: native, expected false: what is computed again would drop others"
             yield Clash(("remat",), message)
+
+    def _unpaired(self, alpha: float) -> Iterator[Clash]:
+        """What leaves texts of a batch without another one to be mixed with."""
+        if self.batch_size == 1:
+            yield Clash(("mixup", "batch_size"), f"got alpha {alpha:g}, expected null with batch_size: 1")
+        elif self.accumulate == "auto":
+            if self.batch_size % 2:
+                message = (
+                    f"got auto beside mixup and batch_size: {self.batch_size}, expected an even one: pairs are mixed"
+                )
+                yield Clash(("accumulate", "batch_size", "mixup"), message)
+        elif self.accumulate > 1 and (rows := self.batch_size // self.accumulate) % 2:
+            message = f"got {self.accumulate} beside mixup, expected parts of an even number of rows, not {rows}"
+            yield Clash(("accumulate", "mixup"), message)

@@ -14,9 +14,9 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zoo.recipe.backbone_group import Backbone
-from zoo.recipe.composing import clashes_of_data, clashes_with_dropout, clashes_with_head
+from zoo.recipe.composing import clashes_of_data, clashes_with_dropout, clashes_with_head, clashes_with_pairs
 from zoo.recipe.data_group import Data
-from zoo.recipe.heads import ClassifierHead, Head, TaskName
+from zoo.recipe.heads import ClassifierHead, ContrastiveHead, Head, TaskName
 from zoo.recipe.kinds import (
     Clash,
     Config,
@@ -190,8 +190,10 @@ class Keys(Config):
                     (f"expected.{name}", "model.head.type"), f"got {value:g}, expected null: {head.type} has none"
                 )
         yield from clashes_with_head(self.training, head, windows=self.tokens.long == "window")
-        yield from clashes_of_data(self.data, head)
         yield from clashes_with_dropout(self.training, backbone, head)
+        if head.paired:
+            yield from clashes_with_pairs(self.training, windows=self.tokens.long == "window")
+        yield from clashes_of_data(self.data, head)
         yield from clashes_of_several(
             *(self.task, self.tasks, self.sampling, self.data),
             packing=self.training.packing,
@@ -203,6 +205,11 @@ class Keys(Config):
         if self.data.files is not None:
             for clash in head.clashes_with(self.data.files):
                 yield Clash((*(f"data.files.{key}" for key in clash.keys), "model.head.type"), clash.message)
+
+    @property
+    def repeats(self) -> int:
+        """How often each row of train comes in an epoch, where they are not drawn."""
+        return self.model.head.repeats if isinstance(self.model.head, ContrastiveHead) else 1
 
     @property
     def monitor(self) -> str:

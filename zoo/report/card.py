@@ -61,6 +61,14 @@ run = zoo.load_run("THIS_FOLDER")
 print(run.{call})
 ```
 """
+BEGUN = """\
+This folder is a run of text-zoo; its backbone is what another run of it begins with:
+
+```sh
+python -m zoo.run RECIPE --set model.backbone.preset=THIS_FOLDER
+```
+"""
+"""Of a task that has no answers."""
 USES = {
     "predict": {"command": 'predict THIS_FOLDER --text "..."', "call": 'predict(["..."])[0]'},
     "fill": {"command": 'fill THIS_FOLDER "... [MASK] ..."', "call": 'fill("... [MASK] ...")'},
@@ -106,7 +114,7 @@ def model_card(folder: str | Path, *, library_name: str = "text-zoo", usage: str
         ],
         test=test,
         carved=carved,
-        usage=usage or USAGE.format(**USES[task.served_by.get("predict", "predict")]),
+        usage=usage or (USAGE.format(**USES[task.served_by.get("predict", "predict")]) if task.answers else BEGUN),
     )
 
 

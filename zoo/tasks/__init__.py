@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from zoo.recipe.heads import Head
 from zoo.tasks.classification import Classification
+from zoo.tasks.contrastive import Contrastive
 from zoo.tasks.joint import Joint
 from zoo.tasks.masked import Masked
 from zoo.tasks.material import Stated
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     AnyTask = Task
 else:
     AnyTask = Annotated[
-        Classification | Multilabel | Regression | Tokens | Span | Masked | Joint, Field(discriminator="type")
+        Classification | Multilabel | Regression | Tokens | Span | Masked | Contrastive | Joint,
+        Field(discriminator="type"),
     ]
 """One of all tasks, as model.json and run.json have it; told apart by `type`."""
 
@@ -53,6 +55,7 @@ TASKS: Mapping[str, type[Task]] = {
     "tokens": Tokens,
     "span": Span,
     "masked": Masked,
+    "contrastive": Contrastive,
 }
 """The type of a recipe's head -> its task."""
 

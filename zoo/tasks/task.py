@@ -20,6 +20,8 @@ __all__ = ["Rankings", "Task"]
 
 Floats = NDArray[np.float64]
 
+ANSWERING = ("predict", "explain", "serve", "export")
+"""Verbs that need an answer for a text."""
 COUNTED = "counted"
 """Among the hits of a task: by what they are divided."""
 
@@ -54,6 +56,8 @@ class Task(Shown):
     """What `zoo.predict` takes for a row of it, where that is not a text or a pair."""
     served_by: ClassVar[Mapping[str, str]] = {}
     """Verbs that have no answer for it -> the verb that has one."""
+    answers: ClassVar[bool] = True
+    """Whether a finished model has an answer for a text; else it is what another run begins with."""
     worded: ClassVar[bool] = False
     """Whether a text has a label for each word."""
     spanned: ClassVar[bool] = False
@@ -74,6 +78,11 @@ class Task(Shown):
 
     def refuse(self, verb: str) -> None:
         """Raise RecipeError where a verb has no answer for this task."""
+        if not self.answers and verb in ANSWERING:
+            raise RecipeError(
+                f"zoo.{verb}: got a run of task: {self.type}, expected one of another task: train it on what this one "
+                "has learned, with model.backbone.preset or a stage after it"
+            )
         if verb in self.served_by:
             raise RecipeError(
                 f"zoo.{verb}: got a run of task: {self.type}, expected one of another task: use `python -m "

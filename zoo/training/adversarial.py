@@ -17,8 +17,8 @@ __all__ = ["FastGradient", "adversary_of"]
 
 @dataclass(frozen=True, kw_only=True)
 class FastGradient:
-    """epsilon times the gradient by its L2 norm, of each text by itself (Miyato, Dai and Goodfellow 2017, equations 4
-    and 5).
+    """epsilon times the gradient by its L2 norm, of each text by itself (Miyato, Dai and Goodfellow 2017, section 3, as
+    their code has it, research/adversarial_text of tensorflow/models).
 
     hidden_dim: of the embeddings.
 

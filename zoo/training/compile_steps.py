@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from zoo.backend import Adversary, Backend, CompiledProgram, Loss, activate, compiled_for, own_process
 from zoo.backend.compilers import TARGETS, Target, reach
 from zoo.data.against_catalog import dimensions, training_rows
@@ -40,8 +42,8 @@ from zoo.recipe.length import evaluation_rows, run_length
 from zoo.recipe.trained_group import Lora
 from zoo.recipe.trained_weights import step_flops
 from zoo.tasks import Task
+from zoo.tasks.mixed import Mixed, robust
 from zoo.tasks.objective import objective
-from zoo.tasks.twice import agreeing
 from zoo.training.adversarial import adversary_of
 from zoo.training.compile_request import REPLY, REQUEST, Answer, Refusal, Request, Step
 from zoo.training.optimizer import unbuilt_optimizer
@@ -112,7 +114,7 @@ def _learned(recipe: Recipe) -> tuple[Task, int]:
     if task is not None and rows is not None and recipe.training.resample is None:
         return task, rows
     data = load_dataset(recipe)
-    return data.task, rows_an_epoch(data.train, recipe.training)
+    return data.task, rows_an_epoch(data.train, recipe)
 
 
 def _blueprint(recipe: Recipe, task: Task) -> Blueprint:
@@ -187,9 +189,14 @@ class _Work:
             return unbuilt_optimizer(config.optimizer, variables, num_layers=layers, rates=rates)
 
         # Weights of rows are input; those of words and flags, which are a product more, are not known without rows.
-        loss = agreeing(self.task, objective(self.task, config.loss, None), config.r_drop).loss
+        learned = robust(self.task, objective(self.task, config.loss, None), config, self.task.target)
         adversary = adversary_of(config, self.blueprint.backbone.hidden_dim)
-        return self._trained("training", build, optimizer, loss, accumulate=config.least_parts, adversary=adversary)
+        return self._trained(
+            *("training", build, optimizer, learned.loss),
+            target=learned.target if isinstance(learned, Mixed) else self.task.target,
+            accumulate=config.least_parts,
+            adversary=adversary,
+        )
 
     def prediction(self) -> Compiled:
         """A batch of evaluation, which a masked language model judges itself."""
@@ -208,7 +215,7 @@ class _Work:
         def loss(outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
             return self.task.loss(ops.cast(outputs, "float32"), targets, weights)
 
-        return self._trained("keras-hub's training", self._stock, optimizer, loss)
+        return self._trained("keras-hub's training", self._stock, optimizer, loss, target=self.task.target)
 
     def stock_prediction(self) -> Compiled:
         """A batch of evaluation by keras-hub's classifier."""
@@ -238,6 +245,7 @@ class _Work:
         optimizer: Callable[[list[Any]], Any],
         loss: Loss,
         *,
+        target: np.ndarray,
         accumulate: int = 1,
         adversary: Adversary | None = None,
     ) -> Compiled:
@@ -248,7 +256,6 @@ class _Work:
         with _shapes_alone():
             model = build()
         made = optimizer(model.trainable_variables)  # it counts its steps, and has a number to begin with
-        target = self.task.target
         inner = {"text": target.shape, "token": (self.length,), "place": (self.places,)}[self.task.each]
         shape = (self.rows, *inner)
         with _shapes_alone():
@@ -304,7 +311,9 @@ def _inputs(
         return (rows, places if tensor.name in (PLACES, TARGETS_OF_PLACES) else length)[: len(tensor.shape)]
 
     moved = None if adversary is None else adversary.moves
-    return {tensor.name: keras.KerasTensor(shape(tensor), "int32") for tensor in model.inputs if tensor.name != moved}
+    return {
+        tensor.name: keras.KerasTensor(shape(tensor), tensor.dtype) for tensor in model.inputs if tensor.name != moved
+    }
 
 
 @contextlib.contextmanager

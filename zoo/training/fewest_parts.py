@@ -22,16 +22,22 @@ from zoo.recipe.estimate import Precision, estimate
 __all__ = ["fewest_parts", "fits_by_estimate", "fits_by_trial", "kills"]
 
 
-def fewest_parts(rows: int, fits: Callable[[int], bool]) -> int:
+def fewest_parts(rows: int, fits: Callable[[int], bool], *, least: int = 1) -> int:
     """The smallest divisor of a batch's rows in so many parts of which a step fits.
 
-    Raises TrainingError where not even parts of one row do.
+    Args:
+        rows: of a batch, a multiple of `least`.
+        fits: whether a step does in so many parts.
+        least: what the rows of a part are a multiple of.
+
+    Raises TrainingError where not even the smallest parts do.
     """
-    for parts in _divisors(rows):
+    for parts in _divisors(rows // least):
         if fits(parts):
             return parts
+    smallest = f"{rows // least} parts of {'one row' if least == 1 else f'{least} rows'}"
     raise TrainingError(
-        f"training.accumulate: auto found that a step does not fit in memory even in {rows} parts of one row: lower "
+        f"training.accumulate: auto found that a step does not fit in memory even in {smallest}: lower "
         "tokens.max_length, set training.remat: true, or take a smaller backbone"
     )
 

@@ -16,9 +16,11 @@ import numpy as np
 
 from zoo.backend import Backend
 from zoo.data.batches import Batch, batches, choose_lengths, training_order
+from zoo.data.coupling import coupled_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
 from zoo.data.mixing import rows_by_class, rows_of_epoch
+from zoo.data.mixup import mixed
 from zoo.data.packing import PACKED, balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
@@ -30,12 +32,14 @@ from zoo.models.places import judged
 from zoo.recipe import Recipe
 from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.estimate import Precision
+from zoo.recipe.heads import ContrastiveHead
 from zoo.recipe.length import Length, evaluation_rows, run_length
 from zoo.tasks import Joint, Task
 from zoo.tasks.class_weights import class_weights
 from zoo.tasks.distilled import Distilled
+from zoo.tasks.mixed import robust
 from zoo.tasks.objective import by_row, objective
-from zoo.tasks.twice import agreeing
+from zoo.tasks.twice import Once
 from zoo.training.adversarial import adversary_of
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
@@ -105,7 +109,7 @@ class Session:
         if train.weights is not None:
             self._weigh(train.weights)
         self._labelled = objective(self.task, config.loss, self.class_weights)
-        self.objective = agreeing(self.task, self._labelled, config.r_drop)
+        self.objective = self._robust(self._labelled)
         self._start_to_predict(self.precision)
 
     @property
@@ -173,7 +177,13 @@ class Session:
             keep(outputs, beside)
         lesson = Distilled(task=self.task, own=self._labelled, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
-        return agreeing(self.task, lesson, self.recipe.training.r_drop)
+        return self._robust(lesson)
+
+    def _robust(self, own: Once) -> Learned:
+        """What is learned, from what is learned of one pass over texts as they are."""
+        numbers = np.int32 if np.issubdtype(self._targets.dtype, np.integer) else np.float32  # as a batch has them
+        blank = np.zeros(self._targets.shape[1:], numbers)
+        return robust(self.task, own, self.recipe.training, blank)
 
     def _parts(self, progress: Progress, task: Learned, listener: Listener) -> int:
         """In how many a step is computed: as the recipe says, as the run began, or else as few as fit."""
@@ -188,7 +198,7 @@ class Session:
         else:
             fits = fits_by_trial(self.trained, lambda parts: self._tried(task, parts), self._longest(), self.backend)
             how = "by trial"
-        parts = fewest_parts(config.batch_size, fits)
+        parts = fewest_parts(config.batch_size, fits, least=1 if config.mixup is None else 2)
         rows = config.batch_size // parts
         way = f"in {parts} parts of {rows} rows, the fewest that fit" if parts > 1 else "as a whole, which fits"
         listener.on_note(f"a step is computed {way} in memory {how}")
@@ -232,7 +242,7 @@ class Session:
 
     @property
     def _length(self) -> Length:
-        rows = len(self.tables["train"]) if self.drawn is None else int(self.drawn.sum())
+        rows = len(self.tables["train"]) * self.recipe.repeats if self.drawn is None else int(self.drawn.sum())
         return run_length(self.recipe.training, rows=rows)
 
     @property
@@ -281,17 +291,22 @@ class Session:
                 table.lengths, batch_size=size, seed=self.recipe.seed, epoch=epoch, chosen=self._chosen(epoch)
             )
             width, names = row_width(table.lengths), (*self.names, *PACKED)
-            return packed_batches(
+            found = packed_batches(
                 table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
             )
-        order = training_order(
-            table.lengths,
-            lengths=self.lengths,
-            batch_size=size,
-            seed=self.recipe.seed,
-            epoch=epoch,
-            chosen=self._chosen(epoch),
-        )
+            return self._mixed(found, turn=epoch + 1)
+        if isinstance(head := self.recipe.model.head, ContrastiveHead):
+            classes, repeats, seed = self.splits["train"].labels, head.repeats, self.recipe.seed
+            order = coupled_order(classes, repeats=repeats, batch_size=size, seed=seed, epoch=epoch)
+        else:
+            order = training_order(
+                table.lengths,
+                lengths=self.lengths,
+                batch_size=size,
+                seed=self.recipe.seed,
+                epoch=epoch,
+                chosen=self._chosen(epoch),
+            )
         return self._batches(order, turn=epoch + 1)
 
     def _batches(self, order: Sequence[np.ndarray], *, turn: int) -> Iterator[Batch]:
@@ -307,8 +322,13 @@ class Session:
             weights=self._weights,
         )
         if (masking := self._masking) is None:
-            return found
+            return self._mixed(found, turn=turn)
         return (masking.hidden(batch, seed=self.recipe.seed, turn=turn) for batch in found)
+
+    def _mixed(self, found: Iterator[Batch], *, turn: int) -> Iterator[Batch]:
+        """The batches with pairs of their texts mixed by the turn, where any are."""
+        asked = self.recipe.training.mixup
+        return found if asked is None else mixed(found, alpha=asked.alpha, seed=self.recipe.seed, turn=turn)
 
     def settle(self) -> None:
         """End training: from now on the model is the one that is saved.
