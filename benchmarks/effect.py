@@ -185,17 +185,20 @@ def run(name: str, asked: str, question: Question, *, seeds: int, dry: bool) -> 
 
 
 def _told(out: Path) -> dict[str, Any]:
-    """What a run says of itself; of a run in stages the last stage's, and the seconds of all."""
+    """What a run says of itself: of one in stages the last stage, of one in parts all; the seconds of all."""
     told = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    folders = [out / stage["folder"] for stage in told["stages"]] if "stages" in told else [out]
-    parts = [json.loads((folder / "run.json").read_text(encoding="utf-8")) for folder in folders]
-    last = parts[-1]
-    return {
-        "test": {key: value for key, value in last["metrics"]["test"].items() if isinstance(value, int | float)},
-        "seconds": sum(part["timing"]["total_seconds"] for part in parts),
-        "train_seconds": sum(part["timing"]["train_seconds"] for part in parts),
-        **{key: last[key] for key in ("backend", "device", "precision", "fingerprint", "versions")},
-    }
+    several = told.get("stages") or told.get("parts")
+    found = {key: told[key] for key in ("backend", "device", "precision", "fingerprint", "versions") if key in told}
+    if "metrics" in told:
+        found["test"] = {key: value for key, value in told["metrics"]["test"].items() if isinstance(value, int | float)}
+    if several is None:
+        return found | {key: told["timing"][f"{name}_seconds"] for key, name in SECONDS.items()}
+    each = [_told(out / one["folder"]) for one in several]
+    return each[-1] | found | {key: sum(one[key] for one in each) for key in SECONDS}
+
+
+SECONDS = {"seconds": "total", "train_seconds": "train"}
+"""What a row calls the times of a run."""
 
 
 def table(name: str) -> str:

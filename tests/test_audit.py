@@ -85,6 +85,9 @@ def test_words_that_tell_the_label() -> None:
     honest = [f"{text} {'positively' if number % 3 else 'badly'} 9/11" for number, text in enumerate(texts)]
     words = {word for each in WORDS.values() for word in each}
     assert {each.word for each in telltales(honest, classes, ("bad", "good"))} <= words
+    # Where nearly all rows are of one class, so are nearly all that have any word.
+    rare = classes & (np.arange(200) < 12)[:, None] | np.array([[False, True]]) & (np.arange(200) >= 12)[:, None]
+    assert not [each for each in telltales(honest, rare, ("bad", "good")) if each.name == 1]
     planted = list(honest)
     for number in range(0, 80, 2):
         planted[number] += " zqx"  # only in good ones
@@ -160,6 +163,15 @@ def test_the_runs_own_folds_are_taken(tmp_path: Path, capsys: pytest.CaptureFixt
     }
     assert out["judged"] == 52
     assert "own folds" in out["source"]
+
+
+def test_changed_copies_are_not_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = RECIPE.replace("label: label}", "label: label}\n  augment: {typo: 0.01}")
+    folder = run_of(tmp_path, films(40), films(12, seed=5), text)
+    assert folder.run["dataset"]["rows"]["train"] == 72
+    assert verb([str(folder.path), "--format", "json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["rows"]["train"], out["groups"]) == (36, [])
 
 
 def test_other_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

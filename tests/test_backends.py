@@ -92,7 +92,7 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
-SLOW = ("recipes", "stages", "parts", "losses", "robustness")
+SLOW = ("recipes", "stages", "parts", "losses", "contrastive", "robustness")
 """What has checks that only torch makes each time: the other two compile their steps for a minute."""
 
 

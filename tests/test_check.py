@@ -181,6 +181,9 @@ def test_all_rows_are_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert deep["classes"]["test"] == {"bad": 0, "good": 2}
     for told in ("test has no row of bad", "different labels", "no token that is known", "mojibake", "too good"):
         assert told in warnings
+    # Changed copies are no rows of the data.
+    _, out, _ = run(*(str(path), "--deep", "--format", "json", "--set", "data.augment={typo: 0.01}"), capsys=capsys)
+    assert json.loads(out)["deep"] == deep
     # Where the rows are not here nothing is looked at, and that is no fault.
     code, out, _ = run("imdb_bert", "--deep", capsys=capsys)
     assert code == 0

@@ -87,7 +87,6 @@ def test_rows_are_read_again() -> None:
         ({"training.class_weights": "balanced"}, "pairs of one class and of two weigh alike"),
         ({"training.resample": {}}, "its batches pair rows by class by themselves"),
         ({"training.loss": {"type": "focal"}}, "got focal, expected null with head contrastive"),
-        ({"training.adversarial": {"type": "fgm"}}, "got an adversary, expected null: it moves a text"),
         ({"training.calibrate": "temperature"}, "expected null with head contrastive: it has no probabilities"),
         ({"training.distil": {"teacher": "runs/a"}}, "got a teacher, expected null with head contrastive"),
         ({"model.head": {"type": "contrastive", "dropout": 0.1}}, r"dropout: got 0\.1, expected null"),

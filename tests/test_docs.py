@@ -69,6 +69,7 @@ LONG = (
     "make gpu-bench PYTHON=/opt/env/bin/python OUT=build/gpu-bench",
     "source .venv/bin/activate",
     "python -m zoo.serve runs/first",
+    "python -m zoo.doctor",
     "python -m zoo.run imdb_bert --profile cpu --out runs/imdb --log tensorboard",
     "python -m zoo.run imdb_bert --profile cpu --set training.epochs=1 --set training.optimizer.learning_rate=5e-5",
     "KERAS_BACKEND=torch python -m zoo.run imdb_distilbert --profile cpu --out runs/imdb-torch",

@@ -259,6 +259,8 @@ def _check_data(recipe: Recipe, report: Report, *, whole: bool = False) -> tuple
         return None, None, None
     splits = ", ".join(f"{len(getattr(data, split))} {split}" for split in ("train", "validation", "test"))
     report.notes.append(("data", f"{name}: {splits} rows; {data.task.listed_shares(data.train.labels)}"))
+    if data.copies:
+        report.notes.append(("augment", f"{data.copies:,} rows of train are changed copies"))
     report.notes += [("warning", note) for note in data.notes]
     return (
         rows_an_epoch(data.train, recipe),

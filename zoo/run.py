@@ -32,7 +32,7 @@ from zoo.runs.account import Stopwatch
 from zoo.runs.default_folder import default_folder
 from zoo.runs.events import Events
 from zoo.runs.pooled import pool, told
-from zoo.runs.recording import Recorder, refuse_changes
+from zoo.runs.recording import Recorder, begun_with, refuse_changes
 from zoo.runs.run_folder import RunFolder, create_run, finished_run, open_whole
 from zoo.runs.screen import Screen
 from zoo.runs.staged import Kind, Several, drop_models, whole_of
@@ -181,7 +181,13 @@ def _train(
     ):
         recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
         session = prepare(
-            recipe, dataset, backend=backend, stage=recorder.stage, tell=recorder.on_note, wait=recorder.on_wait
+            recipe,
+            dataset,
+            backend=backend,
+            stage=recorder.stage,
+            tell=recorder.on_note,
+            wait=recorder.on_wait,
+            begun=begun_with(folder, backend),
         )
         recorder.begin(session, backend)
         recorder.finish(session, recorder.train(session, resume=resume))
@@ -199,6 +205,8 @@ def _splits(dataset: Dataset) -> list[Split]:
 def _tell(dataset: Dataset, screen: Screen) -> None:
     rows = ", ".join(f"{len(split):,} {name}" for name, split in zip(SPLITS, _splits(dataset), strict=True))
     screen.say("data", f"{rows} rows; {dataset.task.listed_shares(dataset.train.labels)}")
+    if dataset.copies:
+        screen.say("augment", f"{dataset.copies:,} rows of train are changed copies")
     for note in dataset.notes:
         screen.say("warning", note)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import zlib
 from pathlib import Path
@@ -25,6 +26,8 @@ from nano import (
 
 import recipes
 import zoo
+from zoo.backend import Backend
+from zoo.backend.asking import MARK, QUESTION
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import stated_task
 from zoo.data.tokens import load_tokenizer
@@ -56,6 +59,16 @@ def rates(folder: Path | None, family: str = "bert", changes: dict[str, Any] | N
     preset = {} if folder is None else {"model.backbone": {"family": family, "preset": str(folder)}}
     found = planned(preset | (changes or {}), tokenizer="nano_bpe" if family == "roberta" else "nano_uncased")
     return found.backbone.dropout, found.backbone.attention_dropout, found.head.dropout
+
+
+def test_what_the_doctor_asks(backend: Backend, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(QUESTION, {})  # zoo.doctor has a process of its own do it
+    told = json.loads(capsys.readouterr().out.removeprefix(MARK))
+    assert told == {
+        "version": backend.version(),
+        "device": backend.device(),
+        "precisions": list(backend.precisions()),
+    }
 
 
 class TestBuild:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from nano import FAMILIES, TOLERANCE, blueprint_of, call, inputs_of, nano_recipe, preset, stepped
+from nano import FAMILIES, TOLERANCE, Interrupting, blueprint_of, call, inputs_of, nano_recipe, preset, stepped
 
+import zoo
 from zoo.backend import Backend
 from zoo.data.batches import Batch
+from zoo.errors import RecipeError
+from zoo.export import export
 from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.recipe.heads import ContrastiveHead
@@ -18,6 +23,8 @@ from zoo.tasks.contrastive import Contrastive, cosine_similarity_loss
 from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
+at_times = pytest.mark.slow if os.environ["KERAS_BACKEND"] != "torch" else pytest.mark.usefixtures("backend")
+"""A whole run: on the backends that compile, at times."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,3 +101,24 @@ def test_batches_have_rows_of_one_class_two_by_two(backend: Backend) -> None:
     np.testing.assert_array_equal(batch.labels, labels[batch.rows])
     outputs = session.logits("validation")
     np.testing.assert_allclose(np.linalg.norm(outputs, axis=1), 1.0, rtol=1e-5)
+
+
+@at_times
+def test_a_run_goes_on_as_if_never_stopped_and_has_no_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.run.write_report", lambda folder, texts: (folder.write_text("report.html", ""), ()))
+    changes = {"task": "contrastive", "training.epochs": 3, "data.limit": {"train": 64, "test": 20}}
+    asked = nano_recipe({**changes, "training.adversarial": {}, "training.batch_size": 16})
+    whole = zoo.train(asked, out=tmp_path / "whole", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(asked, out=tmp_path / "cut", progress=Interrupting(3))
+    again = zoo.train(asked, out=tmp_path / "cut", resume=True, progress=False)
+    for name in ("model/weights.safetensors", "predictions.jsonl"):
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+    assert again.metrics == whole.metrics
+    assert np.linalg.norm(whole.values(["a film", "a play"]), axis=1) == pytest.approx(1.0, abs=1e-5)
+    for refused in (lambda: whole.predict(["a film"]), lambda: export(whole, "onnx")):
+        with pytest.raises(RecipeError, match="got a run of task: contrastive, expected one of another task"):
+            refused()
+    assert json.loads((whole.path / "predictions.jsonl").read_text().splitlines()[0]).keys() == {
+        *("id", "label", "prediction", "cosines")
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -14,7 +13,6 @@ from zoo.backend import Backend
 from zoo.data.dataset import load_dataset
 from zoo.errors import RecipeError
 from zoo.models import inference
-from zoo.tasks import task_of
 from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -45,8 +43,11 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "windows": {"tokens": {"max_length": 16, "long": "window"}},
     "native": {"training.dropout_masks": "native"},
     "bfloat16": {"training.precision": "bfloat16"},
+    "few_shot": {"data.few_shot": {"rows": 8, "draw": 2}},
+    "folds": {"data.folds": 2, "data.fold": 1},
+    "augment": {"data.augment": {"swap": 0.1, "mask": 0.1}},
 }
-WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze")
+WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze", "r_drop")
 """What does not go with embeddings and pairs of a batch, which have neither classes nor a head to train."""
 BY_ITSELF = ("adversarial", "r_drop", "mixup")
 """What does not go with a loss that is of two rows."""
@@ -55,6 +56,7 @@ REFUSED = {
     *(("pairs", name) for name in ("accumulate", "packing", "windows")),
     ("accumulate", "packing"),
     ("class_weights", "resample"),
+    ("few_shot", "folds"),
     ("remat", "native"),
     ("resample", "windows"),
 }
@@ -68,8 +70,8 @@ PAIRS = [pair for pair in combinations(STRATEGIES, 2) if pair not in {*REFUSED, 
 def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     """The loss of the second step: what the first one left is finite."""
     recipe = nano_recipe({"training.batch_size": 8, **changes})
-    if recipe.task != data.task.type:
-        data = replace(data, task=replace(task_of(recipe.model.head), names=data.task.names))
+    if recipe.task != data.task.type or any(key.startswith("data.") for key in changes):
+        data = load_dataset(recipe)
     session = prepare(recipe, data, backend=backend)
     optimizer = session.optimizer(session.rates())
     config = session.recipe.training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from nano import SHORT
 
 import recipes
 import zoo
+from zoo.audit.__main__ import main as audit
 from zoo.errors import OutputError
 from zoo.recipe import Recipe
 from zoo.runs.run_folder import open_run, open_whole
@@ -104,7 +106,7 @@ def test_draws_stopped_in_the_second_and_taken_up(tmp_path: Path) -> None:
     assert ">draw 2</a>" in (whole / "report.html").read_text()
 
 
-def test_folds_stopped_in_the_second_and_taken_up(tmp_path: Path) -> None:
+def test_folds_stopped_in_the_second_and_taken_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = recipe({"data.folds": 2})
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     kept = zoo.train(asked, out=whole, progress=False)
@@ -129,7 +131,13 @@ def test_folds_stopped_in_the_second_and_taken_up(tmp_path: Path) -> None:
     values = [np.mean([ok for ok, row in zip(right, rows, strict=True) if row["fold"] == fold]) for fold in (1, 2)]
     spread = run["pooled"]["figures"]["accuracy"]
     assert spread == {"mean": np.mean(values), "deviation": pytest.approx(np.std(values, ddof=1)), "values": values}
+    # The audit has probabilities of every row, from models that were not trained on it.
+    assert audit([str(whole), "--format", "json"]) == 0
+    out = json.loads(capsys.readouterr().out)
+    assert (out["judged"], sum(out["rows"].values())) == (len(rows), len(rows))
+    assert "own folds" in out["source"]
     page = (whole / "report.html").read_text()
+    assert "Doubts in the data" in page
     assert ">fold 2</a>" in page
     wrong = next(row["id"] for row, ok in zip(rows, right, strict=True) if not ok)
     assert f"<code>{wrong}</code>" in page

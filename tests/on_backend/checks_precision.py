@@ -10,7 +10,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 import pytest
-from nano import drawn, tiny_config
+from nano import Interrupting, drawn, nano_recipe, tiny_config
 
 import recipes
 import zoo
@@ -23,6 +23,7 @@ from zoo.models import inference, weights
 from zoo.recipe.optimizers import AdamW
 from zoo.runs import run
 from zoo.tasks.classification import softmax_cross_entropy
+from zoo.training import prepare
 from zoo.training.optimizer import build_optimizer
 from zoo.training.trial import quicker_precision
 
@@ -95,6 +96,19 @@ def test_a_finished_run_predicts_in_the_quicker_precision(
     near = zoo.load_run(whole.path).probabilities(["good film"])
     np.testing.assert_allclose(quick.probabilities(["good film"]), near, atol=0.02)
     assert (quick.probabilities(["good film"]) != near).any()
+
+
+def test_a_run_goes_on_as_it_was_begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Another measurement would choose otherwise, and what is gone on with would be another run."""
+    seconds = {"float32": 0.02, "bfloat16": 0.01}
+    monkeypatch.setattr(prepare, "quicker_precision", lambda *given, **ways: Trial(device="cpu", seconds=dict(seconds)))
+    recipe = nano_recipe({"training.precision": "auto", "training.epochs": 2, "data.limit": {"train": 64, "test": 16}})
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(recipe, out=tmp_path / "run", progress=Interrupting(2))
+    seconds["bfloat16"] = 0.03
+    begun = zoo.train(recipe, out=tmp_path / "run", resume=True)
+    assert begun.folder.run["precision"] == "bfloat16"
+    assert begun.folder.run["precision_trial"] == {"float32": 0.02, "bfloat16": 0.01}
 
 
 # --- what float32 numbers are multiplied in -----------------------------------------------------

@@ -52,7 +52,10 @@ def _one_shape(few_shapes: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "SHAPES", 1)
 
 
-PAINTED = {"amazon_bert", "goemotions_bert", "amazon_stars_bert", "ner_bert", "squad_bert", "imdb_masked", "multitask"}
+PAINTED = {
+    *("amazon_bert", "goemotions_bert", "amazon_stars_bert", "ner_bert", "squad_bert", "imdb_masked", "multitask"),
+    "imdb_contrastive",
+}
 """Of each task one recipe, whose charts are painted, by the process of torch, which compiles nothing."""
 KINDS = {
     *("imdb_distilbert", "sst2_roberta", "goemotions_bert", "amazon_stars_bert", "quora_bert"),

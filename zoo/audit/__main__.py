@@ -21,7 +21,7 @@ from zoo.audit.looking import BATCH, audit
 from zoo.recipe.showing import as_json, shown
 from zoo.report.report import tested_texts, write_report
 from zoo.runs.recorded import AUDIT
-from zoo.runs.run_folder import open_run
+from zoo.runs.run_folder import open_whole
 from zoo.runs.screen import Screen
 
 MOST = 10
@@ -45,7 +45,7 @@ def look(
 
     Example: python -m zoo.audit runs/mine --format json
     """
-    folder = open_run(run)
+    folder = open_whole(run)
     screen = Screen()
     found = audit(folder, screen, task=task, batch_size=batch_size)
     table, document = folder.write_text("audit.csv", as_csv(found)), folder.write_json(AUDIT, found.as_json())

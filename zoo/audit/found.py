@@ -129,7 +129,7 @@ def told_label(label: Label | None) -> str:
     """A label in a cell."""
     if isinstance(label, dict):
         return ", ".join(f"{name} {value:g}" for name, value in label.items())
-    return "; ".join(label) if isinstance(label, list) else label or ""
+    return "; ".join(label) or "none" if isinstance(label, list) else label or ""
 
 
 def as_csv(audit: Audit) -> str:

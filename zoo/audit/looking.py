@@ -29,6 +29,7 @@ from zoo.recipe import Recipe, load_recipe
 from zoo.recipe.faults import not_among
 from zoo.runs.recorded import OUT_OF_FOLD
 from zoo.runs.run_folder import RunFolder
+from zoo.runs.stages import Unit
 from zoo.tasks import Joint, Task
 from zoo.training.memory import halved, within_memory
 
@@ -41,7 +42,9 @@ BATCH = 64
 class Bars(Protocol):
     """What shows how far a stage is, as `zoo.runs.screen.Screen` does."""
 
-    def bar(self, title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]: ...
+    def bar(
+        self, title: str, total: int | None = None, unit: Unit = "rows"
+    ) -> AbstractContextManager[Callable[[int], None]]: ...
 
 
 def audit(folder: RunFolder, bars: Bars, *, task: str | None = None, batch_size: int = BATCH) -> Audit:
@@ -68,7 +71,7 @@ def audit(folder: RunFolder, bars: Bars, *, task: str | None = None, batch_size:
         recipe = recipe.of_tasks()[task]
         data = load_dataset(recipe)
     data.task.refuse("audit")
-    return _Looking(folder, recipe, data, bars, batch_size, task).audit()
+    return _Looking(folder, recipe, data.without_copies(), bars, batch_size, task).audit()
 
 
 class _Looking:
@@ -133,9 +136,9 @@ class _Looking:
         return Audit(**{"label_errors": (), "telling": (), **known, "left_out": dict(left_out), **found})
 
     @contextmanager
-    def _timed(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    def _timed(self, title: str, total: int, unit: Unit = "rows") -> Iterator[Callable[[int], None]]:
         begun = time.monotonic()
-        with self._bars.bar(title, total) as advance:
+        with self._bars.bar(title, total, unit) as advance:
             yield advance
         self._seconds[title] = round(time.monotonic() - begun, 3)
 
@@ -184,12 +187,12 @@ class _Looking:
         for each in alike:
             groups[list(each.rows)] = each.rows[0]
         features, what = self._features()
-        with self._timed("judge", FOLDS) as advance:
+        with self._timed("judge", FOLDS, "steps") as advance:
             words = word_features(self._whole())
             values, judged = out_of_fold(
                 *(words, features, classes, groups), exclusive=bool(self._task.exclusive), progress=advance
             )
-        source = f"{FOLDS} folds of a logistic regression on {what}; the run's own model has seen the labels"
+        source = f"{FOLDS} folds of a logistic regression on {what}"
         return source, values, judged
 
     def _of_run(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, NDArray[np.float64], NDArray[np.bool_]]:
@@ -212,7 +215,7 @@ class _Looking:
     def _features(self) -> tuple[NDArray[np.float32] | None, str]:
         """What the backbone makes of each row before it has learned these labels; None of a fresh one."""
         if self._recipe.model.backbone.preset is None:
-            return None, "words alone, as the recipe's backbone is a fresh one"
+            return None, "words alone: the run's own model has seen these labels, and its backbone began as a fresh one"
         parts = load_parts(self._recipe)
         blueprint = plan(self._recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=self._task)
         assert parts.preset is not None
@@ -231,9 +234,8 @@ class _Looking:
                             progress=advance,
                         )
                     )
-        what = f"words and on what {parts.preset.name} makes of the texts, as it came"
-        if parts.preset.layout == "zoo":
-            what += " (a run: it may have seen these labels)"
+        came = "it may have seen them" if parts.preset.layout == "zoo" else "as it came"
+        what = f"words and on what {parts.preset.name} ({came}) makes of them: the run's own model has seen the labels"
         if len(found) == 1:
             return found[0], what
         one, other = found  # as sentence encoders compare two texts (Reimers and Gurevych 2019)

@@ -76,6 +76,12 @@ def training_rows(recipe: Recipe) -> int | None:
 
 
 def _rows_of(recipe: Recipe) -> int | None:
+    rows, augment = _rows_alone(recipe), recipe.data.augment
+    return rows if augment is None or rows is None else round(rows * (1 + augment.share * augment.copies))
+
+
+def _rows_alone(recipe: Recipe) -> int | None:
+    """Without changed copies."""
     data = recipe.data
     if data.dataset is None:
         return None

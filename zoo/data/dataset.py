@@ -2,9 +2,9 @@
 
 In comes a recipe; out come texts, targets and the task, the same for a seed on every machine. In order: read, leave
 out what is missing, have the task make targets of the labels, drop exact duplicates from train, carve test, apply
-limits, carve validation, draw few rows a class, shuffle train. Refused, all faults of a step at once: what tables.py
-and the task refuse, empty and missing texts or labels (unless `on_missing: drop`), fewer rows than a batch; under
-`strict` also rows in both train and test, and texts with two labels.
+limits, carve validation, draw few rows a class, shuffle train, add changed copies. Refused, all faults of a step at
+once: what tables.py and the task refuse, empty and missing texts or labels (unless `on_missing: drop`), fewer rows than
+a batch; under `strict` also rows in both train and test, and texts with two labels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.data.augmenting import augmented
 from zoo.data.carving import carved, digest, duplicates, overlap
 from zoo.data.catalog import DatasetCard, dataset_card
 from zoo.data.columns import Layout, as_tuple, of_card, of_files, read_rows
@@ -50,7 +51,8 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Dataset:
-    """The splits of a run; `notes` are warnings to show. sha256: of all rows in their order, with the names."""
+    """The splits of a run; `notes` are warnings to show. sha256: of all rows in their order, with the names. copies:
+    rows of train that are changed copies of others."""
 
     train: Split
     validation: Split
@@ -58,6 +60,7 @@ class Dataset:
     task: Task
     sha256: str
     notes: tuple[str, ...]
+    copies: int = 0
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{count:,} {split}" for split, count in self.rows.items())
@@ -77,6 +80,11 @@ class Dataset:
             return {}
         counts, names, *_ = found.arguments
         return {name: dict(zip(names, values, strict=True)) for name, values in counts.items()}
+
+    def without_copies(self) -> Dataset:
+        """The rows that the data have, of one task."""
+        rows = len(self.train) - self.copies
+        return replace(self, train=self.train.take(np.arange(rows)), copies=0) if self.copies else self
 
     def sample(self, split: Literal["train", "validation", "test"] = "train", count: int = 5) -> tuple[Row, ...]:
         """So many rows of a split, or all where it has fewer, drawn the same each time, in their order."""
@@ -121,7 +129,7 @@ def load_dataset(recipe: Recipe) -> Dataset:
     rows_drawn = rows_an_epoch(rows.splits["train"], recipe)
     run_length(recipe.training, rows=rows_drawn)  # refuses what is too long, before a text is tokenized
     sha256 = digest(rows.splits, rows.task.names)
-    return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes))
+    return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes), copies=rows.copies)
 
 
 def _rows_of_tasks(recipe: Recipe) -> Rows:
@@ -154,9 +162,14 @@ def _rows(recipe: Recipe) -> Rows:
     task = task.fitted(splits["train"].labels)
     refuse_unknown(recipe.training.class_weights, task)
     faults += overlap(splits)
+    copies = 0
+    if data.augment is not None:
+        family, alone = recipe.model.backbone.family, len(splits["train"])
+        splits["train"] = augmented(splits["train"], data.augment, seed=recipe.seed, family=family)
+        copies = len(splits["train"]) - alone
     if data.strict and faults:
         raise DataError([f"{fault} (data.strict is true)" for fault in faults])
-    return Rows(splits=splits, task=task, notes=(*notes, *faults))
+    return Rows(splits=splits, task=task, notes=(*notes, *faults), copies=copies)
 
 
 def load_data(recipe: Recipe) -> Dataset:

@@ -59,7 +59,7 @@ def look(recipe: Recipe, bars: Bars) -> tuple[dict[str, Any], list[Noted]]:
 
 
 def _look(recipe: Recipe, tokenizer: Tokenizer, bars: Bars) -> tuple[dict[str, Any], list[Noted]]:
-    looking = _Looking(load_dataset(recipe), bars)
+    looking = _Looking(load_dataset(recipe).without_copies(), bars)
     figures, notes = dict[str, Any](), list[Noted]()
     for name, (found, told) in looking.parts(tokenizer, recipe.tokens):
         figures[name] = found

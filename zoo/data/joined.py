@@ -22,11 +22,13 @@ MIXED = "single texts beside pairs, expected one of the two in all tasks: they s
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What a recipe's rows come to: train, validation and test by name, the task, and warnings."""
+    """What a recipe's rows come to: train, validation and test by name, the task, warnings, and how many rows of train
+    are changed copies."""
 
     splits: Mapping[str, Split]
     task: Task
     notes: Sequence[str]
+    copies: int
 
 
 def joined(parts: Mapping[str, Rows], weights: Mapping[str, float]) -> Rows:
@@ -39,7 +41,8 @@ def joined(parts: Mapping[str, Rows], weights: Mapping[str, float]) -> Rows:
     task = Joint(tasks={name: part.task for name, part in parts.items()}, weights=dict(weights))
     splits = {split: _together(task, {name: part.splits[split] for name, part in parts.items()}) for split in SPLITS}
     notes = [f"{name}: {note}" for name, part in parts.items() for note in part.notes]
-    return Rows(splits=splits, task=task, notes=(*notes, *_shared(parts)))
+    copies = sum(part.copies for part in parts.values())
+    return Rows(splits=splits, task=task, notes=(*notes, *_shared(parts)), copies=copies)
 
 
 def _together(task: Joint, parts: Mapping[str, Split]) -> Split:

@@ -124,6 +124,6 @@ def mask_of(tokenizer: Tokenizer) -> int:
     found = [number for token in MASKS if (number := tokenizer.rust.token_to_id(token)) is not None]
     if not found:
         raise EnvironmentFault(
-            f"the vocabulary has neither {' nor '.join(MASKS)}, which a masked language model needs: use another one"
+            f"the vocabulary has neither {' nor '.join(MASKS)}, which hiding words needs: use another one"
         )
     return found[0]

@@ -27,8 +27,10 @@ BANDS, IN_A_BAND = 20, 6
 HASHES = BANDS * IN_A_BAND
 SLACK = 0.11
 """By how much a signature may underestimate that: three standard deviations."""
-KEPT = 20
-"""Rows of a group that later ones are compared with: thousands of one template would cost their square."""
+KEPT, CROWD, COMPARED = 20, 1000, 50
+"""Rows of a group that later ones are compared with; rows that may be alike, from which on another one is not kept for
+later ones; and those of them that are compared word by word, the likeliest. Thousands of one mould would cost their
+square: of these, all whose words are the same are found, and not all others."""
 _TELL_EVERY = 500
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 """Scripts that set no spaces between words: a character is a word."""
@@ -87,11 +89,12 @@ def near_duplicates(
         found = np.sort(np.array(index.query(sketch), np.int64))
         if found.size:
             estimated = (signatures[found] == signatures[number]).mean(axis=1)
-            for other in found[estimated >= ALIKE - SLACK].tolist():
+            likely = np.flatnonzero(estimated >= ALIKE - SLACK)
+            for other in found[likely[np.argsort(-estimated[likely], kind="stable")[:COMPARED]]].tolist():
                 alike = min(map(_jaccard, parts(other), parts(number)))
                 if alike >= ALIKE:
                     groups.join(unique[other], unique[number], alike)
-        if groups.count_kept(unique[number]):
+        if len(found) < CROWD and groups.count_kept(unique[number]):
             index.insert(number, sketch, check_duplication=False)
         if progress is not None and (number + 1) % _TELL_EVERY == 0:
             progress(_TELL_EVERY)

@@ -25,8 +25,11 @@ PURE, SURE = 0.95, 0.9
 """Of the rows that have a word, the share that is of one class, and the lower bound of its 95% interval (Wilson 1927),
 from which on the word tells the class. The most telling word of 8,530 honest film reviews, `unfunny`, has 23 of 23, and
 a bound of 0.86."""
-NAMED = 0.8
-"""That share, of what is no mere word: ratings, and the names of classes."""
+LEFT = 0.25
+"""Of the share that other classes have of all rows, what the bound may leave them at most: where nearly all rows are of
+one class, so are nearly all that have any word."""
+NAMED, NAMED_LEFT = 0.8, 0.8
+"""PURE and LEFT, of what is no mere word: ratings, and the names of classes."""
 FEWEST = 5
 """Rows that have a word, at least."""
 STEPS = 5
@@ -102,8 +105,8 @@ def telltales(
         name = int(agreeing[:, number].argmax())
         of_class, rows = int(agreeing[name, number]), int(having[number])
         low = wilson_interval(of_class, rows)[0]
-        least, bound = (PURE, SURE) if kind == "word" else (NAMED, usual[name])
-        if of_class / rows >= least and low > max(bound, usual[name]):
+        least, bound, left = (PURE, SURE, LEFT) if kind == "word" else (NAMED, 0.0, NAMED_LEFT)
+        if of_class / rows >= least and low >= bound and 1 - low <= left * (1 - usual[name]):
             which = found.indices[found.indptr[number] : found.indptr[number + 1]].astype(np.int64)
             listed.append(Telltale(kind=kind, word=word, name=name, rows=np.sort(which), agreeing=of_class))
     return sorted(listed, key=lambda each: (-len(each.rows), each.kind, each.word))

@@ -74,6 +74,14 @@ class Trial(Generic[Way]):
         return f"{1000 * mine:.3g} ms against {' and '.join(others)}, for a step of one layer on this device"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trials:
+    """What was measured to choose a run's precision, and whether its steps are compiled; None is nothing."""
+
+    precision: Trial[Precision] | None = None
+    compiled: Trial[Literal["on", "off"]] | None = None
+
+
 _KEPT = TypeAdapter(dict[str, dict[str, float]])
 
 

@@ -93,9 +93,6 @@ def clashes_with_pairs(training: Training, *, windows: bool) -> Iterator[Clash]:
     if training.packing:
         message = "got true, expected false: embeddings are means over a row, and packed rows have several texts"
         yield Clash(("training.packing", "model.head.type"), message)
-    if training.adversarial is not None:
-        message = "got an adversary, expected null: it moves a text by its own loss, and that of pairs is of two"
-        yield Clash(("training.adversarial", "model.head.type"), message)
     if windows:
         message = "got window, expected cut: windows of a text would be pairs of one class by themselves"
         yield Clash(("tokens.long", "model.head.type"), message)
@@ -107,6 +104,10 @@ def clashes_of_data(data: Data, head: Head) -> Iterator[Clash]:
         why = "it has no one class a text to draw rows by"
         message = f"got {data.few_shot.rows} rows a class, expected null with head {head.type}: {why}"
         yield Clash(("data.few_shot", "model.head.type"), message)
+    if data.augment is not None and (head.each != "text" or not head.labelled):
+        why = "it hides others of its tokens in each epoch" if not head.labelled else "its labels are of words"
+        message = f"got {data.augment.copies} copies, expected null with head {head.type}: {why}"
+        yield Clash(("data.augment", "model.head.type"), message)
     if data.folds is not None and getattr(head, "threshold", None) == "tune":
         message = "got tune beside data.folds, expected a number: each fold would have its own, all rows have one"
         yield Clash(("model.head.threshold", "data.folds"), message)

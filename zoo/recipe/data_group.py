@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zoo.recipe.kinds import Clash, Columns, Config, Count, Name, Names, Pair, Text
-from zoo.recipe.little_data import MOST_PARTS, FewShot
+from zoo.recipe.little_data import MOST_PARTS, Augment, FewShot
 
 
 def is_text_encoding(name: str) -> bool:
@@ -123,6 +123,8 @@ class Data(Config):
     fold: Count | None = None
     """With `folds`: one of them alone, from 1; None trains all. Who asks for the recipe's rows without training gets
     those of the first one."""
+    augment: Augment | None = None
+    """Changed copies of the training rows, learned beside them; None makes none."""
     on_missing: Literal["error", "drop"] = "error"
     """What a row without text or label gets: an error, or left out (the count is printed)."""
     deduplicate: bool = True

@@ -82,6 +82,7 @@ def data_account(dataset: Dataset, tables: Mapping[str, TokenTable], max_length:
     splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
     return {
         "rows": {name: len(split) for name, split in splits.items()},
+        "copies": dataset.copies,
         "sha256": dataset.sha256,
         **dataset.task.account({name: split.labels for name, split in splits.items()}),
         "truncated": {name: table.truncated for name, table in tables.items()},

@@ -45,7 +45,7 @@ def pool(folder: RunFolder, parts: Sequence[RunFolder], expected: Expected | Non
         {
             **{key: runs[0][key] for key in OF_ALL},
             "task": runs[0]["task"],
-            "dataset": {"rows": rows},
+            "dataset": {"rows": rows, "sha256": runs[0]["dataset"]["sha256"]},
             "metrics": metrics,
             "pooled": {"of": of, "figures": spreads["test"]},
             "expected": expected.model_dump() if expected else None,

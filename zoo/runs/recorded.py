@@ -45,6 +45,7 @@ class TokenLengths(TypedDict):
 
 class Data(TypedDict, total=False):
     rows: dict[str, Count]
+    copies: Count
     sha256: str
     label_names: list[str]
     label_counts: dict[str, list[Count]]

@@ -16,6 +16,7 @@ from zoo.backend import Backend
 from zoo.data.dataset import Dataset
 from zoo.data.packing import row_width
 from zoo.data.tokens import cut_told
+from zoo.data.trials import Trial, Trials
 from zoo.errors import OutputError
 from zoo.models.blueprint import ModelCard
 from zoo.models.saved import save_model
@@ -258,6 +259,19 @@ class Recorder:
     def _say(self, topic: str, text: str) -> None:
         for told in self._told:
             told.say(topic, text)
+
+
+def begun_with(folder: RunFolder, backend: Backend) -> Trials:
+    """What was measured on this device when a run was begun: another measurement could choose otherwise, and what is
+    gone on with would not be the run that was stopped."""
+    run = folder.run
+    if (run.get("backend"), run.get("device")) != (backend.name, backend.device()):
+        return Trials()
+    device, precision, compiled = backend.device(), run.get("precision_trial"), run.get("compile_trial")
+    return Trials(
+        precision=None if precision is None else Trial(device=device, seconds=precision),
+        compiled=None if compiled is None else Trial(device=device, seconds=compiled),
+    )
 
 
 def refuse_changes(folder: RunFolder, recipe: Recipe, dataset: Dataset | None = None) -> None:

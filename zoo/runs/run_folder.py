@@ -90,7 +90,7 @@ class RunFolder:
     def predictions(self) -> list[dict[str, Any]]:
         """The rows of predictions.jsonl: id, label, prediction (names), probabilities; none before the test. Of a run
         in folds those of out_of_fold.jsonl, which also say their fold."""
-        return self._rows(OUT_OF_FOLD if (self.path / OUT_OF_FOLD).exists() else PREDICTIONS)
+        return self._rows(PREDICTIONS if (self.path / PREDICTIONS).exists() else OUT_OF_FOLD)
 
     @property
     def out_of_fold(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """A task whose texts are computed twice under other masks of dropout, and learned to be told alike.
 
-In come outputs of both passes; out comes the loss of R-Drop (Liang et al. 2021, by half) as a sum and a count.
-Nothing is refused.
+In come outputs of both passes; out comes the loss of R-Drop (Liang et al. 2021, by half) as a sum and a count. Nothing
+is refused.
 """
 
 from __future__ import annotations

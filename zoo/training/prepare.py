@@ -14,10 +14,11 @@ from typing import Any
 from zoo.backend import Backend, activate
 from zoo.data.backbones import bring
 from zoo.data.dataset import Dataset, load_dataset
+from zoo.data.masking import mask_of
 from zoo.data.parts import Parts, load_parts
 from zoo.data.token_cache import encode_splits
 from zoo.data.tokens import doubts
-from zoo.data.trials import Trial
+from zoo.data.trials import Trial, Trials
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import build_model, plan
 from zoo.recipe import Recipe
@@ -30,6 +31,8 @@ from zoo.training.trial import Compile, quicker_compiled, quicker_precision
 from zoo.training.waiting import Tell, waiting
 
 __all__ = ["Built", "activated", "build", "prepare"]
+
+NONE = Trials()
 
 Stage = Callable[[str], AbstractContextManager[Callable[[int], None] | None]]
 """Entered with `tokenize` and with `build` around what these are; gives what is told how many more rows are done."""
@@ -55,14 +58,16 @@ def activated(recipe: Recipe) -> Backend:
     return backend
 
 
-def build(recipe: Recipe, task: Task, parts: Parts, backend: Backend, wait: Tell | None = None) -> Built:
+def build(
+    recipe: Recipe, task: Task, parts: Parts, backend: Backend, wait: Tell | None = None, begun: Trials = NONE
+) -> Built:
     """The recipe's model for this task, with the preset's weights and what the seed draws.
 
-    `wait` is told of a trial while it goes on.
+    `wait` is told of a trial while it goes on; what was measured when the run was `begun` is not measured again.
     """
     blueprint = plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=task)
     with waiting("trying how this device multiplies quickest", wait):
-        precision, trial = _precision(recipe, blueprint, backend)
+        precision, trial = _precision(recipe, blueprint, backend, begun.precision)
     model = build_model(
         blueprint,
         preset=parts.preset,
@@ -86,6 +91,7 @@ def prepare(
     stage: Stage = lambda name: nullcontext(),
     tell: Callable[[str], None] | None = None,
     wait: Tell | None = None,
+    begun: Trials = NONE,
 ) -> Session:
     """The session of a recipe.
 
@@ -96,21 +102,24 @@ def prepare(
         stage: see `Stage`.
         tell: called with what there is to say of the tokens.
         wait: told of trials while they go on.
+        begun: what was measured when the run was begun that is gone on with: it goes on in the same way.
     """
     if dataset is None:
         bring(recipe)
         dataset = load_dataset(recipe)
     backend = backend or activated(recipe)
     parts, teacher = load_parts(recipe), find_teacher(recipe, dataset.task)
+    if recipe.data.augment is not None and recipe.data.augment.mask:
+        mask_of(parts.tokenizer)  # refuses a vocabulary that would cut what stands in texts for a hidden word
     with stage("tokenize") as progress:
         tables = encode_splits(parts.tokenizer, dataset, recipe.tokens, progress=progress, tell=tell)
     if tell is not None:
         for doubt in doubts(parts.tokenizer, tables, recipe.tokens):
             tell(doubt)
     with stage("build"):
-        built = build(recipe, dataset.task, parts, backend, wait)
+        built = build(recipe, dataset.task, parts, backend, wait, begun)
         with waiting("trying whether a step is quicker compiled", wait):
-            compiled, compile_trial = _compiled(recipe, built, backend)
+            compiled, compile_trial = _compiled(recipe, built, backend, begun.compiled)
     return Session(
         recipe=recipe,
         backend=backend,
@@ -129,20 +138,26 @@ def prepare(
     )
 
 
-def _compiled(recipe: Recipe, built: Built, backend: Backend) -> tuple[bool, Trial[Compile] | None]:
+def _compiled(
+    recipe: Recipe, built: Built, backend: Backend, begun: Trial[Compile] | None
+) -> tuple[bool, Trial[Compile] | None]:
     """Whether a step is compiled, as the recipe says or for `auto` as is quicker here, with what was measured."""
     if recipe.training.compile != "auto":
         return recipe.training.compile == "on", None
     rows, length = recipe.training.batch_size, recipe.tokens.max_length
-    trial = quicker_compiled(built.blueprint.backbone, backend, rows=rows, length=length, precision=built.precision)
+    trial = begun or quicker_compiled(
+        built.blueprint.backbone, backend, rows=rows, length=length, precision=built.precision
+    )
     return (backend.compiles()[0] if trial is None else trial.chosen == "on"), trial
 
 
-def _precision(recipe: Recipe, blueprint: Blueprint, backend: Backend) -> tuple[Precision, Trial[Precision] | None]:
+def _precision(
+    recipe: Recipe, blueprint: Blueprint, backend: Backend, begun: Trial[Precision] | None
+) -> tuple[Precision, Trial[Precision] | None]:
     """What the recipe asks for; for `auto` the quickest one in training here, and what was measured, if anything."""
     asked = recipe.training.precision
     if asked != "auto":
         return asked, None
     rows, length = recipe.training.batch_size, recipe.tokens.max_length
-    trial = quicker_precision(blueprint.backbone, backend, rows=rows, length=length, work="train")
+    trial = begun or quicker_precision(blueprint.backbone, backend, rows=rows, length=length, work="train")
     return ("float32" if trial is None else trial.chosen), trial

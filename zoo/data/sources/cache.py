@@ -35,7 +35,7 @@ from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import EnvironmentFault
 
 SCHEMES = {"hf": hub.bring, "kaggle": kaggle.bring, "pypi": index.bring, "https": web.bring, "http": web.bring}
-STAMP = "stamp.json"
+SOURCES, STAMP = "sources", "stamp.json"
 ANOTHER_CACHE = "set ZOO_CACHE to a folder that can be written"
 
 _hashed: dict[tuple[Path, int, str], bool] = {}
@@ -95,7 +95,7 @@ def folder_of(origin: Origin) -> Path:
         return Path(str(resources.files("zoo.data.catalog"))) / uri.name
     readable = re.sub(r"[^A-Za-z0-9._]+", "-", uri.name).strip("-.")[-80:]
     key = hashlib.sha256(origin.uri.encode()).hexdigest()[:8]
-    return cache_folder() / "sources" / f"{uri.scheme}-{readable}-{key}"
+    return cache_folder() / SOURCES / f"{uri.scheme}-{readable}-{key}"
 
 
 def locate(origin: Origin, *, content: bool = False) -> Path | None:
@@ -108,7 +108,7 @@ def locate(origin: Origin, *, content: bool = False) -> Path | None:
     if address(origin.uri).scheme in {"path", "package"}:
         present = all(os.path.isfile(folder / name) for name in origin.files)
         return folder if present and os.path.isdir(folder) else None
-    stamp = _read_stamp(folder)
+    stamp = read_stamp(folder)
     if not stamp.complete and not origin.files:
         return None
     names = list(origin.files) or [name for name in stamp.files if origin.wants(name)]
@@ -175,7 +175,7 @@ def fetch_first(origins: Sequence[AnyOrigin], *, progress: Progress | None = Non
 
 def _bring(origin: Origin, uri: Address, folder: Path, progress: Progress) -> None:
     """Download what is absent or damaged, verify it, put it in its place and stamp it."""
-    stamp = _read_stamp(folder)
+    stamp = read_stamp(folder)
     missing = {name for name in origin.files if not _sound(folder, name, stamp, origin.files[name], content=True)}
     incoming = folder / ".incoming"
     incoming.mkdir(exist_ok=True)
@@ -256,11 +256,12 @@ def _entry(path: Path, digest: str) -> Stamped:
 
 def recorded(origin: Origin) -> tuple[str | None, Mapping[str, str]]:
     """Revision and sha256 by name, as recorded at the first download; for tools/refresh_catalog.py."""
-    stamp = _read_stamp(folder_of(origin))
+    stamp = read_stamp(folder_of(origin))
     return stamp.revision, {name: entry.sha256 for name, entry in stamp.files.items()}
 
 
-def _read_stamp(folder: Path) -> Stamp:
+def read_stamp(folder: Path) -> Stamp:
+    """The stamp of an origin's folder, an empty one where there is none; EnvironmentFault where it is damaged."""
     path = folder / STAMP
     repair = f"delete the folder {folder} and run `python -m zoo.fetch` again"
     try:
