@@ -21,8 +21,8 @@ from zoo.backend import activate
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.near import Alike, near_duplicates
 from zoo.data.parts import load_parts
-from zoo.data.split import SPLITS
 from zoo.data.telltales import telltales
+from zoo.data.together import Together
 from zoo.errors import DataError, RecipeError
 from zoo.models.builder import plan
 from zoo.recipe import Recipe, load_recipe
@@ -30,7 +30,7 @@ from zoo.recipe.faults import not_among
 from zoo.runs.recorded import OUT_OF_FOLD
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.stages import Unit
-from zoo.tasks import Joint, Task
+from zoo.tasks import Joint
 from zoo.training.memory import halved, within_memory
 
 __all__ = ["Bars", "audit"]
@@ -71,46 +71,36 @@ def audit(folder: RunFolder, bars: Bars, *, task: str | None = None, batch_size:
         recipe = recipe.of_tasks()[task]
         data = load_dataset(recipe)
     data.task.refuse("audit")
-    return _Looking(folder, recipe, data.without_copies(), bars, batch_size, task).audit()
+    return _Looking(folder, recipe, data, bars, batch_size, task).audit()
 
 
 class _Looking:
-    """Rows of all splits, one after the other, and what is found in them."""
+    """The rows of a run, and what is found in them."""
 
     def __init__(
         self, folder: RunFolder, recipe: Recipe, data: Dataset, bars: Bars, batch_size: int, own: str | None
     ) -> None:
         self._folder, self._recipe, self._bars, self._batch_size, self._own = folder, recipe, bars, batch_size, own
-        self._task: Task = data.task
-        splits = {name: getattr(data, name) for name in SPLITS}
-        self._rows = {name: len(split) for name, split in splits.items()}
-        self._texts = [text for split in splits.values() for text in split.texts]
-        self._pairs = None
-        if data.train.pairs is not None:
-            self._pairs = [text for split in splits.values() for text in split.pairs or ()]
+        self._all, self._task = Together.of(data), data.task
         self._seconds: dict[str, float] = {}
-        self._where = [(name, row) for name, split in splits.items() for row in range(len(split))]
-        self._splits = splits
-        self._classes = None
-        if self._task.exclusive is not None:
-            self._classes = np.concatenate([self._task.memberships(split.labels) for split in splits.values()])
 
     def audit(self) -> Audit:
-        with self._timed("alike", len(self._texts)) as advance:
-            alike = near_duplicates(self._texts, self._pairs, progress=advance)
+        with self._timed("alike", len(self._all.texts)) as advance:
+            alike = near_duplicates(self._all.texts, self._all.pairs, progress=advance)
         groups = tuple(self._group(each) for each in alike)
-        if self._classes is None:
+        classes = self._all.classes
+        if classes is None:
             reason = f"the labels of task: {self._task.type} are not classes"
             left_out = {"label_errors": reason, "telling": reason}
             return self._found(groups, left_out, source=None, judged=0)
-        with self._timed("words", len(self._texts)) as advance:
-            telling = telltales(self._whole(), self._classes, self._task.names, progress=advance)
-        source, values, judged = self._probabilities(alike, self._classes)
+        with self._timed("words", len(self._all.texts)) as advance:
+            telling = telltales(self._all.whole, classes, self._task.names, progress=advance)
+        source, values, judged = self._probabilities(alike, classes)
         rows = np.flatnonzero(judged)
-        found = rows[doubted(self._classes[rows], values[rows], exclusive=bool(self._task.exclusive))]
+        found = rows[doubted(classes[rows], values[rows], exclusive=bool(self._task.exclusive))]
         left_out = {}
-        if len(rows) < len(self._texts):
-            count = len(self._texts) - len(rows)
+        if len(rows) < len(self._all.texts):
+            count = len(self._all.texts) - len(rows)
             left_out["label_errors"] = f"{count:,} rows have no probabilities: their class has under {FOLDS} rows"
         return self._found(
             groups,
@@ -132,7 +122,7 @@ class _Looking:
         )
 
     def _found(self, groups: tuple[Group, ...], left_out: Mapping[str, str], **found: Any) -> Audit:
-        known = {"rows": self._rows, "task": self._own, "groups": groups, "seconds": self._seconds}
+        known = {"rows": self._all.rows, "task": self._own, "groups": groups, "seconds": self._seconds}
         return Audit(**{"label_errors": (), "telling": (), **known, "left_out": dict(left_out), **found})
 
     @contextmanager
@@ -142,32 +132,29 @@ class _Looking:
             yield advance
         self._seconds[title] = round(time.monotonic() - begun, 3)
 
-    def _whole(self) -> list[str]:
-        """The texts, of pairs both."""
-        if self._pairs is None:
-            return self._texts
-        return [f"{first}\n{second}" for first, second in zip(self._texts, self._pairs, strict=True)]
-
-    def _label(self, row: int) -> Label:
-        split, own = self._where[row]
-        return self._task.label(self._splits[split].labels[own])
-
     def _doubt(self, row: int) -> Doubt:
-        split, own = self._where[row]
-        of_split = self._splits[split]
-        text = of_split.texts[own] if of_split.pairs is None else f"{of_split.texts[own]}\n{of_split.pairs[own]}"
-        label = None if self._task.exclusive is None else self._label(row)
-        return Doubt(id=of_split.ids[own], place=of_split.place(own), split=split, label=label, text=text)
+        split, own = self._all.at(row)
+        label = None if self._task.exclusive is None else self._task.label(split.labels[own])
+        return Doubt(
+            id=split.ids[own],
+            place=split.place(own),
+            split=self._all.split(row),
+            label=label,
+            text=self._all.whole[row],
+        )
 
     def _group(self, alike: Alike) -> Group:
         rows = tuple(self._doubt(row) for row in alike.rows)
-        differ = self._classes is not None and len(np.unique(self._classes[list(alike.rows)], axis=0)) > 1
-        across = len({row.split for row in rows}) > 1
-        return Group(rows=rows, similarity=alike.similarity, across=across, contradicting=differ)
+        return Group(
+            rows=rows,
+            similarity=alike.similarity,
+            across=len({row.split for row in rows}) > 1,
+            contradicting=self._all.contradicting(alike),
+        )
 
     def _error(self, row: int, values: NDArray[np.float64]) -> LabelError:
-        assert self._classes is not None
-        own = self._classes[row]
+        assert self._all.classes is not None
+        own = self._all.classes[row]
         likelier: Label = self._task.names[int(values.argmax())]
         if not self._task.exclusive:
             likelier = [name for name, value in zip(self._task.names, values, strict=True) if value >= 0.5]
@@ -183,12 +170,12 @@ class _Looking:
         rows = self._folder.out_of_fold
         if rows:
             return self._of_run(rows)
-        groups = np.arange(len(self._texts))
+        groups = np.arange(len(self._all.texts))
         for each in alike:
             groups[list(each.rows)] = each.rows[0]
         features, what = self._features()
         with self._timed("judge", FOLDS, "steps") as advance:
-            words = word_features(self._whole())
+            words = word_features(self._all.whole)
             values, judged = out_of_fold(
                 *(words, features, classes, groups), exclusive=bool(self._task.exclusive), progress=advance
             )
@@ -199,7 +186,7 @@ class _Looking:
         """Those of the run's own folds, and of the test rows, which none of its models was trained on."""
         known = {row["id"] for row in rows}
         rows = [*rows, *(row for row in self._folder.predictions if row["id"] not in known)]
-        number = {self._splits[split].ids[own]: row for row, (split, own) in enumerate(self._where)}
+        number = {self._all.id(row): row for row in range(len(self._all.texts))}
         strange = next((row["id"] for row in rows if row["id"] not in number), None)
         if strange is not None:
             raise DataError(
@@ -208,7 +195,7 @@ class _Looking:
             )
         places = [number[row["id"]] for row in rows]
         _, told = self._task.of_rows(rows)
-        values, judged = np.zeros((len(self._where), len(self._task.names))), np.zeros(len(self._where), bool)
+        values, judged = np.zeros((len(self._all.texts), len(self._task.names))), np.zeros(len(self._all.texts), bool)
         values[places], judged[places] = told, True
         return "the run's own folds: each row is judged by a model that was not trained on it", values, judged
 
@@ -221,9 +208,9 @@ class _Looking:
         assert parts.preset is not None
         from zoo.models.features import features  # it imports Keras
 
-        columns = [self._texts] if self._pairs is None else [self._texts, self._pairs]
+        columns = [self._all.texts] if self._all.pairs is None else [self._all.texts, self._all.pairs]
         found = []
-        with self._timed("features", len(columns) * len(self._texts)) as advance:
+        with self._timed("features", len(columns) * len(self._all.texts)) as advance:
             what = f"a batch of {self._batch_size} rows"
             with within_memory(activate(), what, halved("--batch-size ", self._batch_size, "take a larger machine")):
                 for texts in columns:

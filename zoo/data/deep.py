@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.backbones import locate_vocabulary
-from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
+from zoo.data.dataset import SPLITS, Dataset, load_dataset
 from zoo.data.encodings import KINDS, damaged
 from zoo.data.near import Alike, near_duplicates
 from zoo.data.telltales import telltales
+from zoo.data.together import Together
 from zoo.data.tokens import Tokenizer, TokenTable, cut_told, doubts, load_tokenizer
 from zoo.recipe import Recipe
 from zoo.recipe.showing import listed
@@ -59,7 +60,7 @@ def look(recipe: Recipe, bars: Bars) -> tuple[dict[str, Any], list[Noted]]:
 
 
 def _look(recipe: Recipe, tokenizer: Tokenizer, bars: Bars) -> tuple[dict[str, Any], list[Noted]]:
-    looking = _Looking(load_dataset(recipe).without_copies(), bars)
+    looking = _Looking(load_dataset(recipe), bars)
     figures, notes = dict[str, Any](), list[Noted]()
     for name, (found, told) in looking.parts(tokenizer, recipe.tokens):
         figures[name] = found
@@ -71,40 +72,23 @@ Part = tuple[Any, list[Noted]]
 
 
 class _Looking:
-    """Rows of all splits, one after the other."""
+    """The rows of a recipe, and what is to be said of them."""
 
     def __init__(self, data: Dataset, bars: Bars) -> None:
-        self._data, self._bars = data, bars
-        self._splits: dict[str, Split] = {name: getattr(data, name) for name in SPLITS}
-        self._of = np.repeat(np.arange(len(SPLITS)), [len(split) for split in self._splits.values()])
-        self._firsts = np.cumsum([0, *(len(split) for split in self._splits.values())])
-        self._texts = [text for split in self._splits.values() for text in split.texts]
-        self._pairs = None
-        if data.train.pairs is not None:
-            self._pairs = [text for split in self._splits.values() for text in split.pairs or ()]
-        self._classes: NDArray[np.bool_] | None = None
-        if data.task.exclusive is not None:
-            self._classes = np.concatenate([data.task.memberships(split.labels) for split in self._splits.values()])
+        self._data, self._bars, self._all = data, bars, Together.of(data)
+        self._of, self._splits = self._all.split_numbers, self._all.splits
 
     def parts(self, tokenizer: Tokenizer, tokens: Tokens) -> Iterator[tuple[str, Part]]:
         """Everything, by name."""
-        with self._bars.bar("alike", len(self._texts)) as advance:
-            groups = near_duplicates(self._texts, self._pairs, progress=advance)
+        with self._bars.bar("alike", len(self._all.texts)) as advance:
+            groups = near_duplicates(self._all.texts, self._all.pairs, progress=advance)
         yield "overlap", self._overlap(groups)
         yield "near_duplicates", self._alike(groups)
         yield "tokens", self._tokens(tokenizer, tokens)
-        if self._classes is not None:
-            yield "classes", self._balance(self._classes)
-            yield "telling", self._telling(self._classes)
+        if self._all.classes is not None:
+            yield "classes", self._balance(self._all.classes)
+            yield "telling", self._telling(self._all.classes)
         yield "encodings", self._encodings()
-
-    def _id(self, row: int) -> str:
-        split = int(self._of[row])
-        return self._splits[SPLITS[split]].ids[row - int(self._firsts[split])]
-
-    def _place(self, row: int) -> str:
-        split = int(self._of[row])
-        return self._splits[SPLITS[split]].place(row - int(self._firsts[split]))
 
     def _overlap(self, groups: Sequence[Alike]) -> Part:
         """Rows of validation and test that stand, nearly the same, in what comes before them."""
@@ -116,7 +100,7 @@ class _Looking:
                 own, before = members[self._of[members] == number], members[self._of[members] < number]
                 if len(own) and len(before):
                     rows += len(own)
-                    examples += [[self._id(int(own[0])), self._id(int(before[0]))]] * (len(examples) < EXAMPLES)
+                    examples += [[self._all.id(int(own[0])), self._all.id(int(before[0]))]] * (len(examples) < EXAMPLES)
             found[name] = {"rows": rows, "examples": examples}
             if rows:
                 pairs = "; ".join(" and ".join(pair) for pair in examples)
@@ -129,29 +113,27 @@ class _Looking:
 
     def _alike(self, groups: Sequence[Alike]) -> Part:
         within = [group for group in groups if (self._of[list(group.rows)] == 0).sum() > 1]
-        differing = []
-        if self._classes is not None:
-            differing = [group for group in groups if len(np.unique(self._classes[list(group.rows)], axis=0)) > 1]
+        differing = list(filter(self._all.contradicting, groups))
         rows = sum(int((self._of[list(group.rows)] == 0).sum()) for group in within)
         found = {"groups": len(groups), "train_rows": rows, "train_groups": len(within), "contradicting": {}}
         found["contradicting"] = {
             "groups": len(differing),
             "rows": sum(len(group.rows) for group in differing),
-            "examples": [[self._id(row) for row in group.rows[:EXAMPLES]] for group in differing[:EXAMPLES]],
+            "examples": [[self._all.id(row) for row in group.rows[:EXAMPLES]] for group in differing[:EXAMPLES]],
         }
         notes = [("alike", f"train: {rows:,} rows are near duplicates of each other, in {len(within):,} groups")]
         if differing:
-            first = ", ".join(map(self._id, differing[0].rows[:EXAMPLES]))
+            first = ", ".join(map(self._all.id, differing[0].rows[:EXAMPLES]))
             text = f"near duplicates with different labels: {len(differing):,} groups, the first {first}"
             notes.append(("warning", f"{text}; one label is wrong, or the text does not say enough"))
         return found, notes
 
     def _tokens(self, tokenizer: Tokenizer, tokens: Tokens) -> Part:
         tables: dict[str, TokenTable] = {}
-        with self._bars.bar("tokenize", len(self._texts)) as advance:
+        with self._bars.bar("tokenize", len(self._all.texts)) as advance:
             for name, split in self._splits.items():
                 tables[name] = tokenizer.encode(split.texts, split.pairs, tokens, progress=advance, place=split.place)
-        framing = 2 if self._pairs is None else 2 + len(tokenizer.specials.between)
+        framing = 2 if self._all.pairs is None else 2 + len(tokenizer.specials.between)
         found = {name: _lengths(table, tokenizer.unknown, framing) for name, table in tables.items()}
         notes = [cut_told(tables, tokens)]
         # The check itself tells the tokenizer's note.
@@ -184,9 +166,7 @@ class _Looking:
         return found, notes
 
     def _telling(self, classes: NDArray[np.bool_]) -> Part:
-        whole = self._texts
-        if self._pairs is not None:
-            whole = [f"{first}\n{second}" for first, second in zip(self._texts, self._pairs, strict=True)]
+        whole = self._all.whole
         names = self._data.task.names
         with self._bars.bar("words", len(whole)) as advance:
             found = telltales(whole, classes, names, progress=advance)
@@ -206,14 +186,14 @@ class _Looking:
         return figures, [("warning", f"words that tell the label nearly alone: {listed(told, EXAMPLES)}")]
 
     def _encodings(self) -> Part:
-        columns = [self._texts] if self._pairs is None else [self._texts, self._pairs]
+        columns = [self._all.texts] if self._all.pairs is None else [self._all.texts, self._all.pairs]
         rows: dict[str, set[int]] = {kind: set() for kind in KINDS}
         for texts in columns:
             for kind, numbers in damaged(texts).items():
                 rows[kind].update(numbers)
         found, notes = dict[str, Any](), list[Noted]()
         for kind, having in rows.items():
-            places = [self._place(row) for row in sorted(having)[:EXAMPLES]]
+            places = [self._all.place(row) for row in sorted(having)[:EXAMPLES]]
             found[kind] = {"rows": len(having), "examples": places}
             if having:
                 notes.append(("warning", f"{len(having):,} texts have {kind} ({'; '.join(places)}): {KINDS[kind]}"))

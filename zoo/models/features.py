@@ -1,13 +1,13 @@
 """What a backbone makes of texts before it has learned a task: a vector a text.
 
-In come a preset, the vocabulary and texts; out come the means of the last hidden states over each text's tokens.
+In come a preset, the vocabulary and texts; out come the means of the last hidden states over each text's tokens, scaled
+to length 1.
 Refused: what `build_model` refuses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from zoo.data.tokens import Tokenizer
 from zoo.models import inference
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import build_model
+from zoo.models.contrastive import attach
 from zoo.recipe.types import Tokens
 
 __all__ = ["features"]
@@ -33,7 +34,8 @@ def features(
     batch_size: int,
     progress: Callable[[int], None] | None = None,
 ) -> NDArray[np.float32]:
-    """A vector for each text, [texts, hidden_dim] float32: the mean over its tokens, dropout off.
+    """A vector for each text, [texts, hidden_dim] float32: the mean over its tokens, scaled to
+    length 1 (of a long text the mean of its windows'), dropout off.
 
     Args:
         blueprint: of the recipe, of which the backbone counts.
@@ -45,7 +47,7 @@ def features(
         progress: called with the number of rows done since the last call.
     """
     model = build_model(blueprint, preset=preset, seed=0, precision="float32")
-    pooled = _pooled(model.get_layer("backbone"))
+    pooled = attach(model.get_layer("backbone"))
     table = tokenizer.encode(texts, None, tokens)
     found = inference.logits(
         activate().predictor(pooled, precision="float32"),
@@ -58,15 +60,3 @@ def features(
     sums = np.add.reduceat(found, firsts, axis=0)
     means: NDArray[np.float32] = (sums / table.windows[:, None]).astype(np.float32)
     return means
-
-
-def _pooled(backbone: Any) -> Any:
-    """A keras.Model to the mean hidden state of each row, [batch, hidden]."""
-    import keras
-
-    outputs = backbone(backbone.input)
-    states = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
-    mean = keras.layers.GlobalAveragePooling1D(name="mean", dtype="float32")(
-        states, mask=backbone.input["padding_mask"]
-    )
-    return keras.Model(backbone.input, mean, name="features")
