@@ -42,7 +42,7 @@ from zoo.data.this_machine import processor_told  # noqa: E402
 from zoo.errors import EXIT_INTERRUPTED, OutputError, RecipeError, ZooError  # noqa: E402
 from zoo.recipe import Recipe, load_recipe  # noqa: E402
 from zoo.report.comparison import write_comparison  # noqa: E402
-from zoo.runs.run_folder import open_run  # noqa: E402
+from zoo.runs.run_folder import open_whole  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")
 RESULTS = ROOT / "benchmarks" / "results"
@@ -223,7 +223,7 @@ def write(found: Mapping[str, Any], out: Path | None) -> Path:
 def side_by_side(runs: Path, folder: Path, say: Say) -> None:
     """Write runs-RECIPE/compare.html and its pictures into `folder` for each recipe with two finished runs or more."""
     for recipe in sorted(runs.iterdir()):
-        made = [open_run(path.parent) for path in sorted(recipe.glob("*/run.json"))]
+        made = [open_whole(path.parent) for path in sorted(recipe.glob("*/run.json"))]
         finished = [run for run in made if run.run["status"] == "done"]
         if len(finished) > 1:
             page, _ = write_comparison(finished, folder / f"runs-{recipe.name}")

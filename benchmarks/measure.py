@@ -34,6 +34,7 @@ from zoo.models.inference import to_host
 from zoo.recipe import Recipe
 from zoo.runs import account
 from zoo.runs.run import BATCH
+from zoo.runs.run_folder import open_whole
 from zoo.training.prepare import activated, prepare
 
 
@@ -151,10 +152,12 @@ def whole_run(recipe: Recipe, out: str | None) -> Answer:
         out: the run's folder; None leaves none.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        run = zoo.train(recipe, out or Path(scratch) / "run", progress=False)
-        told = run.folder.run
+        folder = Path(out or Path(scratch) / "run")
+        run, whole = zoo.train(recipe, folder, progress=False), open_whole(folder)
+        told = run.folder.run | whole.run  # of one in parts the figures of all, on what the first of them ran
         epochs = [row for row in run.history if row["kind"] == "epoch"]
-        counts = protocol.tallied(told["metrics"]["test"], run.folder.predictions, run.task.names)
+        rows = whole.predictions  # draws have means, and no rows of their own
+        counts = protocol.tallied(told["metrics"]["test"], rows, run.task.names) if rows else None
     kept = ("backend", "device", "precision", "seed", "fingerprint", "versions", "padding_fraction", "memory")
     return {
         **{key: told[key] for key in ("version", "timing", *kept)},

@@ -115,6 +115,7 @@ def test_a_run_goes_on_as_if_never_stopped_and_has_no_answers(tmp_path: Path, mo
     for name in ("model/weights.safetensors", "predictions.jsonl"):
         assert (again.path / name).read_bytes() == (whole.path / name).read_bytes(), name
     assert again.metrics == whole.metrics
+    assert np.linalg.norm(whole.values(["a film", "a play"]), axis=1) == pytest.approx(1.0, abs=1e-5)
     for refused in (lambda: whole.predict(["a film"]), lambda: export(whole, "onnx")):
         with pytest.raises(RecipeError, match="got a run of task: contrastive, expected one of another task"):
             refused()

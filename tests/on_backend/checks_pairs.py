@@ -47,12 +47,10 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "folds": {"data.folds": 2, "data.fold": 1},
     "augment": {"data.augment": {"swap": 0.1, "mask": 0.1}},
 }
-WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze", "r_drop")
+WITHOUT_CLASSES = ("smoothing", "class_weights", "resample", "calibrate", "head_rate", "unfreeze", "r_drop", "mixup")
 """What does not go with embeddings and pairs of a batch, which have neither classes nor a head to train."""
-BY_ITSELF = ("adversarial", "r_drop", "mixup")
-"""What does not go with a loss that is of two rows."""
 REFUSED = {
-    *((name, "pairs") for name in STRATEGIES if name in (*WITHOUT_CLASSES, *BY_ITSELF)),
+    *((name, "pairs") for name in STRATEGIES if name in WITHOUT_CLASSES),
     *(("pairs", name) for name in ("accumulate", "packing", "windows")),
     ("accumulate", "packing"),
     ("class_weights", "resample"),

@@ -17,7 +17,8 @@ import zoo
 from zoo.audit.__main__ import main as audit
 from zoo.errors import OutputError
 from zoo.recipe import Recipe
-from zoo.runs.run_folder import open_run, open_whole
+from zoo.report.report import write_report
+from zoo.runs.run_folder import RunFolder, open_run, open_whole
 from zoo.runs.screen import Screen
 from zoo.runs.staged import whole_of
 
@@ -26,6 +27,16 @@ pytestmark = [
     # What backends that compile take a minute for.
     *([pytest.mark.slow] if os.environ["KERAS_BACKEND"] != "torch" else []),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _one_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the whole: drawing those of the parts takes longer than to train them."""
+
+    def write(folder: RunFolder, *given: Any) -> tuple[Path, tuple[str, ...]]:
+        return write_report(folder, *given) if "parts" in folder.run else (folder.write_text("report.html", ""), ())
+
+    monkeypatch.setattr("zoo.run.write_report", write)
 
 
 class Interrupting(Screen):

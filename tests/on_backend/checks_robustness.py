@@ -27,6 +27,7 @@ from zoo.recipe.robustness import Adversarial, RDrop
 from zoo.recipe.training_group import Training
 from zoo.tasks.twice import agreeing
 from zoo.training.adversarial import FastGradient, adversary_of
+from zoo.training.fewest_parts import fewest_parts
 from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -158,7 +159,7 @@ class TestTwice:
 
 
 class TestMixup:
-    @pytest.mark.parametrize("changes", [{"training.accumulate": 2}, {"training.packing": True}])
+    @pytest.mark.parametrize("changes", [{"training.accumulate": 2}, {"training.packing": True}][: 1 + EAGER])
     def test_a_step_learns_mixtures(self, backend: Backend, changes: dict[str, Any]) -> None:
         """Features of both texts in their shares, so that logits are mixed alike; and the loss of both labels."""
         still = {"model.backbone.dropout": 0.0, "model.head.dropout": 0.0, "training.batch_size": 8}
@@ -190,6 +191,10 @@ class TestMixup:
         assert session.objective.counted(batch.labels, batch.weights) == pytest.approx(shares.sum())
         hits = session.objective.hits(outputs, batch.labels, batch.weights)["accuracy"]
         assert hits == pytest.approx(shares[outputs.argmax(axis=1) == labels].sum())
+
+    def test_parts_that_fit_have_whole_pairs(self) -> None:
+        """Of `accumulate: auto`: 12 rows fit in 4 parts, and of an even number of rows in 6."""
+        assert [fewest_parts(12, lambda parts: parts >= 4, least=least) for least in (1, 2)] == [4, 6]
 
     @at_times
     @pytest.mark.parametrize("name", ["quora_bert", "goemotions_bert", "amazon_stars_bert"])
