@@ -34,7 +34,7 @@ from zoo.runs.stages import Unit
 from zoo.tasks import Joint
 from zoo.training.memory import halved, within_memory
 
-__all__ = ["Bars", "audit"]
+__all__ = ["Bars", "audit", "begun"]
 
 RECIPE = "recipe.yaml"
 BATCH = 64
@@ -203,7 +203,7 @@ class _Looking:
 
     def _features(self) -> tuple[NDArray[np.float32] | None, str]:
         """What the backbone makes of each row before it has learned these labels; None of a fresh one."""
-        recipe = _begun(self._recipe)
+        recipe = begun(self._recipe)
         if recipe is None or recipe.model.backbone.preset is None:
             what = "it began as a fresh one" if recipe is not None else "it began as another run's, which is gone"
             return None, f"words alone: the run's own model has seen these labels, and {what}"
@@ -233,7 +233,7 @@ class _Looking:
         return np.concatenate([one, other, np.abs(one - other), one * other], axis=1), what
 
 
-def _begun(recipe: Recipe) -> Recipe | None:
+def begun(recipe: Recipe) -> Recipe | None:
     """The recipe with the backbone that it began with before any run trained it, which may have seen the labels; None
     where the recipe of such a run is not there."""
     backbone = recipe.model.backbone
