@@ -202,12 +202,14 @@ SECONDS = {"seconds": "total", "train_seconds": "train"}
 
 
 def table(name: str) -> str:
-    """The rows of a file as Markdown, a question after the other."""
+    """The rows of a file as Markdown, a question after the other; those without rows are left out."""
     return "\n".join([line for key, asked in questions(name).items() for line in _lines(name, key, asked)])
 
 
 def _lines(name: str, key: str, question: Question) -> Iterator[str]:
     rows = [row for row in measured(name) if row["question"] == key]
+    if not rows:
+        return
     yield f"**{question.asks}** (`{key}`)"
     yield ""
     yield "| way | figure | runs | mean | deviation | more than the first way: mean, 95% interval |"

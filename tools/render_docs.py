@@ -189,6 +189,7 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/data.md": partial(filled, "docs/data.md", datasets=dataset_table),
     "docs/accelerators.md": partial(filled, "docs/accelerators.md", unseen=unseen_table),
     "docs/tasks.md": partial(filled, "docs/tasks.md", effects=partial(effect.table, "tasks")),
+    "docs/strategies.md": partial(filled, "docs/strategies.md", effects=partial(effect.table, "strategies")),
     "docs/backbones.md": partial(filled, "docs/backbones.md", backbones=backbone_table),
     "README.md": partial(filled, "README.md", expected=expected_table, measured=measured_table),
 }
