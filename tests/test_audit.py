@@ -221,6 +221,19 @@ def test_a_class_of_few_rows_is_not_judged() -> None:
     assert doubting.doubted(classes[judged], values[judged], exclusive=True).tolist() == []
 
 
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_no_class_is_too_odd_to_be_judged(exclusive: bool) -> None:
+    """All rows have one, none has another, and of the third there are both."""
+    classes = np.array([[True, row % 2 == 0, False] for row in range(60)])
+    if exclusive:
+        classes[:, 0] = ~classes[:, 1]
+    values = np.where(classes, 0.8, 0.1)
+    values[7] = np.where(classes[7], 0.05, 0.9)
+    values /= values.sum(axis=1, keepdims=True) if exclusive else 1
+    assert doubting.doubted(classes, values, exclusive=exclusive).tolist() == [7]
+    assert doubting.doubted(classes[:0], values[:0], exclusive=exclusive).tolist() == []
+
+
 def test_alike_rows_stay_in_one_fold() -> None:
     groups = np.repeat(np.arange(60), 3)
     targets = np.eye(2, dtype=bool)[np.arange(60) % 2].repeat(3, axis=0)

@@ -29,8 +29,10 @@ from nano import (
 from safetensors.numpy import load_file, save_file
 
 import zoo
+from zoo.audit.looking import audit
 from zoo.backend import Backend, without_tensorflow
 from zoo.data.backbones import locate_backbone, locate_vocabulary
+from zoo.data.dataset import load_dataset
 from zoo.data.tokens import load_tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import inference, weights
@@ -38,8 +40,12 @@ from zoo.models.builder import build_model
 from zoo.models.encoder import assemble
 from zoo.models.features import features
 from zoo.models.presets import read_config
+from zoo.recipe import dump_recipe, load_recipe
 from zoo.recipe.heads import BinaryHead, ClassifierHead, TokensHead
 from zoo.recipe.types import Tokens
+from zoo.runs.run_folder import create_run
+from zoo.runs.screen import Screen
+from zoo.tasks import dump_task
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -180,6 +186,23 @@ class TestBertAsDistilBert:
             np.testing.assert_allclose(means, expected, rtol=0, atol=1e-5)
         np.testing.assert_allclose(states[0], states[1], rtol=0, atol=1e-5)
         assert np.abs(states[0]).max() > 1.0
+
+    def test_an_audit_asks_it(
+        self, real_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Of pairs, of which the words say nothing."""
+        monkeypatch.setenv("ZOO_CACHE", str(real_cache))
+        lines = [f"the number {n},{('a joy', 'dull')[n % 2]} {n},{('good', 'bad')[n % 2]}" for n in range(40)]
+        (tmp_path / "rows.csv").write_text("\n".join(["first,second,label", *lines]))
+        data = {"files": {"train": "rows.csv", "text": ["first", "second"], "label": "label"}}
+        model = {"backbone": {"family": "bert", "preset": "minilm_l6_en_uncased"}}
+        (tmp_path / "own.yaml").write_text(json.dumps({"name": "own", "data": data, "model": model}))
+        recipe = load_recipe(tmp_path / "own.yaml")
+        with create_run(tmp_path / "run", dump_recipe(recipe)) as folder:
+            folder.update_run({"task": dump_task(load_dataset(recipe).task)})
+        found = audit(folder, Screen(quiet=True))
+        assert "minilm_l6_en_uncased, as it came" in str(found.source)
+        assert (found.judged, found.label_errors) == (40, ())
 
 
 class TestHuggingFaceFolders:

@@ -17,10 +17,11 @@ from scipy.special import expit
 import recipes
 import zoo
 from zoo import predict
+from zoo.audit.looking import begun
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
 from zoo.finished import Run
 from zoo.models import inference, weights
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, load_recipe
 from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead
 from zoo.runs.resuming import resuming
 from zoo.runs.run_folder import open_run
@@ -154,6 +155,10 @@ class TestStages:
         assert Run(open_run(moved)).predict(["a film"]) == whole.predict(["a film"])
         assert zoo.train(staged(), out=moved, resume=True, progress=screen).path == again.path
         assert screen.told[-1][0] == "done"
+        # An audit asks the backbone that no stage has trained.
+        untrained = begun(load_recipe(again.path / "recipe.yaml"))
+        assert untrained is not None
+        assert untrained.model.backbone == staged().model.backbone
 
     def test_each_begins_with_the_one_before(self, tmp_path: Path) -> None:
         """Learning nothing in the second leaves the backbone of the first, and its own head."""

@@ -39,20 +39,23 @@ def doubted(classes: NDArray[np.bool_], values: Floats, *, exclusive: bool) -> N
         exclusive: whether a row has just one class.
     """
     given: dict[str, Any] = {"return_indices_ranked_by": "self_confidence", "filter_by": "confident_learning"}
+    # It takes no class that no row has, and of several none that all rows have.
+    present = classes.any(axis=0) & (exclusive | ~classes.all(axis=0))
+    if present.sum() < (2 if exclusive else 1):
+        return np.zeros(0, np.int64)
+    if not exclusive and present.sum() == 1:  # nor does it take a single one
+        own, value = classes[:, present], values[:, present]
+        return doubted(np.hstack([~own, own]), np.hstack([1 - value, value]), exclusive=True)
     if exclusive:
         from cleanlab.filter import find_label_issues
 
-        # It counts the classes by the labels that there are.
-        present = classes.any(axis=0)
-        if present.sum() < 2:
-            return np.zeros(0, np.int64)
         labels, shares = classes[:, present].argmax(axis=1), values[:, present]
         found = find_label_issues(labels, shares / shares.sum(axis=1, keepdims=True), n_jobs=1, **given)
     else:
         from cleanlab.multilabel_classification.filter import find_label_issues as find_multilabel_issues
 
-        lists = [np.flatnonzero(row).tolist() for row in classes]
-        found = find_multilabel_issues(lists, values, n_jobs=1, **given)
+        lists = [np.flatnonzero(row).tolist() for row in classes[:, present]]
+        found = find_multilabel_issues(lists, values[:, present], n_jobs=1, **given)
     return np.asarray(found, np.int64)
 
 

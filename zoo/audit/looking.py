@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from zoo.audit.doubted import FOLDS, doubted, out_of_fold, word_features
 from zoo.audit.found import Audit, Doubt, Group, Label, LabelError, Telling
 from zoo.backend import activate
+from zoo.data.backbones import locate_backbone
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.near import Alike, near_duplicates
 from zoo.data.parts import load_parts
@@ -33,8 +34,9 @@ from zoo.runs.stages import Unit
 from zoo.tasks import Joint
 from zoo.training.memory import halved, within_memory
 
-__all__ = ["Bars", "audit"]
+__all__ = ["Bars", "audit", "begun"]
 
+RECIPE = "recipe.yaml"
 BATCH = 64
 """Rows a batch, unless the caller says otherwise."""
 
@@ -56,7 +58,7 @@ def audit(folder: RunFolder, bars: Bars, *, task: str | None = None, batch_size:
         task: of a run of several tasks the one whose rows are looked at.
         batch_size: rows a batch, where a backbone has to be asked.
     """
-    recipe = load_recipe(folder.path / "recipe.yaml")
+    recipe = load_recipe(folder.path / RECIPE)
     data = load_dataset(recipe)
     recorded = folder.run.get("dataset", {}).get("sha256")
     if recorded is not None and recorded != data.sha256:
@@ -168,7 +170,7 @@ class _Looking:
     ) -> tuple[str, NDArray[np.float64], NDArray[np.bool_]]:
         """Where they come from, the values [rows, names], and which rows have some, [rows]."""
         rows = self._folder.out_of_fold
-        if rows:
+        if rows and self._task.quantity == "probability":
             return self._of_run(rows)
         groups = np.arange(len(self._all.texts))
         for each in alike:
@@ -201,10 +203,12 @@ class _Looking:
 
     def _features(self) -> tuple[NDArray[np.float32] | None, str]:
         """What the backbone makes of each row before it has learned these labels; None of a fresh one."""
-        if self._recipe.model.backbone.preset is None:
-            return None, "words alone: the run's own model has seen these labels, and its backbone began as a fresh one"
-        parts = load_parts(self._recipe)
-        blueprint = plan(self._recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=self._task)
+        recipe = begun(self._recipe)
+        if recipe is None or recipe.model.backbone.preset is None:
+            what = "it began as a fresh one" if recipe is not None else "it began as another run's, which is gone"
+            return None, f"words alone: the run's own model has seen these labels, and {what}"
+        parts = load_parts(recipe)
+        blueprint = plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=self._task)
         assert parts.preset is not None
         from zoo.models.features import features  # it imports Keras
 
@@ -221,9 +225,24 @@ class _Looking:
                             progress=advance,
                         )
                     )
-        came = "it may have seen them" if parts.preset.layout == "zoo" else "as it came"
-        what = f"words and on what {parts.preset.name} ({came}) makes of them: the run's own model has seen the labels"
+        name = parts.preset.name
+        what = f"words and on what {name}, as it came, makes of them: the run's own model has seen these labels"
         if len(found) == 1:
             return found[0], what
         one, other = found  # as sentence encoders compare two texts (Reimers and Gurevych 2019)
         return np.concatenate([one, other, np.abs(one - other), one * other], axis=1), what
+
+
+def begun(recipe: Recipe) -> Recipe | None:
+    """The recipe with the backbone that it began with before any run trained it, which may have seen the labels; None
+    where the recipe of such a run is not there."""
+    backbone = recipe.model.backbone
+    while backbone.preset is not None:
+        preset = locate_backbone(backbone)
+        if preset is None or preset.layout != "zoo":
+            break
+        earlier = preset.path.parent / RECIPE
+        if not earlier.is_file():
+            return None
+        backbone = load_recipe(earlier).model.backbone
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"backbone": backbone})})

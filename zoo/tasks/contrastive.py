@@ -60,6 +60,7 @@ class Contrastive(Task):
         "loss": "loss, squared cosine",
     }
     commonest: ClassVar[str] = "the largest class"
+    exclusive: ClassVar[bool] = True
     least: ClassVar[int] = 1
     shares: ClassVar[frozenset[str]] = frozenset({"accuracy", "majority_share"})
     headline: ClassVar[tuple[str, ...]] = ("accuracy", "same_cosine", "other_cosine")
