@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
-    *("README.md", "docs/recipe.md", "docs/data.md", "docs/backbones.md", "docs/accelerators.md", "docs/tasks.md"),
+    *("README.md", "docs/recipe.md", "docs/data.md", "docs/backbones.md", "docs/accelerators.md"),
+    *("docs/strategies.md", "docs/tasks.md"),
     "benchmarks/results/README.md",
 )
 
