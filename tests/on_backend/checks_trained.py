@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import Interrupting, call, inputs_of, preset
+from nano import Interrupting, call, few_steps, inputs_of, preset
 
 import recipes
 import zoo
@@ -260,3 +260,13 @@ def test_a_run_of_all_of_them_goes_on_as_if_never_stopped(tmp_path: Path) -> Non
     query, value = (f"transformer_layer_1/self_attention_layer/{name}/kernel" for name in ("query", "value"))
     assert {query, value} <= changed
     assert "transformer_layer_1/self_attention_layer/key/kernel" not in changed
+
+
+def test_adapters_in_bfloat16(backend: Backend) -> None:
+    """Kernels are of float32 and the states of bfloat16: the sum with an adapter has the type of products."""
+    changes = {"training.lora": {"rank": 2}, "model.backbone.num_layers": 1}
+    (exact, *_), (near, *_) = (
+        few_steps(backend, {**changes, "training.precision": precision}) for precision in ("float32", "bfloat16")
+    )
+    np.testing.assert_allclose(near, exact, rtol=0, atol=0.02)
+    assert near != exact

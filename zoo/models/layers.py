@@ -362,10 +362,10 @@ class Attending(keras.layers.Layer):  # type: ignore[misc]
 
 
 def _product(dense: Any, adapter: Adapter | None) -> tuple[Any, Any]:
-    """Kernel (a variable, or with an adapter the sum of both) and bias."""
+    """Kernel (a variable, or with an adapter the sum of both, in the type of products) and bias."""
     if adapter is None:
         return dense.kernel, dense.bias
-    return kernels().array(dense.kernel) + adapter.change(), dense.bias
+    return ops.cast(kernels().array(dense.kernel) + adapter.change(), dense.compute_dtype), dense.bias
 
 
 def _norm(layer: Any) -> tuple[Any, Any]:
