@@ -102,15 +102,7 @@ def trained(changes: Mapping[str, Any]) -> list[float]:
     smallest = golden_losses.EVERYWHERE | golden_losses.BERT
     recipe = recipes.load("quickstart", profile="smoke", overrides=smallest | dict(changes))
     session = prepare(recipe)
-    trainer = session.backend.trainer(
-        session.trained,
-        session.optimizer(session.rates()),
-        session.objective.loss,
-        precision=session.precision,
-        accumulate=recipe.training.least_parts,
-        compiled=session.compiled,
-        adversary=session.adversary,
-    )
+    trainer = session.trainer()
     batches = itertools.chain.from_iterable(map(session.epoch_batches, itertools.count()))
     steps = itertools.islice(batches, golden_losses.STEPS)
     return [float(to_host(trainer.step(batch.inputs, batch.labels, batch.weights)[0])) for batch in steps]

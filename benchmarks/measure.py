@@ -54,16 +54,7 @@ class ZooSubject:
         self._pairs = None if dataset.test.pairs is None else dataset.test.pairs[: protocol.PREDICT_ROWS]
         labels = self._labels()  # under the weights that the peer begins with, too
         session = self._session
-        optimizer = session.optimizer(session.rates())
-        self._trainer = backend.trainer(
-            session.trained,
-            optimizer,
-            session.objective.loss,
-            precision=session.precision,
-            accumulate=recipe.training.least_parts,
-            compiled=session.compiled,
-            adversary=session.adversary,
-        )
+        self._trainer = session.trainer()
         self._blocks = 0
         begun = time.perf_counter()
         self._pool = list(islice(self._session.epoch_batches(0), protocol.POOL))

@@ -32,6 +32,7 @@ from zoo.data.deep import Bars, look
 from zoo.data.expense import expense
 from zoo.data.sources import cache_folder, locate_first
 from zoo.data.tokens import cut_told
+from zoo.data.writing import nearest
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.recipe.faults import find_faults, in_stage, sound_part
@@ -369,9 +370,7 @@ def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
 
 
 def _free_bytes(folder: Path) -> int:
-    while not os.path.exists(folder):  # pathlib raises where a name is too long
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return shutil.disk_usage(nearest(folder)).free
 
 
 def _check_backend(recipe: Recipe | None, report: Report) -> None:

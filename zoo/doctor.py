@@ -24,6 +24,7 @@ from zoo.backend.asking import Answer, ask
 from zoo.data.sources import cache_folder
 from zoo.data.sources.health import Kept, kept, size_of
 from zoo.data.this_machine import free_bytes, processor
+from zoo.data.writing import nearest
 from zoo.errors import EnvironmentFault
 from zoo.recipe.hiding import hide_line
 from zoo.runs.screen import Screen
@@ -85,7 +86,7 @@ def examine(screen: Screen) -> Findings:
         cache={"folder": str(cache), "files": files, "bytes": size},
         parts=parts,
         memory=_memory(),
-        disk={str(place): _disk(place) for place in dict.fromkeys((_there(cache), Path.cwd()))},
+        disk={str(place): _disk(place) for place in dict.fromkeys((nearest(cache), Path.cwd()))},
     )
     found.faults += [text for part in parts for text in part.faults]
     for name, each in answers.items():
@@ -160,11 +161,6 @@ def _memory() -> dict[str, int]:
 def _disk(place: Path) -> dict[str, int]:
     room = shutil.disk_usage(place)
     return {"total": room.total, "free": room.free}
-
-
-def _there(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists."""
-    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _clean(value: Any) -> Any:

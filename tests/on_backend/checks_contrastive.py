@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nano import FAMILIES, TOLERANCE, Interrupting, blueprint_of, call, inputs_of, nano_recipe, preset, stepped
+from nano import FAMILIES, TOLERANCE, blueprint_of, call, inputs_of, nano_recipe, preset, stepped, stopped_and_whole
 
-import zoo
 from zoo.backend import Backend
 from zoo.data.batches import Batch
 from zoo.errors import RecipeError
@@ -108,12 +107,7 @@ def test_a_run_goes_on_as_if_never_stopped_and_has_no_answers(tmp_path: Path, mo
     monkeypatch.setattr("zoo.run.write_report", lambda folder, texts: (folder.write_text("report.html", ""), ()))
     changes = {"task": "contrastive", "training.epochs": 3, "data.limit": {"train": 64, "test": 20}}
     asked = nano_recipe({**changes, "training.adversarial": {}, "training.batch_size": 16})
-    whole = zoo.train(asked, out=tmp_path / "whole", progress=False)
-    with pytest.raises(KeyboardInterrupt):
-        zoo.train(asked, out=tmp_path / "cut", progress=Interrupting(3))
-    again = zoo.train(asked, out=tmp_path / "cut", resume=True, progress=False)
-    for name in ("model/weights.safetensors", "predictions.jsonl"):
-        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+    again, whole = stopped_and_whole(asked, tmp_path)
     assert again.metrics == whole.metrics
     assert np.linalg.norm(whole.values(["a film", "a play"]), axis=1) == pytest.approx(1.0, abs=1e-5)
     for refused in (lambda: whole.predict(["a film"]), lambda: export(whole, "onnx")):

@@ -71,14 +71,7 @@ def first_loss(backend: Backend, data: Any, changes: dict[str, Any]) -> float:
     if recipe.task != data.task.type or any(key.startswith("data.") for key in changes):
         data = load_dataset(recipe)
     session = prepare(recipe, data, backend=backend)
-    optimizer = session.optimizer(session.rates())
-    config = session.recipe.training
-    trainer = backend.trainer(
-        *(session.trained, optimizer, session.objective.loss),
-        precision=session.precision,
-        accumulate=config.least_parts,
-        adversary=session.adversary,
-    )
+    trainer = session.trainer()
     batch = next(iter(session.epoch_batches(0)))
     for _ in range(2):
         value, _ = trainer.step(batch.inputs, batch.labels, batch.weights)

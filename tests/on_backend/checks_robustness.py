@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from checks_losses import task_of_three, value
 from checks_packing import both, pair_of
-from nano import SHORT, Interrupting, blueprint_of, classifier_of, nano_recipe, preset, stepped
+from nano import SHORT, blueprint_of, classifier_of, nano_recipe, preset, stepped, stopped_and_whole
 from scipy.special import expit, log_expit, log_softmax, softmax
 
 import recipes
-import zoo
 from zoo.backend import Backend
 from zoo.data.batches import Batch
 from zoo.data.mixup import PARTNER, SHARE
@@ -23,9 +22,9 @@ from zoo.models import inference, weights
 from zoo.models.builder import build_model
 from zoo.models.in_training import SHIFT, in_training
 from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead, TokensHead
-from zoo.recipe.robustness import Adversarial, RDrop
+from zoo.recipe.robustness import Adversarial
 from zoo.recipe.training_group import Training
-from zoo.tasks.twice import agreeing
+from zoo.tasks.twice import Twice
 from zoo.training.adversarial import FastGradient, adversary_of
 from zoo.training.fewest_parts import fewest_parts
 from zoo.training.prepare import prepare
@@ -133,7 +132,7 @@ class TestTwice:
         apart = symmetric(logits.astype(np.float64), other.astype(np.float64), flags=flags)
         shares = counted if apart.ndim == 1 else counted[:, None] * (labels >= 0)
         expected = np.mean(own) + 0.7 * (apart * shares).sum() / shares.sum()
-        agreed = agreeing(task, task, RDrop(weight=0.7))
+        agreed = Twice(task=task, own=task, weight=0.7)
         assert value(agreed, both, labels, counted) == pytest.approx(expected, rel=1e-5)
         assert agreed.hits(both, labels, counted) == task.hits(logits, labels, counted)
         assert expected > 1.001 * np.mean(own)
@@ -227,13 +226,7 @@ def test_a_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     """The same weights and predictions to the last bit."""
     changes = SHORT | {"training.adversarial": {"epsilon": 0.1}, "training.r_drop": {"weight": 0.5}}
     changes |= {"training.mixup": {"alpha": 0.5}}
-    recipe = recipes.load("quickstart", profile="smoke", overrides=changes)
-    whole = zoo.train(recipe, out=tmp_path / "whole", progress=False)
-    with pytest.raises(KeyboardInterrupt):
-        zoo.train(recipe, out=tmp_path / "cut", progress=Interrupting(3))
-    again = zoo.train(recipe, out=tmp_path / "cut", resume=True, progress=False)
-    for name in ("model/weights.safetensors", "predictions.jsonl"):
-        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+    stopped_and_whole(recipes.load("quickstart", profile="smoke", overrides=changes), tmp_path)
 
 
 def symmetric(one: np.ndarray, other: np.ndarray, *, flags: bool) -> np.ndarray:

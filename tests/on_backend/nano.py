@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import recipes
 import zoo
 from zoo.backend import Backend
 from zoo.data.backbones import Preset
 from zoo.data.batches import Batch
+from zoo.finished import Run
 from zoo.models import inference, weights
 from zoo.models.backbone import DEFAULTS, BackboneConfig
 from zoo.models.blueprint import Blueprint
@@ -54,6 +56,18 @@ class Interrupting(Screen):
 
     def on_note(self, text: str) -> None:
         self.notes.append(text)
+
+
+def stopped_and_whole(recipe: Recipe, folder: Path) -> tuple[Run, Run]:
+    """A run that was interrupted in its third epoch and gone on with, and the same one never stopped: of the same
+    weights and predictions to the last bit."""
+    whole = zoo.train(recipe, out=folder / "whole", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.train(recipe, out=folder / "cut", progress=Interrupting(3))
+    again = zoo.train(recipe, out=folder / "cut", resume=True, progress=False)
+    for name in ("model/weights.safetensors", "predictions.jsonl"):
+        assert (again.path / name).read_bytes() == (whole.path / name).read_bytes(), name
+    return again, whole
 
 
 def preset(folder: Path, family: str, layout: str = "hf") -> Preset:

@@ -55,12 +55,16 @@ def process_bytes(found: Estimate, precision: Precision, backend: str, data_byte
         packing: whether texts share rows.
     """
     before = PROCESS_BYTES[backend] + COMPILED_BYTES.get(backend, 0.0) * SHAPES[packing] + DATA_BYTES * data_bytes
-    return round(before + found.state_bytes + WORKING_SPACE[backend] * found.activations[precision])
+    return round(before + 4 * found.parameters + _of_step(found, precision, backend))
 
 
 def step_bytes(found: Estimate, precision: Precision, backend: str) -> int:
     """What a training step on a CPU takes beside the process and its weights; arguments as of `process_bytes`."""
-    return round(found.state_bytes - 4 * found.parameters + WORKING_SPACE[backend] * found.activations[precision])
+    return round(_of_step(found, precision, backend))
+
+
+def _of_step(found: Estimate, precision: Precision, backend: str) -> float:
+    return found.state_bytes - 4 * found.parameters + WORKING_SPACE[backend] * found.activations[precision]
 
 
 def free_bytes() -> int:

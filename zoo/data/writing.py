@@ -41,6 +41,13 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    while not os.path.exists(folder):  # pathlib raises where a name is too long
+        folder = folder.parent
+    return folder
+
+
 @contextlib.contextmanager
 def write_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path` that takes its place at the end; nothing stays after an error.

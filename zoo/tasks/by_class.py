@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +10,40 @@ from numpy.typing import NDArray
 
 from zoo.score import metrics
 from zoo.score.ranking import Ranking
-from zoo.tasks.shown import Column, Picture, Table
+from zoo.tasks.shown import Column, Mistake, Mistakes, Picture, Table
 
-__all__ = ["class_occurrences", "class_table", "in_turns", "ranking_pictures", "strata_of", "with_shares"]
+__all__ = ["class_occurrences", "class_table", "in_turns", "mistakes", "ranking_pictures", "strata_of", "with_shares"]
 
 FEWEST = 4
 """Rows of a set of classes that is a stratum of its own; rarer sets are drawn together."""
+
+
+def mistakes(
+    wrong: NDArray[np.bool_],
+    by: NDArray[np.float64],
+    told: Callable[[int], tuple[str, str, str]],
+    *,
+    most: int,
+    note: str,
+    figure: str,
+) -> Mistakes:
+    """Rows that are answered wrongly, those first of which there is most.
+
+    Args:
+        wrong: whether each is, [rows].
+        by: of what there is most, [rows].
+        told: from a row to its label, what is predicted, and `by` as it is written.
+        most: rows.
+        note: what these rows are, behind their number.
+        figure: what `by` is.
+    """
+    rows = np.flatnonzero(wrong)
+    worst = []
+    for row in rows[np.argsort(-by[rows], kind="stable")][:most].tolist():
+        label, prediction, value = told(row)
+        worst.append(Mistake(row=row, label=label, prediction=prediction, figure=value))
+    note = f"{len(worst)} of {len(rows):,} {note}: a look here often finds wrong labels."
+    return Mistakes(note=note, figure=figure, wrong=len(rows), worst=tuple(worst))
 
 
 def with_shares(names: Sequence[str], counts: np.ndarray, rows: int) -> list[str]:

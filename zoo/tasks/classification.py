@@ -17,14 +17,15 @@ from zoo.errors import DataError, RecipeError
 from zoo.recipe.heads import BinaryHead, ClassifierHead
 from zoo.recipe.showing import listed
 from zoo.score import calibration, metrics, ranking
-from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, with_shares
-from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.by_class import class_table, in_turns, mistakes, ranking_pictures, with_shares
+from zoo.tasks.labels import number_labels
 from zoo.tasks.losses import of_classes, of_flags, owned
 from zoo.tasks.material import Stated
+from zoo.tasks.one_class import OneClass
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
-from zoo.tasks.shown import MOST_CLASSES, Column, Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.shown import MOST_CLASSES, Column, Mistakes, Picture, Table
+from zoo.tasks.task import Floats, Rankings
 from zoo.tasks.telling import LARGE
 from zoo.tasks.thresholds import enough, left_alone
 
@@ -52,7 +53,7 @@ class ClassPrediction(Prediction):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classification(Task):
+class Classification(OneClass):
     """Targets are class numbers, [rows] int32.
 
     head: `classifier` has a logit a class, `binary` one for class 1. threshold: the probability from which a row counts
@@ -79,9 +80,6 @@ class Classification(Task):
         "expected_calibration_error": "expected calibration error",
         "brier_score": "Brier score",
     }
-    commonest: ClassVar[str] = "the largest class"
-    exclusive: ClassVar[bool] = True
-    least: ClassVar[int] = 1
     falling: ClassVar[frozenset[str]] = frozenset({"loss", "expected_calibration_error", "brier_score"})
     shares: ClassVar[frozenset[str]] = frozenset(titles) - falling - {"matthews"}
     headline: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
@@ -105,9 +103,6 @@ class Classification(Task):
             return f"got {self.head}, expected a head for task: multilabel: a text of the data has any number of labels"
         return None
 
-    def stated(self, stated: Stated) -> Self | None:
-        return None if stated.names is None else replace(self, names=stated.names)
-
     def learned(
         self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
     ) -> tuple[Self, dict[str, np.ndarray]]:
@@ -115,12 +110,6 @@ class Classification(Task):
         if fault := self.misfit(replace(stated, names=names)):
             raise RecipeError(f"model.head.type: {fault} ({listed(names, 8)})")
         return replace(self, names=names), numbers
-
-    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
-        return numbers_of(labels, self.names, stated.numbers, where)
-
-    def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
-        return targets.astype(np.int64)
 
     def refuse_few(self, targets: np.ndarray, parts: tuple[str, ...]) -> None:
         needed = len(parts) + 1
@@ -133,10 +122,6 @@ class Classification(Task):
                 f"{', '.join(few[:8])}{more}, expected at least {needed} of each; "
                 f"add rows, or set data.{parts[0]}.stratify=false"
             )
-
-    def account(self, targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        counts = {split: np.bincount(numbers, minlength=len(self.names)).tolist() for split, numbers in targets.items()}
-        return {"label_names": list(self.names), "label_counts": counts}
 
     # --- from targets to a trained model
 
@@ -156,10 +141,6 @@ class Classification(Task):
     def problem_type(self) -> str:
         # A single logit with a sigmoid is to transformers several labels, here one.
         return "multi_label_classification" if self.head == "binary" else "single_label_classification"
-
-    @property
-    def target(self) -> np.ndarray:
-        return np.zeros((), np.int32)
 
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """Cross-entropy in nats; see `Task.loss`."""
@@ -223,26 +204,14 @@ class Classification(Task):
                 "probabilities": np.round(row, 8).tolist(),
             }
 
-    def label(self, target: Any) -> str:
-        return self.names[int(target)]
-
-    def confusion(self, targets: np.ndarray, values: Floats) -> NDArray[np.int64]:
-        return metrics.confusion(targets, self.decided(values), range(len(self.names)))
-
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Floats]:
-        number = {name: index for index, name in enumerate(self.names)}
-        labels = np.array([number[row["label"]] for row in rows], np.int32)
-        return labels, np.array([row["probabilities"] for row in rows], dtype=np.float64)
+        return self.numbers(rows), np.array([row["probabilities"] for row in rows], dtype=np.float64)
 
     # --- what is shown to people
 
     @property
     def aim(self) -> str:
         return f"sort texts into {len(self.names)} classes: {listed(self.names, 20)}"
-
-    @property
-    def listed_names(self) -> str:
-        return f"classes: {listed(self.names)}"
 
     def listed_shares(self, targets: np.ndarray) -> str:
         counts = np.bincount(targets, minlength=len(self.names))
@@ -295,12 +264,6 @@ class Classification(Task):
             )
         return found
 
-    def details(self, targets: np.ndarray, values: Floats) -> dict[str, Any]:
-        return {
-            "classes": metrics.classification_table(targets, self.decided(values), self.names),
-            "confusion": self.confusion(targets, values).tolist(),
-        }
-
     def pictures(self, targets: np.ndarray, values: Floats, rankings: Rankings) -> dict[str, Picture]:
         found = {
             "confusion_matrix": Picture(
@@ -318,27 +281,15 @@ class Classification(Task):
         )
         return found
 
-    def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
-        return class_occurrences(account, self.names)
-
     def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
         predicted, sure = self.decided(values), values.max(axis=1)
-        wrong = np.flatnonzero(predicted != targets)
-        worst = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
-        return Mistakes(
-            note=f"{len(worst)} of {len(wrong):,} wrong test predictions, the surest first: a look here often finds "
-            "wrong labels.",
+        return mistakes(
+            predicted != targets,
+            sure,
+            lambda row: (self.names[targets[row]], self.names[predicted[row]], f"{sure[row]:.1%}"),
+            most=most,
+            note="wrong test predictions, the surest first",
             figure="sure to",
-            wrong=len(wrong),
-            worst=tuple(
-                Mistake(
-                    row=int(row),
-                    label=self.names[targets[row]],
-                    prediction=self.names[predicted[row]],
-                    figure=f"{sure[row]:.1%}",
-                )
-                for row in worst
-            ),
         )
 
     def showcase(self, values: Floats) -> list[int]:

@@ -19,14 +19,15 @@ from zoo.errors import RecipeError
 from zoo.recipe.heads import ContrastiveHead
 from zoo.recipe.showing import listed
 from zoo.score import metrics, similarity
-from zoo.tasks.by_class import class_occurrences, class_table, with_shares
-from zoo.tasks.labels import number_labels, numbers_of
+from zoo.tasks.by_class import class_table, mistakes, with_shares
+from zoo.tasks.labels import number_labels
 from zoo.tasks.losses import NOTHING
 from zoo.tasks.material import Stated
+from zoo.tasks.one_class import OneClass
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
-from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
-from zoo.tasks.task import Floats, Rankings, Task
+from zoo.tasks.shown import Mistakes, Picture, Table
+from zoo.tasks.task import Floats, Rankings
 
 __all__ = ["Contrastive", "Nearness", "cosine_similarity_loss"]
 
@@ -46,7 +47,7 @@ class Nearness:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrastive(Task):
+class Contrastive(OneClass):
     """Targets are class numbers, [rows] int32; values embeddings, [rows, hidden] float64 of length 1, or of a finished
     run their `Nearness`."""
 
@@ -59,9 +60,6 @@ class Contrastive(Task):
         "other_cosine": "cosine between classes",
         "loss": "loss, squared cosine",
     }
-    commonest: ClassVar[str] = "the largest class"
-    exclusive: ClassVar[bool] = True
-    least: ClassVar[int] = 1
     shares: ClassVar[frozenset[str]] = frozenset({"accuracy", "majority_share"})
     headline: ClassVar[tuple[str, ...]] = ("accuracy", "same_cosine", "other_cosine")
     drawn: ClassVar[tuple[str, ...]] = ("accuracy", "same_cosine", "other_cosine")
@@ -81,9 +79,6 @@ class Contrastive(Task):
             return "got contrastive, expected a head for task: multilabel: a text of the data has any number of labels"
         return None
 
-    def stated(self, stated: Stated) -> Self | None:
-        return None if stated.names is None else replace(self, names=stated.names)
-
     def learned(
         self, labels: Mapping[str, Sequence[Any]], stated: Stated, where: Where = by_number
     ) -> tuple[Self, dict[str, np.ndarray]]:
@@ -91,16 +86,6 @@ class Contrastive(Task):
         if fault := self.misfit(stated):
             raise RecipeError(f"model.head.type: {fault}")
         return replace(self, names=names), numbers
-
-    def targets(self, labels: Sequence[Any], stated: Stated, where: Where = by_number) -> np.ndarray:
-        return numbers_of(labels, self.names, stated.numbers, where)
-
-    def strata(self, targets: np.ndarray) -> NDArray[np.int64]:
-        return targets.astype(np.int64)
-
-    def account(self, targets: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        counts = {split: np.bincount(numbers, minlength=len(self.names)).tolist() for split, numbers in targets.items()}
-        return {"label_names": list(self.names), "label_counts": counts}
 
     # --- from targets to a trained model
 
@@ -116,10 +101,6 @@ class Contrastive(Task):
     @property
     def problem_type(self) -> None:
         return None
-
-    @property
-    def target(self) -> np.ndarray:
-        return np.zeros((), np.int32)
 
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """See `cosine_similarity_loss`."""
@@ -155,16 +136,11 @@ class Contrastive(Task):
         for key, label, guess, cosines in told:
             yield {"id": key, "label": self.label(label), "prediction": self.names[guess], "cosines": cosines}
 
-    def label(self, target: Any) -> str:
-        return self.names[int(target)]
-
     def confusion(self, targets: np.ndarray, values: Floats | Nearness) -> NDArray[np.int64]:
-        return metrics.confusion(targets, self.decided(self._near(targets, values)), range(len(self.names)))
+        return super().confusion(targets, self._near(targets, values))
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, Nearness]:
-        number = {name: index for index, name in enumerate(self.names)}
-        labels = np.array([number[row["label"]] for row in rows], np.int32)
-        return labels, Nearness(cosines=np.array([row["cosines"] for row in rows], np.float64))
+        return self.numbers(rows), Nearness(cosines=np.array([row["cosines"] for row in rows], np.float64))
 
     def _near(self, targets: np.ndarray, values: Floats | Nearness) -> Nearness:
         if isinstance(values, Nearness):
@@ -177,10 +153,6 @@ class Contrastive(Task):
     def aim(self) -> str:
         return f"bring texts of one class near each other, of {len(self.names)} classes: {listed(self.names, 20)}"
 
-    @property
-    def listed_names(self) -> str:
-        return f"classes: {listed(self.names)}"
-
     def listed_shares(self, targets: np.ndarray) -> str:
         counts = np.bincount(targets, minlength=len(self.names))
         return f"classes: {listed(with_shares(self.names, counts, len(targets)))}"
@@ -191,11 +163,7 @@ class Contrastive(Task):
         return [class_table(self.details(targets, values)["classes"], None, most, "By class, the nearest one")]
 
     def details(self, targets: np.ndarray, values: Floats | Nearness) -> dict[str, Any]:
-        near = self._near(targets, values)
-        return {
-            "classes": metrics.classification_table(targets, self.decided(near), self.names),
-            "confusion": self.confusion(targets, near).tolist(),
-        }
+        return super().details(targets, self._near(targets, values))
 
     def pictures(self, targets: np.ndarray, values: Nearness, rankings: Rankings) -> dict[str, Picture]:
         return {
@@ -206,28 +174,16 @@ class Contrastive(Task):
             )
         }
 
-    def occurrences(self, account: Mapping[str, Any]) -> Picture | None:
-        return class_occurrences(account, self.names)
-
     def mistakes(self, targets: np.ndarray, values: Nearness, *, most: int) -> Mistakes:
         nearest, rows = self.decided(values), np.arange(len(targets))
         nearer = values.cosines[rows, nearest] - values.cosines[rows, targets]
-        wrong = np.flatnonzero(nearest != targets)
-        worst = wrong[np.argsort(-nearer[wrong], kind="stable")][:most]
-        return Mistakes(
-            note=f"{len(worst)} of {len(wrong):,} test texts that are nearest to another class, those first that are "
-            "furthest from their own: a look here often finds wrong labels.",
+        return mistakes(
+            nearest != targets,
+            nearer,
+            lambda row: (self.names[targets[row]], self.names[nearest[row]], f"{nearer[row]:.2f}"),
+            most=most,
+            note="test texts that are nearest to another class, those first that are furthest from their own",
             figure="nearer by",
-            wrong=len(wrong),
-            worst=tuple(
-                Mistake(
-                    row=int(row),
-                    label=self.names[targets[row]],
-                    prediction=self.names[nearest[row]],
-                    figure=f"{nearer[row]:.2f}",
-                )
-                for row in worst
-            ),
         )
 
     def showcase(self, values: Nearness) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from zoo.tasks.flat_targets import on_device, on_host, width
 from zoo.tasks.objective import Objective, OfTask
 from zoo.tasks.task import Task
 
@@ -49,26 +50,22 @@ class Distilled(OfTask):
         """
         from keras import ops
 
-        width = max(1, self.task.target.size)
-        own = ops.cast(targets[:, :width] if self.task.target.ndim else targets[:, 0], self.task.target.dtype)
-        total, count = self._labelled.loss(outputs, own, weights)
-        apart = divergence(outputs, targets[:, width:], self.temperature, softmax=self.task.activation == "softmax")
+        blank = self.task.target
+        total, count = self._labelled.loss(outputs, on_device(targets, blank), weights)
+        apart = divergence(
+            outputs, targets[:, width(blank) :], self.temperature, softmax=self.task.activation == "softmax"
+        )
         soft = ops.sum(apart * weights)
         return (1.0 - self.weight) * total + self.weight * self.temperature**2 * soft, count
 
     def counted(self, targets: np.ndarray, weights: np.ndarray) -> float:
-        return self._labelled.counted(self._own(targets), weights)
+        return self._labelled.counted(on_host(targets, self.task.target), weights)
 
     def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
-        return self._labelled.hits(outputs, self._own(targets), weights)
+        return self._labelled.hits(outputs, on_host(targets, self.task.target), weights)
 
     def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
         return self._labelled.means(hits, counted)
-
-    def _own(self, targets: np.ndarray) -> np.ndarray:
-        """The task's own targets, on the host."""
-        blank = self.task.target
-        return targets[:, : max(1, blank.size)].reshape(len(targets), *blank.shape).astype(blank.dtype)
 
 
 def divergence(student: Any, teacher: Any, temperature: float, *, softmax: bool) -> Any:

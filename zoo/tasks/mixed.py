@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from zoo.recipe.training_group import Training
+from zoo.tasks.flat_targets import on_device, on_host, width
 from zoo.tasks.objective import OfTask
 from zoo.tasks.task import Task
-from zoo.tasks.twice import Once, Twice, agreeing
+from zoo.tasks.twice import Once, Twice
 
 __all__ = ["Mixed", "joined", "robust"]
 
@@ -50,11 +51,7 @@ class Mixed(OfTask):
     @property
     def target(self) -> np.ndarray:
         """A target as `joined` has them, of zeros."""
-        return np.zeros(2 * self._width + 2, np.float32)
-
-    @property
-    def _width(self) -> int:
-        return max(1, self.blank.size)
+        return np.zeros(2 * width(self.blank) + 2, np.float32)
 
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """The losses of a mixture by both targets, in the share that it has of each row, by the rows' weights.
@@ -62,32 +59,26 @@ class Mixed(OfTask):
         Of a pair both mixtures have the same share of their rows, so the counts add up to the sum of weights. Targets
         are as `joined` has them; see `Task.loss`.
         """
-        from keras import ops
-
         share, there = targets[:, -2], targets[:, -1]
         both = [
-            self.own.loss(outputs, ops.cast(given if self.blank.ndim else given[:, 0], str(self.blank.dtype)), counted)
+            self.own.loss(outputs, on_device(given, self.blank), counted)
             for given, counted in (
-                (targets[:, : self._width], weights * share),
-                (targets[:, self._width : 2 * self._width], there * (1.0 - share)),
+                (targets, weights * share),
+                (targets[:, width(self.blank) :], there * (1.0 - share)),
             )
         ]
         (one, count), (other, more) = both
         return one + other, count + more
 
     def counted(self, targets: np.ndarray, weights: np.ndarray) -> float:
-        return self.own.counted(self._own(targets), weights)
+        return self.own.counted(on_host(targets, self.blank), weights)
 
     def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]:
         """Those by the targets of the row that a mixture has more of."""
-        return self.own.hits(outputs, self._own(targets), weights)
+        return self.own.hits(outputs, on_host(targets, self.blank), weights)
 
     def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
         return self.own.means(hits, counted)
-
-    def _own(self, targets: np.ndarray) -> np.ndarray:
-        """The row's own targets, on the host."""
-        return targets[:, : self._width].reshape(len(targets), *self.blank.shape).astype(self.blank.dtype)
 
 
 def robust(task: Task, own: Once, config: Training, blank: np.ndarray) -> Once | Twice | Mixed:
@@ -99,5 +90,5 @@ def robust(task: Task, own: Once, config: Training, blank: np.ndarray) -> Once |
         config: what the recipe says of training.
         blank: see `Mixed`.
     """
-    learned = agreeing(task, own, config.r_drop)
+    learned = own if config.r_drop is None else Twice(task=task, own=own, weight=config.r_drop.weight)
     return learned if config.mixup is None else Mixed(task=task, own=learned, blank=blank)

@@ -20,13 +20,21 @@ from zoo.recipe.faults import not_among
 from zoo.recipe.heads import MultilabelHead
 from zoo.recipe.showing import listed
 from zoo.score import metrics, multilabel, ranking
-from zoo.tasks.by_class import class_occurrences, class_table, in_turns, ranking_pictures, strata_of, with_shares
+from zoo.tasks.by_class import (
+    class_occurrences,
+    class_table,
+    in_turns,
+    mistakes,
+    ranking_pictures,
+    strata_of,
+    with_shares,
+)
 from zoo.tasks.labels import number_labels, numbers_of
 from zoo.tasks.losses import of_flags
 from zoo.tasks.material import Stated, no_label
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number, each_split
-from zoo.tasks.shown import Mistake, Mistakes, Picture, Table
+from zoo.tasks.shown import Mistakes, Picture, Table
 from zoo.tasks.task import Floats, Rankings, Task
 from zoo.tasks.thresholds import enough, left_alone
 
@@ -257,24 +265,21 @@ class Multilabel(Task):
 
     def mistakes(self, targets: np.ndarray, values: Floats, *, most: int) -> Mistakes:
         predicted = self.decided(values)
-        wrong = np.flatnonzero((predicted != targets).any(axis=1))
         # How far the probabilities are from 0 and 1, as they should be.
         off = np.abs(values - targets).mean(axis=1)
-        worst = wrong[np.argsort(-off[wrong], kind="stable")][:most]
-        return Mistakes(
-            note=f"{len(worst)} of {len(wrong):,} test texts with another set of classes than predicted, those first "
-            "whose probabilities are furthest off: a look here often finds wrong labels.",
+
+        def told(row: int) -> tuple[str, str, str]:
+            label, prediction = (", ".join(self._names_of(flags[row])) or "none" for flags in (targets, predicted))
+            return label, prediction, f"{off[row]:.1%}"
+
+        return mistakes(
+            (predicted != targets).any(axis=1),
+            off,
+            told,
+            most=most,
+            note="test texts with another set of classes than predicted, those first whose probabilities are furthest "
+            "off",
             figure="mean distance",
-            wrong=len(wrong),
-            worst=tuple(
-                Mistake(
-                    row=int(row),
-                    label=", ".join(self._names_of(targets[row])) or "none",
-                    prediction=", ".join(self._names_of(predicted[row])) or "none",
-                    figure=f"{off[row]:.1%}",
-                )
-                for row in worst
-            ),
         )
 
     def showcase(self, values: Floats) -> list[int]:

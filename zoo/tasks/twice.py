@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from zoo.recipe.robustness import RDrop
 from zoo.tasks.distilled import Distilled, divergence
 from zoo.tasks.objective import Objective, OfTask
 from zoo.tasks.task import Task
 
-__all__ = ["Once", "Twice", "agreeing"]
+__all__ = ["Once", "Twice"]
 
 Once = Task | Objective | Distilled
 """What is learned of one pass."""
@@ -63,14 +62,3 @@ class Twice(OfTask):
 
     def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]:
         return self.own.means(hits, counted)
-
-
-def agreeing(task: Task, own: Once, asked: RDrop | None) -> Once | Twice:
-    """What is learned where a recipe has texts computed twice, and elsewhere.
-
-    Args:
-        task: whose outputs these are.
-        own: what is learned of one pass.
-        asked: of the recipe; None computes each text once.
-    """
-    return own if asked is None else Twice(task=task, own=own, weight=asked.weight)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.backend import Backend
-from zoo.data.batches import Batch, batches, choose_lengths, training_order
+from zoo.backend import Backend, Trainer
+from zoo.data.batches import Batch, batches, choose_lengths, evaluation_order, training_order
 from zoo.data.coupling import coupled_order
 from zoo.data.dataset import Split
 from zoo.data.masking import masking_for
@@ -136,7 +136,7 @@ class Session:
             )
             for line in passed:
                 listener.on_note(line)
-        progress = replace(progress, parts=self._parts(progress, task, listener))
+        progress = replace(progress, parts=self._step_parts(progress, task, listener))
         return fit(
             self.trained,
             optimizer,
@@ -185,7 +185,7 @@ class Session:
         blank = np.zeros(self._targets.shape[1:], numbers)
         return robust(self.task, own, self.recipe.training, blank)
 
-    def _parts(self, progress: Progress, task: Learned, listener: Listener) -> int:
+    def _step_parts(self, progress: Progress, task: Learned, listener: Listener) -> int:
         """In how many a step is computed: as the recipe says, as the run began, or else as few as fit."""
         config = self.recipe.training
         if config.accumulate != "auto":
@@ -204,21 +204,15 @@ class Session:
         listener.on_note(f"a step is computed {way} in memory {how}")
         return parts
 
-    def _tried(self, task: Learned, parts: int) -> Any:
-        """A trainer with an optimizer of its own, of the epoch in which most is trained."""
+    def _tried(self, task: Learned, parts: int) -> Trainer:
+        """A trainer of the epoch in which most is trained."""
         self.parts.mark(self.model, self._length.epochs - 1)
-        return self.backend.trainer(
-            *(self.trained, self.optimizer(self.rates()), task.loss),
-            precision=self.precision,
-            accumulate=parts,
-            compiled=self.compiled,
-            adversary=self.adversary,
-        )
+        return self.trainer(task, parts)
 
     def _longest(self) -> Batch:
         """A batch of the longest texts."""
-        rows = np.argsort(-self.tables["train"].lengths, kind="stable")[: self.recipe.training.batch_size]
-        return next(self._batches([rows], turn=0))
+        order = evaluation_order(self.tables["train"].lengths, batch_size=self.recipe.training.batch_size)
+        return next(self._batches(order[:1], turn=0))
 
     def _optimizer_of(self, epoch: int, before: Any = None) -> Any:
         """The optimizer of an epoch, whose weights are marked as trained: that of the epoch before, unless these have
@@ -271,6 +265,23 @@ class Session:
             num_layers=self.blueprint.backbone.num_layers,
             rates=rates,
             average=average.decay if average is not None and average.type == "ema" else None,
+        )
+
+    def trainer(self, learned: Learned | None = None, parts: int | None = None) -> Trainer:
+        """Steps as training takes them, with a fresh optimizer.
+
+        Args:
+            learned: of what; None is what the recipe says, without a teacher.
+            parts: in how many a step is computed; None is as few as the recipe allows.
+        """
+        return self.backend.trainer(
+            self.trained,
+            self.optimizer(self.rates()),
+            (learned or self.objective).loss,
+            precision=self.precision,
+            accumulate=parts or self.recipe.training.least_parts,
+            compiled=self.compiled,
+            adversary=self.adversary,
         )
 
     def _chosen(self, epoch: int) -> np.ndarray | None:
