@@ -278,11 +278,11 @@ class TestRuns:
     def test_diverging(self, tmp_path: Path) -> None:
         folder = tmp_path / "run"
         recipe = smoke({"training.optimizer.learning_rate": 1e20, "training.log_every": 5})
-        with pytest.raises(TrainingError, match=r"the loss became \w+ by step 5 \(epoch 1, learning rate 8.75e\+19\)"):
+        with pytest.raises(TrainingError, match=r"became \w+ at step [1-5] \(epoch 1, .*, whose batch is train/\d+, "):
             zoo.train(recipe, out=folder)
         run = json.loads((folder / "run.json").read_text())
         assert run["status"] == "failed"
-        assert "the loss became" in run["error"]
+        assert "at step" in run["error"]
 
     def test_accumulates_nothing_between_runs_of_a_process(self, whole: Run) -> None:
         """The run that was made first predicts as ever, after all the others."""

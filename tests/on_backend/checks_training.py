@@ -232,6 +232,7 @@ def looped(
         length=length,
         rates=[0.1 * (step + 1) for step in range(length.steps)],
         epoch_batches=lambda epoch: iter([batch] * 3),
+        ids=lambda rows: [f"train/{row}" for row in rows],
         validate=lambda: {config.monitor or "accuracy": next(scripted)},
         checkpoints=Checkpoints(folder),
         progress=progress or Progress(),
@@ -366,14 +367,33 @@ class TestLoop:
         reached, kept, _ = looped(tmp_path, Training(steps=5), [0.5, 0.6])
         assert (reached.epoch, reached.step, kept) == (2, 5, 5.0)
 
-    @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-    def test_a_loss_that_is_not_finite(self, tmp_path: Path, loss: float) -> None:
-        match = (
-            rf"became {loss} by step 5 \(epoch 2, learning rate 0.5\); the last good checkpoint is .*step-00000003: "
-        )
+    @pytest.mark.parametrize(("loss", "every"), [(float("nan"), 1), (float("inf"), 20)])
+    def test_a_loss_that_is_not_finite(self, tmp_path: Path, loss: float, every: int) -> None:
+        """The first such step is named, and no checkpoint has what came of it."""
+        where = r"at step 5 \(epoch 2, learning rate 0.5\), whose batch is train/0, train/1"
+        match = rf"became {loss} {where}; the last good checkpoint is .*step-00000003: "
         with pytest.raises(TrainingError, match=match):
-            looped(tmp_path, Training(epochs=2, log_every=1), [0.5], losses=[0.5] * 4 + [loss, 0.5])
+            looped(tmp_path, Training(epochs=2, log_every=every), [0.5], losses=[0.5] * 4 + [loss, 0.5])
+        assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
         assert json.loads((tmp_path / "step-00000003" / "progress.json").read_text())["step"] == 3
+
+    @pytest.mark.parametrize("accumulate", [1, 2])
+    def test_a_gradient_that_is_not_finite(self, backend: Backend, accumulate: int) -> None:
+        """It is told as the loss of its own step, though that is finite."""
+        from keras import ops
+
+        def loss(outputs: Any, targets: Any, counted: Any) -> tuple[Any, Any]:
+            total, count = softmax_cross_entropy(outputs, targets, counted)
+            still = ops.where(counted < 2.0, 1.0, 0.0)[:, None] + 0.0 * outputs
+            return total + ops.sum(ops.sqrt(still)), count  # the root's slope at 0 is infinite
+
+        model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": "float32"}))
+        optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
+        trainer = backend.trainer(model, optimizer, loss, precision="float32", accumulate=accumulate)
+        inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
+        for last, finite in ((1.0, True), (2.0, False)):
+            told, _ = trainer.step(inputs, np.zeros(4, np.int32), np.array([1, 1, 1, last], np.float32))
+            assert np.isfinite(inference.to_host(told)) == finite
 
     def test_out_of_memory(self, tmp_path: Path) -> None:
         def losses() -> Iterator[float]:

@@ -236,7 +236,7 @@ class Trainer:
     """Steps on one model and one optimizer; the state is theirs.
 
     `step` returns the loss and the logits of the batch while they may still be computed;
-    `numpy.asarray` on either waits for them.
+    `numpy.asarray` on either waits for them. The loss is nan where the norm of the gradients is not finite.
     """
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:

@@ -210,8 +210,9 @@ def training_step(
     def step(state: tuple[list[Any], ...], inputs: Inputs, labels: Any, weights: Any) -> Any:
         trainable, non_trainable, moments = state
         (value, (logits, non_trainable)), gradients = computed(trainable, non_trainable, inputs, labels, weights)
+        squares = sum(jnp.sum(jnp.square(gradient)) for gradient in jax.tree.leaves(gradients))
         trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
-        return (trainable, non_trainable, moments), value, logits
+        return (trainable, non_trainable, moments), jnp.where(jnp.isfinite(squares), value, jnp.nan), logits
 
     return jax.jit(step, donate_argnums=0)
 

@@ -181,8 +181,9 @@ class _TensorFlowTrainer(Trainer):
 
         def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
             value, _, outputs, gradients = differentiated(inputs, targets, weights, mean=True)
+            told = _told(value, gradients)
             optimizer.apply(gradients, variables)
-            return value, outputs
+            return told, outputs
 
         def add(inputs: Inputs, targets: Any, weights: Any) -> Any:
             """A part's outputs; its sums are added to those of the parts before."""
@@ -194,10 +195,11 @@ class _TensorFlowTrainer(Trainer):
         def apply() -> Any:
             """The mean loss of all parts that were added; a step is done by it."""
             total, count, *gradients = [kept.value() for kept in sums]
+            told = _told(total / count, gradients)
             optimizer.apply([gradient / count for gradient in gradients], variables)
             for kept in sums:
                 kept.assign(tf.zeros_like(kept))
-            return total / count
+            return told
 
         self._accumulate = accumulate
         if accumulate > 1:
@@ -224,6 +226,13 @@ class _TensorFlowTrainer(Trainer):
             given = (parts(arrays, self._accumulate) for arrays in (dict(inputs), labels, weights))
             outputs = tf.concat([self._step(*part) for part in zip(*given, strict=True)], 0)
             return self._apply(), outputs
+
+
+def _told(loss: Any, gradients: list[Any]) -> Any:
+    """What is told of a step's loss: nan where the norm of the gradients is not finite."""
+    found = [gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient for gradient in gradients]
+    squares = tf.add_n([tf.nn.l2_loss(gradient) for gradient in found])
+    return tf.where(tf.math.is_finite(squares), loss, float("nan"))
 
 
 def _fused_adamw(step: AdamWStep) -> None:

@@ -156,7 +156,10 @@ class _TorchTrainer(Trainer):
             else:
                 value, logits = self._accumulated(inputs, labels, weights)
         with torch.no_grad():
-            self._optimizer.apply([p.grad for p in self._parameters], self._model.trainable_variables)
+            gradients = [parameter.grad for parameter in self._parameters]
+            norm = _norm([gradient._values() if gradient.is_sparse else gradient for gradient in gradients])
+            value = torch.where(torch.isfinite(norm), value, torch.nan)
+            self._optimizer.apply(gradients, self._model.trainable_variables)
         for parameter in self._parameters:
             parameter.grad = None
         return value, logits

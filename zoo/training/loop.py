@@ -1,8 +1,8 @@
 """The training loop, the same on every backend.
 
 In come a model, an optimizer, a backend's step and the batches of each epoch; out come rows of
-history, checkpoints and the weights of the epoch that is kept. Refused: a loss that is not finite,
-a step that does not fit in memory.
+history, checkpoints and the weights of the epoch that is kept. Refused: a loss or a gradient that is not
+finite, a step that does not fit in memory.
 
 Between two epochs the whole state is the variables and one `Progress`; within an epoch nothing is
 read back from the device but every `log_every` steps.
@@ -30,6 +30,7 @@ from zoo.recipe.training_group import Training
 from zoo.training.averaging import averaging_of
 from zoo.training.budget import Budget, reached
 from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.diverged import diverged
 from zoo.training.memory import halved, within_memory
 from zoo.training.waiting import Firsts
 
@@ -102,6 +103,7 @@ def fit(
     length: Length,
     rates: np.ndarray,
     epoch_batches: Callable[[int], Iterable[Batch]],
+    ids: Callable[[np.ndarray], list[str]],
     validate: Callable[[], Mapping[str, float]],
     checkpoints: Checkpoints,
     progress: Progress,
@@ -122,12 +124,13 @@ def fit(
         monitor: the validation figure that picks the best epoch.
         rates: learning rate of each step, [steps], for the history.
         epoch_batches: the batches of an epoch, counted from 0.
+        ids: from the rows of a batch to what people know them by.
         validate: figures of the validation split under the model's present weights.
         progress: where to begin, and in how many parts a step is computed.
         shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
 
     Raises:
-        TrainingError: the loss is not finite; out of memory.
+        TrainingError: a loss or a gradient is not finite; out of memory.
     """
     listener.on_begin(progress.step, length.steps)
     averaging = averaging_of(config, falling=monitor in task.falling)
@@ -149,7 +152,7 @@ def fit(
                 adversary=adversary,
             )
             firsts = Firsts(compiles=backend.compiles_shapes(compiled))
-        epoch_log = _EpochLog(task, config.log_every, rates, shares, checkpoints, listener)
+        epoch_log = _EpochLog(task, config.log_every, rates, shares, ids, checkpoints, listener)
         begun = time.perf_counter()
         compiled_before, seconds_before = clock.compile_seconds, clock.train_seconds + clock.compile_seconds
         step, reason = progress.step, None
@@ -266,10 +269,11 @@ class _EpochLog:
         every: int,
         rates: np.ndarray,
         shares: np.ndarray | None,
+        ids: Callable[[np.ndarray], list[str]],
         checkpoints: Checkpoints,
         listener: Listener,
     ) -> None:
-        self._task, self._shares = task, shares
+        self._task, self._shares, self._ids = task, shares, ids
         self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
         self._waiting: list[tuple[Any, Any, Batch]] = []
         self._step = self._epoch = 0
@@ -304,9 +308,18 @@ class _EpochLog:
 
     def _read(self) -> None:
         losses, hits, count, shared = [], Counter[str](), 0.0, 0.0
-        for value, logits, batch in self._waiting:
-            real, counted = len(batch.rows), self._counted(batch)
-            losses.append(float(to_host(value)) * counted)
+        for step, (value, logits, batch) in enumerate(self._waiting, self._step - len(self._waiting) + 1):
+            loss, real, counted = float(to_host(value)), len(batch.rows), self._counted(batch)
+            if not math.isfinite(loss):
+                raise diverged(
+                    loss,
+                    step=step,
+                    epoch=self._epoch,
+                    rate=float(self._rates[step - 1]),
+                    rows=self._ids(batch.rows),
+                    newest=self._checkpoints.newest(),
+                )
+            losses.append(loss * counted)
             labels, weights = batch.labels[:real], batch.weights[:real]
             if self._shares is not None:
                 weights = self._shares[batch.rows]
@@ -316,14 +329,6 @@ class _EpochLog:
             shared += counted if self._shares is None else self._task.counted(labels, weights)
             self._rows += real
         mean = self._mean = sum(losses) / count
-        rate = float(self._rates[self._step - 1])
-        if not math.isfinite(mean):
-            newest = self._checkpoints.newest()
-            kept = f"the last good checkpoint is {newest}" if newest else "there is no checkpoint yet"
-            raise TrainingError(
-                f"the loss became {mean} by step {self._step} (epoch {self._epoch}, learning rate {rate:.3g}); {kept}: "
-                "lower training.optimizer.learning_rate, or set training.precision: float32"
-            )
         now = time.perf_counter()
         self._listener.on_row(
             {
@@ -332,7 +337,7 @@ class _EpochLog:
                 "epoch": self._epoch,
                 "loss": mean,
                 **self._task.means(hits, shared),
-                "learning_rate": rate,
+                "learning_rate": float(self._rates[self._step - 1]),
                 "seconds": now - self._since,
                 "tokens": sum(batch.tokens for _, _, batch in self._waiting),
             }

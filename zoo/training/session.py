@@ -152,11 +152,17 @@ class Session:
             rates=self.rates(),
             shares=self._told_by,
             epoch_batches=self.epoch_batches,
+            ids=self._ids,
             validate=lambda: self._judged(listener),
             checkpoints=checkpoints,
             progress=progress,
             listener=listener,
         )
+
+    def _ids(self, rows: np.ndarray) -> list[str]:
+        """Of the texts that these rows of train are of, each once."""
+        texts = dict.fromkeys(self.tables["train"].owners[rows].tolist())
+        return [self.splits["train"].ids[text] for text in texts]
 
     def _taught(self, beside: Path, listener: Listener) -> Learned:
         """What is learned; with a teacher, whose outputs are kept beside the checkpoints, also from that."""
