@@ -7,7 +7,8 @@
 In comes a file of questions; each has ways of training, the first of them the plain one. Each way is run once a seed, a
 process a run. Out comes a row a run at the end of results/effects/NAME.jsonl, and from all rows that are there a table
 of means, and of differences from the plain way of the same seed, with the 95% interval of their mean. What is there
-already is not run again: a stopped measurement goes on.
+already is not run again, also where another question has the same way: a stopped measurement goes on, and the table
+says what it lacks.
 """
 
 from __future__ import annotations
@@ -207,11 +208,17 @@ def table(name: str) -> str:
 
 
 def _lines(name: str, key: str, question: Question) -> Iterator[str]:
-    rows = [row for row in measured(name) if row["question"] == key]
-    if not rows:
+    rows = measured(name)
+    if not any(row["question"] == key for row in rows):
         return
+    found = {kind: _of_way(rows, question, way) for kind, way in question.ways.items()}
+    missing = {kind: len(runs) for kind, runs in found.items() if len(runs) < question.seeds}
     yield f"**{question.asks}** (`{key}`)"
     yield ""
+    if missing:
+        runs = ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in missing.items())
+        yield f"Not measured to its end: of {question.seeds} runs a way there are of {runs}."
+        yield ""
     yield "| way | figure | runs | mean | deviation | more than the first way: mean, 95% interval |"
     yield "|---|---|---|---|---|---|"
     for figure in question.figures:
@@ -219,15 +226,9 @@ def _lines(name: str, key: str, question: Question) -> Iterator[str]:
         for kind, way in question.ways.items():
             if way.figures and figure not in way.figures:
                 continue
-            found = {
-                row["seed"]: row
-                for row in rows
-                if row["way"] == kind and row["settings"] == settings(question, way, row["seed"])
-            }
-            if not found:
-                continue
-            values = {seed: float(row["test"][way.figures.get(figure, figure)]) for seed, row in found.items()}
-            cells = [kind.replace("_", " "), figure, str(len(values)), f"{statistics.mean(values.values()):.4f}"]
+            values = {seed: float(row["test"][way.figures.get(figure, figure)]) for seed, row in found[kind].items()}
+            cells = [kind.replace("_", " "), figure, str(len(values))]
+            cells.append(f"{statistics.mean(values.values()):.4f}" if values else "")
             cells.append(f"{statistics.stdev(values.values()):.4f}" if len(values) > 1 else "")
             if plain is None:
                 plain = values
@@ -236,6 +237,12 @@ def _lines(name: str, key: str, question: Question) -> Iterator[str]:
                 cells.append(difference([values[seed] - plain[seed] for seed in sorted(values.keys() & plain.keys())]))
             yield f"| {' | '.join(cells)} |"
     yield ""
+
+
+def _of_way(rows: Sequence[Mapping[str, Any]], question: Question, way: Way) -> dict[int, Mapping[str, Any]]:
+    """The rows of a way by seed, whichever question they were run for."""
+    wanted = {seed: settings(question, way, seed) for seed in range(question.seeds)}
+    return {row["seed"]: row for row in rows if row["settings"] == wanted.get(row["seed"])}
 
 
 def difference(values: Sequence[float]) -> str:

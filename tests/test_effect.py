@@ -37,26 +37,38 @@ def test_a_command_is_what_zoo_run_takes() -> None:
 
 
 def test_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Means, differences from the first way of the same seed, and what was run under other settings left out."""
-    asked = effect.Question(
-        asks="Does it help?",
-        recipe="imdb_bert",
-        figures=("f1",),
-        ways={"plain": effect.Way(), "with_it": effect.Way(set={"training.epochs": 2}, figures={"f1": "own.f1"})},
+    """Means, differences from the first way of the same seed, what was run under other settings left out, and a way
+    that another question has run too. Where runs are missing the table says so."""
+    plain = effect.Way()
+    ways = {"plain": plain, "with_it": effect.Way(set={"training.epochs": 2}, figures={"f1": "own.f1"})}
+    asked = effect.Question(asks="Does it help?", recipe="imdb_bert", figures=("f1",), seeds=3, ways=ways)
+    other = asked.model_copy(
+        update={"asks": "Does that?", "ways": {"plain": plain, "with_that": effect.Way(set={"training.epochs": 3})}}
     )
-    monkeypatch.setattr(effect, "questions", lambda name: {"it": asked})
+    monkeypatch.setattr(effect, "questions", lambda name: {"it": asked, "that": other})
     monkeypatch.setattr(effect, "RESULTS", tmp_path)
     rows: list[dict[str, Any]] = []
-    for way, values in (("plain", [0.5, 0.6, 0.7]), ("with_it", [0.6, 0.7, 0.8])):
+
+    def add(question: str, kind: str, values: list[float]) -> None:
         for seed, value in enumerate(values):
-            row = {"question": "it", "way": way, "seed": seed, "seconds": 10.0}
-            row["settings"] = effect.settings(asked, asked.ways[way], seed)
-            rows.append(row | {"test": {"f1": value, "own.f1": value}})
+            row = {"question": question, "way": kind, "seed": seed, "test": {"f1": value, "own.f1": value}}
+            of = {"it": asked, "that": other}[question]
+            rows.append(row | {"settings": effect.settings(of, of.ways[kind], seed)})
+        (tmp_path / "any.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    add("it", "plain", [0.5, 0.6, 0.7])
     rows.append({**rows[0], "settings": {}, "test": {"f1": 9.0}})
-    (tmp_path / "any.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    add("it", "with_it", [0.6, 0.7, 0.8])
     told = effect.table("any")
     assert "| plain | f1 | 3 | 0.6000 | 0.1000 |  |" in told
     assert "| with it | f1 | 3 | 0.7000 | 0.1000 | +0.1000 (+0.1000 to +0.1000), better |" in told
+    assert "Does that?" not in told
+    assert "Not measured" not in told
+    add("that", "with_that", [0.8])
+    told = effect.table("any").partition("Does that?")[2]
+    assert "Not measured to its end: of 3 runs a way there are of with that 1." in told
+    assert "| plain | f1 | 3 | 0.6000 | 0.1000 |  |" in told
+    assert "| with that | f1 | 1 | 0.8000 |  | too few runs |" in told
 
 
 @pytest.mark.parametrize(
