@@ -93,6 +93,24 @@ def test_both_ways_compute_the_same(backend: Backend) -> None:
     np.testing.assert_array_equal(one.float().numpy(), other.float().numpy())
 
 
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_bfloat16_on_a_cpu_for_which_onednn_has_no_products(monkeypatch: pytest.MonkeyPatch, multiplies: bool) -> None:
+    """It is multiplied all the same, by torch's own products."""
+
+    def refuses(*_: Any) -> Any:
+        raise RuntimeError("could not create a primitive descriptor")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: multiplies)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", refuses)
+    x, kernel, bias = (torch.ones(4, 4, dtype=torch.bfloat16), torch.ones(4, 2), torch.ones(2))
+    kernels = TorchKernels(on_cpu=True)
+    if multiplies:
+        with pytest.raises(RuntimeError, match="primitive descriptor"):
+            kernels._linear(x, kernel, bias)
+    else:
+        assert kernels._linear(x, kernel, bias).tolist() == [[5.0, 5.0]] * 4
+
+
 # --- nothing is waited for ----------------------------------------------------------------------
 
 

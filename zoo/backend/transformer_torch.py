@@ -62,6 +62,8 @@ class TorchKernels(Kernels):
 
     def __init__(self, *, on_cpu: bool) -> None:
         self._on_cpu = on_cpu
+        # Where a CPU has no instructions for bfloat16, and AVX-512 neither, oneDNN refuses such products.
+        self._by_onednn = on_cpu and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         # oneDNN's product with a bias in it is unknown to the compiler.
         self._compilable = TorchKernels(on_cpu=False) if on_cpu else self
 
@@ -119,7 +121,7 @@ class TorchKernels(Kernels):
 
     def _linear(self, x: Any, kernel: Any, bias: Any) -> Any:
         """x [rows, inner] times kernel [inner, outer] plus bias [outer], the weights float32, in x's type."""
-        return _Linear.apply(x, kernel, bias, self._on_cpu)  # type: ignore[no-untyped-call]
+        return _Linear.apply(x, kernel, bias, self._by_onednn)  # type: ignore[no-untyped-call]
 
     def _closed(self, residual: Any, x: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, state: Any) -> Any:
         """See `Kernels.closed`; x has its bias."""
@@ -223,10 +225,10 @@ class _LookUp(torch.autograd.Function):
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Any, kernel: Any, bias: Any, on_cpu: bool) -> Any:
+    def forward(ctx: Any, x: Any, kernel: Any, bias: Any, by_onednn: bool) -> Any:
         kernel, bias = kernel.to(x.dtype), bias.to(x.dtype)
         ctx.save_for_backward(x, kernel)
-        if x.dtype == torch.bfloat16 and on_cpu:
+        if x.dtype == torch.bfloat16 and by_onednn:
             # torch.addmm writes the bias to every row first; this is oneDNN's product with the bias in it.
             return torch.ops.mkldnn._linear_pointwise(x, kernel.t(), bias, "none", [], "")
         return torch.addmm(bias, x, kernel)
