@@ -176,6 +176,7 @@ def run(name: str, asked: str, question: Question, *, seeds: int, dry: bool) -> 
                         f"{asked}: {kind} ended in {done.returncode}: mend it and begin again, what is done stays"
                     )
                 found = _told(out)
+                refuse_mixture(asked, found["precision"], measured(name))
                 row = {"question": asked, "way": kind, "seed": seed, "settings": wanted, **found}
                 row |= {"date": date.today().isoformat(), "machine": machine(found["device"])}
                 RESULTS.mkdir(parents=True, exist_ok=True)
@@ -183,6 +184,17 @@ def run(name: str, asked: str, question: Question, *, seeds: int, dry: bool) -> 
                     stream.write(json.dumps(row) + "\n")
                 took = time.perf_counter() - begun
                 print(f"{asked}: {kind}, seed {seed}: {found['test']}, {took:.0f} s", file=sys.stderr, flush=True)
+
+
+def refuse_mixture(asked: str, precision: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise SystemExit where a question's rows of before were multiplied in another precision: `auto` follows the
+    machine, and runs that are compared differ in one thing."""
+    before = {row["precision"] for row in rows if row["question"] == asked} - {precision}
+    if before:
+        raise SystemExit(
+            f"{asked}: got a run in {precision}, expected {' or '.join(sorted(before))}, as those that are there: "
+            "name training.precision in what the question sets"
+        )
 
 
 def _told(out: Path) -> dict[str, Any]:

@@ -71,6 +71,14 @@ def test_table(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "| with that | f1 | 1 | 0.8000 |  | too few runs |" in told
 
 
+def test_another_precision_is_not_compared() -> None:
+    rows = [{"question": "it", "precision": "bfloat16"}, {"question": "other", "precision": "float32"}]
+    effect.refuse_mixture("it", "bfloat16", rows)
+    effect.refuse_mixture("new", "float32", rows)
+    with pytest.raises(SystemExit, match="it: got a run in float32, expected bfloat16"):
+        effect.refuse_mixture("it", "float32", rows)
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [
