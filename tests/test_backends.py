@@ -70,6 +70,7 @@ PARTS = {
     "training": (
         "golden",
         "training",
+        "faults",
         "trained",
         "robustness",
         "optimizers",

@@ -5,8 +5,6 @@ import itertools
 import json
 import math
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from killing import killed_at
 from zoo.errors import OutputError
 from zoo.runs import run_folder
 from zoo.runs.default_folder import default_folder
-from zoo.runs.folder_lock import FolderLock
 from zoo.runs.run_folder import RunFolder, create_run, finished_run, open_run
 from zoo.tasks.classification import Classification
 
@@ -115,7 +112,7 @@ def test_a_task_that_does_not_go_together_is_damage(folder: RunFolder, task: dic
 def test_predictions_of_unequal_length_leave_no_file(folder: RunFolder) -> None:
     with pytest.raises(ValueError, match="zip"):
         folder.write_predictions(Classification(names=("a", "b")).rows(["7", "a"], [1], [[0.5, 0.5]]))
-    assert names(folder.path) == [".lock", "recipe.yaml", "run.json"]
+    assert names(folder.path) == [".lock", ".owner", "recipe.yaml", "run.json"]
 
 
 def test_what_json_has_not_is_made_plain(folder: RunFolder) -> None:
@@ -168,7 +165,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         folder.write_text("recipe.yaml", "name: other\n")
     assert str(folder.path) in str(caught.value)
     assert folder.recipe_text == RECIPE
-    assert names(folder.path) == [".lock", "recipe.yaml", "run.json"]
+    assert names(folder.path) == [".lock", ".owner", "recipe.yaml", "run.json"]
 
 
 def test_a_full_disk_at_the_start_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,54 +219,6 @@ def test_resume_keeps_the_run_and_clears_what_was_half_written(folder: RunFolder
     assert again.run["started"] == started
     assert again.history == [STEP]
     assert names(folder.path / "model") == []
-
-
-@pytest.mark.parametrize("resume", [False, True])
-def test_two_runs_in_one_folder(folder: RunFolder, resume: bool) -> None:
-    with pytest.raises(OutputError, match=f"written to by process {os.getpid()} on "):
-        create_run(folder.path, RECIPE, resume=resume)
-    assert folder.run["status"] == "running"
-
-
-def test_of_two_that_start_at_once_one_is_refused_and_touches_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, take, first = tmp_path / "runs" / "mine", FolderLock.take, list[RunFolder]()
-
-    def overtaken(lock: FolderLock) -> bool:
-        monkeypatch.setattr(FolderLock, "take", take)
-        first.append(create_run(path, RECIPE))
-        first[0].append_history(STEP)
-        return take(lock)
-
-    monkeypatch.setattr(FolderLock, "take", overtaken)
-    with pytest.raises(OutputError, match="being written to"):
-        create_run(path, RECIPE)
-    assert names(path) == [".lock", "history.jsonl", "recipe.yaml", "run.json"]
-
-
-def test_a_folder_that_another_takes_away_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By one whose run was refused, say by a full disk, between the making and the locking of this one."""
-    path, take = tmp_path / "runs" / "mine", FolderLock.take
-
-    def too_late(lock: FolderLock) -> bool:
-        monkeypatch.setattr(FolderLock, "take", take)
-        path.rmdir()
-        path.parent.rmdir()
-        return take(lock)
-
-    monkeypatch.setattr(FolderLock, "take", too_late)
-    assert create_run(path, RECIPE).run["status"] == "running"
-    with pytest.raises(OutputError, match="cannot be written"):
-        create_run("/proc/nowhere", RECIPE)
-
-
-def test_a_process_that_dies_leaves_no_lock(tmp_path: Path) -> None:
-    path = tmp_path / "mine"
-    code = f"import os; from zoo.runs.run_folder import create_run; f = create_run({str(path)!r}, ''); os._exit(9)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    assert open_run(path).run["status"] == "running"
-    assert create_run(path, RECIPE, resume=True).run["owner"]["pid"] == os.getpid()
 
 
 def test_half_a_last_line_is_left_out(folder: RunFolder) -> None:

@@ -377,24 +377,6 @@ class TestLoop:
         assert [path.name for path in tmp_path.iterdir()] == ["step-00000003"]
         assert json.loads((tmp_path / "step-00000003" / "progress.json").read_text())["step"] == 3
 
-    @pytest.mark.parametrize("accumulate", [1, 2])
-    def test_a_gradient_that_is_not_finite(self, backend: Backend, accumulate: int) -> None:
-        """It is told as the loss of its own step, though that is finite."""
-        from keras import ops
-
-        def loss(outputs: Any, targets: Any, counted: Any) -> tuple[Any, Any]:
-            total, count = softmax_cross_entropy(outputs, targets, counted)
-            still = ops.where(counted < 2.0, 1.0, 0.0)[:, None] + 0.0 * outputs
-            return total + ops.sum(ops.sqrt(still)), count  # the root's slope at 0 is infinite
-
-        model = zoo.build(recipes.load("imdb_bert_2k", profile="smoke", overrides={"training.precision": "float32"}))
-        optimizer = build_optimizer(AdamW(), model.trainable_variables, num_layers=2, rates=[1e-3] * 2)
-        trainer = backend.trainer(model, optimizer, loss, precision="float32", accumulate=accumulate)
-        inputs = {name: np.ones((4, 8), np.int32) for name in inference.input_names(model)}
-        for last, finite in ((1.0, True), (2.0, False)):
-            told, _ = trainer.step(inputs, np.zeros(4, np.int32), np.array([1, 1, 1, last], np.float32))
-            assert np.isfinite(inference.to_host(told)) == finite
-
     def test_out_of_memory(self, tmp_path: Path) -> None:
         def losses() -> Iterator[float]:
             yield 0.5

@@ -25,9 +25,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from zoo.data.locking import MARKS, Lock
 from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
 from zoo.errors import OutputError, ZooError
-from zoo.runs.folder_lock import LOCK, FolderLock
 from zoo.runs.json_values import merge, plain
 from zoo.runs.recorded import HISTORY, OUT_OF_FOLD, PREDICTIONS, RUN, VERSION, as_now, read_object
 from zoo.runs.resuming import resuming
@@ -56,7 +56,7 @@ class RunFolder:
     def __init__(
         self,
         path: Path,
-        lock: FolderLock | None = None,
+        lock: Lock | None = None,
         *,
         backend: str | None = None,
         log: Sequence[str] = (),
@@ -215,11 +215,15 @@ class RunFolder:
 
     def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
         target = self.path / name
+        if self._lock is not None:
+            self._lock.refuse_lost()
         with storage_errors(self.path), write_atomically(target) as file:
             file.writelines(piece.encode(errors=UNENCODABLE) if isinstance(piece, str) else piece for piece in pieces)
         return target
 
     def _append(self, name: str, line: str, *, sync: bool = False) -> None:
+        if self._lock is not None:
+            self._lock.refuse_lost()
         with (
             storage_errors(self.path),
             (self.path / name).open("a", encoding="utf-8", errors=UNENCODABLE, newline="\n") as file,
@@ -284,9 +288,9 @@ def finished_run(path: Path) -> RunFolder | None:
     folder = RunFolder(path)
     if not (path / RUN).is_file() or folder.run.get("status") != "done":
         return None
-    if (path / CHECKPOINTS).exists() or (path / LOCK).exists():
+    if (path / CHECKPOINTS).exists() or any((path / mark).exists() for mark in MARKS):
         with storage_errors(path):
-            lock = FolderLock(path)
+            lock = Lock.of_folder(path)
             if lock.take():
                 try:
                     _drop_checkpoints(path)
@@ -338,30 +342,26 @@ def _begun(whole: RunFolder, rows: Sequence[Mapping[str, Any]], wanted: Mapping[
     return RunFolder(found)
 
 
-def _take(path: Path) -> tuple[FolderLock, list[Path]]:
+def _take(path: Path) -> tuple[Lock, list[Path]]:
     """The lock of a folder, which is made, and which folders were made for it, the innermost first."""
     for attempt in range(ATTEMPTS):
         try:
             made = make_folder(path)
-            lock = FolderLock(path)
+            lock = Lock.of_folder(path)
             if lock.take():
                 return lock, made
             break
         except FileNotFoundError:
             if attempt + 1 == ATTEMPTS:
                 raise
-    owner = RunFolder(path).run.get("owner") if (path / RUN).exists() else None
-    who = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
-    raise OutputError(
-        f"{path} is being written to by {who}, expected one run a folder: wait for it or choose another --out"
-    )
+    raise lock.refusal()
 
 
 def _claim(folder: RunFolder, recipe_text: str, *, resume: bool) -> None:
     """Check what an own, locked folder holds, and mark it as this process's; a new one is left empty by an error."""
     path = folder.path
     with storage_errors(path):
-        held = sorted(entry.name for entry in path.iterdir() if entry.name != LOCK and not _is_partial(entry))
+        held = sorted(name for name in os.listdir(path) if not (name.startswith(MARKS) or _is_partial(Path(name))))
         if held and not resume:
             listed = ", ".join(held[:5]) + (", ..." if len(held) > 5 else "")
             raise OutputError(

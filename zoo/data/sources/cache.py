@@ -133,12 +133,12 @@ def fetch(origin: Origin, *, progress: Progress | None = None) -> Path:
     found = locate(origin, content=True)
     if found is not None:
         return found
-    from filelock import FileLock
+    from zoo.data.locking import Lock  # importing filelock takes a while
 
     try:
         with storage_errors(folder, ANOTHER_CACHE):
             folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_name(f"{folder.name}.lock")):
+            with Lock.beside(folder).held():
                 if locate(origin, content=True) is None:
                     _bring(origin, uri, folder, progress or _silent)
     except Unreachable as error:

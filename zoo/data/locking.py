@@ -1,0 +1,142 @@
+"""Which process may write to a place, on this machine's disks and on those that several machines share.
+
+Two marks, taken one after the other. The kernel's lock goes with its process; a file system may have none, or one that
+other machines do not see. Then a file that is made exclusively, names its owner, and is renewed while the owner lives:
+it is taken over at once from a process of this machine that is gone, and from one of another machine when nobody has
+renewed it for SILENCE seconds. A process that was still for so long may find that it is another's (`lost`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, SoftFileLease, Timeout
+
+from zoo.errors import OutputError
+
+MARKS = ".lock", ".owner"
+"""The two marks of a folder: what it is named, or begins with, is none of its files."""
+PATIENCE = 0.2
+"""Seconds in which a process that is just leaving may leave."""
+SILENCE, RENEWED = 60.0, 5.0
+"""Seconds after which an owner counts as gone, and those between two signs of life."""
+WRITTEN = 1.0
+"""Seconds in which one that has just begun has written who it is."""
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What a file system says that has no locks."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The process that a place is of."""
+
+    pid: int
+    host: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+class Lock:
+    """The lock of a place, not yet taken.
+
+    Args:
+        kernel, owner: files for the two marks.
+    """
+
+    def __init__(self, kernel: Path, owner: Path) -> None:
+        self._file, self._owner = kernel, owner
+        self._kernel = FileLock(kernel, fallback_to_soft=False, thread_local=False)
+        self._lease = SoftFileLease(owner, lease_duration=SILENCE, heartbeat_interval=RENEWED, thread_local=False)
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Lock:
+        """With both marks in it."""
+        return cls(*(folder / mark for mark in MARKS))
+
+    @classmethod
+    def beside(cls, folder: Path) -> Lock:
+        """With both marks beside it."""
+        return cls(folder.with_name(f"{folder.name}.lock"), folder.with_name(f"{folder.name}.owner"))
+
+    def take(self) -> bool:
+        """Whether it is now this process's; FileNotFoundError where the folder is gone.
+
+        Where another machine's process may be gone, it is waited for its next sign of life, at most SILENCE seconds.
+        """
+        seen = self._sign()
+        try:
+            self._take_kernels(PATIENCE)
+            self._lease.acquire(timeout=2 * SILENCE, cancel_check=lambda: self._sign() not in (seen, None))
+        except Timeout:
+            self._kernel.release()
+            return False
+        return True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """The block, once it is this process's."""
+        self._take_kernels(-1)
+        try:
+            with self._lease:
+                yield
+        finally:
+            self._kernel.release()
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process has taken it over, as this one showed no sign of life."""
+        return self._lease.compromise is not None
+
+    def refuse_lost(self) -> None:
+        """Raise OutputError where it is lost."""
+        if self.lost:
+            raise OutputError(
+                f"{self._owner.parent} is now written to by {self.owner() or 'another process'}, as this one was still "
+                f"for {SILENCE:g} seconds, expected one run a folder: leave it to that one"
+            )
+
+    def refusal(self) -> OutputError:
+        """Why it was not taken."""
+        return OutputError(
+            f"{self._owner.parent} is being written to by {self.owner() or 'another process'}, expected one run a "
+            "folder: wait for it or choose another --out"
+        )
+
+    def owner(self) -> Owner | None:
+        """Whose it is; None where nobody has said so."""
+        begun = time.monotonic()
+        while (found := self._lease.owner) is None and time.monotonic() - begun < WRITTEN:
+            time.sleep(0.01)
+        return found and Owner(pid=found.pid, host=found.hostname.partition("?")[0])  # then a container's namespace
+
+    def release(self) -> None:
+        """Let another process have it.
+
+        The file of the kernel's lock goes first: who then gets the lock of the removed file has nothing, and FileLock
+        tries again on a new one. Nobody else removes it.
+        """
+        if not self.lost:
+            self._file.unlink(missing_ok=True)
+        self._lease.release()
+        self._kernel.release()
+
+    def _take_kernels(self, patience: float) -> None:
+        try:
+            self._kernel.acquire(timeout=patience)
+        except OSError as error:
+            if isinstance(error, Timeout) or error.errno not in NO_LOCKS:
+                raise
+
+    def _sign(self) -> tuple[int, int] | None:
+        """The owner's last sign of life."""
+        try:
+            found = self._owner.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
