@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from killing import killed_at
 
+from tools.storage_calls import killed_at
 from zoo.errors import OutputError
 from zoo.runs import run_folder
 from zoo.runs.default_folder import default_folder

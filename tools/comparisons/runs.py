@@ -31,6 +31,7 @@ import zoo
 from tools.comparisons.measured import MOVED, measure, move_one_weight, weight_of
 from tools.comparisons.rows import MOVED_WHOLE, RUNS, SMALL_RUNS
 from zoo.backend import activate
+from zoo.data.locking import MARKS
 from zoo.data.manifest import write_manifest
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import build_model
@@ -81,7 +82,7 @@ class Copying(Screen):
 
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         if epoch == 2 and not self._copy.exists():
-            shutil.copytree(self._run, self._copy, ignore=shutil.ignore_patterns(".lock"))
+            shutil.copytree(self._run, self._copy, ignore=shutil.ignore_patterns(*MARKS))
 
 
 @contextmanager
