@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from zoo import backend
+from zoo.backend import _refuse_missing_device
 from zoo.errors import EnvironmentFault
 
 ROOT = Path(__file__).parents[1]
@@ -84,3 +87,26 @@ def test_choosing_imports_nothing() -> None:
 
 def test_versions_leave_out_what_is_not_there() -> None:
     assert set(backend.versions("numpy", "no-such-distribution")) == {"numpy"}
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "error"),
+    [
+        ("jax", "JAX_PLATFORMS", RuntimeError("Unable to initialize backend 'cuda'\nmore")),
+        ("jax", "JAX_PLATFORM_NAME", AssertionError()),
+        ("torch", "KERAS_TORCH_DEVICE", AssertionError("Torch not compiled with CUDA enabled")),
+    ],
+)
+def test_a_device_that_is_not_here(name: str, variable: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the frameworks raise when they are first asked for it."""
+
+    def device() -> str:
+        raise error
+
+    stand_in: Any = SimpleNamespace(name=name, device=device)
+    monkeypatch.delenv(variable, raising=False)
+    _refuse_missing_device(stand_in)  # nobody has asked for one
+    monkeypatch.setenv(variable, "cuda")
+    with pytest.raises(EnvironmentFault, match=rf"{variable} is 'cuda' and {name} has no such device here") as caught:
+        _refuse_missing_device(stand_in)
+    assert "\n" not in str(caught.value)

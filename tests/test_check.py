@@ -235,16 +235,6 @@ def test_more_layers_than_can_be_built(layers: int, tmp_path: Path, capsys: pyte
     assert "model.backbone.num_layers: got " in err
 
 
-def test_faults_of_the_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = own_recipe(tmp_path, OWN.replace("text: review", "text: body"))
-    code, _, err = run(str(path), capsys=capsys)
-    assert code == 3
-    assert "body" in err
-    assert "review" in err
-    (tmp_path / "rows.csv").unlink()
-    assert run(str(path), capsys=capsys)[0] == 3
-
-
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
@@ -271,32 +261,6 @@ def test_catalog_faults_have_a_place(
     assert f"{tmp_path}/own.yaml:" in err
 
 
-def test_length_above_the_positions_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = run("quickstart", "--set", "tokens.max_length=513", capsys=capsys)
-    assert code == 2
-    assert "--set tokens.max_length  tokens.max_length: got 513, expected at most 512" in err
-
-
-def test_binary_head_on_five_classes(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = run("amazon_bert", "--set", "model.head={type: binary}", capsys=capsys)
-    assert code == 2
-    assert "the data has 5 classes, not 2" in err
-
-
-def test_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("zoo.backend.installed", lambda: ("jax",))
-    code, _, err = run("quickstart", "--profile", "smoke", "--set", "backend=torch", capsys=capsys)
-    assert code == 4
-    assert "pip install 'text-zoo[torch]'" in err
-
-
-def test_backend_against_the_recipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
-    code, _, err = run("quickstart", "--profile", "smoke", "--set", "backend=torch", capsys=capsys)
-    assert code == 4
-    assert "KERAS_BACKEND" in err
-
-
 def test_what_is_not_cached_is_told_with_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run("imdb_bert", "--profile", "cpu", capsys=capsys)
     assert code == 0
@@ -312,19 +276,6 @@ def test_disk_full(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     code, _, err = run("imdb_bert", "--profile", "cpu", capsys=capsys)
     assert code == 4
     assert "set ZOO_CACHE" in err
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\0\1", b"name: [", b"- x"])
-def test_unreadable_recipes_end_in_2_without_a_traceback(
-    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "mine.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    code, _, err = run(str(path), capsys=capsys)
-    assert code == 2
-    assert "Traceback" not in err
-    assert "mine.yaml" in err
 
 
 BERT = Dimensions(

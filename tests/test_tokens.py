@@ -324,7 +324,7 @@ def test_doubts() -> None:
         "validation": tokenizer.encode(["a b c"] + ["a"] * 3, None, config),
         "test": tokenizer.encode(["电 影"], None, config),
     }
-    assert doubts(tokenizer, tables, config) == [
+    assert doubts(tokenizer, tables) == [
         "50% of the test tokens are unknown to the vocabulary: is it the right one?",
     ]
     told = "0 of 4 train, 1 of 4 validation (25.0%), 0 of 1 test texts are cut at tokens.max_length: 4"
@@ -336,13 +336,13 @@ def test_doubts() -> None:
 def test_two_in_a_hundred_unknown_tokens_are_told(words: int, told: bool) -> None:
     tokenizer, config = nano(), Tokens(max_length=128)
     tables = {"train": tokenizer.encode([" ".join(["a"] * words + ["电"])], None, config)}
-    assert any("unknown to the vocabulary" in doubt for doubt in doubts(tokenizer, tables, config)) == told
+    assert any("unknown to the vocabulary" in doubt for doubt in doubts(tokenizer, tables)) == told
 
 
 def test_a_guess_about_the_vocabulary_is_told(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nword\n")
     tokenizer = load_tokenizer(tmp_path)
-    assert doubts(tokenizer, {}, Tokens()) == [tokenizer.note]
+    assert doubts(tokenizer, {}) == [tokenizer.note]
 
 
 def test_half_a_character_is_refused() -> None:

@@ -31,7 +31,7 @@ from zoo.data.dataset import Split, load_dataset, missing_data, rows_an_epoch, s
 from zoo.data.deep import Bars, look
 from zoo.data.expense import expense
 from zoo.data.sources import cache_folder, locate_first
-from zoo.data.tokens import cut_told
+from zoo.data.tokens import TokenTable, cut_told, doubts
 from zoo.data.writing import nearest
 from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
 from zoo.recipe import Recipe
@@ -111,6 +111,12 @@ def _check_whole(
     figures, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
     report.notes += [("estimate", text) for text in told]
     return figures
+
+
+def placed_faults(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> list[str]:
+    """Faults of a recipe file, or, where it is sound, those that only the catalog shows, each with its place."""
+    document = resolved(read_document(path), folder=path.parent, profile=profile, overrides=overrides)
+    return list(map(str, _faults(document)))
 
 
 def readable_parts(path: Path, *, profile: str | None = None, overrides: Overrides = ()) -> list[Recipe]:
@@ -323,15 +329,15 @@ def _check_backbone(recipe: Recipe, task: Task | None, texts: Split | None, repo
     except (RecipeError, EnvironmentFault) as error:
         report.faults.append(error)
         return False
-    if parts.tokenizer.note:
-        report.notes.append(("warning", parts.tokenizer.note))
+    tables = dict[str, TokenTable]()
     if texts is not None:
         try:
-            table = parts.tokenizer.encode(texts.texts, texts.pairs, recipe.tokens, place=texts.place)
+            tables = {"train": parts.tokenizer.encode(texts.texts, texts.pairs, recipe.tokens, place=texts.place)}
         except DataError as error:
             report.faults.append(error)
             return False
-        report.notes.append(cut_told({"train": table}, recipe.tokens))
+        report.notes.append(cut_told(tables, recipe.tokens))
+    report.notes += [("warning", doubt) for doubt in doubts(parts.tokenizer, tables)]
     return True
 
 

@@ -17,7 +17,7 @@ import typer
 
 from zoo import cli
 from zoo.backend import choose
-from zoo.check import readable_parts, row_faults
+from zoo.check import placed_faults, readable_parts, row_faults
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
@@ -229,11 +229,10 @@ def run(
     Example: KERAS_BACKEND=jax python -m zoo.run recipes/imdb_bert.yaml --profile cpu --out runs/mine
     """
     path = cli.find_recipe(recipe)
-    try:
-        loaded = load_recipe(path, profile=profile, overrides=changes or ())
-    except RecipeError as error:
+    if faults := placed_faults(path, profile=profile, overrides=changes or ()):
         same_rows = readable_parts(path, profile=profile, overrides=changes or ())
-        raise RecipeError([*error.faults, *(fault for each in same_rows for fault in row_faults(each))]) from error
+        raise RecipeError(dict.fromkeys([*faults, *(fault for each in same_rows for fault in row_faults(each))]))
+    loaded = load_recipe(path, profile=profile, overrides=changes or ())
     screen = Events() if output == "json" else Screen()
     done = train(loaded, out, resume=resume, progress=screen, log=log or ())
     path = whole_of(done.path)

@@ -28,7 +28,7 @@ from packaging.requirements import Requirement
 from zoo.backend.allocator import keep_freed_memory
 from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
 from zoo.backend.compiled_program import CompiledProgram
-from zoo.backend.devices import device_notes, precisions_here, tensorflow_notes, unused
+from zoo.backend.devices import DEVICE_VARIABLES, device_notes, precisions_here, tensorflow_notes, unused
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.errors import EnvironmentFault
 
@@ -131,7 +131,8 @@ def activate(recipe_backend: str | None = None) -> Backend:
     In a process of the zoo's own the first call warns of an accelerator that is here and not used.
 
     Raises:
-        EnvironmentFault: see `choose`; or Keras was imported before on another backend.
+        EnvironmentFault: see `choose`; or Keras was imported before on another backend; or an environment variable
+            asks for a device that is not here.
     """
     loaded = sys.modules.get("keras")
     if loaded is None:
@@ -152,9 +153,26 @@ def activate(recipe_backend: str | None = None) -> Backend:
                 f"start a new process with KERAS_BACKEND={recipe_backend}"
             )
     backend: Backend = importlib.import_module(f"zoo.backend.on_{name}").BACKEND
+    _refuse_missing_device(backend)
     if loaded is None and _OWN:
         _warn_of_unused(backend)
     return backend
+
+
+def _refuse_missing_device(backend: Backend) -> None:
+    """EnvironmentFault where the user asks for a device that the backend does not find."""
+    for variable in DEVICE_VARIABLES.get(backend.name, ()):
+        if asked := os.environ.get(variable):
+            try:
+                backend.device()
+            # jax raises RuntimeError and, where it knows the device and has no plugin for it, AssertionError, as torch
+            # does where it was built without.
+            except (RuntimeError, AssertionError) as error:
+                raise EnvironmentFault(
+                    f"{variable} is {asked!r} and {backend.name} has no such device here"
+                    f"{f' ({str(error).splitlines()[0]})' if str(error) else ''}: unset it, or set it to cpu; "
+                    "`python -m zoo.doctor` tells what is here"
+                ) from error
 
 
 def _warn_of_unused(backend: Backend) -> None:

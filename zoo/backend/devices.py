@@ -39,6 +39,8 @@ LINES: dict[tuple[Kind, str], str] = {
     ("tpu", "jax"): "pip install 'text-zoo[tpu]'",
 }
 """What installs what a backend needs for a device."""
+DEVICE_VARIABLES = {"jax": ("JAX_PLATFORMS", "JAX_PLATFORM_NAME"), "torch": ("KERAS_TORCH_DEVICE",)}
+"""Environment variables by which the user chooses a backend's device."""
 CHECKS: dict[Kind, str] = {
     "nvidia": "run nvidia-smi, which tells whether the driver runs and up to which CUDA",
     "tpu": "end the process that holds it, as it serves one at a time",
@@ -73,8 +75,7 @@ def _said(file: Path) -> str:
 
 def turned_off(kind: Kind, backend: str) -> bool:
     """Whether the user keeps the backend from such a device, by an environment variable."""
-    variables = {"jax": ("JAX_PLATFORMS", "JAX_PLATFORM_NAME"), "torch": ("KERAS_TORCH_DEVICE",)}.get(backend, ())
-    on_cpu = any(re.match(r"cpu\b", os.environ.get(name, "")) for name in variables)
+    on_cpu = any(re.match(r"cpu\b", os.environ.get(name, "")) for name in DEVICE_VARIABLES.get(backend, ()))
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "all").split(",")[0].strip()
     return on_cpu or (kind == "nvidia" and first in ("", "-1"))
 

@@ -137,7 +137,7 @@ class _Looking:
         found = {name: _lengths(table, tokenizer.unknown, framing) for name, table in tables.items()}
         notes = [cut_told(tables, tokens)]
         # The check itself tells the tokenizer's note.
-        notes += [("warning", text) for text in doubts(tokenizer, tables, tokens) if text != tokenizer.note]
+        notes += [("warning", text) for text in doubts(tokenizer, tables) if text != tokenizer.note]
         told = (f"{name} {each['median']:,} and {each['longest']:,}" for name, each in found.items())
         notes.insert(0, ("tokens", f"a text's median and longest: {', '.join(told)}"))
         for name, each in found.items():

@@ -268,7 +268,7 @@ def _numbers(values: array[int], kind: type[np.signedinteger[Any]]) -> np.ndarra
     return np.frombuffer(values, kind) if values else np.zeros(0, kind)
 
 
-def doubts(tokenizer: Tokenizer, tables: Mapping[str, TokenTable], config: Tokens) -> list[str]:
+def doubts(tokenizer: Tokenizer, tables: Mapping[str, TokenTable]) -> list[str]:
     """What looks wrong about the tokens: a guess about the vocabulary, many words that it lacks."""
     found = [tokenizer.note] if tokenizer.note else []
     for name, table in tables.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -72,5 +73,9 @@ class Rows(Protocol):
 
 
 def no_label(value: Any) -> bool:
-    """None, not a number, or a blank string."""
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+    """None, not a number, or a string in which nothing is to be seen: white space, and signs of no width."""
+    return value is None or value != value or (isinstance(value, str) and all(map(_unseen, value)))
+
+
+def _unseen(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) in ("Cc", "Cf")

@@ -114,7 +114,7 @@ def prepare(
     with stage("tokenize") as progress:
         tables = encode_splits(parts.tokenizer, dataset, recipe.tokens, progress=progress, tell=tell)
     if tell is not None:
-        for doubt in doubts(parts.tokenizer, tables, recipe.tokens):
+        for doubt in doubts(parts.tokenizer, tables):
             tell(doubt)
     with stage("build"):
         built = build(recipe, dataset.task, parts, backend, wait, begun)
