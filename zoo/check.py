@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os.path
 import shlex
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,16 +23,16 @@ from pydantic import ValidationError
 from rich.filesize import decimal
 
 from zoo import backend, cli
-from zoo.data.against_catalog import disagreements, training_rows
+from zoo.data.against_catalog import dimensions, disagreements, training_rows
 from zoo.data.backbones import missing
-from zoo.data.catalog import backbone_card, backbone_names, dataset_card
+from zoo.data.catalog import dataset_card
 from zoo.data.dataset import Split, load_dataset, missing_data, rows_an_epoch, stated_task
 from zoo.data.deep import Bars, look
 from zoo.data.expense import expense
-from zoo.data.sources import cache_folder, locate_first
+from zoo.data.room import refuse_full, refuse_full_cache, run_bytes
+from zoo.data.sources import locate_first
 from zoo.data.tokens import TokenTable, cut_told, doubts
-from zoo.data.writing import nearest
-from zoo.errors import DataError, EnvironmentFault, RecipeError, ZooError
+from zoo.errors import DataError, EnvironmentFault, OutputError, RecipeError, ZooError
 from zoo.recipe import Recipe
 from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
@@ -41,6 +40,7 @@ from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
 from zoo.recipe.staging import STAGE, stage_documents
 from zoo.recipe.yaml12 import Document, Fault
 from zoo.recipe.yaml12 import Path as KeyPath
+from zoo.runs.default_folder import RUNS
 from zoo.runs.screen import Screen
 from zoo.tasks import Task
 
@@ -110,6 +110,13 @@ def _check_whole(
         report.notes += [note for note in notes if note not in report.notes]
     figures, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
     report.notes += [("estimate", text) for text in told]
+    if (size := dimensions(recipe.model.backbone)) is not None:
+        wanted = figures["disk_bytes"] = run_bytes(recipe, size)
+        report.notes.append(("estimate", f"disk: {decimal(wanted)} at most, for its checkpoints and its model"))
+        try:
+            refuse_full(RUNS, wanted)
+        except OutputError as error:
+            report.faults.append(error)
     return figures
 
 
@@ -357,26 +364,11 @@ def _check_cache(recipe: Recipe, path: Path, profile: str | None, report: Report
     command = shlex.join(["python", "-m", "zoo.fetch", str(path), *(["--profile", profile] if profile else [])])
     report.notes += [("cache", text) for text in told]
     report.notes.append(("cache", f"{command} fetches it"))
-    wanted, free = _download_bytes(recipe, {need.uri for need in needs}), _free_bytes(cache_folder())
-    if wanted > free:
-        report.faults.append(
-            EnvironmentFault(
-                f"{cache_folder()} has {decimal(free)} left, expected {decimal(wanted)} for what is missing: "
-                "free some space, or set ZOO_CACHE to a folder with more"
-            )
-        )
+    try:
+        refuse_full_cache(recipe, {need.uri for need in needs})
+    except EnvironmentFault as error:
+        report.faults.append(error)
     return here
-
-
-def _download_bytes(recipe: Recipe, uris: set[str]) -> int:
-    """Bytes that the cards of what is missing state; what is not stated counts nothing."""
-    cards: list[Any] = [dataset_card(each.data.dataset) for each in recipe.with_data if each.data.dataset]
-    cards += [backbone_card(name) for name in (recipe.model.backbone.preset,) if name in backbone_names()]
-    return sum(card.size_bytes or 0 for card in cards if card.origins[0].uri in uris)
-
-
-def _free_bytes(folder: Path) -> int:
-    return shutil.disk_usage(nearest(folder)).free
 
 
 def _check_backend(recipe: Recipe | None, report: Report) -> None:

@@ -21,10 +21,12 @@ from zoo.check import placed_faults, readable_parts, row_faults
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
+from zoo.data.room import held_bytes, refuse_full, refuse_full_cache, run_bytes
 from zoo.data.sources import cache_folder
 from zoo.errors import RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
+from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.staging import stage_folder
 from zoo.report.card import write_card
 from zoo.report.report import tested_texts, texts_by_id, write_report
@@ -81,8 +83,10 @@ def train(
         raise RecipeError(dict.fromkeys([*clashes, *row_faults(recipe)]))
     choice = choose(recipe.backend)
     screen.say("backend", f"{choice.name} ({choice.reason})")
-    for need in missing(recipe):
+    needs = missing(recipe)
+    for need in needs:
         screen.say("fetch", str(need))
+    refuse_full_cache(recipe, {need.uri for need in needs})
     with screen.downloads() as bars:
         bring(recipe, progress=bars.update)
     out = Path(out) if out is not None else default_folder(recipe.name, choice.name)
@@ -189,6 +193,8 @@ def _train(
             wait=recorder.on_wait,
             begun=begun_with(folder, backend),
         )
+        wanted = run_bytes(recipe, Dimensions.of(session.blueprint.backbone))
+        refuse_full(folder.path, wanted - held_bytes(folder.path))
         recorder.begin(session, backend)
         recorder.finish(session, recorder.train(session, resume=resume))
         _, warnings = write_report(folder, texts_by_id(dataset.test))

@@ -12,6 +12,8 @@ import pytest
 import recipes
 import zoo
 from zoo.backend import Backend
+from zoo.data import room
+from zoo.data.against_catalog import dimensions
 from zoo.errors import OutputError
 from zoo.models import inference, weights
 from zoo.recipe.optimizers import AdamW
@@ -45,6 +47,18 @@ class TestCheckpoints:
             kept.save(Progress(epoch=step // 3, step=step), model, optimizer)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000006", "step-00000009"]
         assert kept.newest() == tmp_path / "step-00000009"
+
+    def test_the_room_that_they_take_is_foreseen(self, backend: Backend, tmp_path: Path) -> None:
+        """Weights, both moments, and the weights of the best epoch, three times at once."""
+        recipe = recipes.load("imdb_bert_2k", profile="smoke")
+        model, optimizer = stepped(backend, steps=0)
+        kept = Checkpoints(tmp_path)
+        for epoch in (1, 2):
+            kept.save(Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, kept=(1,))
+        size = dimensions(recipe.model.backbone)
+        assert size is not None
+        foreseen = room.run_bytes(recipe, size) - room.BESIDE
+        assert foreseen == pytest.approx(3 * room.held_bytes(tmp_path / "step-00000002"), rel=0.05)
 
     def test_nothing_to_restore(self, backend: Backend, tmp_path: Path) -> None:
         model, optimizer = stepped(backend, steps=0)
