@@ -9,7 +9,7 @@ WORKERS ?= 2
 BENCH_PYTHON = $(if $(filter command environment,$(firstword $(origin PYTHON))),$(PYTHON),$(BIN)/python)
 MINUTES ?= 9.5
 
-.PHONY: help .venv quickstart test check docs gpu-bench
+.PHONY: help .venv quickstart test check docs gpu-bench sbom audit
 
 help:
 	@echo "make quickstart   install, fetch, fine-tune a real BERT on real reviews, write a report"
@@ -20,6 +20,8 @@ help:
 	@echo "                  make gpu-bench PYTHON=/path/to/python (with Keras and its backends; on a TPU with jax[tpu]"
 	@echo "                  and torch for CPUs), OUT=FOLDER, MINUTES=30 for more backends"
 	@echo "make .venv        only the environment"
+	@echo "make sbom         sbom.json: what is installed in it, as CycloneDX 1.6, validated"
+	@echo "make audit        whether an advisory is known of a pinned version: 1 where one is, 4 where nobody could be asked"
 
 .venv: .venv/.installed
 
@@ -55,3 +57,16 @@ gpu-bench:
 
 docs: .venv
 	$(BIN)/python tools/render_docs.py
+
+# They stand in an environment of their own, so as not to be in what they list.
+.audit/.installed: tools/audit-requirements.txt
+	test -x .audit/bin/pip || $(PYTHON) -m venv .audit
+	.audit/bin/python -m pip install -qq -r tools/audit-requirements.txt
+	@touch $@
+
+sbom: .venv .audit/.installed
+	.audit/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible -o sbom.json
+	@echo sbom.json
+
+audit: .venv .audit/.installed
+	@$(BIN)/python tools/audit_dependencies.py

@@ -74,6 +74,27 @@ def test_bombs_are_refused_by_their_header_and_by_their_bytes(tmp_path: Path, mo
         archives.extract(tmp_path / "l.zip", "", lambda name: True, tmp_path / "out")
 
 
+def test_what_is_not_wanted_is_no_bomb_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To find the next member of a tar the one before is unpacked, and its long names are taken into memory."""
+    monkeypatch.setattr(archives, "_RATIO_FROM", 1 << 10)
+    bomb, named = tmp_path / "bomb.tar.gz", tmp_path / "named.tar.gz"
+    with tarfile.open(bomb, "w:gz") as archive:
+        info = tarfile.TarInfo("unwanted")
+        info.size = 8 << 20
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    with pytest.raises(EnvironmentFault, match="unpack to more than is taken"):
+        archives.extract(bomb, "", lambda name: name == "a.csv", tmp_path / "out")
+    with tarfile.open(named, "w:gz", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("n" * (2 << 20)))
+    with pytest.raises(EnvironmentFault, match="a record of 2,097,664 bytes about a member"):
+        archives.extract(named, "", lambda name: True, tmp_path / "out")
+    for path in (zipped({f"{number}": b"" for number in range(9)}, tmp_path / "t.zip"), tarred(tmp_path / "t.tar")):
+        monkeypatch.setattr(archives, "MAX_MEMBERS", 8 if path.suffix == ".zip" else 0)
+        with pytest.raises(EnvironmentFault, match=r"more than \d members"):
+            archives.extract(path, "", lambda name: True, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_tar_archive_is_read_and_a_cut_one_refused(tmp_path: Path) -> None:
     whole = tarred(tmp_path / "t.tar.gz")
     assert archives.extract(whole, "", lambda name: True, tmp_path / "out") == ["a.csv"]

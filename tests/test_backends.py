@@ -88,7 +88,7 @@ PARTS = {
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo")},
     "tensorflow": {"model": ("hlo", "xla")},
-    "torch": {"model": ("cuda", "programs", "fill_mask"), "training": ("rules",), "runs": ("bad_inputs",)},
+    "torch": {"model": ("cuda", "programs", "fill_mask", "hostile"), "training": ("rules",), "runs": ("bad_inputs",)},
 }
 """What only one backend has to keep, by backend and part."""
 

@@ -17,13 +17,14 @@ import pytest
 FOLDER = Path(__file__).parent
 DESCRIPTORS = 96
 SERVER = f"""
-import resource
+import resource, socket
 from serving_stand_in import StandIn
 from zoo.serve import __main__ as serve
 from zoo.serve.serving import create_app
 {{settings}}
 resource.setrlimit(resource.RLIMIT_NOFILE, ({DESCRIPTORS}, {DESCRIPTORS}))
 with serve.listening("127.0.0.1", 0) as listener:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # what is not taken waits in the server
     print(listener.getsockname()[1], flush=True)
     serve.run_until_stopped(create_app(StandIn()), listener)
 """
@@ -94,6 +95,21 @@ def test_who_does_not_take_the_answer_is_closed() -> None:
         with pytest.raises(ConnectionError):
             client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1_000_000)
         assert ask(port, timeout=8) == (200, 1)
+
+
+def test_who_does_not_take_the_answer_keeps_nobody_out(port: int) -> None:
+    """All places are taken by whole requests whose answers are not read: they go, one for each that comes."""
+    with contextlib.ExitStack() as opened:
+        for _ in range(DESCRIPTORS // 4):  # as many places as it has
+            client = opened.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(10)
+            client.connect(("127.0.0.1", port))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 30)
+            assert client.recv(1) == b"H"
+        begun = time.monotonic()
+        assert ask(port, timeout=8) == (200, 1)
+        assert time.monotonic() - begun < 5
 
 
 def test_a_slow_answer_and_a_kept_connection_are_no_fault() -> None:

@@ -158,6 +158,25 @@ def test_only_its_own_names_are_answered(client: TestClient, host: str, status: 
     assert client.get("/health", headers={"Host": host}).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://127.0.0.1:8000", 200),
+        ("http://evil.example", 403),
+        ("http://127.0.0.1:3000", 403),  # another server of this machine
+        ("http://127.0.0.1:8000.evil.example", 403),
+        ("null", 403),  # a page of a file, or in a sandbox
+    ],
+)
+def test_only_its_own_page_is_answered(client: TestClient, origin: str, status: int) -> None:
+    for answer in (
+        client.post("/predict", json={"texts": ["a"]}, headers={"Origin": origin}),
+        client.get("/metrics", headers={"Origin": origin}),
+    ):
+        assert answer.status_code == status
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 def test_too_many_that_wait(run: StandIn, opened: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "MOST_WAITING", 4)
     client = opened(run, explain=weigh)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from zoo.recipe.showing import as_cell
+
 __all__ = ["Audit", "Doubt", "Group", "LabelError", "Label", "Telling", "as_csv", "told_label"]
 
 Label = str | list[str] | dict[str, float]
@@ -17,8 +19,6 @@ LONGEST = 300
 EXAMPLES = 20
 """Rows of a group, or with a word, that audit.json has."""
 COLUMNS = ("doubt", "id", "place", "split", "label", "suggested", "probability", "group", "why", "text")
-STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""What makes a formula of a cell for a spreadsheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ def as_csv(audit: Audit) -> str:
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in _lines(audit):
-        writer.writerow([_defused(str(row.get(column, ""))) for column in COLUMNS])
+        writer.writerow([as_cell(str(row.get(column, ""))) for column in COLUMNS])
     return lines.getvalue()
 
 
@@ -157,8 +157,3 @@ def _lines(audit: Audit) -> Iterator[Mapping[str, Any]]:
         why = f"{each.kind} {each.word!r}: {each.agreeing} of {each.count} rows with it are {each.label}"
         for row in each.rows:
             yield {**plain(row), "doubt": "label in the text", "suggested": each.label, "why": why}
-
-
-def _defused(cell: str) -> str:
-    """A cell that no spreadsheet computes: an apostrophe before what would begin a formula."""
-    return f"'{cell}" if cell.startswith(STARTS) else cell

@@ -3,7 +3,8 @@
 In comes `recipe.model.backbone`: a catalog name, an address or a local folder, or the dimensions of a fresh one
 with a vocabulary; out goes a `Preset`, or the vocabulary's path. A local folder may also be that of a finished run.
 Refused: unknown names, a preset of another family than the recipe's, folders without weights, a run that has not
-finished, and pickled weights (pytorch_model.bin), which can run code.
+finished, pickled weights (pytorch_model.bin), which can run code, and files with a whole model (.keras, .h5), which
+hold code or name it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from zoo.data.catalog import (
     vocabulary_names,
 )
 from zoo.data.dataset import missing_data
+from zoo.data.model_files import CHECKPOINT_FILES, VOCABULARY_FILES, refuse_links, weight_files
 from zoo.data.objects import read_object
 from zoo.data.run_model import backbone_of_run, is_run, model_of_run
 from zoo.data.sources import Missing, Origin, Progress, address, fetch_first, folder_of, locate_first, matches
@@ -31,27 +33,8 @@ from zoo.errors import EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
 from zoo.recipe.backbone_group import Backbone
 
-VOCABULARY_FILES = (
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "assets/tokenizer/*",
-)
-CHECKPOINT_FILES = (
-    "config.json",
-    "metadata.json",
-    "model.weights.h5",
-    "*.safetensors",
-    "model.safetensors.index.json",
-    *VOCABULARY_FILES,
-)
-"""What is taken from a repository that has no card."""
-
-
 Layout = Literal["hf", "keras", "zoo"]
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,6 +251,11 @@ def _reference(backbone: Backbone) -> _Reference:
             name=preset, origins=card.origins, weights=card.convert_from or card.family, activation=card.activation
         )
     if _looks_like_a_path(preset):
+        if os.path.isfile(preset):
+            raise RecipeError(
+                f"model.backbone.preset: {preset} is a file, expected a folder: files with a whole model in them "
+                "(.keras, .h5, a pickle) may hold code and are never read; give a folder of config.json and weights"
+            )
         if not os.path.isdir(preset):
             raise RecipeError(f"model.backbone.preset: there is no folder {preset}; check the path")
         return _Reference(name=Path(preset).name, origins=[Origin(uri=preset, patterns=CHECKPOINT_FILES)], weights=None)
@@ -305,16 +293,16 @@ def _missing(what: str, origins: Sequence[Origin]) -> Missing:
 def _preset(folder: Path, backbone: Backbone, reference: _Reference) -> Preset:
     """The folder, looked into: its layout and its family."""
     layout: Layout
+    refuse_links(folder)
     run = backbone_of_run(folder)
     config = _config(folder) if run is None else {}
     if run is not None:
         layout, weights, folder = "zoo", str(run.get("family", "unknown")), model_of_run(folder) or folder
     elif "class_name" in config and (folder / "model.weights.h5").is_file():
         layout, weights = "keras", KERAS_FAMILIES.get(str(config["class_name"]), str(config["class_name"]))
-    elif (folder / "model.safetensors").is_file() or (folder / "model.safetensors.index.json").is_file():
-        _refuse_lost_shards(folder)
+    elif weight_files(folder):
         layout, weights = "hf", str(config.get("model_type", "unknown"))
-    elif list(folder.glob("*.bin")) or list(folder.glob("*.pt")):
+    elif any(path.suffix in PICKLED for path in folder.iterdir()):
         raise EnvironmentFault(
             f"{folder}: the weights are pickled, which can run code when they are read, expected model.safetensors; "
             "save the model again with save_pretrained(folder, safe_serialization=True)"
@@ -353,23 +341,6 @@ def _config(folder: Path) -> dict[str, object]:
         return read_object(folder / "config.json", "get the preset again")
     except FileNotFoundError as error:
         raise EnvironmentFault(f"{folder}: no config.json, expected the folder of a preset; check the path") from error
-
-
-def _refuse_lost_shards(folder: Path) -> None:
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file():
-        return
-    named = read_object(index, "get the preset again").get("weight_map")
-    shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
-    outside = [name for name in shards if Path(name).name != name]
-    if not shards or outside:
-        what = f"names {outside[0]!r:.60}" if outside else "has no weight_map"
-        raise EnvironmentFault(
-            f"{index}: {what}, expected tensors and the files beside it that hold them; get the preset again"
-        )
-    lost = [name for name in shards if not (folder / name).is_file()]
-    if lost:
-        raise EnvironmentFault(f"{folder}: lacks {', '.join(lost)}, named in {index.name}; get the preset again")
 
 
 def _plain(error: ValueError) -> str:

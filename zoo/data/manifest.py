@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from zoo.data.writing import write_atomically
 
@@ -24,7 +25,8 @@ class Entry:
     sha256: str
 
 
-_ENTRIES = TypeAdapter(dict[str, Entry])
+_ENTRIES = TypeAdapter(dict[Annotated[str, Field(pattern=r"^[^/\\]*[^/\\.][^/\\]*$")], Entry])
+"""By the name of a file beside it, and so of no other folder."""
 
 
 def write_manifest(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """A JSON object from a file that somebody else wrote.
 
 In comes a path; out comes the object. Refused: what is not a plain file (a FIFO would be waited for), what is not UTF-8
-or not JSON, nesting and numbers beyond what Python reads, and any other value than an object.
+or not JSON, nesting and numbers beyond what Python reads, more than `MOST_BYTES`, and any other value than an object.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from zoo.errors import EnvironmentFault
+
+MOST_BYTES = 64 << 20
+"""Of such a file; the largest that anybody writes are vocabularies of a quarter of a million entries, a third of it."""
 
 
 def read_object(path: Path, repair: str) -> dict[str, Any]:
@@ -29,6 +32,10 @@ def read_object(path: Path, repair: str) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():
             raise EnvironmentFault(f"{path}: is a folder or a device, expected a file: {repair}")
+        if path.stat().st_size > MOST_BYTES:
+            raise EnvironmentFault(
+                f"{path}: has {path.stat().st_size:,} bytes, expected at most {MOST_BYTES:,} of an object: {repair}"
+            )
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise

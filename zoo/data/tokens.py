@@ -8,6 +8,7 @@ recipe says. Equality with transformers is shown by tools/comparisons/tokenizati
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from tokenizers import Tokenizer as RustTokenizer
 from zoo.data.columns import unfit
 from zoo.data.cutting import cuts, taken, too_long
 from zoo.data.tables import SHOWN
-from zoo.data.vocabulary import read_vocabulary
+from zoo.data.vocabulary import read_vocabulary, tokenizer_of
 from zoo.errors import DataError, EnvironmentFault
 from zoo.recipe.types import Tokens
 
@@ -116,13 +117,12 @@ class Tokenizer:
     def __init__(self, rust: RustTokenizer, *, note: str | None = None) -> None:
         self.rust = rust
         self.note = note
-        self.rust.no_truncation()
-        self.rust.no_padding()
         self.specials = _specials(rust)
 
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
-        return cls(RustTokenizer.from_str(text))
+        """What `to_json` gave; raises as `tokenizer_of`."""
+        return cls(tokenizer_of(json.loads(text)))
 
     def to_json(self) -> str:
         """The tokenizer.json that `from_json` and the Hugging Face libraries read."""

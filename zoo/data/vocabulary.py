@@ -1,8 +1,9 @@
 """A vocabulary on disk to a tokenizer of the Rust `tokenizers` library.
 
 In comes a file or a folder in Hugging Face's or Keras's layout; out comes the tokenizer that the vocabulary was made
-for, with its normaliser and its special tokens. Refused: a folder without a vocabulary, files that are damaged, a
-vocabulary without the special tokens of its kind.
+for, with its normaliser and its special tokens. Refused: a folder without a vocabulary, files that are damaged or lie
+elsewhere, a vocabulary without the special tokens of its kind, and a tokenizer with parts that these families have not:
+a regular expression of somebody else's may take hours, and a replacement fill the memory.
 
 The normaliser is that of the original BERT (accents stripped where the vocabulary is uncased), which
 keras-hub's own WordPiece leaves out; see docs/decisions/0002.
@@ -11,6 +12,7 @@ keras-hub's own WordPiece leaves out; see docs/decisions/0002.
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as RustTokenizer
 
-from zoo.data.objects import first_wrong, read_object
+from zoo.data.model_files import VOCABULARY_FILES, refuse_links
+from zoo.data.objects import MOST_BYTES, first_wrong, read_object
 from zoo.errors import EnvironmentFault, ZooError
 
 CASED_SHARE = 0.01
@@ -64,6 +67,8 @@ def read_vocabulary(path: Path, *, uncased: bool | None = None) -> tuple[RustTok
     """
     folder = path if path.is_dir() else path.parent
     assets = folder / "assets" / "tokenizer"
+    if path.is_dir():
+        refuse_links(folder, VOCABULARY_FILES)
     candidates = [path] if path.is_file() else []
     candidates += [f for d in (folder, assets) for f in (d / "vocab.txt", d / "vocabulary.txt") if path.is_dir()]
     candidates += [f for d in (folder, assets) for f in (d / "vocab.json", d / "vocabulary.json") if path.is_dir()]
@@ -76,12 +81,59 @@ def read_vocabulary(path: Path, *, uncased: bool | None = None) -> tuple[RustTok
             f"{path}: no vocabulary there, expected tokenizer.json, vocab.txt, or vocab.json with merges.txt"
         )
     with _readable(found):
+        if found.stat().st_size > MOST_BYTES:
+            raise EnvironmentFault(f"{found}: has {found.stat().st_size:,} bytes, expected at most {MOST_BYTES:,}")
         if found.suffix == ".txt":
             return _word_piece(found, _settings(folder), uncased)
         entries = read_object(found, REPAIR)
         if _is_tokenizer(entries):
-            return RustTokenizer.from_file(str(found)), None
+            return tokenizer_of(entries), None
         return _byte_level_bpe(found, entries, _settings(folder)), None
+
+
+PARTS = {
+    "model": ("WordPiece", "BPE"),
+    "normalizer": ("BertNormalizer", "Lowercase", "StripAccents", "Strip", "NFC", "NFD", "NFKC", "NFKD"),
+    "pre_tokenizer": ("BertPreTokenizer", "ByteLevel", "Whitespace", "WhitespaceSplit", "Punctuation", "Digits"),
+}
+"""What a tokenizer.json may be made of, by where it stands there; a Sequence has several of them."""
+
+
+def tokenizer_of(described: dict[str, Any]) -> RustTokenizer:
+    """The tokenizer that an object describes, as tokenizer.json has it.
+
+    Raises:
+        ValueError: it has parts that are not in `PARTS`, or merges whose pieces are not in its vocabulary.
+        Exception: the Rust library cannot read it, which raises nothing narrower.
+    """
+    for place, known in PARTS.items():
+        waiting = [described.get(place)]
+        while waiting:
+            part = waiting.pop()
+            kind = part.get("type") if isinstance(part, dict) else part
+            if isinstance(part, dict) and kind == "Sequence":
+                waiting += [each for inner in part.values() if isinstance(inner, list) for each in inner]
+            elif kind not in (*known, *([None] * (place != "model"))):
+                raise ValueError(f"its {place} is {kind!r:.60}, expected {', '.join(known)}")
+    model = described["model"]
+    if model.get("type") == "BPE":
+        _refuse_foreign_merges(model)
+    # Padding to a length of its own may fill the memory, and rows are cut and padded by us.
+    found = RustTokenizer.from_str(json.dumps(described | {"padding": None, "truncation": None}))
+    found.encode("\N{SNOWMAN}")  # without a token for what is unknown, this fails, and here it is told what is wrong
+    return found
+
+
+def _refuse_foreign_merges(model: dict[str, Any]) -> None:
+    """ValueError where two pieces are merged to one that the vocabulary lacks, at which the Rust library panics."""
+    entries, prefix = model.get("vocab"), model.get("continuing_subword_prefix") or ""
+    for merge in model.get("merges") or ():
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(entries, dict) or not isinstance(pair, list) or len(pair) != 2:
+            raise ValueError(f"its merge {merge!r:.60} is no pair")
+        first, second = map(str, pair)
+        if not {first, second, first + second.removeprefix(prefix)} <= entries.keys():
+            raise ValueError(f"its merge {merge!r:.60} is of pieces that are not in its vocabulary")
 
 
 @contextlib.contextmanager

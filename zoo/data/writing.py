@@ -41,6 +41,11 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def no_link(path: str, flags: int) -> int:
+    """Opens a file to be added to (`open`'s `opener`), and not what a link in its place leads to."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def nearest(folder: Path) -> Path:
     """The folder, or the nearest above it that exists."""
     while not os.path.exists(folder):  # pathlib raises where a name is too long

@@ -1,8 +1,8 @@
 """What a model is, its weights apart: how it is assembled, how texts are cut for it, and what it has learned.
 
 In comes the folder `model/` of a finished run, out comes its `ModelCard`, without weights and without a backend.
-Refused: a folder in which a file is missing, or not as its manifest says, and a model of an earlier version, whose
-model.json says less.
+Refused: a folder in which a file is missing, a link to elsewhere, or not as its manifest says, and a model of an
+earlier version, whose model.json says less.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from zoo.data.manifest import MANIFEST, damage
+from zoo.data.model_files import link_outside
 from zoo.data.run_model import MODEL_FILE
 from zoo.data.tokens import Tokenizer
 from zoo.errors import OutputError
@@ -28,7 +29,7 @@ __all__ = ["TOKENIZER", "WEIGHTS", "Blueprint", "ModelCard", "OneHead", "dump_ca
 WEIGHTS, TOKENIZER = "weights.safetensors", "tokenizer.json"
 
 
-Units = Annotated[int, Field(gt=0)]
+Units = Annotated[int, Field(gt=0, le=2**26)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,8 @@ def load_card(folder: Path) -> tuple[ModelCard, Tokenizer]:
     Raises:
         OutputError: no saved model there, or a damaged one.
     """
+    if link := link_outside(folder, (MANIFEST, MODEL_FILE, TOKENIZER, WEIGHTS)):
+        raise OutputError(f"{link}: a link to elsewhere, expected a file in its folder: copy the file there")
     if (folder / MANIFEST).exists() and (fault := damage(folder)):
         raise OutputError(f"{fault}: restore it or train again")
     try:

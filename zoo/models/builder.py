@@ -9,10 +9,12 @@ be those of the data.
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from zoo.data.backbones import Preset
 from zoo.data.catalog import backbone_card, backbone_names
+from zoo.data.model_files import weight_files
 from zoo.data.tokens import Tokenizer
 from zoo.errors import EnvironmentFault, RecipeError
 from zoo.models import adapted, heads, weights
@@ -207,6 +209,8 @@ def build_model(
     Raises:
         EnvironmentFault: the preset's weights do not fit.
     """
+    if preset is not None:
+        weights.refuse_bloated(blueprint.backbone, _weights_of(preset))
     model = assemble_model(blueprint, precision=precision, masks=dropout_masks, seed=seed, remat=remat, lora=lora)
     head = blueprint.head
     from_preset = head.init == "preset"
@@ -250,6 +254,12 @@ def brings_head(preset: Preset, program: str) -> bool:
     if preset.layout == "zoo":
         return load_card(preset.path)[0].blueprint.head.program == program
     return preset.layout == "hf" and weights.has_head(preset.path, program)
+
+
+def _weights_of(preset: Preset) -> list[Path]:
+    """The files with a preset's weights."""
+    one = {"zoo": WEIGHTS, "keras": "model.weights.h5"}.get(preset.layout)
+    return weight_files(preset.path) if one is None else [preset.path / one]
 
 
 def _paths(model: Any) -> set[str]:

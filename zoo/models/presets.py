@@ -203,6 +203,11 @@ def _hugging_face(raw: Mapping[str, Any], preset: Preset) -> BackboneConfig:
 
 def _refuse_other_computations(raw: Mapping[str, Any], found: str, name: str) -> None:
     """Settings under which the same weights compute something else than these backbones do."""
+    if raw.get("auto_map"):
+        raise EnvironmentFault(
+            f"{name}: its config.json names code of its own (auto_map), which is never run, expected a model of "
+            "transformers' own: use another preset"
+        )
     positions = raw.get("position_embedding_type", "absolute")
     if positions != "absolute":
         raise EnvironmentFault(f"{name}: its positions are {positions}, expected absolute ones: use another preset")

@@ -19,6 +19,7 @@ from zoo.errors import EnvironmentFault, OutputError
 from zoo.models import weights
 from zoo.models.blueprint import TOKENIZER, WEIGHTS, ModelCard, dump_card
 from zoo.models.builder import assemble_model
+from zoo.recipe.heads import ContrastiveHead, MaskedHead
 
 __all__ = ["load_model", "save_model"]
 
@@ -49,9 +50,13 @@ def load_model(folder: Path, card: ModelCard, *, precision: str = "float32", tas
     Raises:
         OutputError: the weights are missing or damaged.
     """
-    model = assemble_model(card.blueprint, precision=precision)
+    blueprint = card.blueprint
+    own = [each.units for each in blueprint.tasks.values()] or [blueprint.units]
+    outputs = 0 if isinstance(blueprint.head, MaskedHead | ContrastiveHead) else sum(own)
     try:
+        weights.refuse_bloated(blueprint.backbone, [folder / WEIGHTS], outputs=outputs)
+        model = assemble_model(blueprint, precision=precision)
         weights.load(weights.parameters(model), folder / WEIGHTS, task=task)
-    except EnvironmentFault as error:
+    except (EnvironmentFault, OSError) as error:
         raise OutputError(f"{folder / WEIGHTS} does not hold the weights of the model: train again") from error
     return model

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.objects import read_object
+from zoo.data.model_files import weight_files
 from zoo.data.writing import write_atomically
 from zoo.errors import EnvironmentFault
 from zoo.models.backbone import BackboneConfig
 from zoo.models.families import FAMILIES
+from zoo.models.hdf5 import refuse_unsound
 from zoo.models.topology import kind, of_task
 
 SEED = "seed_generator_state"
@@ -160,15 +161,35 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
     """All tensors of one file.
 
     Raises:
-        EnvironmentFault: the file is missing, truncated or not safetensors.
+        EnvironmentFault: the file is missing, truncated or not safetensors, or has what NumPy has not: a type of eight
+            bits, a shape of a hundred dimensions.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise EnvironmentFault(f"{path}: cannot be read as safetensors ({error}): fetch it again") from error
+
+
+def refuse_bloated(config: BackboneConfig, files: Iterable[Path], *, outputs: int = 0) -> None:
+    """EnvironmentFault where a backbone has more weights than its files have bytes: it would fill the memory first.
+
+    Args:
+        config: as it is written beside the files.
+        files: those with the weights.
+        outputs: rows of the head's last layer, where the files have it.
+    """
+    width = config.hidden_dim
+    layer = 4 * width * width + 2 * width * config.intermediate_dim
+    least = width * (config.vocabulary_size + config.max_positions + outputs) + config.num_layers * layer
+    paths = list(files)
+    if least > (there := sum(path.stat().st_size for path in paths)):
+        raise EnvironmentFault(
+            f"{paths[0].parent}: the config is of {least:,} weights or more, and the files hold {there:,} bytes: "
+            "fetch it again"
+        )
 
 
 def _assign(variable: Any, value: np.ndarray, path: Path) -> None:
@@ -243,15 +264,14 @@ def _names_in(folder: Path) -> list[str]:
     """Names of the tensors of a folder; none of them is read."""
     from safetensors import SafetensorError, safe_open
 
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return list(read_object(index, "fetch it again")["weight_map"])
-    path = folder / "model.safetensors"
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            return list(opened.keys())
-    except (SafetensorError, OSError) as error:
-        raise EnvironmentFault(f"{path}: cannot be read as safetensors ({error}): fetch it again") from error
+    found: list[str] = []
+    for path in weight_files(folder):
+        try:
+            with safe_open(path, framework="numpy") as opened:
+                found += opened.keys()
+        except (SafetensorError, OSError) as error:
+            raise EnvironmentFault(f"{path}: cannot be read as safetensors ({error}): fetch it again") from error
+    return found
 
 
 def _refuse_untied(tensors: dict[str, np.ndarray], folder: Path) -> None:
@@ -265,11 +285,7 @@ def _refuse_untied(tensors: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def _read_folder(folder: Path) -> dict[str, np.ndarray]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        names = sorted(set(read_object(index, "fetch it again")["weight_map"].values()))
-        return {name: value for part in names for name, value in read_safetensors(folder / part).items()}
-    return read_safetensors(folder / "model.safetensors")
+    return {name: value for path in weight_files(folder) for name, value in read_safetensors(path).items()}
 
 
 def _plain_name(name: str) -> str:
@@ -338,18 +354,22 @@ def _embedding(layer: str, config: BackboneConfig, tensors: dict[str, np.ndarray
 def load_keras_preset(
     backbone: Any, config: BackboneConfig, folder: Path, *, layers: Sequence[int] | None = None
 ) -> None:
-    """Fill a backbone from a keras-hub preset folder (model.weights.h5, weights alone: no code is loaded).
+    """Fill a backbone from a keras-hub preset folder, whose model.weights.h5 is looked through before Keras reads it.
 
     Args:
         backbone: what is filled.
         config: of the preset.
         folder: where it lies.
         layers: which layer of the preset each transformer layer takes; None takes them as they stand.
+
+    Raises:
+        EnvironmentFault: it is not the file of such a backbone, or holds more than its weights.
     """
     from zoo.models.encoder import keras_hub_backbone  # it imports Keras
 
     path = folder / "model.weights.h5"
     stock = keras_hub_backbone(config)  # Keras finds weights in such a file by the layers that wrote it
+    refuse_unsound(path, parameters=stock.count_params())
     try:
         stock.load_weights(path)
     except (OSError, ValueError, KeyError) as error:

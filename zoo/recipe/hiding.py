@@ -26,12 +26,18 @@ _WORD = re.compile(
     r"(?i)(?<![a-z])(?:token|passw(?:or)?ds?|passphrase|passcode|pwd|secrets?|api[_-]?keys?|credentials?|auth|bearer)"
     r"(?![a-z])"
 )
+_LOGIN, _QUERY = re.compile(r"(?<=://)[^/@\s]*@"), re.compile(r"(?<=://)([^?\s]*)\?[^\s'\"<>)]*")
 _LONGEST = 60
 
 
 def is_secret_key(key: object) -> bool:
     """Whether a key reads like the name of a secret: `token`, `hf_token`, `api_key` ..., but not `tokens`."""
     return isinstance(key, str) and _KEY.fullmatch(key.lower()) is not None
+
+
+def looks_secret(text: str) -> bool:
+    """Whether a text reads like a token of a known make, or like an address with a password."""
+    return _VALUE.search(text) is not None
 
 
 def show(value: Any, path: Iterable[object] = ()) -> str:
@@ -45,7 +51,7 @@ def show(value: Any, path: Iterable[object] = ()) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return {"inf": ".inf", "-inf": "-.inf"}.get(str(value), ".nan")
     if isinstance(value, str):
-        if _VALUE.search(value):
+        if looks_secret(value):
             return HIDDEN
         shown = json.dumps(value, ensure_ascii=not value.isprintable())
     elif isinstance(value, bool | None):
@@ -55,6 +61,13 @@ def show(value: Any, path: Iterable[object] = ()) -> str:
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
+def hide_in(text: str) -> str:
+    """The text with addresses in it, without names and passwords, what stands behind `?` there, and secrets."""
+    for pattern, instead in ((_LOGIN, "...@"), (_QUERY, r"\1?..."), (_VALUE, HIDDEN)):
+        text = pattern.sub(instead, text)
+    return text
+
+
 def hide_line(line: str) -> str:
     """A line of a recipe for a message, or a note in its place where it may hold a secret."""
-    return HIDDEN if _VALUE.search(line) or _WORD.search(line) else line
+    return HIDDEN if looks_secret(line) or _WORD.search(line) else line

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
+
+from zoo.recipe.hiding import looks_secret
 
 Name = Annotated[
     str,
@@ -27,9 +29,22 @@ FigureName = Annotated[
         json_schema_extra={"x-expected": "the name of a figure, or of a task and its figure as imdb.accuracy"},
     ),
 ]
+
+
+def _no_secret(text: str) -> str:
+    if looks_secret(text):
+        raise ValueError("a secret")
+    return text
+
+
 Text = Annotated[
     str,
-    Field(min_length=1, pattern=r"^[^\x00]+$", json_schema_extra={"x-expected": "text (not empty, no NUL)"}),
+    Field(
+        min_length=1,
+        pattern=r"^[^\x00]+$",
+        json_schema_extra={"x-expected": "text (not empty, no NUL, no secret: a recipe is written beside its runs)"},
+    ),
+    AfterValidator(_no_secret),
 ]
 Names = Annotated[tuple[Text, ...], Field(strict=False)]
 Columns = Annotated[tuple[Text, ...], Field(strict=False, min_length=2)]

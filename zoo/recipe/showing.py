@@ -1,12 +1,14 @@
 """How a person is shown what came from outside: labels, texts, names of files.
 
-In comes any text; out comes one that cannot steer a terminal, and lists that stay short. What programs read (JSON, CSV)
-is never escaped so; of JSON, here is how it goes to a stdout that is not UTF-8. Nothing is refused.
+In comes any text; out comes one that cannot steer a terminal, and lists that stay short. What programs read is never
+escaped so: of JSON, here is how it goes to a stdout that is not UTF-8, and of CSV, which spreadsheets open, how a cell
+is kept from being a formula. Nothing is refused.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import textwrap
 import unicodedata
@@ -14,7 +16,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Any, TextIO
 
-__all__ = ["as_json", "hanging", "is_unicode", "listed", "shown"]
+__all__ = ["as_cell", "as_json", "hanging", "is_unicode", "listed", "shown"]
 
 LISTED = 8
 """Names of a list, unless the caller says otherwise."""
@@ -24,6 +26,8 @@ COMMAND = "python -m "
 TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 UNSHOWN = ("Cc", "Cs", "Zl", "Zp")
 """Unicode's categories of controls (escape sequences begin with one), lone surrogates, and breaks of a line."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What makes a formula of a cell for some spreadsheet (OWASP, CSV injection): the signs, and their wide forms."""
 
 
 def shown(text: object, *, lines: bool = False) -> str:
@@ -66,6 +70,18 @@ def as_json(value: Any, *, indent: int | None = None, stream: TextIO | None = No
     r"""JSON for a stream (None is stdout): as it is where that takes all of Unicode, else with escapes (`\u00e9`)."""
     encoding = getattr(stream or sys.stdout, "encoding", None) or "utf-8"  # a StringIO's is None, some have none
     return json.dumps(value, indent=indent, ensure_ascii=not encoding.lower().startswith("utf"))
+
+
+def as_cell(text: str) -> str:
+    """The text for a cell of CSV, with an apostrophe before what would begin a formula; a number stays one."""
+    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return text.strip() == text and math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _steers(character: str) -> bool:

@@ -19,7 +19,7 @@ import markupsafe
 from rich.filesize import decimal
 
 from zoo.recipe.notebook import Mark, marked
-from zoo.recipe.showing import listed
+from zoo.recipe.showing import listed, shown
 from zoo.score import digits
 from zoo.tasks import Task
 
@@ -97,9 +97,10 @@ def size(octets: float | None) -> str:
 
 
 def plain(text: Any) -> str:
-    """Text for a line of Markdown, shown as it is: no markup, no HTML, no new line."""
-    line = " ".join(str(text).split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|$#~])", r"\\\1", line)
+    """Text for a line of Markdown, shown as it is: no markup, no HTML, no link, no new line."""
+    line = shown(" ".join(str(text).split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"([\\`*_\[\]|$#~])", r"\\\1", line)
+    return re.sub(r"(?i)(?<=:)(?=//)|(?<=www)(?=\.)", r"\\", line)  # what GitHub makes links of
 
 
 def _coloured(text: str, marks: Iterable[Mark]) -> markupsafe.Markup:
@@ -116,10 +117,16 @@ def _house(*, escape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_visible if escape else None,
     )
     house.filters.update(share=share, number=number, amount=amount, points=digits.points, signed=digits.signed)
     house.filters.update(duration=duration, size=size, chance=chance, moment=moment, plain=plain, listed=listed)
     house.filters["coloured"] = _coloured
     house.globals.update(figure=figure, NOTHING=NOTHING)
-    house.filters["base64"] = lambda content: base64.b64encode(content).decode()
+    house.filters["base64"] = lambda content: markupsafe.Markup(base64.b64encode(content).decode())
     return house
+
+
+def _visible(value: Any) -> Any:
+    """Text without what would turn the line or is not seen; what is already HTML as it is."""
+    return shown(value, lines=True) if type(value) is str else value

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
 from zoo.recipe.several import expected_figures, told_data
 from zoo.recipe.showing import listed
+from zoo.recipe.yaml12 import read_plain
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
 from zoo.runs.recorded import read_audit
@@ -95,7 +95,7 @@ def write_report(
     told = (*warnings, *failed)
     splits, figures = figures_by_split(run, task)
     mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
-    recipe = yaml.safe_load(folder.recipe_text)
+    recipe = read_plain(folder.recipe_text, str(folder.path / "recipe.yaml"))
     page = pages.html(
         "report.html.j2",
         run=run,
@@ -119,9 +119,16 @@ def write_report(
         audit=read_audit(folder.path),
         worst=worst_rows(mistakes, predictions, texts) if mistakes else [],
         tested=len(predictions),
-        again=f"python -m zoo.run {shlex.quote(str(folder.path / 'recipe.yaml'))}",
+        again=_again(run, folder.path / "recipe.yaml"),
     )
     return folder.write_text("report.html", page), told
+
+
+def _again(run: Mapping[str, Any], recipe: Path) -> str:
+    """The command that trains it again, as it can be pasted whatever the folder and run.json are called or say."""
+    backend = run.get("backend")
+    chosen = "" if backend is None else f"KERAS_BACKEND={shlex.quote(backend)} "
+    return f"{chosen}python -m zoo.run {shlex.quote(str(recipe))}"
 
 
 def tested_texts(folder: RunFolder) -> tuple[dict[str, Sequence[str]], list[str]]:

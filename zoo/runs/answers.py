@@ -21,7 +21,7 @@ import numpy as np
 from zoo.data.streams import Part
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, OutputError
-from zoo.recipe.showing import as_json, shown
+from zoo.recipe.showing import as_cell, as_json, shown
 from zoo.tasks import Prediction
 
 __all__ = ["ENDINGS", "Answers", "Form", "to_file", "to_stream"]
@@ -134,7 +134,7 @@ class Json:
 
 class Csv:
     """A header and a line a row: what is carried along, and the prediction's cells, empty where there is none; numbers
-    with six decimals, and several labels with `;` between them."""
+    with six decimals, and several labels with `;` between them. No cell is a formula for a spreadsheet."""
 
     def __init__(self, stream: TextIO, columns: Sequence[str], blank: Prediction) -> None:
         self._stream, self._columns = stream, columns
@@ -157,7 +157,7 @@ class Csv:
 
     def _print(self, rows: Iterable[Sequence[str]]) -> None:
         lines = io.StringIO(newline="")
-        csv.writer(lines, lineterminator="\n").writerows(rows)
+        csv.writer(lines, lineterminator="\n").writerows(map(as_cell, row) for row in rows)
         try:
             lines.getvalue().encode(self._stream.encoding or "utf-8")
         except UnicodeEncodeError as error:

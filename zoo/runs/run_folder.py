@@ -26,16 +26,15 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.data.locking import MARKS, Lock
-from zoo.data.writing import PARTIAL, make_folder, remove_empty, storage_errors, sync_folder, write_atomically
+from zoo.data.writing import PARTIAL, make_folder, no_link, remove_empty, storage_errors, sync_folder, write_atomically
 from zoo.errors import OutputError, ZooError
+from zoo.recipe.showing import shown
 from zoo.runs.json_values import merge, plain
 from zoo.runs.recorded import HISTORY, OUT_OF_FOLD, PREDICTIONS, RUN, VERSION, as_now, read_object
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
-__all__ = [
-    *("CHECKPOINTS", "RunFolder", "Status", "create_run", "finished_run", "open_run", "open_whole"),
-]
+__all__ = ["CHECKPOINTS", "RunFolder", "Status", "create_run", "finished_run", "open_run", "open_whole"]
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
@@ -141,8 +140,9 @@ class RunFolder:
         return lost
 
     def log(self, text: str) -> None:
-        """Add a message with the local time to log.txt."""
-        self._append("log.txt", f"{datetime.now().isoformat(sep=' ', timespec='seconds')}  {text.rstrip()}\n")
+        """Add a message with the local time to log.txt; what could steer a terminal is escaped."""
+        now = datetime.now().isoformat(sep=" ", timespec="seconds")
+        self._append("log.txt", f"{now}  {shown(text.rstrip(), lines=True)}\n")
 
     def write_predictions(self, rows: Iterable[Mapping[str, Any]], name: str = PREDICTIONS) -> Path:
         """Write predictions.jsonl, or OUT_OF_FOLD, a line a row, as `Task.rows` makes them."""
@@ -226,7 +226,7 @@ class RunFolder:
             self._lock.refuse_lost()
         with (
             storage_errors(self.path),
-            (self.path / name).open("a", encoding="utf-8", errors=UNENCODABLE, newline="\n") as file,
+            open(self.path / name, "a", encoding="utf-8", errors=UNENCODABLE, newline="\n", opener=no_link) as file,
         ):
             file.write(line)
             if sync:

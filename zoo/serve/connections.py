@@ -3,8 +3,8 @@
 In comes an application; out comes uvicorn's configuration for it. uvicorn itself limits neither: a client that sends
 half a request, or never reads its answer, keeps its descriptor for ever. Closed are: what takes too long over the head
 of a request or over taking the answer, and, where all places are taken, whoever has waited longest with an unfinished
-request; where there is none, the new one is answered 503. The time of a body is limited where it is read
-(zoo/serve/serving.py).
+request or has not taken its answer; where there is none, the new one is answered 503. The time of a body is limited
+where it is read (zoo/serve/serving.py).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEADER_SECONDS = 10.0
 KEEP_SECONDS = 5
 """That a connection is kept for another request."""
 TAKE_SECONDS = 30.0
-"""Without the client taking a byte of an answer that waits for it."""
+"""In which the client must have taken what waits for it of an answer, but for the last 16 KiB."""
 
 
 def config(app: ASGIApp, **settings: Any) -> Config:
@@ -60,7 +60,7 @@ class LimitedProtocol(H11Protocol):
     _head: asyncio.TimerHandle | None
     """When the head of the request on its way must be there."""
     _take: asyncio.TimerHandle | None
-    """When the client must have taken something of the answer."""
+    """When the client must have taken of the answer what waits for it; None where nothing does."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._head = self._take = None
@@ -94,6 +94,7 @@ class LimitedProtocol(H11Protocol):
         super().resume_writing()
         if self._take is not None:
             self._take.cancel()
+            self._take = None
 
     @property
     def _between(self) -> bool:
@@ -110,9 +111,9 @@ class LimitedProtocol(H11Protocol):
             self._head = None
 
     def _make_room(self) -> bool:
-        """Whether there is a place; where all are taken, whoever has waited longest with an unfinished request goes."""
+        """Whether there is a place; where all are taken, whoever has kept the server waiting longest goes."""
         others = [each for each in self.connections if isinstance(each, LimitedProtocol)]
-        unfinished = [each for each in others if each._between or each.cycle.more_body]
+        unfinished = [each for each in others if each._between or each.cycle.more_body or each._take]
         if len(others) < self.most:
             return True
         if unfinished:

@@ -16,6 +16,7 @@ __all__ = ["HEALTH", "READY", "Schema", "answers", "bodies", "explanation", "pre
 
 REFUSED = {
     400: "A Host header that is not this server's; a body that is not UTF-8.",
+    403: "An Origin header that is not this server's.",
     404: "What this server does not do.",
     408: "A body that does not come to its end.",
     413: "A body that is too large.",
@@ -93,4 +94,8 @@ def refused(*statuses: int) -> dict[int | str, dict[str, Any]]:
     found: dict[int | str, dict[str, Any]] = {
         status: {"description": REFUSED[status], "content": error} for status in statuses
     }
-    return {400: {"description": REFUSED[400], "content": {**plain, **error}}, **found}
+    everywhere: dict[int | str, dict[str, Any]] = {
+        400: {"description": REFUSED[400], "content": {**plain, **error}},
+        403: {"description": REFUSED[403], "content": error},
+    }
+    return {**everywhere, **found}

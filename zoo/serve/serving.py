@@ -12,9 +12,10 @@ In come a run and, where there is one, a function that tells the importance of w
     GET  /openapi.json  all of this for programs
 
 Refused, as {"error": message}: 400 a Host header that is not this server's (a foreign page whose name was pointed
-here), 408 a body that does not come to its end, 413 a large one, 415 one that is not sent as JSON (a foreign page may
-send such without asking), 422 texts that are too long, too many, empty or not Unicode, 503 too many that wait. The page
-loads nothing from anywhere, and its policy lets the browser run its own script alone. No text is written to any log.
+here), 403 an Origin that is not (a foreign page), 408 a body that does not come to its end, 413 a large one, 415 one
+that is not sent as JSON (a foreign page may send such without asking), 422 texts that are too long, too many, empty or
+not Unicode, 503 too many that wait. The page loads nothing from anywhere, and its policy lets the browser run its own
+script alone. No text is written to any log.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -161,6 +163,7 @@ def create_app(
         middleware=[
             Middleware(Watched, watching=watching, endpoints=ENDPOINTS),
             Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+            Middleware(_OwnPage),
             Middleware(_BodyLimit, most=MOST_BYTES),
         ],
         exception_handlers={HTTPException: _say_error, RequestValidationError: _say_invalid},
@@ -284,6 +287,24 @@ async def _say_invalid(request: Request, error: Exception) -> JSONResponse:
         return JSONResponse({"error": f"{what} Content-Type: application/json (curl -H 'Content-Type: ...')"}, 415)
     faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
     return JSONResponse({"error": "; ".join(faults)}, 422)
+
+
+class _OwnPage:
+    """Answers 403 to what a page of elsewhere asks for: a browser says in `Origin` whose page it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        origin = headers.get("origin")
+        if origin is None or origin.partition("://")[2].lower() == headers.get("host", "").lower():
+            await self._app(scope, receive, send)
+            return
+        error = {
+            "error": "the request is of another page than this server's own: open the page here, or send no Origin"
+        }
+        await JSONResponse(error, 403, {"Connection": "close"})(scope, receive, send)
 
 
 class _BodyLimit:

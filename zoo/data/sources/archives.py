@@ -1,13 +1,15 @@
 """Takes the wanted files out of a zip, wheel or tar archive.
 
 In comes an archive from anywhere; out go the wanted members, as plain files. Refused, before anything
-is written: absolute names and `..`, links and devices among the members, and archives that unpack to
-more than `MAX_BYTES` or blow up more than `MAX_RATIO` times (a bomb's headers may lie, so the bytes
-are counted while they are written, too).
+is written: absolute names and `..`, links and devices among the members, more than `MAX_MEMBERS` of them, and archives
+that unpack to more than `MAX_BYTES` or blow up more than `MAX_RATIO` times, wanted or not: to find a tar's next member
+all of the one before is unpacked (a bomb's headers may lie, so the bytes are counted while they are written, too).
 """
 
 from __future__ import annotations
 
+import gzip
+import io
 import lzma
 import stat
 import struct
@@ -16,13 +18,14 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from zoo.data.sources.origin import refuse_outside
 from zoo.errors import EnvironmentFault
 
 MAX_BYTES = 16 << 30
 MAX_RATIO = 200
+MAX_MEMBERS = 100_000
 _RATIO_FROM = 64 << 20
 _CHUNK = 1 << 20
 
@@ -33,7 +36,7 @@ def extract(archive: Path, folder: str, wants: Callable[[str], bool], target: Pa
     limit = min(MAX_BYTES, max(_RATIO_FROM, archive.stat().st_size * MAX_RATIO))
     written: list[str] = []
     try:
-        for name, size, opened in _members(archive):
+        for name, size, opened in _members(archive, limit):
             relative = name.removeprefix(prefix)
             if not name.startswith(prefix) or not wants(relative):
                 continue
@@ -63,25 +66,60 @@ _BROKEN = (
 """What the readers of archives raise where one is damaged."""
 
 
-def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
+def _members(archive: Path, limit: int) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
     """Name, claimed size and opener of every plain file; all names are checked before the first is yielded."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             infos = [info for info in zipped.infolist() if not info.is_dir()]
-            for info in infos:
-                _check(archive, info.filename, link=stat.S_ISLNK(info.external_attr >> 16))
+            for number, info in enumerate(infos):
+                _check(archive, info.filename, number, link=stat.S_ISLNK(info.external_attr >> 16))
             for info in infos:
                 yield info.filename, info.file_size, lambda info=info: zipped.open(info)  # type: ignore[misc]
         return
-    with tarfile.open(archive) as tarred:
-        members = [member for member in tarred.getmembers() if not member.isdir()]
-        for member in members:
-            _check(archive, member.name, link=not member.isfile())
+    with _tar(archive) as raw, tarfile.open(fileobj=_Bounded(raw), mode="r:") as tarred:
+        members = []
+        for number, member in enumerate(tarred):
+            _check(archive, member.name, number, link=not (member.isfile() or member.isdir()))
+            limit -= max(0, member.size)
+            if limit < 0:
+                raise _refused(archive, f"{member.name} and what is before it unpack to more than is taken")
+            members += [member] * member.isfile()
         for member in members:
             yield member.name, member.size, lambda member=member: tarred.extractfile(member)  # type: ignore[misc]
 
 
-def _check(archive: Path, name: str, *, link: bool) -> None:
+def _tar(archive: Path) -> IO[bytes]:
+    """The bytes of a tar, compressed or not."""
+    with archive.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(archive)) if packed else archive.open("rb")
+
+
+class _Bounded(io.RawIOBase):
+    """A tar's bytes, `_CHUNK` of them at once: tarfile takes a record about a member (a name that is too long for its
+    place) into memory, whatever its size."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _CHUNK:
+            raise ValueError(f"a record of {size:,} bytes about a member, expected at most {_CHUNK:,}")
+        return self._raw.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _check(archive: Path, name: str, number: int, *, link: bool) -> None:
+    if number >= MAX_MEMBERS:
+        raise _refused(archive, f"it has more than {MAX_MEMBERS:,} members")
     try:
         refuse_outside(name)
     except ValueError as error:

@@ -18,6 +18,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from zoo.recipe.hiding import hide_in
+
 SCHEMES = ("hf", "kaggle", "pypi", "https", "http", "package")
 FRAMEWORKS = ("flax", "jax", "keras", "other", "pyTorch", "transformers")
 """Kaggle's own, as far as they can hold a preset that is read here."""
@@ -130,6 +132,7 @@ def _pinned(uri: str, requirement: str) -> str:
 
 
 def _shown(text: str) -> str:
+    text = hide_in(text)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -15,13 +15,18 @@ from pathlib import Path
 
 from zoo.data.sources.origin import Origin
 from zoo.errors import EnvironmentFault
+from zoo.recipe.hiding import hide_in
 
 Progress = Callable[[str, int, "int | None"], None]
 """Called with the file's name, the bytes that are there and the bytes in all (None: unknown)."""
 
 
 class Unreachable(Exception):
-    """The place cannot be reached, or does not have what was asked of it."""
+    """The place cannot be reached, or does not have what was asked of it. Addresses are told without passwords, and
+    without what is behind their `?`, by which hubs sign them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(hide_in(text))
 
 
 @dataclass(frozen=True, kw_only=True)
