@@ -65,6 +65,8 @@ LONG = (
     "make .venv",
     "make check",
     "make docs",
+    "make sbom",
+    "make audit",
     "make gpu-bench",
     "make gpu-bench PYTHON=/opt/env/bin/python OUT=build/gpu-bench",
     "source .venv/bin/activate",
