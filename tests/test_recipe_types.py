@@ -295,7 +295,7 @@ def test_nothing_is_said_twice_of_a_misspelt_key() -> None:
 
 def test_union_faults_name_the_item() -> None:
     assert faults_of({"data": {"files": {"train": "a", "text": ["a", 3]}}}) == [
-        "data.files.text[1]: got 3, expected text (not empty, no NUL)"
+        "data.files.text[1]: got 3, expected text (not empty, no NUL, no secret)"
     ]
     (fault,) = faults_of({"data": {"files": {"train": "a", "text": ["a", "b", "c"]}}})
     assert fault.startswith('data.files.text: got ["a", "b", "c"], expected text')

@@ -42,7 +42,7 @@ Text = Annotated[
     Field(
         min_length=1,
         pattern=r"^[^\x00]+$",
-        json_schema_extra={"x-expected": "text (not empty, no NUL, no secret: a recipe is written beside its runs)"},
+        json_schema_extra={"x-expected": "text (not empty, no NUL, no secret)"},
     ),
     AfterValidator(_no_secret),
 ]
