@@ -87,7 +87,7 @@ class TestWeights:
         config = BackboneConfig(family="bert", vocabulary_size=2**26, **sizes, **DEFAULTS["bert"])
         path = tmp_path / "model.safetensors"
         path.write_bytes(bytes(1000))
-        with pytest.raises(EnvironmentFault, match=r"the config is of 4,41.* weights or more.* hold 1,000 bytes"):
+        with pytest.raises(EnvironmentFault, match=r"safetensors: 1,000 bytes, expected 4,41.* weights or more"):
             weights.refuse_bloated(config, [path])
 
     @pytest.mark.parametrize("extra", ["group", "names", "text", "references"])

@@ -150,7 +150,7 @@ LAYERS: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     ),
     "CVE-2025-12058 a vocabulary that is any file": (
         lambda canary: lookup(canary.with_name("secret")),
-        "a vocabulary file outside",
+        "a vocabulary file outside|requires TensorFlow",  # which is hidden while keras-hub is imported
     ),
     "CVE-2025-49655 a pickle of torch's": (torch_pickle, r"via `torch.load\(\)`"),
     "CVE-2026-1462 a SavedModel from anywhere": (saved_model, "loads an external SavedModel"),

@@ -377,5 +377,5 @@ class TestKerasPreset:
     def test_weights_of_another_model(self, tmp_path: Path) -> None:
         (tmp_path / "model.weights.h5").write_bytes(b"no HDF5")
         config = tiny_config("bert")
-        with pytest.raises(EnvironmentFault, match=r"model\.weights\.h5: the weights do not fit .*: fetch it again"):
+        with pytest.raises(EnvironmentFault, match=r"model\.weights\.h5: cannot be read as HDF5 .*: fetch it again"):
             weights.load_keras_preset(assemble(config, dtype="float32"), config, tmp_path)

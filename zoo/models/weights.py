@@ -187,7 +187,7 @@ def refuse_bloated(config: BackboneConfig, files: Iterable[Path], *, outputs: in
     paths = list(files)
     if least > (there := sum(path.stat().st_size for path in paths)):
         raise EnvironmentFault(
-            f"{paths[0].parent}: the config is of {least:,} weights or more, and the files hold {there:,} bytes: "
+            f"{' and '.join(map(str, paths))}: {there:,} bytes, expected {least:,} weights or more by the config: "
             "fetch it again"
         )
 
