@@ -202,8 +202,11 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
         process.kill()  # one that goes on would disturb the tests after this one
         process.communicate()
     assert (process.returncode, told) == (143, ""), err
-    *_, said, told = err.splitlines()
+    *_, saved, said, told = err.splitlines()
     assert said == "terminated"
+    step = int(saved.rpartition(" ")[2])
+    assert saved.endswith(f"stopping: the run is saved after step {step}")
+    assert (out / "checkpoints" / f"step-{step:08d}-within" / "manifest.json").exists()
     lead, colon, again = told.partition(": ")
     assert (lead, colon) == ("go on with", ": ")
     backend, _, *parts = shlex.split(again)

@@ -232,17 +232,23 @@ def test_history_is_cut_where_a_resumed_run_goes_on(folder: RunFolder) -> None:
     for row in (STEP, EPOCH, STEP | {"step": 60}):
         folder.append_history(row)
     whole = (folder.path / "history.jsonl").read_bytes()
-    assert folder.cut_history(40) == []
+    assert folder.cut_history(40, 1) == []
     folder.append_history(STEP | {"step": 60})
     assert (folder.path / "history.jsonl").read_bytes() == whole
+    # All steps of an epoch are done, and it has not been judged yet.
+    assert folder.cut_history(20, 0) == []
+    folder.append_history(EPOCH | {"step": 20})
+    assert folder.cut_history(20, 0) == []
+    assert folder.history == [STEP]
 
 
-def test_the_row_of_an_epoch_is_on_the_disk(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_history_is_on_the_disk(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda number: synced.append(Path(os.readlink(f"/proc/self/fd/{number}")).name))
+    folder.sync_history()
     folder.append_history(STEP)
     assert synced == []
-    folder.append_history(EPOCH)
+    folder.sync_history()
     assert synced == ["history.jsonl", "mine"]
 
 
@@ -262,7 +268,7 @@ def test_what_is_lost_of_the_history_is_told(
     folder.append_history(EPOCH)
     path = folder.path / "history.jsonl"
     path.write_bytes(damage(path.read_bytes()))
-    notes = folder.cut_history(40)
+    notes = folder.cut_history(40, 1)
     assert [part in note for part, note in zip(told, notes, strict=True)] == [True] * len(told)
     assert [row["step"] for row in folder.history] == steps
 

@@ -2,7 +2,8 @@
 
 While a command works they raise KeyboardInterrupt or Terminated where the program stands, so that `finally` and `with`
 clean up (`stoppable`), and then the process leaves (`leave`). Before, while modules are imported, and after it there is
-nothing to clean up, and it leaves at once (`leave_at_once`); so it does at a second signal. A signal that was ignored
+nothing to clean up, and it leaves at once (`leave_at_once`); so it does at a second signal. What must not be cut, as a
+training step, holds them back (`held_back`). A signal that was ignored
 when the process began, as in a job that a shell put into the background, stays ignored.
 """
 
@@ -48,6 +49,13 @@ class Stop:
     since = 0.0
 
 
+class Hold:
+    """How many blocks of this process hold signals back, and the command that they would stop; None is no command."""
+
+    blocks = 0
+    of: Stop | None = None
+
+
 def leave(code: int) -> NoReturn:
     """End the process, cleaned up as it is, before Python takes down what is imported.
 
@@ -68,6 +76,7 @@ def stoppable(stop: Stop) -> Iterator[None]:
     kept off stderr once the command is to stop.
     """
     before, unraisable = dict[signal.Signals, Any](), sys.unraisablehook
+    outer, Hold.of = Hold.of, stop
 
     def ask(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -83,7 +92,7 @@ def stoppable(stop: Stop) -> Iterator[None]:
         while error is not None and not isinstance(error, KeyboardInterrupt | Terminated):
             error = error.__context__
         # Nobody is cleaning up after it yet; and no library is being imported, whose compiled part would abort on it.
-        if error is None and stop.signal is not None and not _importing(frame):
+        if error is None and stop.signal is not None and not Hold.blocks and not _importing(frame):
             raise RAISED[stop.signal]
 
     def lost(told: sys.UnraisableHookArgs) -> None:
@@ -98,11 +107,27 @@ def stoppable(stop: Stop) -> Iterator[None]:
                 before[number] = signal.signal(number, handler)
         yield
     finally:
+        Hold.of = outer
         if handlers:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             for number in before:
                 signal.signal(number, before[number])
             sys.unraisablehook = unraisable
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], bool]]:
+    """Within the block a signal of `stoppable` raises nothing, it raises once the block has ended; the value says
+    whether one has come. A second signal ends the process at once as ever. Where no command runs, as in a notebook,
+    nothing is held back and nothing comes."""
+    stop = Hold.of
+    Hold.blocks += 1
+    try:
+        yield lambda: stop is not None and stop.signal is not None
+    finally:
+        Hold.blocks -= 1
+    if stop is not None and stop.signal is not None and not Hold.blocks:
+        raise RAISED[stop.signal]
 
 
 def _importing(frame: FrameType | None) -> bool:

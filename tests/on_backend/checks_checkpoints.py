@@ -30,7 +30,7 @@ class TestCheckpoints:
         model, optimizer = stepped(backend)
         kept = Checkpoints(tmp_path)
         progress = Progress(epoch=1, step=2, best=0.25, best_epoch=1)
-        kept.save(progress, model, optimizer, kept=(1,))
+        saved(kept, progress, model, optimizer, kept=(1,))
         other, second = stepped(backend, steps=0)
         assert kept.restore(other, lambda reached: second) == (progress, second, [])
         assert any("seed" in v.path for v in model.variables)
@@ -44,7 +44,7 @@ class TestCheckpoints:
         kept = Checkpoints(tmp_path)
         assert kept.newest() is None
         for step in (3, 6, 9):
-            kept.save(Progress(epoch=step // 3, step=step), model, optimizer)
+            saved(kept, Progress(epoch=step // 3, step=step), model, optimizer)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000006", "step-00000009"]
         assert kept.newest() == tmp_path / "step-00000009"
 
@@ -68,7 +68,7 @@ class TestCheckpoints:
         model, optimizer = stepped(backend, steps=0)
         kept = Checkpoints(tmp_path)
         for step in (3, 6):
-            kept.save(Progress(step=step), model, optimizer)
+            saved(kept, Progress(step=step), model, optimizer)
         (tmp_path / "step-00000003" / "progress.json").write_text("{")
         (tmp_path / "step-00000006" / "optimizer.safetensors").unlink()
         with pytest.raises(OutputError, match="no checkpoint can be read: start again") as caught:
@@ -83,7 +83,7 @@ class TestCheckpoints:
         model, optimizer = stepped(backend, steps=0)
         kept = Checkpoints(tmp_path / "kept")
         for epoch in (1, 2):
-            kept.save(Progress(epoch=epoch, step=3 * epoch, best_epoch=1), model, optimizer, kept=(1,))
+            saved(kept, Progress(epoch=epoch, step=3 * epoch, best_epoch=1), model, optimizer, kept=(1,))
         names = sorted(path.name for path in (tmp_path / "kept" / "step-00000006").iterdir())
         files = [f"{name}.safetensors" for name in ("epoch-00001", "model", "optimizer")]
         assert names == sorted([*files, "manifest.json", "progress.json"])
@@ -104,18 +104,22 @@ class TestCheckpoints:
         kept = Checkpoints(tmp_path)
         for epoch in (1, 2, 3):
             variable.assign(np.full(variable.shape, float(epoch), np.float32))
-            kept.save(Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, kept=(1,))
+            saved(kept, Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, kept=(1,))
         # It is taken from the one before where the last has been damaged, and a damaged one is never copied.
         (tmp_path / "step-00000003" / "epoch-00001.safetensors").write_bytes(b"")
         progress = Progress(epoch=4, step=4, best_epoch=1)
         kept.load_epoch(1, model)
         assert weights.to_numpy(variable).max() == 1.0
-        kept.save(progress, model, optimizer, kept=(1,))
+        saved(kept, progress, model, optimizer, kept=(1,))
         assert kept.restore(model, lambda reached: optimizer)[0] == progress
         for step in (3, 4):
             (tmp_path / f"step-0000000{step}" / "epoch-00001.safetensors").unlink()
         with pytest.raises(OutputError, match="the weights of epoch 1 are damaged: go on with --resume"):
-            kept.save(Progress(epoch=5, step=5, best_epoch=1), model, optimizer, kept=(1,))
+            saved(kept, Progress(epoch=5, step=5, best_epoch=1), model, optimizer, kept=(1,))
+
+
+def saved(folder: Checkpoints, progress: Progress, model: Any, optimizer: Any, kept: tuple[int, ...] = ()) -> None:
+    folder.write(folder.taken(progress, model, optimizer), kept)
 
 
 def stepped(backend: Backend, steps: int = 2) -> tuple[Any, Any]:

@@ -53,9 +53,13 @@ def epoch_losses(run: Run) -> list[float]:
 Stopped = Callable[[Path, int], None]
 
 
+SAVED = {"training.checkpoint.steps": 1}
+"""A checkpoint after each step; no weight depends on it, so another recipe may go on from there."""
+
+
 def interrupted(folder: Path, epoch: int) -> None:
     with pytest.raises(KeyboardInterrupt):
-        zoo.train(smoke(), out=folder, progress=Interrupting(epoch))
+        zoo.train(smoke(SAVED if epoch == 1 else {}), out=folder, progress=Interrupting(epoch))
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
 
 
@@ -186,7 +190,10 @@ class TestRuns:
 
     @pytest.mark.parametrize("epoch", [1, 2])
     def test_resumed_equals_uninterrupted(self, whole: Run, tmp_path: Path, stopped: Stopped, epoch: int) -> None:
+        """Within the first epoch, and from the end of it."""
         stopped(tmp_path / "run", epoch)
+        (kept,) = (tmp_path / "run" / "checkpoints").iterdir()
+        assert kept.name == {1: "step-00000001-within", 2: "step-00000006"}[epoch]
         screen = Interrupting(0)
         assert_same_run(zoo.train(smoke(), out=tmp_path / "run", resume=True, progress=screen), whole)
         assert screen.notes == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,11 +25,11 @@ from zoo.models.backbone import depth, in_head
 from zoo.recipe.length import run_length
 from zoo.recipe.optimizers import AdamW
 from zoo.recipe.trained_group import BestEpochs, LastEpochs
-from zoo.recipe.training_group import EarlyStopping, Stop, Training
+from zoo.recipe.training_group import EarlyStopping, Saves, Stop, Training
 from zoo.tasks.classification import Classification, softmax_cross_entropy
 from zoo.training import loop
 from zoo.training.checkpoint import Checkpoints, Clock, Progress
-from zoo.training.loop import fit
+from zoo.training.loop import Loop
 from zoo.training.optimizer import build_optimizer
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -167,8 +168,8 @@ class Notes:
         self.begun: tuple[int, int] | None = None
         self.told: list[str] = []
 
-    def on_begin(self, step: int, steps: int) -> None:
-        self.begun = (step, steps)
+    def on_begin(self, progress: Progress, steps: int) -> None:
+        self.begun = (progress.step, steps)
 
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         self.steps.append((step, epoch))
@@ -185,6 +186,41 @@ class Notes:
     def on_row(self, row: Mapping[str, Any]) -> None:
         self.rows.append(dict(row))
 
+    def on_save(self) -> None:
+        pass  # rows are in memory
+
+    def judging(self) -> None:
+        """Validation begins."""
+
+
+class Breaking(Notes):
+    """Presses Ctrl-C at one of the moments at which it hears something."""
+
+    def __init__(self, moment: int) -> None:
+        super().__init__()
+        self.left = moment
+
+    def _heard(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+    def on_step(self, *step: Any) -> None:
+        super().on_step(*step)
+        self._heard()
+
+    def on_row(self, row: Mapping[str, Any]) -> None:
+        self._heard()
+        super().on_row(row)
+        self._heard()
+
+    def judging(self) -> None:
+        self._heard()
+
+
+def timeless(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key != "seconds"}
+
 
 def looped(
     folder: Path,
@@ -193,14 +229,15 @@ def looped(
     *,
     losses: Iterable[float] = repeat(0.5),
     progress: Progress | None = None,
+    notes: Notes | None = None,
 ) -> tuple[Progress, float, Notes]:
     """Three batches of two rows an epoch; `figures` are those of validation, epoch by epoch.
 
-    Returns what `fit` does, the value of the variable that every step adds 1 to, and what was heard.
+    Returns what `Loop.run` does, the value of the variable that every step adds 1 to, and what was heard.
     """
     import keras
 
-    variable = keras.Variable(np.float32(3 * progress.epoch if progress else 0), name="steps")
+    variable = keras.Variable(np.float32(progress.step if progress else 0), name="steps")
     scripted = iter(figures)
 
     class Scripted(Backend):
@@ -217,11 +254,10 @@ def looped(
         rows=np.arange(2),
         tokens=12,
     )
-    notes = Notes()
+    notes = notes or Notes()
     length = run_length(config, rows=3 * config.batch_size)
-    reached = fit(
-        SimpleNamespace(variables=[variable], trainable_variables=[variable]),
-        None,
+    trained = Loop(
+        model=SimpleNamespace(variables=[variable], trainable_variables=[variable]),
         optimizer_of=lambda epoch, before: before or SimpleNamespace(variables=[]),
         backend=Scripted(),
         precision="tf32",
@@ -231,13 +267,13 @@ def looped(
         monitor=config.monitor or "accuracy",
         length=length,
         rates=[0.1 * (step + 1) for step in range(length.steps)],
-        epoch_batches=lambda epoch: iter([batch] * 3),
+        epoch_batches=lambda epoch, done: iter([batch] * (3 - done)),
         ids=lambda rows: [f"train/{row}" for row in rows],
-        validate=lambda: {config.monitor or "accuracy": next(scripted)},
+        validate=lambda: (notes.judging(), {config.monitor or "accuracy": next(scripted)})[1],
         checkpoints=Checkpoints(folder),
-        progress=progress or Progress(),
         listener=notes,
     )
+    reached = trained.run(progress or Progress())
     return reached, float(weights.to_numpy(variable)), notes
 
 
@@ -331,6 +367,32 @@ class TestLoop:
         half = Progress(epoch=1, step=3, best=0.5, best_epoch=1, clock=Clock(train_seconds=0.74 * spent))
         reached, *_ = looped(tmp_path / "two", config, [0.6], progress=half)
         assert (reached.epoch, reached.step) == (2, 4)
+
+    @pytest.mark.parametrize("every", [1, 2, 20])
+    @pytest.mark.parametrize("stop", [None, Stop(tokens=48)])
+    def test_goes_on_from_anywhere(self, tmp_path: Path, every: int, stop: Stop | None) -> None:
+        """Broken off at each step, in each evaluation and as each row is told: history and progress are those of a run
+        that never was."""
+        config = Training(epochs=2, log_every=every, stop=stop, checkpoint=Saves(steps=1))
+        losses, figures = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0], [0.5, 0.4]
+        reached, kept, whole = looped(tmp_path / "whole", config, figures, losses=losses)
+        empty = SimpleNamespace(variables=[], trainable_variables=[])
+        within = list[int]()
+        for moment in itertools.count(1):
+            folder, first = tmp_path / str(moment), Breaking(moment)
+            with contextlib.suppress(KeyboardInterrupt):
+                looped(folder, config, figures, losses=losses, notes=first)
+                assert first.left > 0
+                break
+            progress = Checkpoints(folder, frozenset({"steps"})).restore(empty, lambda reached: empty)[0]
+            within += [progress.step] if progress.within else []
+            rows = [row for row in first.rows if row["step"] <= progress.told]
+            rows = [row for row in rows if row["kind"] == "step" or row["epoch"] <= progress.epoch]
+            again = looped(folder, config, figures[progress.epoch :], losses=losses[progress.step :], progress=progress)
+            assert again[:2] == (reached, kept)
+            assert list(map(timeless, rows + again[2].rows)) == list(map(timeless, whole.rows))
+        assert moment > 10
+        assert within
 
     def test_what_ends_by_itself_is_not_stopped(self, tmp_path: Path) -> None:
         config = Training(epochs=2, stop=Stop(tokens=72, target=0.6), early_stopping=EarlyStopping(patience=1))

@@ -25,15 +25,16 @@ STREAM = 0x6D6978
 """What keeps these draws apart from others by seed and epoch."""
 
 
-def mixed(found: Iterable[Batch], *, alpha: float, seed: int, turn: int) -> Iterator[Batch]:
+def mixed(found: Iterable[Batch], *, alpha: float, seed: int, turn: int, done: int = 0) -> Iterator[Batch]:
     """Batches whose rows are mixed with their neighbours.
 
     Args:
         found: batches of an epoch, in order; those of packed rows have several texts a row, which then are meant.
         alpha: of the Beta distribution from which the share of a pair is drawn.
         seed, turn: what it is drawn from, with the number of the batch; turn is the number of the epoch.
+        done: how many batches of the epoch came before.
     """
-    for number, batch in enumerate(found):
+    for number, batch in enumerate(found, done):
         place = np.arange(len(batch.weights))
         partner = place ^ 1
         alone = np.maximum(place, partner) >= len(batch.rows)

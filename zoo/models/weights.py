@@ -68,16 +68,21 @@ def draw(variables: Iterable[Any], seed: int) -> None:
 
 def save(variables: Iterable[Any], path: Path) -> None:
     """Write variables as safetensors under their paths."""
-    save_arrays({key: to_numpy(variable) for key, variable in _keyed(variables).items()}, path)
+    save_arrays(arrays(variables), path)
+
+
+def arrays(variables: Iterable[Any]) -> dict[str, np.ndarray]:
+    """The values of variables on the host, copied, as `save` names them."""
+    return {key: to_numpy(variable) for key, variable in _keyed(variables).items()}
 
 
 def save_arrays(values: Mapping[str, np.ndarray], path: Path) -> None:
     """Write arrays as `save` does variables."""
     from safetensors.numpy import save as to_bytes
 
-    arrays = {key: np.asarray(value, order="C") for key, value in values.items()}
+    contiguous = {key: np.asarray(value, order="C") for key, value in values.items()}
     with write_atomically(path) as stream:
-        stream.write(to_bytes(arrays))
+        stream.write(to_bytes(contiguous))
 
 
 def load(variables: Iterable[Any], path: Path, *, task: str | None = None) -> None:
@@ -89,11 +94,11 @@ def load(variables: Iterable[Any], path: Path, *, task: str | None = None) -> No
     Raises:
         EnvironmentFault: not such a file, a variable missing in it, or one of another shape.
     """
-    arrays = read(path, task=task)
+    found = read(path, task=task)
     for key, variable in _keyed(variables).items():
-        if key not in arrays:
+        if key not in found:
             raise EnvironmentFault(f"{path}: no weights for {key}: the file is of another model")
-        _assign(variable, arrays[key], path)
+        _assign(variable, found[key], path)
 
 
 def load_run(
@@ -110,9 +115,9 @@ def load_run(
     Raises:
         EnvironmentFault: it is not the file of such a model.
     """
-    arrays = read_safetensors(path)
+    found = read_safetensors(path)
     for variable in parameters(model):
-        value = arrays.get(source_path(variable.path, layers))
+        value = found.get(source_path(variable.path, layers))
         if value is None:
             raise EnvironmentFault(f"{path}: no weights for {variable.path}: the file is of another model")
         if head_rows is not None and variable.path.startswith("logits/"):
@@ -131,11 +136,11 @@ def source_path(path: str, layers: Sequence[int] | None) -> str:
 def read(path: Path, *, task: str | None = None) -> dict[str, np.ndarray]:
     """The arrays of a file that `save` wrote, by the path of their variable; of one of several tasks those of its model
     alone, as that calls them. Raises EnvironmentFault where it is no such file."""
-    arrays = read_safetensors(path)
+    found = read_safetensors(path)
     if task is None:
-        return arrays
+        return found
     own: dict[str, np.ndarray] = {}
-    for key, value in arrays.items():
+    for key, value in found.items():
         layer, slash, part = key.partition("/")
         if layer in (kind(layer), of_task(kind(layer), task)):
             own[kind(layer) + slash + part] = value

@@ -31,6 +31,16 @@ class EarlyStopping(Config):
     """Smallest change of the monitored figure that counts as better."""
 
 
+class Saves(Config):
+    """How often the state of a run is written down within an epoch, for `--resume`. It is after each epoch in any case,
+    and where Ctrl-C or SIGTERM stops a run. No weight depends on it."""
+
+    minutes: Positive | None = 10.0
+    """Minutes between two checkpoints: what a run that is killed loses at most; None does not look at the time."""
+    steps: Count | None = None
+    """Steps between two checkpoints; None does not count them."""
+
+
 class Stop(Config):
     """When to end training before its length is done; the learning rates are those of the whole length all the same."""
 
@@ -146,6 +156,8 @@ class Training(Config):
     as any other."""
     log_every: Count = 20
     """Steps between two rows of history.jsonl."""
+    checkpoint: Saves = Saves()
+    """How often the state of the run is written down within an epoch, so that it can go on from there."""
 
     @property
     def least_parts(self) -> int:

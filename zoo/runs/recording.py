@@ -34,7 +34,7 @@ from zoo.tasks.calibrated import fitted
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
-FREE = ("training.eval_batch_size",)
+FREE = ("training.eval_batch_size", "training.checkpoint.minutes", "training.checkpoint.steps")
 """Keys that may change when a run goes on: no weight depends on them."""
 
 
@@ -197,13 +197,13 @@ class Recorder:
 
     # --- the training loop's listener
 
-    def on_begin(self, step: int, steps: int) -> None:
-        for lost in self._folder.cut_history(step):
+    def on_begin(self, progress: Progress, steps: int) -> None:
+        for lost in self._folder.cut_history(progress.told, progress.epoch):
             self.on_note(lost)
         for logger in self._loggers:
             logger.begin(self._folder.history)
         for told in self._told:
-            told.on_begin(step, steps)
+            told.on_begin(progress.step, steps)
 
     @contextlib.contextmanager
     def bar(self, title: str, total: int | None = None, unit: Unit = "rows") -> Iterator[Callable[[int], None]]:
@@ -230,12 +230,14 @@ class Recorder:
 
     def on_row(self, row: Mapping[str, Any]) -> None:
         self._folder.append_history(row)
-        if row["kind"] == "epoch":
-            self._keep_time()
         for logger in self._loggers:
             logger.row(row)
         for told in self._told:
             told.on_row(row)
+
+    def on_save(self) -> None:
+        self._folder.sync_history()
+        self._keep_time()
 
     # --- its own
 

@@ -115,14 +115,19 @@ class RunFolder:
         return merged
 
     def append_history(self, row: Mapping[str, Any]) -> None:
-        """Add a row to history.jsonl; it can be read as soon as this returns.
+        """Add a row to history.jsonl; it can be read as soon as this returns."""
+        self._append(HISTORY, json.dumps(plain(row), ensure_ascii=False) + "\n")
 
-        Once a row of kind `epoch` is written, a power failure takes no row up to it: a checkpoint follows there.
-        """
-        self._append(HISTORY, json.dumps(plain(row), ensure_ascii=False) + "\n", sync=row["kind"] == "epoch")
+    def sync_history(self) -> None:
+        """See to it that a power failure takes no row that is written: a checkpoint follows."""
+        if (path := self.path / HISTORY).exists():
+            with storage_errors(self.path), path.open("ab") as file:
+                os.fsync(file.fileno())
+                sync_folder(self.path)
 
-    def cut_history(self, step: int) -> list[str]:
-        """Drop the rows after `step`, where a resumed run goes on, so that none stands twice; tells what was lost."""
+    def cut_history(self, step: int, epochs: int) -> list[str]:
+        """Drop the rows after `step` steps and `epochs` epochs, where a resumed run goes on, so that none stands twice;
+        tells what was lost."""
         kept, last, damaged = list[bytes](), 0, 0
         for line in self._lines(HISTORY):
             try:
@@ -130,7 +135,7 @@ class RunFolder:
             except OutputError:
                 damaged += 1
                 continue
-            if row["step"] <= step:
+            if row["step"] <= step and (row["kind"] == "step" or row["epoch"] <= epochs):
                 kept.append(line + b"\n")
                 last = row["step"]
         self._write(HISTORY, kept)
@@ -221,7 +226,7 @@ class RunFolder:
             file.writelines(piece.encode(errors=UNENCODABLE) if isinstance(piece, str) else piece for piece in pieces)
         return target
 
-    def _append(self, name: str, line: str, *, sync: bool = False) -> None:
+    def _append(self, name: str, line: str) -> None:
         if self._lock is not None:
             self._lock.refuse_lost()
         with (
@@ -229,10 +234,6 @@ class RunFolder:
             open(self.path / name, "a", encoding="utf-8", errors=UNENCODABLE, newline="\n", opener=no_link) as file,
         ):
             file.write(line)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-                sync_folder(self.path)
 
     def _read(self, name: str) -> bytes:
         try:

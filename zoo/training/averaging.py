@@ -38,7 +38,7 @@ class Averaging:
 
     def kept(self, progress: Progress) -> tuple[int, ...]:
         """The epochs, from 1, whose weights the run may end with, as far as it has come."""
-        return (progress.best_epoch,) if self.best else ()
+        return (progress.best_epoch,) if self.best and progress.best_epoch else ()
 
     @contextmanager
     def judged(self, model: Any, optimizer: Any) -> Iterator[Mapping[str, np.ndarray] | None]:

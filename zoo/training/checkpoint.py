@@ -1,8 +1,8 @@
 """Checkpoints: the whole state of a training run, on disk, for any backend.
 
-In come the variables of model and optimizer and a `Progress`; out comes a folder that is there whole
-or not at all, with the weights of the best epoch so far and a manifest of its files. Arrays lie under the
-variables' paths as safetensors, so a run begun on one backend can go on on another. Refused: a checkpoint
+In come the variables of model and optimizer and a `Progress`, between two epochs or within one; out comes a folder
+that is there whole or not at all, with the weights of the best epoch so far and a manifest of its files. Arrays lie
+under the variables' paths as safetensors, so a run begun on one backend can go on on another. Refused: a checkpoint
 that is not as its manifest says (the one before it is taken then), and a folder in which none is whole.
 """
 
@@ -22,18 +22,21 @@ from zoo.data.manifest import damage, write_manifest
 from zoo.data.writing import storage_errors, write_atomically, write_folder
 from zoo.errors import EnvironmentFault, OutputError
 from zoo.models import weights
+from zoo.training.epoch_log import Sums
 
 MODEL, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
 EPOCH = "epoch-{:05d}.safetensors"
 """Weights of an epoch with which the run may end; in the epoch's own checkpoint they are those of the model, unless
 the model was judged by others."""
+WITHIN = "-within"
+"""Ending of the name of a checkpoint that was written within an epoch."""
 KEPT = 2
 """Checkpoints that stay: the last, and the one before it in case the last is damaged."""
 
 
 @dataclass(kw_only=True)
 class Clock:
-    """What the steps of the finished epochs took, over all parts of a run.
+    """What the steps took that are done, over all parts of a run.
 
     Seconds; `compile_seconds` are the first steps of each shape in each part, one step's work included.
     """
@@ -49,14 +52,30 @@ class Clock:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Within:
+    """Where an epoch stands of which some steps are done, or all, and validation is not.
+
+    steps: how many of its steps are done. seconds: what they took. reason: why no other is to follow; None where the
+    epoch goes on. told and since: what its log has summed up, up to its last row and step by step after it.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    reason: str | None = None
+    told: Sums = field(default_factory=Sums)
+    since: list[Sums] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands, between two epochs.
+    """Where a run stands, between two epochs or within one.
 
     epoch, step: how many are done. best: the best monitored figure so far, and best_epoch the epoch
     (from 1) that reached it; stale: epochs since then. reason: why the run has ended before its length; None
     where it has not.
     train: loss and accuracy on train, as it went, of the epoch whose weights would be kept now. figures: the monitored
-    figure of each epoch. parts: in how many a step is computed, once that is known.
+    figure of each epoch. parts: in how many a step is computed, once that is known. within: where the epoch after those
+    that are done stands; None is before its first step.
     """
 
     epoch: int = 0
@@ -68,6 +87,7 @@ class Progress:
     train: dict[str, float] = field(default_factory=dict)
     figures: list[float] = field(default_factory=list)
     parts: int | None = None
+    within: Within | None = None
     clock: Clock = field(default_factory=Clock, compare=False)
 
     @property
@@ -75,8 +95,27 @@ class Progress:
         """Whether the run has ended before its length."""
         return self.reason is not None
 
+    @property
+    def told(self) -> int:
+        """The step up to which the history has been told."""
+        return self.step - (len(self.within.since) if self.within else 0)
+
 
 _PROGRESS = TypeAdapter(Progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """All of a run at one moment, on the host: what a checkpoint is written from while training goes on.
+
+    model, optimizer: the values of their variables, as a checkpoint names them. judged: the weights by which the epoch
+    was judged, by path, where they are others than the model's.
+    """
+
+    progress: Progress
+    model: Mapping[str, np.ndarray]
+    optimizer: Mapping[str, np.ndarray]
+    judged: Mapping[str, np.ndarray] | None = None
 
 
 class Checkpoints:
@@ -94,36 +133,36 @@ class Checkpoints:
         """The same folder, without these weights."""
         return Checkpoints(self.folder, paths)
 
-    def save(
-        self,
-        progress: Progress,
-        model: Any,
-        optimizer: Any,
-        *,
-        kept: Sequence[int] = (),
-        judged: Mapping[str, np.ndarray] | None = None,
-    ) -> None:
-        """Write the state, then drop all but the last two.
+    def taken(self, progress: Progress, model: Any, optimizer: Any) -> State:
+        """The state at this moment; waits for the device."""
+        return State(
+            progress=progress,
+            model=weights.arrays(self._saved_of(model)),
+            optimizer=weights.arrays(optimizer.variables),
+        )
+
+    def write(self, state: State, kept: Sequence[int] = ()) -> None:
+        """Write a state, then drop all but the last two.
 
         Args:
             kept: epochs, from 1, whose weights are part of it.
-            judged: the weights of this epoch by path, where they are others than the model's.
 
         Raises:
             OutputError: the disk is full, and the checkpoints before are as they were; or the weights of an epoch that
                 is kept have been damaged.
         """
+        progress = state.progress
         with storage_errors(self.folder):
-            with write_folder(self.folder / f"step-{progress.step:08d}") as partial:
-                weights.save(self._saved_of(model), partial / MODEL)
-                weights.save(optimizer.variables, partial / OPTIMIZER)
+            with write_folder(self.folder / _name(progress)) as partial:
+                weights.save_arrays(state.model, partial / MODEL)
+                weights.save_arrays(state.optimizer, partial / OPTIMIZER)
                 for epoch in kept:
                     path = partial / EPOCH.format(epoch)
-                    if epoch != progress.epoch:
+                    if epoch != progress.epoch or progress.within is not None:
                         with self._weights(epoch).open("rb") as before, write_atomically(path) as copy:
                             shutil.copyfileobj(before, copy)
-                    elif judged is not None:
-                        weights.save_arrays({v.path: judged[v.path] for v in self._weights_of(model)}, path)
+                    elif state.judged is not None:
+                        weights.save_arrays(state.judged, path)
                 with write_atomically(partial / PROGRESS) as stream:
                     stream.write(json.dumps(asdict(progress)).encode())
                 write_manifest(partial)
@@ -193,7 +232,7 @@ class Checkpoints:
             name = EPOCH.format(epoch)
             if not (folder / name).exists():
                 fault = damage(folder, PROGRESS)
-                if fault is None and _read_progress(folder).epoch != epoch:
+                if fault is None and not _ends(_read_progress(folder), epoch):
                     continue
                 name = MODEL
             fault = damage(folder, name)
@@ -209,7 +248,18 @@ class Checkpoints:
         )
 
     def _saved(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*"))
+        """All checkpoints, the oldest first: of one step that of the finished epoch comes last."""
+        found = self.folder.glob("step-*")
+        return sorted(found, key=lambda path: (path.name.removesuffix(WITHIN), not path.name.endswith(WITHIN)))
+
+
+def _name(progress: Progress) -> str:
+    return f"step-{progress.step:08d}{WITHIN if progress.within else ''}"
+
+
+def _ends(progress: Progress, epoch: int) -> bool:
+    """Whether a checkpoint is that of the end of this epoch."""
+    return progress.within is None and progress.epoch == epoch
 
 
 def _read_progress(folder: Path) -> Progress:

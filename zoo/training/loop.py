@@ -1,45 +1,47 @@
 """The training loop, the same on every backend.
 
 In come a model, an optimizer, a backend's step and the batches of each epoch; out come rows of
-history, checkpoints and the weights of the epoch that is kept. Refused: a loss or a gradient that is not
-finite, a step that does not fit in memory.
+history, checkpoints and the weights of the epoch that is kept. Refused: a loss or a gradient that is not finite,
+a step that does not fit in memory.
 
-Between two epochs the whole state is the variables and one `Progress`; within an epoch nothing is
-read back from the device but every `log_every` steps.
+Between two steps the whole state is the variables and one `Progress`; nothing is read back from the device but every
+`log_every` steps, and for a checkpoint. A signal that stops the run waits for the step that is under way, and what is
+done is saved first.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from zoo.backend import Adversary, Backend
+from zoo.backend import Adversary, Backend, Trainer
 from zoo.data.batches import Batch
 from zoo.errors import TrainingError
 from zoo.models.inference import to_host
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
 from zoo.recipe.training_group import Training
-from zoo.training.averaging import averaging_of
+from zoo.stopping import held_back
+from zoo.training.averaging import Averaging, averaging_of
 from zoo.training.budget import Budget, reached
-from zoo.training.checkpoint import Checkpoints, Progress
-from zoo.training.diverged import diverged
+from zoo.training.checkpoint import Checkpoints, Progress, State, Within
+from zoo.training.epoch_log import EpochLog, Learned
 from zoo.training.memory import halved, within_memory
+from zoo.training.saving import Saving
 from zoo.training.waiting import Firsts
 
 
 class Listener(Protocol):
     """Who is told how training goes."""
 
-    def on_begin(self, step: int, steps: int) -> None:
-        """Training begins after `step` steps of `steps`; above 0 when a run goes on."""
+    def on_begin(self, progress: Progress, steps: int) -> None:
+        """Training of so many steps begins at `progress`, which is not at 0 when a run goes on."""
 
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         """A step was sent off; it may not be computed yet.
@@ -69,52 +71,16 @@ class Listener(Protocol):
     def on_row(self, row: Mapping[str, Any]) -> None:
         """A row of history.jsonl: kind `step` every `log_every` steps, kind `epoch` after each."""
 
-
-class Learned(Protocol):
-    """What is asked of what is learned: a task, or one with a teacher; see `Task` for each."""
-
-    @property
-    def watched(self) -> bool: ...
-
-    @property
-    def falling(self) -> frozenset[str]: ...
-
-    def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]: ...
-
-    def counted(self, targets: np.ndarray, weights: np.ndarray) -> float: ...
-
-    def hits(self, outputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Mapping[str, float]: ...
-
-    def means(self, hits: Mapping[str, float], counted: float) -> dict[str, float]: ...
+    def on_save(self) -> None:
+        """A checkpoint is written next: the rows so far have to be on the disk before it."""
 
 
-def fit(
-    model: Any,
-    optimizer: Any,
-    *,
-    optimizer_of: Callable[[int, Any], Any],
-    backend: Backend,
-    precision: Precision,
-    compiled: bool,
-    adversary: Adversary | None = None,
-    task: Learned,
-    config: Training,
-    monitor: str,
-    length: Length,
-    rates: np.ndarray,
-    epoch_batches: Callable[[int], Iterable[Batch]],
-    ids: Callable[[np.ndarray], list[str]],
-    validate: Callable[[], Mapping[str, float]],
-    checkpoints: Checkpoints,
-    progress: Progress,
-    listener: Listener,
-    shares: np.ndarray | None = None,
-) -> Progress:
-    """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """What trains a model.
 
     Args:
         model: keras.Model from a dict of inputs to outputs [batch, units].
-        optimizer: what `optimizer_of` gave for the epoch before `progress`; None at the start.
         optimizer_of: from an epoch, counted from 0, and the optimizer of the one before to a Keras optimizer built on
             the variables that the epoch trains; another one where these are others.
         precision: of matrix products, for which the model was assembled.
@@ -123,106 +89,229 @@ def fit(
         task: what is learned.
         monitor: the validation figure that picks the best epoch.
         rates: learning rate of each step, [steps], for the history.
-        epoch_batches: the batches of an epoch, counted from 0.
+        epoch_batches: the batches of an epoch, counted from 0, without so many at its beginning.
         ids: from the rows of a batch to what people know them by.
         validate: figures of the validation split under the model's present weights.
-        progress: where to begin, and in how many parts a step is computed.
         shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
-
-    Raises:
-        TrainingError: a loss or a gradient is not finite; out of memory.
     """
-    listener.on_begin(progress.step, length.steps)
-    averaging = averaging_of(config, falling=monitor in task.falling)
-    trainer = None
-    clock = replace(progress.clock)
-    parts = progress.parts or 1
-    remedy = _remedy(config, parts)
-    budget = Budget(config.stop)
-    for epoch in range(progress.epoch, length.epochs):
-        if progress.stopped:
-            break
-        before, optimizer = optimizer, optimizer_of(epoch, optimizer)
-        if trainer is None or optimizer is not before:
-            trainer = backend.trainer(
-                *(model, optimizer, task.loss),
-                precision=precision,
-                accumulate=parts,
-                compiled=compiled,
-                adversary=adversary,
-            )
-            firsts = Firsts(compiles=backend.compiles_shapes(compiled))
-        epoch_log = _EpochLog(task, config.log_every, rates, shares, ids, checkpoints, listener)
-        begun = time.perf_counter()
-        compiled_before, seconds_before = clock.compile_seconds, clock.train_seconds + clock.compile_seconds
-        step, reason = progress.step, None
-        for batch in epoch_batches(epoch):
-            if step == length.steps:
+
+    model: Any
+    optimizer_of: Callable[[int, Any], Any]
+    backend: Backend
+    precision: Precision
+    compiled: bool
+    task: Learned
+    config: Training
+    monitor: str
+    length: Length
+    rates: np.ndarray
+    epoch_batches: Callable[[int, int], Iterable[Batch]]
+    ids: Callable[[np.ndarray], list[str]]
+    validate: Callable[[], Mapping[str, float]]
+    checkpoints: Checkpoints
+    listener: Listener
+    adversary: Adversary | None = None
+    shares: np.ndarray | None = None
+
+    def run(self, progress: Progress, optimizer: Any = None) -> Progress:
+        """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
+
+        Args:
+            progress: where to begin, and in how many parts a step is computed.
+            optimizer: what `optimizer_of` gave for the last epoch of which a step is done; None at the start.
+
+        Raises:
+            TrainingError: a loss or a gradient is not finite; out of memory.
+        """
+        config = self.config
+        self.listener.on_begin(progress, self.length.steps)
+        averaging = averaging_of(config, falling=self.falling)
+        saving = Saving(self.checkpoints, config.checkpoint, step=progress.step, before=self.listener.on_save)
+        budget, trainer = Budget(config.stop), None
+        with saving:
+            while progress.epoch < self.length.epochs and not progress.stopped:
+                before, optimizer = optimizer, self.optimizer_of(progress.epoch, optimizer)
+                if trainer is None or optimizer is not before:
+                    trainer = self._trainer(optimizer, progress.parts or 1)
+                    firsts = Firsts(compiles=self.backend.compiles_shapes(self.compiled))
+                epoch = _Epoch(self, trainer, optimizer, firsts, budget, averaging, saving, progress)
+                progress = epoch.run()
+                if progress.reason is not None:
+                    self.listener.on_note(f"training stopped early: {progress.reason}")
+        averaging.settle(progress, self.model, optimizer, self.checkpoints)
+        return progress
+
+    @property
+    def falling(self) -> bool:
+        """Whether less of the monitored figure is better."""
+        return self.monitor in self.task.falling
+
+    def _trainer(self, optimizer: Any, parts: int) -> Trainer:
+        return self.backend.trainer(
+            *(self.model, optimizer, self.task.loss),
+            precision=self.precision,
+            accumulate=parts,
+            compiled=self.compiled,
+            adversary=self.adversary,
+        )
+
+
+class _Epoch:
+    """One epoch, from where `begun` stands within it."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        trainer: Trainer,
+        optimizer: Any,
+        firsts: Firsts,
+        budget: Budget,
+        averaging: Averaging,
+        saving: Saving,
+        begun: Progress,
+    ) -> None:
+        self._loop, self._trainer, self._optimizer, self._firsts = loop, trainer, optimizer, firsts
+        self._budget, self._averaging, self._saving, self._begun = budget, averaging, saving, begun
+        within = begun.within or Within()
+        self._number, self._step, self._steps = begun.epoch + 1, begun.step, within.steps
+        self._reason, self._clock, self._seconds = within.reason, replace(begun.clock), within.seconds
+        self._at, self._compiled = time.perf_counter(), self._clock.compile_seconds
+        self._remedy = _remedy(loop.config, begun.parts or 1)
+        self._log = EpochLog(
+            loop.task,
+            every=loop.config.log_every,
+            rates=loop.rates,
+            shares=loop.shares,
+            ids=loop.ids,
+            on_row=loop.listener.on_row,
+            newest=self._newest,
+            told=within.told,
+            steps=within.since,
+        )
+
+    def run(self) -> Progress:
+        """Its steps and its evaluation; gives the progress after it, which is saved."""
+        loop, state = self._loop, None
+        try:
+            with held_back() as stopping:
+                self._take_steps(stopping)
+                with within_memory(loop.backend, f"a batch of {loop.config.batch_size} rows", self._remedy):
+                    figures = self._log.close()  # waits for the last step
+                state = self._state()
+            with self._averaging.judged(loop.model, self._optimizer) as judged:
+                validation = dict(loop.validate())
+            with held_back():
+                progress = self._after(figures, validation)
+                self._saving.save(replace(state, progress=progress, judged=judged), self._averaging.kept(progress))
+        except BaseException:
+            # What broke its evaluation off does not cost its steps.
+            if state is not None and self._saving.behind(self._step):
+                self._saving.save(state, self._averaging.kept(self._begun))
+            raise
+        return progress
+
+    def _take_steps(self, stopping: Callable[[], bool]) -> None:
+        """All that are left of it, or those up to a signal, where the run is saved."""
+        loop = self._loop
+        batches = loop.epoch_batches(self._begun.epoch, self._steps) if self._reason is None else ()
+        for batch in batches:
+            if self._step == loop.length.steps:
                 break
-            started = time.perf_counter()
-            with (
-                within_memory(backend, _named(batch), remedy),
-                firsts.computing(batch.shape, listener.on_wait) as new_shape,
-            ):
-                value, logits = trainer.step(batch.inputs, batch.labels, batch.weights)
-                if new_shape:
-                    to_host(value)
+            if self._saving.due(self._step):
+                self._save()
+            self._take(batch)
+            if stopping() and self._saving.behind(self._step):
+                loop.listener.on_note(f"stopping: the run is saved after step {self._step}")
+                self._save()
+            if stopping() or self._reason is not None:
+                break
+
+    def _take(self, batch: Batch) -> None:
+        """One step."""
+        loop, clock = self._loop, self._clock
+        started = time.perf_counter()
+        with (
+            within_memory(loop.backend, _named(batch), self._remedy),
+            self._firsts.computing(batch.shape, loop.listener.on_wait) as new_shape,
+        ):
+            value, outputs = self._trainer.step(batch.inputs, batch.labels, batch.weights)
             if new_shape:
-                clock.compile_seconds += time.perf_counter() - started
-            else:
-                clock.examples += len(batch.rows)
-                clock.tokens += batch.tokens
-            clock.cells += batch.shape[0] * batch.shape[1]
-            clock.padded_tokens += batch.shape[0] * batch.shape[1] - batch.tokens
-            step += 1
-            with within_memory(backend, _named(batch), remedy):  # where a step is not waited for, it fails here
-                epoch_log.add(step, epoch + 1, value, logits, batch)
-                listener.on_step(step, epoch + 1, batch.tokens, epoch_log.loss, new_shape)
-                reason = budget.spent(clock, seconds_before + time.perf_counter() - begun, value)
-            if reason is not None:
-                break
-        with within_memory(backend, f"a batch of {config.batch_size} rows", remedy):
-            figures = epoch_log.close()  # waits for the last step
-        seconds = time.perf_counter() - begun
-        clock.train_seconds += seconds - (clock.compile_seconds - compiled_before)
-        trainer.commit()
-        with averaging.judged(model, optimizer) as judged:
-            validation = dict(validate())
+                to_host(value)
+        if new_shape:
+            clock.compile_seconds += time.perf_counter() - started
+        else:
+            clock.examples += len(batch.rows)
+            clock.tokens += batch.tokens
+        clock.cells += batch.shape[0] * batch.shape[1]
+        clock.padded_tokens += batch.shape[0] * batch.shape[1] - batch.tokens
+        self._step += 1
+        self._steps += 1
+        with within_memory(loop.backend, _named(batch), self._remedy):  # where a step is not waited for, it fails here
+            self._log.add(self._step, self._number, value, outputs, batch)
+            loop.listener.on_step(self._step, self._number, batch.tokens, self._log.loss, new_shape)
+            seconds = clock.train_seconds + self._compiled + time.perf_counter() - self._at
+            self._reason = self._budget.spent(clock, seconds, value)
+
+    def _newest(self) -> Path | None:
+        self._saving.wait()
+        return self._loop.checkpoints.newest()
+
+    def _save(self) -> None:
+        self._saving.save(self._state(), self._averaging.kept(self._begun))
+
+    def _state(self) -> State:
+        """The whole run as it stands after the last step; waits for it."""
+        told, since = self._log.read()
+        self._tally()
+        self._trainer.commit()
+        within = Within(steps=self._steps, seconds=self._seconds, reason=self._reason, told=told, since=since)
+        progress = replace(self._begun, step=self._step, clock=replace(self._clock), within=within)
+        return self._loop.checkpoints.taken(progress, self._loop.model, self._optimizer)
+
+    def _tally(self) -> None:
+        """Add the time since the last call to the clock."""
+        now, compiled = time.perf_counter(), self._clock.compile_seconds
+        self._clock.train_seconds += now - self._at - (compiled - self._compiled)
+        self._seconds += now - self._at
+        self._at, self._compiled = now, compiled
+
+    def _after(self, figures: dict[str, float], validation: Mapping[str, float]) -> Progress:
+        """The progress after the epoch, which is told.
+
+        Args:
+            figures: on the training rows, as it went.
+            validation: those by which it is judged.
+        """
+        loop, monitor = self._loop, self._loop.monitor
         if monitor not in validation:
             raise TrainingError(
                 f"training.monitor: {monitor} is not defined on the validation rows, expected a figure that is: "
                 f"use one of {', '.join(name for name in validation if name != 'rows')}, or give more rows"
             )
-        falling = monitor in task.falling
-        enough = reached(config.stop, monitor, validation[monitor], falling=falling)
+        enough = reached(loop.config.stop, monitor, validation[monitor], falling=loop.falling)
         progress = _advance(
-            *(progress, config),
-            step=step,
+            *(self._begun, loop.config),
+            step=self._step,
             figure=validation[monitor],
-            falling=falling,
+            falling=loop.falling,
             train=figures,
-            reason=reason or enough,
+            reason=self._reason or enough,
             best=enough is not None,
         )
-        if progress.step == length.steps:  # it has ended by itself
+        if progress.step == loop.length.steps:  # it has ended by itself
             progress = replace(progress, reason=None)
-        progress = replace(progress, clock=replace(clock))
-        listener.on_row(
+        loop.listener.on_row(
             {
                 "kind": "epoch",
-                "step": step,
-                "epoch": epoch + 1,
+                "step": self._step,
+                "epoch": self._number,
                 "train": figures,
                 "validation": validation,
-                "seconds": seconds,
-                "best": progress.best_epoch == epoch + 1,
+                "seconds": self._seconds,
+                "best": progress.best_epoch == self._number,
             }
         )
-        checkpoints.save(progress, model, optimizer, kept=averaging.kept(progress), judged=judged)
-        if progress.reason is not None:
-            listener.on_note(f"training stopped early: {progress.reason}")
-    averaging.settle(progress, model, optimizer, checkpoints)
-    return progress
+        return replace(progress, clock=replace(self._clock), within=None)
 
 
 def _advance(
@@ -258,95 +347,6 @@ def _advance(
         reason = f"no better epoch for {progress.stale} (training.early_stopping)"
         return replace(progress, reason=reason)
     return progress
-
-
-class _EpochLog:
-    """Collects one epoch's losses and logits on the device and reads them every `log_every` steps."""
-
-    def __init__(
-        self,
-        task: Learned,
-        every: int,
-        rates: np.ndarray,
-        shares: np.ndarray | None,
-        ids: Callable[[np.ndarray], list[str]],
-        checkpoints: Checkpoints,
-        listener: Listener,
-    ) -> None:
-        self._task, self._shares, self._ids = task, shares, ids
-        self._every, self._rates, self._checkpoints, self._listener = every, rates, checkpoints, listener
-        self._waiting: list[tuple[Any, Any, Batch]] = []
-        self._step = self._epoch = 0
-        self._since = time.perf_counter()
-        self._loss_sum, self._count, self._shared, self._rows = 0.0, 0.0, 0.0, 0
-        self._mean = math.nan
-        self._hits: Counter[str] = Counter()
-
-    def add(self, step: int, epoch: int, value: Any, logits: Any, batch: Batch) -> None:
-        self._step, self._epoch = step, epoch
-        self._waiting.append((value, logits if self._task.watched else None, batch))
-        if step % self._every == 0:
-            self._read()
-
-    def loss(self) -> float:
-        """Mean loss since the last row, or where that has only just been written, its own."""
-        if not self._waiting:
-            return self._mean
-        counts = [self._counted(batch) for _, _, batch in self._waiting]
-        return float(np.average([float(to_host(value)) for value, _, _ in self._waiting], weights=counts))
-
-    def close(self) -> dict[str, float]:
-        """Mean loss and the task's shares over the epoch, as it went: dropout on, weights moving."""
-        if self._waiting:
-            self._read()
-        means = self._task.means(self._hits, self._shared or 1.0)
-        return {"rows": self._rows, "loss": self._loss_sum / (self._count or 1.0), **means}
-
-    def _counted(self, batch: Batch) -> float:
-        real = len(batch.rows)
-        return self._task.counted(batch.labels[:real], batch.weights[:real])
-
-    def _read(self) -> None:
-        losses, hits, count, shared = [], Counter[str](), 0.0, 0.0
-        for step, (value, logits, batch) in enumerate(self._waiting, self._step - len(self._waiting) + 1):
-            loss, real, counted = float(to_host(value)), len(batch.rows), self._counted(batch)
-            if not math.isfinite(loss):
-                raise diverged(
-                    loss,
-                    step=step,
-                    epoch=self._epoch,
-                    rate=float(self._rates[step - 1]),
-                    rows=self._ids(batch.rows),
-                    newest=self._checkpoints.newest(),
-                )
-            losses.append(loss * counted)
-            labels, weights = batch.labels[:real], batch.weights[:real]
-            if self._shares is not None:
-                weights = self._shares[batch.rows]
-            if self._task.watched:
-                hits.update(self._task.hits(to_host(logits)[:real], labels, weights))
-            count += counted
-            shared += counted if self._shares is None else self._task.counted(labels, weights)
-            self._rows += real
-        mean = self._mean = sum(losses) / count
-        now = time.perf_counter()
-        self._listener.on_row(
-            {
-                "kind": "step",
-                "step": self._step,
-                "epoch": self._epoch,
-                "loss": mean,
-                **self._task.means(hits, shared),
-                "learning_rate": float(self._rates[self._step - 1]),
-                "seconds": now - self._since,
-                "tokens": sum(batch.tokens for _, _, batch in self._waiting),
-            }
-        )
-        self._since = now
-        self._waiting.clear()
-        self._loss_sum += sum(losses)
-        self._count, self._shared = self._count + count, self._shared + shared
-        self._hits.update(hits)
 
 
 def _remedy(config: Training, parts: int) -> str:

@@ -42,8 +42,9 @@ from zoo.tasks.objective import by_row, objective
 from zoo.tasks.twice import Once
 from zoo.training.adversarial import adversary_of
 from zoo.training.checkpoint import Checkpoints, Progress
+from zoo.training.epoch_log import Learned
 from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
-from zoo.training.loop import Learned, Listener, fit
+from zoo.training.loop import Listener, Loop
 from zoo.training.memory import halved, within_memory
 from zoo.training.optimizer import build_optimizer, carry_over
 from zoo.training.schedule import learning_rates
@@ -132,14 +133,13 @@ class Session:
         progress, optimizer = Progress(), None
         if resume:
             progress, optimizer, passed = checkpoints.restore(
-                self.trained, lambda at: self._optimizer_of(max(0, at.epoch - 1))
+                self.trained, lambda at: self._optimizer_of(at.epoch if at.within else max(0, at.epoch - 1))
             )
             for line in passed:
                 listener.on_note(line)
         progress = replace(progress, parts=self._step_parts(progress, task, listener))
-        return fit(
-            self.trained,
-            optimizer,
+        loop = Loop(
+            model=self.trained,
             optimizer_of=self._optimizer_of,
             backend=self.backend,
             precision=self.precision,
@@ -155,9 +155,9 @@ class Session:
             ids=self._ids,
             validate=lambda: self._judged(listener),
             checkpoints=checkpoints,
-            progress=progress,
             listener=listener,
         )
+        return loop.run(progress, optimizer)
 
     def _ids(self, rows: np.ndarray) -> list[str]:
         """Of the texts that these rows of train are of, each once."""
@@ -300,8 +300,8 @@ class Session:
         assert isinstance(self.task, Joint)  # a recipe of one task has no sampling
         return rows_of_epoch(self.task.groups(self._targets), sampling, seed=self.recipe.seed, epoch=epoch)
 
-    def epoch_batches(self, epoch: int) -> Iterator[Batch]:
-        """The training batches of an epoch, counted from 0."""
+    def epoch_batches(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+        """The training batches of an epoch, counted from 0, but for the `done` first, of which nothing is read."""
         table, size = self.tables["train"], self.recipe.training.batch_size
         if self.recipe.training.packing:
             texts = balanced_order(
@@ -309,9 +309,9 @@ class Session:
             )
             width, names = row_width(table.lengths), (*self.names, *PACKED)
             found = packed_batches(
-                table, self._targets, texts, batch_size=size, width=width, names=names, weights=self._weights
+                table, self._targets, texts[done:], batch_size=size, width=width, names=names, weights=self._weights
             )
-            return self._mixed(found, turn=epoch + 1)
+            return self._mixed(found, turn=epoch + 1, done=done)
         if isinstance(head := self.recipe.model.head, ContrastiveHead):
             classes, repeats, seed = self.splits["train"].labels, head.repeats, self.recipe.seed
             order = coupled_order(classes, repeats=repeats, batch_size=size, seed=seed, epoch=epoch)
@@ -324,10 +324,10 @@ class Session:
                 epoch=epoch,
                 chosen=self._chosen(epoch),
             )
-        return self._batches(order, turn=epoch + 1)
+        return self._batches(order[done:], turn=epoch + 1, done=done)
 
-    def _batches(self, order: Sequence[np.ndarray], *, turn: int) -> Iterator[Batch]:
-        """Batches of these rows, whose tokens are hidden by the turn where any are."""
+    def _batches(self, order: Sequence[np.ndarray], *, turn: int, done: int = 0) -> Iterator[Batch]:
+        """Batches of these rows, whose tokens are hidden by the turn where any are; `done`: how many came before."""
         found = batches(
             self.tables["train"],
             self._targets,
@@ -339,13 +339,13 @@ class Session:
             weights=self._weights,
         )
         if (masking := self._masking) is None:
-            return self._mixed(found, turn=turn)
+            return self._mixed(found, turn=turn, done=done)
         return (masking.hidden(batch, seed=self.recipe.seed, turn=turn) for batch in found)
 
-    def _mixed(self, found: Iterator[Batch], *, turn: int) -> Iterator[Batch]:
-        """The batches with pairs of their texts mixed by the turn, where any are."""
+    def _mixed(self, found: Iterator[Batch], *, turn: int, done: int) -> Iterator[Batch]:
+        """The batches with pairs of their texts mixed by the turn, where any are; `done`: how many came before."""
         asked = self.recipe.training.mixup
-        return found if asked is None else mixed(found, alpha=asked.alpha, seed=self.recipe.seed, turn=turn)
+        return found if asked is None else mixed(found, alpha=asked.alpha, seed=self.recipe.seed, turn=turn, done=done)
 
     def settle(self) -> None:
         """End training: from now on the model is the one that is saved.
