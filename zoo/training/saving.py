@@ -33,6 +33,11 @@ class Saving:
         self._thread: threading.Thread | None = None
         self._wrong: Exception | None = None
 
+    @property
+    def writing(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._thread is not None and self._thread.is_alive()
+
     def behind(self, step: int) -> bool:
         """Whether steps are done that no checkpoint has."""
         return step > self._step
@@ -42,7 +47,7 @@ class Saving:
 
         Raises what went wrong in writing the last one.
         """
-        if self._thread is not None and self._thread.is_alive():
+        if self.writing:
             return False
         self._raise()
         if not self.behind(step):
