@@ -69,6 +69,7 @@ PARTS = {
     "model": ("model", "answers", "masked", "build", "losses", "contrastive", "export", "keras"),
     "training": (
         "golden",
+        "loop",
         "training",
         "faults",
         "trained",
