@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -79,10 +80,13 @@ def go_on(run: Path) -> None:
 
 
 class KilledInSecondEpoch(Screen):
-    """Of the first there is a checkpoint then."""
+    """Once the checkpoint of the first is written."""
 
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         if epoch == 2:
+            for thread in threading.enumerate():
+                if thread.name == "checkpoint":
+                    thread.join()
             os._exit(KILLED)
 
 
