@@ -54,7 +54,7 @@ class TestCheckpoints:
         model, optimizer = stepped(backend, steps=0)
         kept = Checkpoints(tmp_path)
         for epoch in (1, 2):
-            kept.save(Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, kept=(1,))
+            saved(kept, Progress(epoch=epoch, step=epoch, best_epoch=1), model, optimizer, kept=(1,))
         size = dimensions(recipe.model.backbone)
         assert size is not None
         foreseen = room.run_bytes(recipe, size) - room.BESIDE

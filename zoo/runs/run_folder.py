@@ -217,6 +217,8 @@ class RunFolder:
         except OutputError as second:
             # The first error is the one to tell; on a full disk the status cannot be written either.
             error.add_note(str(second))
+        finally:
+            self.release()
 
     def _write(self, name: str, pieces: Iterable[str | bytes]) -> Path:
         target = self.path / name
