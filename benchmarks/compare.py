@@ -42,7 +42,7 @@ from zoo.data.this_machine import processor_told  # noqa: E402
 from zoo.errors import EXIT_INTERRUPTED, OutputError, RecipeError, ZooError  # noqa: E402
 from zoo.recipe import Recipe, load_recipe  # noqa: E402
 from zoo.report.comparison import write_comparison  # noqa: E402
-from zoo.runs.run_folder import open_whole  # noqa: E402
+from zoo.runs.opening import open_whole  # noqa: E402
 
 BACKENDS = ("jax", "tensorflow", "torch")
 RESULTS = ROOT / "benchmarks" / "results"

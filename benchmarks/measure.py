@@ -33,8 +33,8 @@ from zoo.models import inference
 from zoo.models.inference import to_host
 from zoo.recipe import Recipe
 from zoo.runs import account
+from zoo.runs.opening import open_whole
 from zoo.runs.run import BATCH
-from zoo.runs.run_folder import open_whole
 from zoo.training.prepare import activated, prepare
 
 

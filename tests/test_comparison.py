@@ -16,7 +16,8 @@ from zoo.report.comparison import compare, short_names, write_comparison
 from zoo.report.drawing import strokes
 from zoo.report.pages import NOTHING
 from zoo.report.plots import split_seconds, time_split
-from zoo.runs.run_folder import RunFolder, create_run, open_run
+from zoo.runs.opening import open_run
+from zoo.runs.run_folder import RunFolder, create_run
 from zoo.score.metrics import wilson_interval
 from zoo.tasks.classification import Classification
 

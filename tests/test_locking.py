@@ -20,7 +20,8 @@ import pytest
 from zoo.data import locking
 from zoo.data.locking import Lock
 from zoo.errors import OutputError
-from zoo.runs.run_folder import RunFolder, create_run, open_run
+from zoo.runs.opening import open_run
+from zoo.runs.run_folder import RunFolder, create_run
 
 RECIPE = "name: mine\n"
 STEP = {"kind": "step", "step": 20, "epoch": 1, "loss": 0.5, "learning_rate": 1e-5, "seconds": 1.0, "tokens": 9}

@@ -13,7 +13,7 @@ from zoo import check
 from zoo.data.against_catalog import dimensions, disagreements
 from zoo.errors import OutputError, RecipeError
 from zoo.recipe import dump_recipe, load_recipe
-from zoo.runs.run_folder import open_run
+from zoo.runs.opening import open_run
 
 NANO = "{family: bert, num_layers: 3, num_heads: 2, hidden_dim: 32, intermediate_dim: 64, vocabulary: nano_films}"
 MINI = "minilm_l6_en_uncased"

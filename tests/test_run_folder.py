@@ -16,7 +16,8 @@ from tools.storage_calls import killed_at
 from zoo.errors import OutputError
 from zoo.runs import run_folder
 from zoo.runs.default_folder import default_folder
-from zoo.runs.run_folder import RunFolder, create_run, finished_run, open_run
+from zoo.runs.opening import finished_run, open_run
+from zoo.runs.run_folder import RunFolder, create_run
 from zoo.tasks.classification import Classification
 
 RECIPE = "name: mine\n"

@@ -16,8 +16,8 @@ from zoo.models.filling import Filler
 from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.estimate import Precision
 from zoo.runs import run
+from zoo.runs.opening import open_run
 from zoo.runs.recorded import RUN
-from zoo.runs.run_folder import open_run
 from zoo.training.memory import within_memory
 
 if TYPE_CHECKING:

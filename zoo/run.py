@@ -33,9 +33,10 @@ from zoo.report.report import tested_texts, texts_by_id, write_report
 from zoo.runs.account import Stopwatch
 from zoo.runs.default_folder import default_folder
 from zoo.runs.events import Events
+from zoo.runs.opening import finished_run, open_whole
 from zoo.runs.pooled import pool, told
 from zoo.runs.recording import Recorder, begun_with, refuse_changes
-from zoo.runs.run_folder import RunFolder, create_run, finished_run, open_whole
+from zoo.runs.run_folder import RunFolder, create_run
 from zoo.runs.screen import Screen
 from zoo.runs.staged import Kind, Several, drop_models, whole_of
 from zoo.runs.tracking import logging_to, refuse_loggers

@@ -18,7 +18,8 @@ from zoo.audit.__main__ import main as audit
 from zoo.errors import OutputError
 from zoo.recipe import Recipe
 from zoo.report.report import write_report
-from zoo.runs.run_folder import RunFolder, open_run, open_whole
+from zoo.runs.opening import open_run, open_whole
+from zoo.runs.run_folder import RunFolder
 from zoo.runs.screen import Screen
 from zoo.runs.staged import whole_of
 

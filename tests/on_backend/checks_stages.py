@@ -23,8 +23,8 @@ from zoo.finished import Run
 from zoo.models import inference, weights
 from zoo.recipe import Recipe, load_recipe
 from zoo.recipe.heads import BinaryHead, ClassifierHead, Head, MultilabelHead
+from zoo.runs.opening import open_run
 from zoo.runs.resuming import resuming
-from zoo.runs.run_folder import open_run
 from zoo.runs.screen import Screen
 from zoo.tasks.distilled import Distilled
 from zoo.training.teacher import kept

@@ -20,8 +20,8 @@ from zoo.audit.found import Audit, as_csv, told_label
 from zoo.audit.looking import BATCH, audit
 from zoo.recipe.showing import as_json, shown
 from zoo.report.report import tested_texts, write_report
+from zoo.runs.opening import open_whole
 from zoo.runs.recorded import AUDIT
-from zoo.runs.run_folder import open_whole
 from zoo.runs.screen import Screen
 
 MOST = 10

@@ -24,7 +24,8 @@ from zoo.report import pages
 from zoo.report.card import write_card
 from zoo.report.comparison import write_comparison
 from zoo.report.report import tested_texts, write_report
-from zoo.runs.run_folder import RunFolder, open_whole
+from zoo.runs.opening import open_whole
+from zoo.runs.run_folder import RunFolder
 from zoo.score import digits
 
 COMPARED = Path("runs/compared")

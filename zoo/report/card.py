@@ -28,7 +28,8 @@ from zoo.recipe import load_recipe
 from zoo.recipe.several import data_of
 from zoo.report import pages
 from zoo.report.report import further_figures
-from zoo.runs.run_folder import RunFolder, open_run
+from zoo.runs.opening import open_run
+from zoo.runs.run_folder import RunFolder
 from zoo.tasks import Task
 
 __all__ = ["model_card", "write_card"]

@@ -22,8 +22,9 @@ from zoo.recipe.showing import listed
 from zoo.recipe.yaml12 import read_plain
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
+from zoo.runs.opening import open_run
 from zoo.runs.recorded import read_audit
-from zoo.runs.run_folder import RunFolder, open_run
+from zoo.runs.run_folder import RunFolder
 from zoo.runs.tested import tested_split
 from zoo.tasks import Task
 from zoo.tasks.shown import Mistake, Mistakes

@@ -34,7 +34,8 @@ from zoo.recipe import Recipe, load_recipe
 from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.estimate import Precision
 from zoo.recipe.faults import not_among
-from zoo.runs.run_folder import RunFolder, open_whole
+from zoo.runs.opening import open_whole
+from zoo.runs.run_folder import RunFolder
 from zoo.runs.staged import whole_of
 from zoo.tasks import Joint, Predictions, Task
 from zoo.tasks.material import Rows

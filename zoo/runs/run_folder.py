@@ -1,17 +1,16 @@
 """The run folder: what a run leaves behind, written so that a crash leaves no half file.
 
 In come a folder, the resolved recipe and what training tells as it goes; out come recipe.yaml, run.json,
-history.jsonl, predictions.jsonl and log.txt, and `open_run` reads them back. Other rooms put model/,
+history.jsonl, predictions.jsonl and log.txt, which `zoo.runs.opening` finds again. Other rooms put model/,
 checkpoints/ and plots/ beside them.
 
 Refused, as OutputError: a path that is no folder or cannot be written, a folder that holds something
-(without `resume`), a folder that another process writes to, a full disk, a folder that is no run.
+(without `resume`), a folder that another process writes to, a full disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import shutil
@@ -34,7 +33,7 @@ from zoo.runs.recorded import HISTORY, OUT_OF_FOLD, PREDICTIONS, RUN, VERSION, a
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
-__all__ = ["CHECKPOINTS", "RunFolder", "Status", "create_run", "finished_run", "open_run", "open_whole"]
+__all__ = ["CHECKPOINTS", "RunFolder", "Status", "create_run", "drop_checkpoints"]
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
@@ -187,7 +186,7 @@ class RunFolder:
         try:
             self.update_run({"status": status, "owner": None, "error": error, "finished": _now()})
             if status == "done":
-                _drop_checkpoints(self.path)
+                drop_checkpoints(self.path)
         finally:
             self.release()
 
@@ -286,65 +285,6 @@ def create_run(
     return folder
 
 
-def finished_run(path: Path) -> RunFolder | None:
-    """The run of a folder where it is done, None otherwise; what a kill in its last moment left is cleared away."""
-    folder = RunFolder(path)
-    if not (path / RUN).is_file() or folder.run.get("status") != "done":
-        return None
-    if (path / CHECKPOINTS).exists() or any((path / mark).exists() for mark in MARKS):
-        with storage_errors(path):
-            lock = Lock.of_folder(path)
-            if lock.take():
-                try:
-                    _drop_checkpoints(path)
-                finally:
-                    lock.release()
-    return folder
-
-
-def open_run(path: str | Path) -> RunFolder:
-    """A finished (or broken off) run with its model, for reading: of one in stages the last one, of one in parts the
-    first.
-
-    Raises OutputError, naming near runs, where there is none, and where that one has not begun.
-    """
-    whole = open_whole(path)
-    parts = whole.run.get("parts")
-    return open_run(_begun(whole, parts, parts[0], "parts").path) if parts else whole
-
-
-def open_whole(path: str | Path) -> RunFolder:
-    """A run with its figures, for reading: as `open_run`, but of one in parts the whole, which has those of all."""
-    path = Path(path)
-    if (path / RUN).is_file():
-        whole = RunFolder(path)
-        stages = whole.run.get("stages")
-        return open_whole(_begun(whole, stages, stages[-1], "stages").path) if stages else whole
-    what = "has no run.json" if path.is_dir() else "is a file" if path.exists() else "does not exist"
-    base = next((parent for parent in (path, *path.parents) if parent.is_dir()), Path())
-    runs = sorted(
-        str(file.parent)
-        for pattern in (RUN, "*/run.json", "*/*/run.json", "runs/*/*/run.json")
-        for file in base.glob(pattern)
-    )
-    known = difflib.get_close_matches(str(path), runs, cutoff=0.5) or runs[-5:]
-    choice = f"did you mean {' or '.join(known)}?" if known else "train one with `python -m zoo.run RECIPE`"
-    raise OutputError(f"{path} {what}, expected the folder of a run: {choice}")
-
-
-def _begun(whole: RunFolder, rows: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any], kind: str) -> RunFolder:
-    """One of several trainings; OutputError where it has not begun."""
-    found = whole.path / wanted["folder"]
-    if not (found / RUN).is_file():
-        stands = next((row for row in rows if row["status"] != "done"), wanted)
-        raise OutputError(
-            f"{whole.path} is a run in {kind} and stands at {stands['name']} ({stands['status']}), expected it at "
-            f"{wanted['name']}, {'the last' if kind == 'stages' else 'the first'}: go on with "
-            f"`{resuming(whole.path, None, ())}`, or give the folder of another one"
-        )
-    return RunFolder(found)
-
-
 def _take(path: Path) -> tuple[Lock, list[Path]]:
     """The lock of a folder, which is made, and which folders were made for it, the innermost first."""
     for attempt in range(ATTEMPTS):
@@ -393,7 +333,7 @@ def _is_partial(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(PARTIAL)
 
 
-def _drop_checkpoints(path: Path) -> None:
+def drop_checkpoints(path: Path) -> None:
     """Of a run that is done, whose weights are in model/; what cannot be removed costs room and nothing else."""
     shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
 
