@@ -240,6 +240,12 @@ def test_a_dead_link_is_noticed() -> None:
     assert dead_links("README.md", text) == ["README.md: docs/none.md", "README.md: docs/run-folder.md#no-such"]
 
 
+def test_the_tests_that_hold_a_promise_are_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)`", text_of("docs/security.md"))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
 def test_the_changelog_says_what_is_unreleased() -> None:
     section = text_of("CHANGELOG.md").partition("\n## [Unreleased]\n")[2].partition("\n## ")[0]
     assert re.findall(r"^- \w", section, re.MULTILINE)
