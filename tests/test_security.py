@@ -89,6 +89,9 @@ class TestWeights:
         path.write_bytes(bytes(1000))
         with pytest.raises(EnvironmentFault, match=r"safetensors: 1,000 bytes, expected 4,41.* weights or more"):
             weights.refuse_bloated(config, [path])
+        path.unlink()
+        with pytest.raises(EnvironmentFault, match=r"safetensors: 0 bytes, expected"):
+            weights.refuse_bloated(config, [path])
 
     @pytest.mark.parametrize("extra", ["group", "names", "text", "references"])
     def test_hdf5_with_more_than_numbers(self, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,6 @@ def load_model(folder: Path, card: ModelCard, *, precision: str = "float32", tas
         weights.refuse_bloated(blueprint.backbone, [folder / WEIGHTS], outputs=outputs)
         model = assemble_model(blueprint, precision=precision)
         weights.load(weights.parameters(model), folder / WEIGHTS, task=task)
-    except (EnvironmentFault, OSError) as error:
+    except EnvironmentFault as error:
         raise OutputError(f"{folder / WEIGHTS} does not hold the weights of the model: train again") from error
     return model

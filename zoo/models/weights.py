@@ -190,7 +190,7 @@ def refuse_bloated(config: BackboneConfig, files: Iterable[Path], *, outputs: in
     layer = 4 * width * width + 2 * width * config.intermediate_dim
     least = width * (config.vocabulary_size + config.max_positions + outputs) + config.num_layers * layer
     paths = list(files)
-    if least > (there := sum(path.stat().st_size for path in paths)):
+    if least > (there := sum(path.stat().st_size for path in paths if path.is_file())):
         raise EnvironmentFault(
             f"{' and '.join(map(str, paths))}: {there:,} bytes, expected {least:,} weights or more by the config: "
             "fetch it again"
