@@ -35,6 +35,7 @@ from pydantic import Field
 
 from zoo.recipe.kinds import Config, Count, Name, Text
 from zoo.score.seeds import seed_bounds
+from zoo.tasks import TASKS
 
 HERE = Path(__file__).resolve().parent
 QUESTIONS, RESULTS = HERE / "effects", HERE / "results" / "effects"
@@ -246,7 +247,8 @@ def _lines(name: str, key: str, question: Question) -> Iterator[str]:
                 plain = values
                 cells.append("")
             else:
-                cells.append(difference([values[seed] - plain[seed] for seed in sorted(values.keys() & plain.keys())]))
+                pairs = [values[seed] - plain[seed] for seed in sorted(values.keys() & plain.keys())]
+                cells.append(difference(pairs, falling=figure.rpartition(".")[2] in FALLING))
             yield f"| {' | '.join(cells)} |"
     yield ""
 
@@ -257,12 +259,18 @@ def _of_way(rows: Sequence[Mapping[str, Any]], question: Question, way: Way) -> 
     return {row["seed"]: row for row in rows if row["settings"] == wanted.get(row["seed"])}
 
 
-def difference(values: Sequence[float]) -> str:
-    """The mean of differences with its 95% interval by Student's t, and in a word what it says."""
+FALLING = {name for task in TASKS.values() for name in task.falling}
+"""Figures of which less is better."""
+
+
+def difference(values: Sequence[float], *, falling: bool = False) -> str:
+    """The mean of differences with its 95% interval by Student's t, and in a word what it says; falling: less of the
+    figure is better."""
     if len(values) < 2:
         return "too few runs"
     low, high = seed_bounds(values, confidence=0.975)
-    word = "better" if low > 0 else "worse" if high < 0 else "within noise"
+    more, less = ("worse", "better") if falling else ("better", "worse")
+    word = more if low > 0 else less if high < 0 else "within noise"
     return f"{statistics.mean(values):+.4f} ({low:+.4f} to {high:+.4f}), {word}"
 
 

@@ -90,3 +90,8 @@ def test_another_precision_is_not_compared() -> None:
 def test_a_difference_in_words(values: list[float], told: str) -> None:
     """Student's t with one degree of freedom is 12.706 at 97.5%: 12.706 times 0.1414 by the root of two is 1.2706."""
     assert effect.difference(values) == told
+    other = {"better": "worse", "worse": "better"}
+    *number, word = told.rpartition(", ")
+    assert effect.difference(values, falling=True) == "".join([*number, other.get(word, word)])
+    assert {"loss", "perplexity"} < effect.FALLING
+    assert "accuracy" not in effect.FALLING
