@@ -89,7 +89,11 @@ PARTS = {
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo")},
     "tensorflow": {"model": ("hlo", "xla")},
-    "torch": {"model": ("cuda", "programs", "fill_mask", "hostile"), "training": ("rules",), "runs": ("bad_inputs",)},
+    "torch": {
+        "model": ("cuda", "programs", "fill_mask", "hostile", "ways"),
+        "training": ("rules",),
+        "runs": ("bad_inputs",),
+    },
 }
 """What only one backend has to keep, by backend and part."""
 
