@@ -20,6 +20,11 @@ from zoo.data.sources.request import Brought, Request
 # As many tests run at once as there are cores, and threads of one that wait for a core spin: nano steps take twenty
 # times as long. Read when a framework is first imported, here or in a process that a test starts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# These two for processes that tests start, too.
+# Most of what jax does here is to compile nano models, and a quarter of that is LLVM making them fast.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Nobody reads which line of Python an operation came from, and to write it down is a tenth of what is done.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 
 @pytest.fixture(scope="session", autouse=True)

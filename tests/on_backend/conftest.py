@@ -22,10 +22,6 @@ from zoo.training import session
 ROOT = Path(__file__).parents[2]
 
 os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported: its kernels are computed by NumPy
-# Most of what jax does here is to compile nano models, and a quarter of that is LLVM making them fast.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# Nobody reads which line of Python an operation came from, and to write it down is a tenth of what is done.
-os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 own_process()
 activate()  # before the checks import what imports Keras
 
