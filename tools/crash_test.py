@@ -3,9 +3,8 @@
 Each run is the command `zoo.run` in a process of its own, which is stopped by a real SIGKILL (of five, one is a
 SIGTERM) at a random moment: a third of them while a checkpoint is written or in the last evaluation, model and report.
 Then it is taken up by `--resume`, until it is done. It has to end as the run that was left alone: weights, optimizer,
-states of dropout, predictions, figures and history to the last bit. After each kill a checkpoint has to be there that
-lost less than two intervals: the steps since the last one was due, and those that were done while that was written.
-Nothing may be lost by a SIGTERM, which ends in 143.
+states of dropout, predictions, figures and history to the last bit. A kill may cost the steps of one interval between
+checkpoints, and where one was being written those that were done meanwhile; a SIGTERM, which ends in 143, none.
 
 Three kinds of runs take turns: one with everything that a state can have (gradients in parts, a moving average, mixed
 texts, layers that join in, early stopping), one of packed texts that ends with a mean of epochs, one in stages. It
@@ -28,19 +27,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zoo.run
-from tools.failed_calls import differences, draw_once
+from tools.failed_calls import differences
 from zoo.backend import activate
 from zoo.data.manifest import damage
 from zoo.data.writing import PARTIAL
-from zoo.runs.run_folder import CHECKPOINTS, RunFolder
+from zoo.runs.run_folder import CHECKPOINTS
 from zoo.runs.screen import Screen
 from zoo.runs.stages import Unit
-from zoo.training.checkpoint import Checkpoints
+from zoo.training.checkpoint import Checkpoints, State
+from zoo.training.saving import Saving
 
 STEPS = 8
 """Steps between two checkpoints."""
@@ -83,36 +83,46 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @dataclass
 class Child:
-    """A process that trains, and what it said of itself: `begin N` and `step N` of a training, `test` at its end."""
+    """A process that trains, and what it has said of itself.
+
+    step: the last one that is done of a training that goes on; None where none does. steps: how many it has done.
+    saving, written: the steps of the last checkpoint that was begun, and of the last one that is on the disk. ending:
+    whether a training is over, and its last evaluation has begun.
+    """
 
     process: int
     pipe: int
-    said: list[str] = field(default_factory=lambda: [""])
-    _begun: bytes = b""
+    step: int | None = None
+    steps: int = 0
+    saving: int | None = None
+    written: int | None = None
+    ending: bool = False
+    _half: bytes = b""
 
     def listen(self, seconds: float) -> bool:
         """Hear what it says for so long, at most until something is said; False once it is gone."""
         if not select.select([self.pipe], [], [], max(0.0, seconds))[0]:
             return True
         heard = os.read(self.pipe, 65536)
-        *lines, self._begun = (self._begun + heard).split(b"\n")
-        self.said += [line.decode() for line in lines]
+        *lines, self._half = (self._half + heard).split(b"\n")
+        for line in lines:
+            what, number = line.decode().split(" ")
+            if what == "test":
+                self.step, self.ending = None, True
+            elif what == "begin":
+                self.step, self.saving, self.written, self.ending = int(number), None, None, False
+            elif what == "step":
+                self.step, self.steps = int(number), self.steps + 1
+            elif what == "saving":
+                self.saving = int(number)
+            else:
+                self.written = int(number)
         return bool(heard)
 
     def ended(self) -> int:
         """Its exit code, once it is gone; that of a signal is negative."""
         os.close(self.pipe)
         return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
-
-    @property
-    def ending(self) -> bool:
-        """Whether a training is over, and its last evaluation has begun."""
-        return self.said[-1] == "test"
-
-    @property
-    def step(self) -> int:
-        """The last step that is done of a training that goes on; 0 where none does."""
-        return int(self.said[-1].split(" ")[1]) if " " in self.said[-1] else 0
 
 
 def started(kind: str, run: Path) -> Child:
@@ -128,6 +138,7 @@ def started(kind: str, run: Path) -> Child:
                 os.dup2(log.fileno(), 2)
             Telling.run, Telling.pipe = run, writing
             zoo.run.Screen = Telling  # type: ignore[misc]
+            tell_of_checkpoints(lambda text: os.write(writing, f"{text}\n".encode()))
             name, changes = KINDS[kind]
             sets = [f"--set={key}={json.dumps(value)}" for key, value in (EACH | dict(changes)).items()]
             code = zoo.run.main([name, "--profile", "smoke", *sets, "--out", str(run), "--resume"])
@@ -159,7 +170,7 @@ class Telling(Screen):
         if title == "test":
             for folder in self.run.rglob(CHECKPOINTS):
                 (newest := Checkpoints(folder).newest()) and shutil.copytree(newest, self._kept(folder))
-            self._say(title)
+            self._say("test 0")
         with super().bar(title, total, unit) as advance:
             yield advance
 
@@ -168,6 +179,21 @@ class Telling(Screen):
         kept = states(self.run) / checkpoints.parent.relative_to(self.run.parent).name
         shutil.rmtree(kept, ignore_errors=True)
         return kept
+
+
+def tell_of_checkpoints(say: Callable[[str], object]) -> None:
+    """Have said which checkpoint is begun, and which is on the disk."""
+    save, write = Saving.save, Checkpoints.write
+
+    def telling_save(self: Saving, state: State, kept: Sequence[int]) -> None:
+        say(f"saving {state.progress.step}")
+        save(self, state, kept)
+
+    def telling_write(self: Checkpoints, state: State, kept: Sequence[int] = ()) -> None:
+        write(self, state, kept)
+        say(f"written {state.progress.step}")
+
+    Saving.save, Checkpoints.write = telling_save, telling_write  # type: ignore[method-assign]
 
 
 def kept_log(run: Path) -> Path:
@@ -250,8 +276,6 @@ class CrashTest:
             code = child.ended()
             if code != 0:
                 raise SystemExit(f"a run that was left alone ended in {code}: see {kept_log(run)}")
-            if not self._whole:
-                draw_once(RunFolder(run))
             self._whole[kind] = run, time.monotonic() - begun
         return self._whole[kind]
 
@@ -281,7 +305,7 @@ class CrashTest:
 
     def _waited(self, child: Child, run: Path, moment: str, seconds: float) -> bool:
         """Whether the child is still there at such a moment, which has come."""
-        after = self._random.uniform(0.0, seconds)
+        after = self._random.uniform(0.0, 0.6 * seconds)
         begun = time.monotonic()
         if moment == "any":
             while (left := after - (time.monotonic() - begun)) > 0:
@@ -295,7 +319,7 @@ class CrashTest:
             if moment == "end" and child.ending:
                 time.sleep(self._random.uniform(0.0, 0.3 * seconds))
                 return True
-            if moment == "write" and len(child.said) > STEPS * writes and writing(run):
+            if moment == "write" and child.steps >= STEPS * writes and writing(run):
                 time.sleep(self._random.uniform(0.0, 0.02))
                 return True
 
@@ -304,11 +328,13 @@ class CrashTest:
         hit = "write" if writing(run) else "end" if child.ending else "any"
         self._hits[hit] += 1
         self._terminated += code == 143
-        saved, lost = saved_step(run), 0
-        if child.step:
+        saved, lost = saved_step(run), None
+        if child.step is not None:
             lost = child.step - saved
             self._lost.append(lost)
-            if lost >= (1 if code == 143 else 2 * STEPS):
+            if saved < (child.written or 0):
+                self._faults.append(f"{run.name} lost what was written of step {child.written} by {name}")
+            if lost > (0 if code == 143 else STEPS) and child.saving == child.written:
                 self._faults.append(f"{run.name} lost {lost} steps by {name}")
         told = {"kill": sum(self._hits.values()), "by": name, "hit": hit, "step": child.step, "lost": lost}
         print(json.dumps(told), flush=True)
