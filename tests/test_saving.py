@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
 from zoo.errors import OutputError
+from zoo.models.weights import DTYPES, save_arrays
 from zoo.recipe.training_group import Saves
 from zoo.training import saving
 from zoo.training.checkpoint import Checkpoints, Progress, State
@@ -60,6 +63,17 @@ def test_one_that_is_being_written_holds_up_nobody() -> None:
         folder.may.set()
         kept.save(at(3), ())
     assert folder.written == [1, 3]
+
+
+def test_arrays_are_written_as_by_the_library(tmp_path: Path) -> None:
+    kinds = enumerate(sorted(DTYPES))
+    values = {f"{kind}/é{number}": np.arange(number * 3).reshape(number, 3).astype(kind) for number, kind in kinds}
+    values |= {"turned": np.arange(6, dtype=np.float32).reshape(2, 3).T, "one": np.array(3, np.int64)}
+    save_arrays(values, tmp_path / "a.safetensors")
+    whole = {name: np.ascontiguousarray(value).reshape(value.shape) for name, value in values.items()}
+    assert (tmp_path / "a.safetensors").read_bytes() == safetensors.numpy.save(whole)
+    for name, value in safetensors.numpy.load_file(tmp_path / "a.safetensors").items():
+        np.testing.assert_array_equal(value, values[name])
 
 
 def test_what_goes_wrong_is_raised_in_the_loop() -> None:

@@ -215,6 +215,12 @@ def different_states(run: Path, whole: Path) -> list[str]:
     return found
 
 
+def trainings(run: Path, whole: Path) -> list[tuple[Path, Path]]:
+    """The folders of a run's trainings, stages or itself, each with that of the other run."""
+    stages = [path.parent.name for path in sorted(whole.glob("*/run.json"))]
+    return [(run / name, whole / name) for name in stages or ["."]]
+
+
 def writing(run: Path) -> bool:
     """Whether a checkpoint is being written, or was when the run was killed."""
     return any(run.rglob(f"{CHECKPOINTS}/.step-*{PARTIAL}"))
@@ -259,7 +265,8 @@ class CrashTest:
             run = self._base / f"{kind}-{self._runs}"
             while not self._killed(kind, run, seconds, kills):
                 pass
-            lost = differences(run, whole) + different_states(run, whole)
+            lost = [name for one, other in trainings(run, whole) for name in differences(one, other)]
+            lost += different_states(run, whole)
             self._runs += 1
             self._faults += [f"{run.name}: {name}" for name in lost]
             print(json.dumps({"run": run.name, "not as it was": lost}), flush=True)

@@ -51,6 +51,7 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
     figures = asdict(found) | {
         "parameters": found.parameters,
         "state_bytes": found.state_bytes,
+        "copied_bytes": found.copied_bytes,
         "memory_bytes": {p: found.memory_bytes(p) for p in precisions},
         "process_bytes": process,
         "seconds": seconds,
@@ -68,7 +69,7 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
         f"gradients {decimal(gradients)}, moments of {recipe.training.optimizer.type} {decimal(4 * found.moments)}; "
         "activations "
         + " or ".join(f"{decimal(found.activations[p])} in {p}" for p in on_cpu or precisions),  # tf32's are float32's
-        *_process_lines(process),
+        *_process_lines(process, found.copied_bytes),
         f"work: {found.flops_per_token / 1e6:,.0f} MFLOP a token, forward and backward",
     ]
     if found.steps is None:
@@ -90,13 +91,17 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
     return figures, told
 
 
-def _process_lines(process: Mapping[str, Mapping[Precision, int]]) -> list[str]:
-    """What a process takes on a CPU, by backend and precision; nothing of a precision that no CPU has."""
+def _process_lines(process: Mapping[str, Mapping[Precision, int]], copied: int) -> list[str]:
+    """What a process takes on a CPU, by backend and precision, and what a checkpoint that is written takes beside it;
+    nothing of a precision that no CPU has."""
     known = {name: " or ".join(map(decimal, by.values())) for name, by in process.items() if by}
     if not known:
         return []
     listed = ", ".join(f"{name} {sizes}" for name, sizes in known.items())
-    return [f"memory of a process on this CPU (jax: more while it compiles, in a first run): {listed}"]
+    return [
+        f"memory of a process on this CPU (jax: more while it compiles, in a first run): {listed}; "
+        f"{decimal(copied)} more while a checkpoint is written"
+    ]
 
 
 Compiled = Mapping[tuple[str, Precision], CompiledProgram]

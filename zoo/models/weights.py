@@ -10,6 +10,7 @@ modeling_roberta.py. Keras keeps a kernel as [in, out], torch as [out, in].
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,8 +32,9 @@ LAYER = "transformer_layer_"
 """What begins the path of a variable of a transformer layer, before its number."""
 INITIAL_RANGE = 0.02
 """Standard deviation of fresh weights, as BERT, DistilBERT and RoBERTa draw them."""
-
-
+DTYPES = {"uint64": "U64", "int64": "I64", "float64": "F64", "float32": "F32", "uint32": "U32", "int32": "I32"}
+"""NumPy's names of the types of our variables, and those of safetensors, in whose order a file has them: the widest
+first, so that each array begins at a multiple of its width."""
 ADAPTERS = ("lora_a", "lora_b")
 """Names of the variables of low-rank adapters, which a model has in training alone."""
 
@@ -77,12 +79,21 @@ def arrays(variables: Iterable[Any]) -> dict[str, np.ndarray]:
 
 
 def save_arrays(values: Mapping[str, np.ndarray], path: Path) -> None:
-    """Write arrays as `save` does variables."""
-    from safetensors.numpy import save as to_bytes
+    """Write arrays as `save` does variables.
 
-    contiguous = {key: np.asarray(value, order="C") for key, value in values.items()}
+    The file is what safetensors.numpy.save makes, array by array: that one holds all of them twice more.
+    """
+    ordered = sorted(values.items(), key=lambda item: ([*DTYPES].index(item[1].dtype.name), item[0]))
+    header, end = dict[str, Any](), 0
+    for key, value in ordered:
+        begin, end = end, end + value.nbytes
+        header[key] = {"dtype": DTYPES[value.dtype.name], "shape": value.shape, "data_offsets": (begin, end)}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
     with write_atomically(path) as stream:
-        stream.write(to_bytes(contiguous))
+        stream.write(len(text).to_bytes(8, "little") + text)
+        for _, value in ordered:
+            stream.write(np.asarray(value, order="C").data)
 
 
 def load(variables: Iterable[Any], path: Path, *, task: str | None = None) -> None:

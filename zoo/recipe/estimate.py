@@ -119,6 +119,11 @@ class Estimate:
         """Weights, gradients and what the optimizer keeps, each float32 in every precision."""
         return 4 * (self.parameters + self.trained + self.moments)
 
+    @property
+    def copied_bytes(self) -> int:
+        """What the host holds beside it while a checkpoint is written: weights and what the optimizer keeps."""
+        return 4 * (self.parameters + self.moments)
+
     def memory_bytes(self, precision: Precision) -> int:
         """What a training step keeps: state and activations, on an accelerator nearly all of its peak."""
         return self.state_bytes + self.activations[precision]
