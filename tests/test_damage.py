@@ -52,6 +52,33 @@ def test_what_size_and_time_cannot_tell_is_seen_at_first_use(
     assert hashed == [path], "once in a process"
 
 
+def flipped(whole: bytes, bit: int) -> bytes:
+    raw = bytearray(whole)
+    raw[bit // 8] ^= 1 << bit % 8
+    return bytes(raw)
+
+
+def test_a_flipped_bit_or_a_cut_byte_of_a_download(
+    served: tuple[Origin, list[Request]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is seen, and the file named where it cannot be brought again."""
+    origin, asked = served
+    path = fetch(origin) / "a.csv"
+    before = path.stat()
+    for wrong in (*(flipped(b"right", bit) for bit in range(0, 40, 3)), b"righ"):
+        path.write_bytes(wrong)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        monkeypatch.setattr(cache, "_hashed", {})  # as in another process
+        with monkeypatch.context() as away:
+            away.setitem(cache.SCHEMES, "https", unreachable)
+            with pytest.raises(EnvironmentFault, match=r"a\.csv is damaged"):
+                fetch(origin)
+        count = len(asked)
+        assert (fetch(origin) / "a.csv").read_bytes() == b"right"
+        assert len(asked) == count + 1
+        before = path.stat()
+
+
 @pytest.mark.parametrize(
     "text",
     ["[]", "{", '{"files": []}', '{"files": {"a.csv": {}}}', '{"complete": "yes"}', "[" * 100_000, "\udcff"],

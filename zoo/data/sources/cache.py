@@ -225,9 +225,10 @@ def _sound(folder: Path, name: str, stamp: Stamp, pinned: str | None, *, content
         found = path.stat()
     except OSError:
         return False
-    if found.st_size != entry.size:
-        return False
     key = (path, found.st_mtime_ns, entry.sha256)
+    if found.st_size != entry.size:
+        _hashed[key] = False  # whatever its bytes are
+        return False
     untouched = found.st_mtime_ns == entry.mtime_ns
     if key not in _hashed:
         if untouched and not content:
