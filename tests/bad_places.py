@@ -242,6 +242,27 @@ FINISHED = [
         told=(r"{} has no run\.json, expected the folder of a run",),
     ),
     Bad(
+        row="a run whose recipe grows",
+        code=RECIPE,
+        files={"done/recipe.yaml": "a: &a [x, x]\nb: [*a, *a]\n"},
+        calls=(("report", "{}/done"),),
+        told=(r"{}/done/recipe\.yaml:1:4  a: got the anchor &a",),
+    ),
+    Bad(
+        row="a run whose recipe is damaged",
+        code=RECIPE,
+        files={"done/recipe.yaml": "x\nname: own\n"},
+        calls=(("report", "{}/done"),),
+        told=(r"{}/done/recipe\.yaml:2:5  YAML",),
+    ),
+    Bad(
+        row="unclosed quote in the header",
+        code=DATA,
+        files={"in.csv": 'text,"label\na film,good\n'},
+        calls=(("predict", "{}/done", "--file", "{}/in.csv"),),
+        told=(r"{}/in\.csv:1: in the row that begins here a quote is not closed",),
+    ),
+    Bad(
         row="no text column",
         code=DATA,
         files={"in.csv": "body\na film\n"},

@@ -38,7 +38,6 @@ from zoo.models.blueprint import load_card
 from zoo.recipe import recipe_from
 from zoo.recipe.backbone_group import Backbone
 from zoo.recipe.showing import as_cell
-from zoo.recipe.yaml12 import read_plain
 from zoo.report import pages
 from zoo.runs.answers import to_stream
 
@@ -287,13 +286,6 @@ class TestTexts:
             .render(text=f"<i>{LOUD}", made=b"\xff\xfe")
         )
         assert shown == r"<b>&lt;i&gt;\x1b[31m\u202ered\x07</b>//4="
-
-    def test_yaml_that_grows_is_not_read_of_a_run(self) -> None:
-        text = "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
-        with pytest.raises(RecipeError, match="anchor"):
-            read_plain(text, "recipe.yaml")
-        with pytest.raises(RecipeError, match="tag"):
-            read_plain("a: !!python/object/apply:os.system [x]\n", "recipe.yaml")
 
 
 PACKAGE = {"name": "keras", "version": "3.12.0", "vulns": []}

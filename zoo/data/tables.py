@@ -182,19 +182,26 @@ def _delimited(dialect: str) -> _Reader:
                             faults.append(f"{path}:{reader.line_num}: {len(row)} fields, the header has {width}")
                     last = reader.line_num
         except csv.Error as error:
-            raise DataError(
-                f"{path}:{last + 1}: in the row that begins here a quote is not closed, or stands inside a quoted "
-                f"field ({error}); double the quotes within quoted fields, or save the rows as jsonl"
-            ) from error
+            raise _unclosed(path, last + 1, error) from error
         if ragged:
             more = f" ({ragged - SHOWN} more such rows)" if ragged > SHOWN else ""
             raise DataError([*faults[:-1], f"{faults[-1]}{more}; quote the fields that hold the delimiter"])
 
     def names(path: Path, encoding: str) -> Iterator[str]:
-        with closing(lines_of(path, encoding, newline="")) as lines:
-            yield from next(csv.reader(lines, dialect, strict=True), [])
+        try:
+            with closing(lines_of(path, encoding, newline="")) as lines:
+                yield from next(csv.reader(lines, dialect, strict=True), [])
+        except csv.Error as error:
+            raise _unclosed(path, 1, error) from error
 
     return _Reader(rows=rows, names=names)
+
+
+def _unclosed(path: Path, line: int, error: csv.Error) -> DataError:
+    return DataError(
+        f"{path}:{line}: in the row that begins here a quote is not closed, or stands inside a quoted field ({error}); "
+        "double the quotes within quoted fields, or save the rows as jsonl"
+    )
 
 
 def _jsonl_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:

@@ -180,14 +180,6 @@ def read_yaml(text: str, source: str) -> Document:
     return document
 
 
-def read_plain(text: str, source: str) -> Any:
-    """The data of a YAML text that somebody may have changed by hand; RecipeError where anything in it is refused."""
-    document = read_yaml(text, source)
-    if document.faults:
-        raise RecipeError(map(str, document.faults))
-    return document.data
-
-
 def _line_and_column(text: str, at: int) -> tuple[int, int]:
     return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
 

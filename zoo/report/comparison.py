@@ -15,10 +15,10 @@ from typing import Any
 
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, OutputError, RecipeError
+from zoo.recipe import load_recipe
 from zoo.recipe.flattening import flat
 from zoo.recipe.several import data_of, told_data
 from zoo.recipe.showing import listed
-from zoo.recipe.yaml12 import read_plain
 from zoo.report import comparison_plots, pages, plots
 from zoo.report.drawing import Chart, Drawn, draw_each
 from zoo.report.report import further_figures
@@ -88,7 +88,7 @@ def compare(folders: Sequence[RunFolder]) -> dict[str, Any]:
     names = [f"{number}: {name}" for number, name in enumerate(short_names([f.path for f in folders]), 1)]
     runs = [folder.run for folder in folders]
     predictions = [folder.predictions for folder in folders]
-    recipes = [read_plain(folder.recipe_text, str(folder.path / "recipe.yaml")) for folder in folders]
+    recipes = [load_recipe(folder.path / "recipe.yaml").model_dump(mode="json") for folder in folders]
     pairs, warnings = _pairs(names, predictions, recipes)
     return {
         "names": names,

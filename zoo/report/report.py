@@ -17,9 +17,9 @@ import numpy as np
 
 from zoo.data.dataset import Split
 from zoo.errors import ZooError
+from zoo.recipe import load_recipe
 from zoo.recipe.several import expected_figures, told_data
 from zoo.recipe.showing import listed
-from zoo.recipe.yaml12 import read_plain
 from zoo.report import number_plots, pages, plots, score_plots
 from zoo.report.drawing import Chart, draw_each
 from zoo.runs.opening import open_run
@@ -85,6 +85,7 @@ def write_report(
     `texts` maps ids of predictions.jsonl to their texts, shown beside the mistakes; without them the id
     stands alone. `warnings` are added to what the report warns of.
     """
+    recipe = load_recipe(folder.path / "recipe.yaml").model_dump(mode="json")
     run, task, predictions = folder.run, folder.task, folder.predictions
     tested = folder.tested(predictions)
     rankings = task.rankings(*tested) if tested else []
@@ -96,7 +97,6 @@ def write_report(
     told = (*warnings, *failed)
     splits, figures = figures_by_split(run, task)
     mistakes = task.mistakes(*tested, most=MISTAKES) if tested else None
-    recipe = read_plain(folder.recipe_text, str(folder.path / "recipe.yaml"))
     page = pages.html(
         "report.html.j2",
         run=run,
