@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=int, default=1000, help="of all kinds together (1000)")
     parser.add_argument("--only", choices=KINDS, action="append", help="kinds; all by default")
     parser.add_argument("--seed", type=int, default=0, help="other cases for another one (0)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="in which a case has to end (120)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="in which a case has to end (600)")
     parser.add_argument("--out", type=Path, default=Path("fuzz-findings"), help="where findings are kept")
     parser.add_argument("--again", type=Path, metavar="FOLDER", help="judge a finding once more")
     given = parser.parse_args(argv)
