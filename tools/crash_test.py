@@ -66,7 +66,7 @@ KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 }
 """A recipe, whose `smoke` is run, and what is changed in it."""
 DRIFTING = {"tensorflow": ("packed",)}
-"""Kinds of which, on a backend, two runs that are left alone differ in their last digits; nothing is to be seen there."""
+"""Kinds of which, on a backend, two runs that are left alone differ in their last digits: none is asked for."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

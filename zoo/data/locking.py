@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ PATIENCE = 0.2
 """Seconds in which a process that is just leaving may leave."""
 SILENCE, RENEWED = 60.0, 5.0
 """Seconds after which an owner counts as gone, and those between two signs of life."""
-WRITTEN = 1.0
+WRITTEN = 3.0
 """Seconds in which one that has just begun has written who it is."""
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 """What a file system says that has no locks."""
@@ -40,6 +42,19 @@ class Owner:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is known to be no more; of another machine's process nothing is known."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # another user's
+        return False
 
 
 class Lock:
@@ -111,8 +126,13 @@ class Lock:
     def owner(self) -> Owner | None:
         """Whose it is; None where nobody has said so."""
         begun = time.monotonic()
-        while (found := self._lease.owner) is None and time.monotonic() - begun < WRITTEN:
+        while ((found := self._named()) is None or found.gone) and time.monotonic() - begun < WRITTEN:
             time.sleep(0.01)
+        return found
+
+    def _named(self) -> Owner | None:
+        """Who the file names, which can be one that is gone, of whom another is just taking over."""
+        found = self._lease.owner
         return found and Owner(pid=found.pid, host=found.hostname.partition("?")[0])  # then a container's namespace
 
     def release(self) -> None:
