@@ -82,7 +82,8 @@ def test_list_shows_one_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert listing.main(["dogs"]) == 2
 
 
-def test_list_needs_no_backend_no_network_and_less_than_a_second() -> None:
+def test_list_needs_no_backend_no_network_and_little_time() -> None:
+    """Three times what it takes to import the types of a recipe, on whatever processor."""
     program = (
         "import sys, socket\n"
         "def refuse(*_, **__): raise AssertionError('network')\n"
@@ -93,11 +94,15 @@ def test_list_needs_no_backend_no_network_and_less_than_a_second() -> None:
         "assert not heavy, heavy\n"
         "sys.exit(code)"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.returncode == 0, done.stderr
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = [used.ru_utime + used.ru_stime]
+    for code in (program, "import zoo.recipe"):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(used.ru_utime + used.ru_stime)
+    before, listed, imported = seconds
+    assert listed - before < 3.0 * (imported - listed)
 
 
 def test_fetch_prints_where_everything_lies(

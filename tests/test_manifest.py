@@ -36,7 +36,7 @@ def test_every_bit_counts(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["weights", MANIFEST])
-@pytest.mark.parametrize("length", [None, 0, 40])
+@pytest.mark.parametrize("length", [None, 0, 40, -1])
 def test_a_file_that_is_gone_or_cut_is_named(folder: Path, name: str, length: int | None) -> None:
     path = folder / name
     raw = path.read_bytes()

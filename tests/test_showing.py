@@ -125,7 +125,7 @@ def test_tokenize(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
-        with create_run(tmp_path / name, RECIPE.replace("mine", json.dumps(name + STEERING))) as folder:
+        with create_run(tmp_path / name, RECIPE) as folder:
             folder.update_run({"device": name + STEERING})
     assert report([str(tmp_path / "a"), str(tmp_path / "b"), "--out", str(tmp_path / STEERING)]) == 0
     told = capsys.readouterr()
@@ -155,9 +155,9 @@ def test_verbs_on_an_ascii_stdout(output: str, tmp_path: Path) -> None:
     rows = [f"a text number {number},{'schön' if number % 2 else '日本'}" for number in range(60)]
     (tmp_path / "rows.csv").write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(RECIPE, encoding="utf-8")
-    for name in ("a", "b"):
-        create_run(tmp_path / name, RECIPE.replace("mine", f"schön{name}")).finish("done")
-    runs = [str(tmp_path / name) for name in ("a", "b")]
+    runs = [str(tmp_path / name) for name in ("schöna", "schönb")]
+    for run in runs:
+        create_run(run, RECIPE).finish("done")
     commands = (
         (zoo.check.main, [str(tmp_path / "mine.yaml")], 4),
         (tokenize.main, ["schön", "--backbone", "nano_bpe"], 0),
@@ -194,7 +194,8 @@ def test_a_closed_stdin_is_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_folder_whose_name_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [str(tmp_path / os.fsdecode(b"run\xff")), str(tmp_path / "other")]
     for folder in folders:
-        with create_run(folder, RECIPE) as run:
+        # What lies beside a recipe has the folder's name in its own, and that has to be text.
+        with create_run(folder, RECIPE.replace("files: {train: rows.csv}", "dataset: smoke_films")) as run:
             run.write_predictions(Classification(names=("a", "b")).rows(["1", "2"], [0, 1], np.eye(2)[[1, 1]]))
             run.log(folder)
         assert report([folder]) == 0

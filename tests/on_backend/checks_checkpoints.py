@@ -78,7 +78,7 @@ class TestCheckpoints:
             "checkpoint step-00000003",
         ]
 
-    def test_a_flipped_bit_of_any_file_is_seen(self, backend: Backend, tmp_path: Path) -> None:
+    def test_a_flipped_bit_or_a_cut_byte_of_any_file_is_seen(self, backend: Backend, tmp_path: Path) -> None:
         """The checkpoint before is taken, and the damaged one goes."""
         model, optimizer = stepped(backend, steps=0)
         kept = Checkpoints(tmp_path / "kept")
@@ -87,13 +87,17 @@ class TestCheckpoints:
         names = sorted(path.name for path in (tmp_path / "kept" / "step-00000006").iterdir())
         files = [f"{name}.safetensors" for name in ("epoch-00001", "model", "optimizer")]
         assert names == sorted([*files, "manifest.json", "progress.json"])
-        for name in names:
-            shutil.copytree(tmp_path / "kept", tmp_path / name)
-            path = tmp_path / name / "step-00000006" / name
+        for number, name in enumerate([*names, *names]):
+            folder = tmp_path / str(number)
+            shutil.copytree(tmp_path / "kept", folder)
+            path = folder / "step-00000006" / name
             raw = bytearray(path.read_bytes())
-            raw[len(raw) // 2] ^= 4
+            if number < len(names):
+                raw[len(raw) // 2] ^= 4
+            else:
+                raw.pop()
             path.write_bytes(raw)
-            progress, _, (passed,) = Checkpoints(tmp_path / name).restore(model, lambda reached: optimizer)
+            progress, _, (passed,) = Checkpoints(folder).restore(model, lambda reached: optimizer)
             assert progress.step == 3
             assert passed.startswith(f"checkpoint step-00000006 is damaged and passed over: {path} ")
             assert not path.exists()
