@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,10 @@ from filelock import FileLock
 from zoo.data.catalog import backbone_card, dataset_card
 from zoo.data.sources import Origin, cache, fetch, fetch_first
 from zoo.data.sources.request import Brought, Request
+
+with suppress(ImportError):  # where torch has none
+    # Before TensorFlow: the other way round both register the same options of LLVM, and the process aborts.
+    import triton  # noqa: F401
 
 # As many tests run at once as there are cores, and threads of one that wait for a core spin: nano steps take twenty
 # times as long. Read when a framework is first imported, here or in a process that a test starts.

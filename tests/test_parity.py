@@ -14,6 +14,9 @@ import pytest
 from tools import parity
 from tools.comparisons.rows import ROWS, Result
 
+pytestmark = pytest.mark.slow
+"""Minutes on a slow processor, on which the whole suite would not end in time."""
+
 ROOT = Path(__file__).parents[1]
 
 
