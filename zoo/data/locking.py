@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 import time
 from collections.abc import Iterator
@@ -46,15 +45,9 @@ class Owner:
     @property
     def gone(self) -> bool:
         """Whether it is known to be no more; of another machine's process nothing is known."""
-        if self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass  # another user's
-        return False
+        import psutil
+
+        return self.host == socket.gethostname() and not psutil.pid_exists(self.pid)
 
 
 class Lock:
