@@ -18,6 +18,8 @@ from zoo.data.catalog import backbone_card, dataset_card
 from zoo.data.sources import Origin, cache, fetch, fetch_first
 from zoo.data.sources.request import Brought, Request
 
+# Read when Triton is first imported, here or in a process that a test starts: its kernels are computed by NumPy.
+os.environ["TRITON_INTERPRET"] = "1"
 with suppress(ImportError):  # where torch has none
     # Before TensorFlow: the other way round both register the same options of LLVM, and the process aborts.
     import triton  # noqa: F401

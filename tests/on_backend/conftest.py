@@ -21,7 +21,6 @@ from zoo.training import session
 
 ROOT = Path(__file__).parents[2]
 
-os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is first imported: its kernels are computed by NumPy
 own_process()
 activate()  # before the checks import what imports Keras
 
