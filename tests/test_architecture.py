@@ -28,7 +28,7 @@ HEAVY = BACKENDS | {"keras", "keras_hub"}
 # What must be there without Keras: `import zoo`, `import recipes`, two rooms and the verbs that need no backend.
 LIGHT = (
     *("zoo", "recipes", "zoo.cli", "zoo.recipe", "zoo.data"),
-    *("zoo.check", "zoo.doctor", "zoo.list", "zoo.fetch", "zoo.report.__main__", "zoo.tokenize"),
+    *("zoo.check", "zoo.doctor", "zoo.list", "zoo.fetch", "zoo.report.__main__", "zoo.tokenize", "zoo.runs.listing"),
 )
 MOST_LINES = 400
 

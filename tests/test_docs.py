@@ -5,10 +5,7 @@ order, and LONG, which take minutes, a GPU or a network. Of these, and of the co
 `--help`, what they name is looked up: targets, verbs, options, recipes, profiles, keys.
 """
 
-import contextlib
-import functools
 import inspect
-import io
 import json
 import os
 import re
@@ -16,28 +13,23 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from commands_known import ROOT, help_text, text_of, unknown_in
 
-import recipes
 from zoo import cli, errors
 from zoo.data.against_catalog import disagreements
 from zoo.data.catalog import BackboneCard, DatasetCard
-from zoo.errors import RecipeError
 from zoo.recipe import load_recipe, types
 from zoo.recipe.kinds import Config
 
-ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")]
 )
-OWN_FILES = {"my.yaml", "reviews.csv"}
-"""Files that the pages let the reader have."""
 
 RUN = (
     "python -m zoo.list",
@@ -58,6 +50,8 @@ RUN = (
     'python -m zoo.tokenize "I like NLP" --backbone nano_uncased',
     "python -m zoo.run quickstart --profile smoke --set seed=1 --out runs/other",
     "python -m zoo.report runs/first runs/other",
+    "python -m zoo.list runs --where status=done --sort -test",
+    "python -m zoo.list runs --where 'metrics.test.f1>0.5' --columns folder,seed,recipe.training.epochs --format csv",
 )
 LONG = (
     "make quickstart",
@@ -282,11 +276,6 @@ def run_in(clone: Path, command: Sequence[str]) -> subprocess.CompletedProcess[s
     )
 
 
-@functools.cache
-def text_of(page: str) -> str:
-    return (ROOT / page).read_text(encoding="utf-8")
-
-
 def fences(page: str, language: str) -> list[str]:
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", text_of(page))
 
@@ -307,69 +296,9 @@ def inline_commands(page: str) -> Iterator[str]:
             yield code
 
 
-@functools.cache
-def help_text(verb: str) -> str:
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as told:
-        patch.setenv("COLUMNS", "200")
-        assert cli.main([verb, "--help"]) == 0
-    return told.getvalue()
-
-
 def examples(text: str) -> list[str]:
     """The commands in a help text: what comes after `Example:`, or `as` at the end of a sentence."""
     return [found.strip().rstrip(".") for found in re.findall(r"(?:Example:|, as) ((?:\w+=|python|zoo ).*)", text)]
-
-
-def unknown_in(command: str) -> str | None:
-    """What a command names that does not exist; None where all of it does. CAPITALS stand for anything."""
-    words = shlex.split(command)
-    while "=" in words[0]:
-        name = words.pop(0).partition("=")[0]
-        if name not in ("KERAS_BACKEND", "ZOO_CACHE"):
-            return f"no setting {name}"
-    match words:
-        case ["make", target, *settings]:
-            for name in (setting.partition("=")[0] for setting in settings):
-                if f"$({name})" not in text_of("Makefile"):
-                    return f"no setting {name}"
-            return None if re.search(rf"(?m)^{re.escape(target)}:", text_of("Makefile")) else f"no target {target}"
-        case ["python", "-m", "zoo", verb, *rest] | ["zoo", verb, *rest]:
-            return unknown_in_verb(verb, rest)
-        case ["python", "-m", module, *rest] if module.startswith("zoo."):
-            return unknown_in_verb(module.removeprefix("zoo."), rest)
-        case ["python", script, *_]:
-            return None if (ROOT / script).is_file() else f"no file {script}"
-        case ["pip", "install", *rest]:
-            extras = re.findall(r"\[(\w+)\]", rest[-1])
-            return next(
-                (f"no extra {name}" for name in extras if f"\n{name} = [" not in text_of("pyproject.toml")), None
-            )
-        case ["source", ".venv/bin/activate"]:
-            return None
-    return "nothing that is known here"
-
-
-def unknown_in_verb(verb: str, words: Sequence[str]) -> str | None:
-    if verb.isupper():
-        return None
-    if verb not in cli.VERBS:
-        return f"no verb {verb}"
-    options = set(re.findall(r"--[a-z-]+", help_text(verb)))
-    wrong = [word for word in words if word.startswith("--") and word not in options]
-    if wrong:
-        return f"no option {wrong[0]}"
-    if verb not in ("run", "check", "fetch") or not words or words[0].startswith("--"):
-        return None
-    if words[0].isupper() or words[0] in OWN_FILES:
-        return None
-    given = list(pairwise(words))
-    profile = next((value for option, value in given if option == "--profile"), None)
-    try:
-        path = cli.find_recipe(words[0] if words[0] in recipes.names() else str(ROOT / words[0]))
-        load_recipe(path, profile=profile, overrides=[value for option, value in given if option == "--set"])
-    except RecipeError as error:
-        return str(error)
-    return None
 
 
 def keys_of(run: dict[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ VERBS = {
     "run": "train, evaluate and report a recipe",
     "check": "every fault of a recipe, its data and its environment; memory and time estimate",
     "doctor": "backends, devices, versions, cache, disk and memory of this machine, as one report to paste",
-    "list": "recipes, data sets and backbones, and what of them is cached",
+    "list": "recipes, data sets and backbones, and what of them is cached; runs side by side",
     "fetch": "bring the data and weights of a recipe into the cache",
     "predict": "what a finished run says of texts",
     "fill": "the likeliest words where a text is left open, of a masked language model",

@@ -101,6 +101,13 @@ class Lock:
         """Whether another process has taken it over, as this one showed no sign of life."""
         return self._lease.compromise is not None
 
+    @property
+    def alive(self) -> bool:
+        """Whether it is some process's that has shown so within SILENCE, by this machine's clock, and is not known to
+        be gone."""
+        sign, owner = self._sign(), self._named()
+        return sign is not None and time.time() - sign[1] / 1e9 < SILENCE and not (owner and owner.gone)
+
     def refuse_lost(self) -> None:
         """Raise OutputError where it is lost."""
         if self.lost:

@@ -21,7 +21,7 @@ __all__ = ["pool", "told"]
 
 TWO_SIDED = 0.975
 """Confidence of each bound by itself, of an interval that holds 95%."""
-OF_ALL = ("backend", "device", "precision", "platform", "versions", "seed")
+OF_ALL = ("backend", "device", "precision", "platform", "versions", "seed", "parameters")
 """Keys of run.json in which the parts are alike."""
 
 
@@ -43,7 +43,7 @@ def pool(folder: RunFolder, parts: Sequence[RunFolder], expected: Expected | Non
     timing = {key: sum(run["timing"][key] for run in runs) for key in runs[0]["timing"] if key.endswith("_seconds")}
     folder.update_run(
         {
-            **{key: runs[0][key] for key in OF_ALL},
+            **{key: runs[0][key] for key in OF_ALL if key in runs[0]},  # one of an earlier version may lack some
             "task": runs[0]["task"],
             "dataset": {"rows": rows, "sha256": runs[0]["dataset"]["sha256"]},
             "metrics": metrics,

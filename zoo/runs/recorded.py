@@ -125,6 +125,7 @@ class RunFile(TypedDict, total=False):
     device: str
     precision: str
     precision_trial: dict[str, Number] | None
+    parameters: dict[Literal["all", "trained"], Count]
     compiled: bool
     compile_trial: dict[str, Number] | None
     platform: str

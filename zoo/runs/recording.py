@@ -87,6 +87,7 @@ class Recorder:
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
                 "profile": self._recipe.profile or self._folder.run.get("profile"),
                 "precision_trial": dict(session.trial.seconds) if session.trial else None,
+                "parameters": _parameters(session),
                 "compiled": session.compiled,
                 "compile_trial": dict(session.compile_trial.seconds) if session.compile_trial else None,
                 "task": dump_task(self._dataset.task),
@@ -99,7 +100,7 @@ class Recorder:
         )
         self._say(
             "model",
-            f"{_parameters(session)}, {session.precision}, on {backend.name} "
+            f"{_parameters_told(session)}, {session.precision}, on {backend.name} "
             f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
@@ -298,10 +299,15 @@ def _keys(recipe: Recipe) -> dict[str, object]:
     return flat(recipe.model_dump(exclude={"profiles", "stages"}) | {"stages": stages})
 
 
-def _parameters(session: Session) -> str:
-    """How many numbers the model has, and how many of them are trained where others stay as they are."""
-    model = session.model
-    total, trained = (sum(math.prod(v.shape) for v in of) for of in (model.weights, model.trainable_variables))
+def _parameters(session: Session) -> dict[str, int]:
+    """How many numbers the model has, and how many of them are trained, as training begins."""
+    of = {"all": session.model.weights, "trained": session.model.trainable_variables}
+    return {name: sum(math.prod(variable.shape) for variable in variables) for name, variables in of.items()}
+
+
+def _parameters_told(session: Session) -> str:
+    """That in words, with what is trained where others stay as they are."""
+    total, trained = _parameters(session).values()
     if trained == total:
         return f"{total:,} parameters"
     at_first = " at first" if session.recipe.training.unfreeze else ""
