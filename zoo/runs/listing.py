@@ -24,7 +24,7 @@ from zoo.recipe.faults import did_you_mean
 from zoo.recipe.flattening import flat
 from zoo.recipe.hiding import show
 from zoo.runs.recorded import RUN, RunFile
-from zoo.runs.run_folder import RunFolder
+from zoo.runs.run_folder import CHECKPOINTS, RunFolder
 from zoo.tasks import Task, task_of_run
 
 __all__ = ["OWN", "Condition", "Listed", "getter", "list_runs", "sort_runs"]
@@ -71,7 +71,7 @@ def list_runs(folders: Sequence[Path], *, parts: bool = False) -> tuple[list[Lis
         parts: whether the stages, draws and folds of a run are rows of their own, after that of the whole.
     """
     unread = list[str]()
-    seen = set[tuple[int, int]]()
+    seen = set[str]()
     found = {path: _Read.of(path) for folder in folders for path in _below(folder, seen, unread)}
     inner = {path / name: path for path, read in found.items() for name in read.inside}
     rows = [
@@ -178,18 +178,19 @@ def _noted(faults: list[str]) -> Iterator[None]:
         faults.append(error.faults[0] + (f" (and {more} more faults)" if more else ""))
 
 
-def _below(folder: Path, seen: set[tuple[int, int]], unread: list[str]) -> Iterator[Path]:
+def _below(folder: Path, seen: set[str], unread: list[str]) -> Iterator[Path]:
     """The runs in and below a folder, links followed, each folder once."""
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise OutputError(f"{folder} {what}, expected a folder with runs: name one, or none for `runs`")
     for path, names, files in os.walk(folder, followlinks=True, onerror=lambda error: unread.append(str(error))):
-        here = os.stat(path)
-        if (here.st_dev, here.st_ino) in seen:
+        here = os.path.realpath(path)
+        if here in seen:
             names.clear()
             continue
-        seen.add((here.st_dev, here.st_ino))
-        names[:] = sorted((name for name in names if not name.startswith(".")), key=_natural)
+        seen.add(here)
+        # Checkpoints come and go while a run goes on.
+        names[:] = sorted((name for name in names if name != CHECKPOINTS and name[0] != "."), key=_natural)
         if FILES & set(files):
             yield Path(path)
 
