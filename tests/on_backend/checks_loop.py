@@ -328,7 +328,7 @@ class TestLoop:
             yield 0.5
             raise RuntimeError("RESOURCE_EXHAUSTED: 12 GB")
 
-        with pytest.raises(TrainingError, match=r"a batch of 2 rows of 8 tokens does not fit .*accumulate=2"):
+        with pytest.raises(TrainingError, match=r"a batch of 2 rows of 8 tokens does not fit .*accumulate=auto"):
             looped(tmp_path, Training(epochs=1), [], losses=losses())
 
     def test_another_error_is_not_taken_for_that(self, tmp_path: Path) -> None:

@@ -164,6 +164,11 @@ class Training(Config):
         """In how many parts a step is computed at least: with `accumulate: auto` as a whole, where that fits."""
         return 1 if self.accumulate == "auto" else self.accumulate
 
+    @property
+    def least_rows(self) -> int:
+        """What the rows of a part are a multiple of."""
+        return 1 if self.mixup is None else 2
+
     def clashes(self) -> Iterator[Clash]:
         if self.epochs is not None and self.steps is not None:
             message = f"got {self.steps} beside epochs: {self.epochs}, expected one of the two: make the other null"

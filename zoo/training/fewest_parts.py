@@ -6,7 +6,7 @@ which not even one row fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from zoo.backend import Backend
@@ -18,6 +18,7 @@ from zoo.models.weights import to_numpy
 from zoo.recipe import Recipe
 from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.estimate import Precision, estimate
+from zoo.training.memory import SMALLER, divisors
 
 __all__ = ["fewest_parts", "fits_by_estimate", "fits_by_trial", "kills"]
 
@@ -32,13 +33,12 @@ def fewest_parts(rows: int, fits: Callable[[int], bool], *, least: int = 1) -> i
 
     Raises TrainingError where not even the smallest parts do.
     """
-    for parts in _divisors(rows // least):
+    for parts in divisors(rows // least):
         if fits(parts):
             return parts
     smallest = f"{rows // least} parts of {'one row' if least == 1 else f'{least} rows'}"
     raise TrainingError(
-        f"training.accumulate: auto found that a step does not fit in memory even in {smallest}: lower "
-        "tokens.max_length, set training.remat: true, or take a smaller backbone"
+        f"training.accumulate: auto found that a step does not fit in memory even in {smallest}: {SMALLER}"
     )
 
 
@@ -82,7 +82,3 @@ def fits_by_trial(model: Any, trainer: Callable[[int], Any], batch: Batch, backe
         return True
 
     return fits
-
-
-def _divisors(rows: int) -> Iterator[int]:
-    return (parts for parts in range(1, rows + 1) if rows % parts == 0)

@@ -32,7 +32,7 @@ from zoo.training.averaging import Averaging, averaging_of
 from zoo.training.budget import Budget, reached
 from zoo.training.checkpoint import Checkpoints, Progress, State, Within
 from zoo.training.epoch_log import EpochLog, Learned
-from zoo.training.memory import halved, within_memory
+from zoo.training.memory import step_remedy, within_memory
 from zoo.training.saving import Saving
 from zoo.training.waiting import Firsts
 
@@ -93,6 +93,7 @@ class Loop:
         ids: from the rows of a batch to what people know them by.
         validate: figures of the validation split under the model's present weights.
         shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
+        fits: whether a step in so many parts fits in memory by estimate; None where only a trial can tell.
     """
 
     model: Any
@@ -112,6 +113,7 @@ class Loop:
     listener: Listener
     adversary: Adversary | None = None
     shares: np.ndarray | None = None
+    fits: Callable[[int], bool] | None = None
 
     def run(self, progress: Progress, optimizer: Any = None) -> Progress:
         """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
@@ -176,7 +178,7 @@ class _Epoch:
         self._number, self._step, self._steps = begun.epoch + 1, begun.step, within.steps
         self._reason, self._clock, self._seconds = within.reason, replace(begun.clock), within.seconds
         self._at, self._compiled = time.perf_counter(), self._clock.compile_seconds
-        self._remedy = _remedy(loop.config, begun.parts or 1)
+        self._remedy = step_remedy(loop.config, begun.parts or 1, loop.fits)
         self._log = EpochLog(
             loop.task,
             every=loop.config.log_every,
@@ -347,14 +349,6 @@ def _advance(
         reason = f"no better epoch for {progress.stale} (training.early_stopping)"
         return replace(progress, reason=reason)
     return progress
-
-
-def _remedy(config: Training, parts: int) -> str:
-    """What to do about a step that does not fit in memory: first what leaves it the same step."""
-    otherwise, more = "lower tokens.max_length", 2 * parts
-    if config.packing or config.batch_size % more:
-        return halved("--set training.batch_size=", config.batch_size, otherwise)
-    return f"pass --set training.accumulate={more}, which computes the same step in parts, or {otherwise}"
 
 
 def _named(batch: Batch) -> str:

@@ -6,7 +6,7 @@ clock. What is written where is the caller's business, through `Checkpoints` and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -128,6 +128,10 @@ class Session:
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
+        fits = None
+        if kills(self.backend):
+            size = Dimensions.of(self.blueprint.backbone)
+            fits = fits_by_estimate(self.recipe, size, self.precision, self.backend)
         task = self._taught(checkpoints.folder, listener)
         checkpoints = checkpoints.leaving_out(self.parts.left_out(self.model))
         progress, optimizer = Progress(), None
@@ -137,7 +141,7 @@ class Session:
             )
             for line in passed:
                 listener.on_note(line)
-        progress = replace(progress, parts=self._step_parts(progress, task, listener))
+        progress = replace(progress, parts=self._step_parts(progress, task, fits, listener))
         loop = Loop(
             model=self.trained,
             optimizer_of=self._optimizer_of,
@@ -151,6 +155,7 @@ class Session:
             length=self._length,
             rates=self.rates(),
             shares=self._told_by,
+            fits=fits,
             epoch_batches=self.epoch_batches,
             ids=self._ids,
             validate=lambda: self._judged(listener),
@@ -191,20 +196,20 @@ class Session:
         blank = np.zeros(self._targets.shape[1:], numbers)
         return robust(self.task, own, self.recipe.training, blank)
 
-    def _step_parts(self, progress: Progress, task: Learned, listener: Listener) -> int:
+    def _step_parts(
+        self, progress: Progress, task: Learned, fits: Callable[[int], bool] | None, listener: Listener
+    ) -> int:
         """In how many a step is computed: as the recipe says, as the run began, or else as few as fit."""
         config = self.recipe.training
         if config.accumulate != "auto":
             return config.accumulate
         if progress.parts is not None:
             return progress.parts
-        if kills(self.backend):
-            size = Dimensions.of(self.blueprint.backbone)
-            fits, how = fits_by_estimate(self.recipe, size, self.precision, self.backend), "by estimate"
-        else:
+        how = "by estimate"
+        if fits is None:
             fits = fits_by_trial(self.trained, lambda parts: self._tried(task, parts), self._longest(), self.backend)
             how = "by trial"
-        parts = fewest_parts(config.batch_size, fits, least=1 if config.mixup is None else 2)
+        parts = fewest_parts(config.batch_size, fits, least=config.least_rows)
         rows = config.batch_size // parts
         way = f"in {parts} parts of {rows} rows, the fewest that fit" if parts > 1 else "as a whole, which fits"
         listener.on_note(f"a step is computed {way} in memory {how}")
