@@ -323,7 +323,7 @@ def activated(name: str, files: Path, *words: str, **variables: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("name", ["jax", "tensorflow", pytest.param("torch", marks=pytest.mark.slow)])
 def test_a_command_warns_once(name: str, files: Path) -> None:
     made(files, ["nvidia0"])
     told = activated(name, files, "own", "twice")
@@ -339,7 +339,11 @@ def test_a_command_is_quiet_where_there_is_none(files: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "variables"), [("jax", {"JAX_PLATFORMS": "cpu"}), ("tensorflow", {"CUDA_VISIBLE_DEVICES": ""})]
+    ("name", "variables"),
+    [
+        ("jax", {"JAX_PLATFORMS": "cpu"}),
+        pytest.param("tensorflow", {"CUDA_VISIBLE_DEVICES": ""}, marks=pytest.mark.slow),
+    ],
 )
 def test_a_command_is_quiet_where_the_device_is_turned_off(name: str, variables: dict[str, str], files: Path) -> None:
     made(files, ["nvidia0"])

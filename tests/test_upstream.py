@@ -42,6 +42,7 @@ def figures(text: str) -> dict[str, list[float]]:
     return rows
 
 
+@pytest.mark.slow  # nothing here is in it: only an update of the libraries can make it fail
 @pytest.mark.parametrize("backend", ["tensorflow", "torch"])
 def test_keras_squares_before_it_sums(backend: str) -> None:
     """The first output of the report is TensorFlow's, the second that of the other backends."""
@@ -54,6 +55,7 @@ def test_keras_squares_before_it_sums(backend: str) -> None:
         assert found[name] == pytest.approx(expected, abs=2e-6), name
 
 
+@pytest.mark.slow
 def test_keras_hub_takes_another_gelu() -> None:
     expected = figures(fences("keras-hub-gelu.md")[1])
     found = figures(printed("keras-hub-gelu.md", "torch"))

@@ -15,7 +15,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 """Name -> shipped recipe, of which the profile smoke is taken, and what is changed in it."""
 
 
-def measured() -> dict[str, list[float]]:
+def measured(cases: Collection[str] = tuple(CASES)) -> dict[str, list[float]]:
     """Losses by case, on the active backend."""
-    return {case: list(losses(*what)) for case, what in CASES.items()}
+    return {case: list(losses(*CASES[case])) for case in cases}
 
 
 def losses(name: str, changes: Mapping[str, Any]) -> Iterator[float]:
@@ -114,11 +114,11 @@ def kept(backend: str) -> dict[str, list[float]]:
     return found
 
 
-def differences(backend: str, found: Mapping[str, Sequence[float]]) -> list[str]:
-    """A line for each case whose losses are not those of the file."""
+def differences(backend: str, found: Mapping[str, Sequence[float]], cases: Collection[str] = tuple(CASES)) -> list[str]:
+    """A line for each of the cases whose losses are not those of the file."""
     first = path_of(backend).read_text(encoding="utf-8").splitlines()[0]
     limit = 0.0 if first == f"# {origin(backend)}" else LIMIT
-    golden = kept(backend)
+    golden = {case: row for case, row in kept(backend).items() if case in cases}
     told = [f"{case}: is not in both" for case in golden.keys() ^ found.keys()]
     for case in golden.keys() & found.keys():
         off = np.abs(np.subtract(golden[case], found[case]))

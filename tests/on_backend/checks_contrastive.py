@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ from zoo.tasks.contrastive import Contrastive, cosine_similarity_loss
 from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
-at_times = pytest.mark.slow if os.environ["KERAS_BACKEND"] != "torch" else pytest.mark.usefixtures("backend")
-"""A whole run: on the backends that compile, at times."""
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -102,7 +99,7 @@ def test_batches_have_rows_of_one_class_two_by_two(backend: Backend) -> None:
     np.testing.assert_allclose(np.linalg.norm(outputs, axis=1), 1.0, rtol=1e-5)
 
 
-@at_times
+@pytest.mark.at_times
 def test_a_run_goes_on_as_if_never_stopped_and_has_no_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zoo.run.write_report", lambda folder, texts: (folder.write_text("report.html", ""), ()))
     changes = {"task": "contrastive", "training.epochs": 3, "data.limit": {"train": 64, "test": 20}}

@@ -267,6 +267,7 @@ def test_a_layer_with_tritons_kernels_is_the_layer(triton_kernels: Any, monkeypa
         torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_tritons_kernels_compile_for_a_gpu() -> None:
     """For an H100, by Triton's own compiler, which needs no GPU; matrix products by the tensor cores."""
     script = Path(__file__).with_name("compile_triton.py")

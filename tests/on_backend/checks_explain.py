@@ -65,7 +65,7 @@ def cases(references: Path) -> dict[str, Case]:
     return {name: Case(references, name) for name in CASES}
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=[*FAMILIES, pytest.param("minilm", marks=pytest.mark.at_times)])
 def case(request: pytest.FixtureRequest, cases: dict[str, Case]) -> Case:
     return cases[request.param]
 
@@ -200,6 +200,7 @@ def test_a_pair_and_a_text_that_is_cut(cases: dict[str, Case]) -> None:
         Subject(case.run, "a", None, "onee")
 
 
+@pytest.mark.at_times
 def test_a_run_explains_itself(whole: Run) -> None:
     text = "A <script>touching</script> film for $\\frac{ \x1b[31m."
     found = whole.explain(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import resource
 import shutil
@@ -48,9 +47,6 @@ def test_a_gradient_that_is_not_finite(backend: Backend, accumulate: int) -> Non
         assert np.isfinite(inference.to_host(told)) == finite
 
 
-EAGER = os.environ["KERAS_BACKEND"] == "torch"
-"""The others compile each step."""
-at_times = pytest.mark.usefixtures("backend") if EAGER else pytest.mark.slow
 FEW = {"training.epochs": 2, "data.limit": {"train": 64, "test": 16}}
 
 
@@ -85,7 +81,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         subprocess.run(["umount", tmp_path / "disk"], check=True)
 
 
-@at_times
+@pytest.mark.at_times
 @pytest.mark.usefixtures("unpainted")
 def test_a_disk_that_fills_up_while_a_run_goes_on(tmp_path: Path, disk: SmallDisk) -> None:
     """The checkpoint before stays whole, and the run goes on from it once there is room."""
@@ -107,7 +103,7 @@ def test_a_disk_that_fills_up_while_a_run_goes_on(tmp_path: Path, disk: SmallDis
     assert not list(out.rglob(".*"))
 
 
-@at_times
+@pytest.mark.at_times
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told before the first step, with what is needed and what there is; what lies there already counts."""
     recipe = recipes.load("quickstart", profile="smoke", overrides=FEW)

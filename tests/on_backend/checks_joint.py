@@ -83,6 +83,7 @@ def distance(first: Stepped, second: Stepped) -> float:
     return max(*off, abs(first.loss - second.loss))
 
 
+@pytest.mark.at_times
 def test_a_step_is_that_of_its_tasks_by_weight(backend: Backend) -> None:
     session = prepare(joint_recipe(), backend=backend)
     batch = next(batch for batch in session.epoch_batches(0) if len(np.unique(batch.labels[:, 0])) == 3)

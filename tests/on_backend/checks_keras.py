@@ -167,6 +167,7 @@ class TestSaving:
         np.testing.assert_array_equal(logits(again), logits(model))
         assert type(again.get_layer("backbone")) is BACKBONES[family]
 
+    @pytest.mark.at_times
     def test_load_with_import_zoo_alone(self, backend: Backend, tmp_path: Path) -> None:
         """In a process that has imported nothing of the zoo but `zoo`; on torch after Keras, elsewhere before it."""
         model = ours()
@@ -218,6 +219,7 @@ class TestSaving:
 class TestChanged:
     @pytest.mark.filterwarnings("ignore:.*quantiz:UserWarning")  # of layers that have nothing to quantize
     @pytest.mark.parametrize("mode", ["int8", "int4", "float8"])
+    @pytest.mark.at_times
     def test_quantize(self, mode: str, tmp_path: Path) -> None:
         """As exact as keras-hub's layers are, and loaded again as it was."""
         mine, theirs = ours("distilbert"), stock("distilbert")

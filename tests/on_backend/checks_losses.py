@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from zoo.training.prepare import prepare
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-at_times = pytest.mark.slow if os.environ["KERAS_BACKEND"] != "torch" else pytest.mark.usefixtures("backend")
-"""A whole run: on the backends that compile, at times."""
 NAMES = ("a", "b", "c")
 
 
@@ -215,7 +212,7 @@ def noisy_rows(path: Path, rows: int = 240) -> Path:
     return path
 
 
-@at_times
+@pytest.mark.at_times
 @pytest.mark.usefixtures("unpainted")
 def test_a_calibrated_model_says_it_by_itself(tmp_path: Path) -> None:
     """What is saved has the temperature: least loss on validation, the same predictions, and figures of both."""

@@ -164,6 +164,7 @@ def test_exports(references: Path, tmp_path: Path, family: str, to: str) -> None
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.at_times
 def test_a_run_and_its_preset_fill_alike(references: Path, tmp_path: Path, family: str) -> None:
     """Whatever the mask is called, and however many texts go together."""
     run = run_of(tmp_path, references, family)
@@ -189,6 +190,7 @@ def test_what_is_no_masked_language_model(references: Path) -> None:
         open_filler("nano_uncased")
 
 
+@pytest.mark.at_times
 def test_a_run_hides_tokens_and_goes_on(tmp_path: Path, backend: Backend) -> None:
     """A whole run in parts and in windows: its loss falls, its figures are those of `zoo.evaluate`, and of a run that
     takes its model as the preset, head included, the first loss is where it ended."""

@@ -79,6 +79,7 @@ def test_a_layer_computed_again_is_the_layer(backend: Backend) -> None:
     assert distance(steps(backend, {"seed": 1}), kept) > 1e-3
 
 
+@pytest.mark.at_times
 def test_both_take_less_memory(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of what the backward pass keeps, as the framework tells it."""
     if backend.name == "torch":
@@ -186,6 +187,7 @@ def traces(backend: Backend, patch: pytest.MonkeyPatch, changes: Mapping[str, An
 class TestAuto:
     """`accumulate: auto` takes the fewest parts that fit."""
 
+    @pytest.mark.at_times
     def test_by_trial(self, backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """On a device that takes half a batch at once: the run is that of the number it finds, to the last bit."""
         wanted = trained(tmp_path / "two", {"training.accumulate": 2})
@@ -214,6 +216,7 @@ class TestAuto:
         told = (tmp_path / "auto/log.txt").read_text()
         assert "2 parts of 16 rows, the fewest that fit in memory by trial" in told
 
+    @pytest.mark.at_times
     def test_by_estimate(self, backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         size = Dimensions(
             num_layers=1, num_heads=2, hidden_dim=8, intermediate_dim=16, vocabulary_size=1000, max_positions=512

@@ -187,6 +187,7 @@ class TestBertAsDistilBert:
         np.testing.assert_allclose(states[0], states[1], rtol=0, atol=1e-5)
         assert np.abs(states[0]).max() > 1.0
 
+    @pytest.mark.at_times
     def test_an_audit_asks_it(
         self, real_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -337,6 +338,7 @@ class TestHuggingFaceFolders:
 
 class TestKerasPreset:
     @pytest.mark.parametrize("family", FAMILIES)
+    @pytest.mark.at_times
     def test_as_keras_hub_saves_it(self, tmp_path: Path, family: str) -> None:
         with without_tensorflow():
             import keras_hub

@@ -62,7 +62,7 @@ def both(model: Any, other: Any) -> tuple[Batch, Batch]:
     return apart, together
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["bert", *(pytest.param(name, marks=pytest.mark.at_times) for name in FAMILIES[1:])])
 class TestPacked:
     def test_the_same_logits(self, backend: Any, family: str) -> None:
         model, other = pair_of(family)

@@ -107,7 +107,9 @@ def agree(ours: Callable[..., Any], expected: Callable[..., Any], x: Any, weight
             np.testing.assert_allclose(one, other, atol=max(5e-5, 32 * EPSILON * float(np.abs(other).max())))
 
 
-@pytest.mark.parametrize(("heads", "width", "rate", "packed"), [(2, 64, 0.1, True), (8, 16, 0.0, False)])
+@pytest.mark.parametrize(
+    ("heads", "width", "rate", "packed"), [pytest.param(2, 64, 0.1, True, marks=pytest.mark.slow), (8, 16, 0.1, True)]
+)
 def test_an_attention_half_in_one_kernel(heads: int, width: int, rate: float, packed: bool) -> None:
     """Two masks, two texts, a program each."""
     shape, states = shape_of(2, 44, heads, width, rate), jnp.array([5, 7, 11, 3], jnp.int32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,7 @@ from zoo.runs.run_folder import RunFolder
 from zoo.runs.screen import Screen
 from zoo.runs.staged import whole_of
 
-pytestmark = [
-    pytest.mark.usefixtures("backend", "unpainted"),
-    # What backends that compile take a minute for.
-    *([pytest.mark.slow] if os.environ["KERAS_BACKEND"] != "torch" else []),
-]
+pytestmark = [pytest.mark.usefixtures("backend", "unpainted"), pytest.mark.at_times]
 
 
 @pytest.fixture(autouse=True)

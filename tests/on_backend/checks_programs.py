@@ -263,6 +263,7 @@ numpy.save(out, logits)
 """
 
 
+@pytest.mark.slow
 def test_a_file_loads_without_the_zoo(tmp_path: Path, references: Path) -> None:
     run = run_of(tmp_path, references, "bert")
     done = run.export("keras", tmp_path / "file")

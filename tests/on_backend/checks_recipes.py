@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,13 +56,11 @@ PAINTED = {
     "imdb_contrastive",
 }
 """Of each task one recipe, whose charts are painted, by the process of torch, which compiles nothing."""
-KINDS = {
-    *("imdb_distilbert", "sst2_roberta", "goemotions_bert", "amazon_stars_bert", "quora_bert"),
-    *("ner_bert", "squad_bert", "imdb_masked"),
-}
-"""Of each family, task and kind of head one recipe: what backends that compile train; the others are slow there.
+KINDS = ("ner_bert", "squad_bert")
+"""What backends that compile train each time: a task of tokens and one of spans; the others are slow there.
 
-All three train the quickstart and several tasks at once in tests/test_backends.py, which holds their figures together.
+All three train the quickstart and several tasks of texts at once in tests/test_backends.py, which holds their figures
+together, and take the first steps of every task in checks_golden.py.
 """
 
 
@@ -73,13 +70,10 @@ def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("painted")
 
 
-def _at_times(name: str) -> Any:
-    quick = name in KINDS or os.environ["KERAS_BACKEND"] == "torch"
-    return name if quick else pytest.param(name, marks=pytest.mark.slow)
-
-
 @pytest.mark.usefixtures("_painted_once")
-@pytest.mark.parametrize("name", list(map(_at_times, recipes.names())))
+@pytest.mark.parametrize(
+    "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.at_times) for name in recipes.names()]
+)
 def test_smoke(name: str, tmp_path: Path) -> None:
     whole = recipes.load(name, profile="smoke")
     run, recipe = zoo.train(whole, out=tmp_path / "run"), whole.staged()[-1]

@@ -36,7 +36,6 @@ THREE = task_of_three(HEAD)
 MOVED = Training(adversarial=Adversarial(epsilon=0.5))
 EAGER = os.environ["KERAS_BACKEND"] == "torch"
 """The others compile each step."""
-at_times = pytest.mark.usefixtures("backend") if EAGER else pytest.mark.slow
 
 
 def checkpoint(references: Path, config: Training) -> tuple[Any, dict[str, np.ndarray], int]:
@@ -86,7 +85,7 @@ class TestFastGradient:
             np.testing.assert_allclose(found[kept], theirs["shift"][kept], rtol=0, atol=1e-5)
         assert not inference.to_host(attack.still(inputs)).any()
 
-    @at_times
+    @pytest.mark.at_times
     def test_texts_that_share_a_row(self, backend: Backend) -> None:
         """Each of them is moved by itself: the step is that of a row a text."""
         model, together = pair_of("bert", layers=1)
@@ -99,7 +98,7 @@ class TestFastGradient:
         for path, gradient in found[0].gradient.items():
             np.testing.assert_allclose(found[1].gradient[path], gradient, rtol=0, atol=1e-4, err_msg=path)
 
-    @at_times
+    @pytest.mark.at_times
     @pytest.mark.parametrize("name", ["ner_bert", "squad_bert", "imdb_masked", "multitask", "amazon_stars_bert"])
     def test_every_task(self, backend: Backend, name: str) -> None:
         """It moves the gradient of each, and the loss stays that of the texts as they are."""
@@ -137,6 +136,7 @@ class TestTwice:
         assert agreed.hits(both, labels, counted) == task.hits(logits, labels, counted)
         assert expected > 1.001 * np.mean(own)
 
+    @pytest.mark.at_times
     def test_a_step_sees_each_text_under_two_masks(self, backend: Backend) -> None:
         """In parts, too: a step of a session tells the loss of what it puts out."""
         session = prepare(nano_recipe({"training.r_drop": {"weight": 2.0}, "training.batch_size": 8}), backend=backend)
@@ -158,6 +158,7 @@ class TestTwice:
 
 
 class TestMixup:
+    @pytest.mark.at_times
     @pytest.mark.parametrize("changes", [{"training.accumulate": 2}, {"training.packing": True}][: 1 + EAGER])
     def test_a_step_learns_mixtures(self, backend: Backend, changes: dict[str, Any]) -> None:
         """Features of both texts in their shares, so that logits are mixed alike; and the loss of both labels."""
@@ -195,7 +196,7 @@ class TestMixup:
         """Of `accumulate: auto`: 12 rows fit in 4 parts, and of an even number of rows in 6."""
         assert [fewest_parts(12, lambda parts: parts >= 4, least=least) for least in (1, 2)] == [4, 6]
 
-    @at_times
+    @pytest.mark.at_times
     @pytest.mark.parametrize("name", ["quora_bert", "goemotions_bert", "amazon_stars_bert"])
     def test_every_task_of_texts(self, backend: Backend, name: str) -> None:
         """The told loss is the task's own by both targets, of each text by its share of the mixture."""
@@ -220,7 +221,7 @@ class TestMixup:
         assert float(told) == pytest.approx(expected, rel=1e-5)
 
 
-@at_times
+@pytest.mark.at_times
 @pytest.mark.usefixtures("unpainted")
 def test_a_run_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     """The same weights and predictions to the last bit."""

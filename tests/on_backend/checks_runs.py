@@ -179,6 +179,7 @@ class TestRuns:
             steps = re.findall(r"train:?  ?(\d+) of 18 steps \(\d+%\)  epoch \d  loss \d\.\d{4}  ", told)
             assert [*map(int, steps)] == [*range(1, 18)]  # of the last one its epoch tells
 
+    @pytest.mark.at_times
     def test_another_seed_another_run(self, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         other = zoo.train(
             smoke({**WITHOUT_CHANCE, "training.epochs": 1, "seed": 1}), out=tmp_path / "other", progress=False
@@ -199,6 +200,7 @@ class TestRuns:
         assert screen.notes == []
         assert not (tmp_path / "run" / "checkpoints").exists()
 
+    @pytest.mark.at_times
     @pytest.mark.parametrize("name", ["model.safetensors", "epoch-*.safetensors", "progress.json"])
     def test_damaged_newest_checkpoint_is_passed_over(
         self, whole: Run, tmp_path: Path, stopped: Stopped, name: str
@@ -214,6 +216,7 @@ class TestRuns:
         assert len(screen.notes) == 1
         assert f"checkpoint {checkpoints[-1].name} is damaged and passed over" in screen.notes[0]
 
+    @pytest.mark.at_times
     def test_time_of_a_run_that_broke_off_before_its_report(
         self, whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -233,6 +236,7 @@ class TestRuns:
         grown = ("total_seconds", "data_seconds", "build_seconds", "tokenize_seconds", "evaluate_seconds")
         assert [key for key in grown if second[key] <= first[key]] == []
 
+    @pytest.mark.at_times
     def test_a_history_that_is_lost_costs_no_figure(self, whole: Run, tmp_path: Path, stopped: Stopped) -> None:
         folder = tmp_path / "run"
         stopped(folder, 2)
@@ -249,6 +253,7 @@ class TestRuns:
         with pytest.raises(OutputError, match=r"training\.batch_size: the run was begun with 16, now it is 4"):
             zoo.train(smoke({"training.batch_size": 4}), out=folder, resume=True)
 
+    @pytest.mark.at_times
     @pytest.mark.parametrize(
         ("place", "match"),
         [
@@ -264,6 +269,7 @@ class TestRuns:
             zoo.train(smoke({"training.epochs": 1}), out=tmp_path / "run")
         assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
 
+    @pytest.mark.at_times
     def test_goes_on_with_smaller_batches_in_evaluation(self, whole: Run, tmp_path: Path, stopped: Stopped) -> None:
         """Their size changes no weight, so it is no other recipe; the run's own has what it went on with."""
         stopped(tmp_path / "run", 2)
@@ -296,6 +302,7 @@ class TestRuns:
         text = "A touching film, a delight."
         np.testing.assert_array_equal(whole.probabilities([text]), zoo.load_run(whole.path).probabilities([text]))
 
+    @pytest.mark.at_times
     def test_one_class_predicted_for_all_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """And while it is compiled, that is said."""
         monkeypatch.setattr("zoo.training.waiting.SECOND", 0.02)
@@ -320,6 +327,7 @@ class TestRuns:
             "Warning: never predicted, though rows of test are of them: spam" in (run.path / "report.html").read_text()
         )
 
+    @pytest.mark.at_times
     def test_binary_head_and_bfloat16(self, tmp_path: Path) -> None:
         changes = {"model.head": {"type": "binary", "threshold": "tune"}, "training.precision": "bfloat16"}
         # Any accuracy is enough: it stops after the first epoch.

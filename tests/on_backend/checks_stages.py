@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,8 +29,6 @@ from zoo.tasks.distilled import Distilled
 from zoo.training.teacher import kept
 
 pytestmark = pytest.mark.usefixtures("backend")
-at_times = pytest.mark.slow if os.environ["KERAS_BACKEND"] != "torch" else pytest.mark.usefixtures("backend")
-"""What backends that compile take a minute for."""
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +113,7 @@ class Interrupting(Screen):
             raise KeyboardInterrupt
 
 
-@at_times
+@pytest.mark.at_times
 class TestStages:
     def test_stopped_in_the_second_and_taken_up(self, tmp_path: Path) -> None:
         whole = zoo.train(staged(), out=tmp_path / "whole", progress=False)
@@ -244,7 +241,7 @@ class TestDistillation:
         filling[6:] = 9.0
         assert value(filling) == value(teacher)
 
-    @at_times
+    @pytest.mark.at_times
     def test_alike_on_every_backend(self, whole: Run, tmp_path: Path) -> None:
         """Three epochs of a student of one layer; the teacher is asked once, and as one predicts with it."""
         changes = {"model.backbone.layers": [1], **WITHOUT_CHANCE}

@@ -234,6 +234,7 @@ def test_moving_average(backend: Backend) -> None:
         np.testing.assert_allclose(weights.to_numpy(average), value, rtol=0, atol=1e-6, err_msg=variable.path)
 
 
+@pytest.mark.at_times
 def test_a_run_of_all_of_them_goes_on_as_if_never_stopped(tmp_path: Path) -> None:
     """Layers that join, adapters and a moving average: the same weights, predictions and figures to the last bit."""
     keys = {

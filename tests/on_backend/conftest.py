@@ -25,6 +25,14 @@ own_process()
 activate()  # before the checks import what imports Keras
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked `at_times` is slow on a backend that compiles a step for seconds before it takes it."""
+    for item in items:
+        if item.get_closest_marker("at_times") and os.environ["KERAS_BACKEND"] != "torch":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def backend() -> Backend:
     """The backend of this process, which KERAS_BACKEND names."""
