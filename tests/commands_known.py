@@ -46,13 +46,38 @@ def unknown_in(command: str) -> str | None:
         case ["python", script, *_]:
             return None if (ROOT / script).is_file() else f"no file {script}"
         case ["pip", "install", *rest]:
-            extras = re.findall(r"\[(\w+)\]", rest[-1])
+            ours = re.fullmatch(r"(?:\.|text-zoo)\[(.+)\]", rest[-1])
+            extras = ours[1].split(",") if ours else []
             return next(
                 (f"no extra {name}" for name in extras if f"\n{name} = [" not in text_of("pyproject.toml")), None
             )
         case ["source", ".venv/bin/activate"]:
             return None
+        case ["docker", "build", *rest]:
+            return _unknown_in_build(rest)
+        case ["docker", "run", *rest]:
+            image = next(place for place, word in enumerate(rest) if word.startswith("text-zoo:"))
+            return unknown_in(shlex.join(["zoo", *rest[image + 1 :]]))
+        case ["sbatch", *rest]:
+            script = next(place for place, word in enumerate(rest) if not word.startswith("-"))
+            missing = not (ROOT / rest[script]).is_file()
+            return f"no file {rest[script]}" if missing else unknown_in_verb("run", rest[script + 1 :])
+        case ["kubectl", "apply", "--filename", path]:
+            return None if (ROOT / path).is_file() else f"no file {path}"
     return "nothing that is known here"
+
+
+def _unknown_in_build(words: Sequence[str]) -> str | None:
+    given = dict(pairwise(words))
+    file = given.get("--file", "Dockerfile")
+    if not (ROOT / file).is_file():
+        return f"no file {file}"
+    if f" AS {given.get('--target')}\n" not in text_of(file):
+        return f"no target {given.get('--target')}"
+    name, _, value = given.get("--build-arg", "").partition("=")
+    if name and f"ARG {name}=" not in text_of(file):
+        return f"no argument {name}"
+    return unknown_in(f"pip install '.[{value}]'") if name == "EXTRAS" else None
 
 
 def unknown_in_verb(verb: str, words: Sequence[str]) -> str | None:

@@ -81,6 +81,23 @@ LONG = (
     "pip install --target compilers 'jax-cuda13-plugin[with-cuda]==0.10.2'",
     "python tools/compile_for.py imdb_bert --device v5e --compilers compilers",
     "python tools/compile_for.py imdb_bert --device h100 --stock --compilers compilers",
+    "docker build --file deploy/Dockerfile --target cpu --tag text-zoo:cpu .",
+    "docker build --file deploy/Dockerfile --target cuda --tag text-zoo:jax-cuda .",
+    "docker build --file deploy/Dockerfile --target cuda --build-arg EXTRAS=tensorflow-cuda --tag "
+    "text-zoo:tensorflow-cuda .",
+    "docker build --file deploy/Dockerfile --target cuda --build-arg EXTRAS=torch --tag text-zoo:torch .",
+    "docker run --rm --volume zoo-cache:/cache text-zoo:cpu fetch imdb_bert --profile cpu",
+    "docker run --detach --restart on-failure:3 --stop-timeout 300 --volume zoo-cache:/cache --volume zoo-runs:/runs "
+    "text-zoo:cpu run imdb_bert --profile cpu --out /runs/imdb --resume",
+    "docker run --rm --volume zoo-runs:/runs text-zoo:cpu list runs /runs --sort -test",
+    "docker run --rm --gpus all --volume zoo-cache:/cache text-zoo:torch doctor",
+    "python -m zoo.fetch imdb_bert",
+    "python -m zoo.check imdb_bert",
+    "sbatch deploy/slurm.sh imdb_bert",
+    "sbatch --array=0-4 --time=02:00:00 deploy/slurm.sh imdb_bert --set training.epochs=2",
+    "kubectl apply --filename deploy/kubernetes/volumes.yaml",
+    "kubectl apply --filename deploy/kubernetes/job.yaml",
+    "kubectl apply --filename deploy/kubernetes/jobset.yaml",
 )
 
 
@@ -114,6 +131,11 @@ def test_what_commands_name_exists() -> None:
         ("python tools/render.py", "no file tools/render.py"),
         ("KERAS_BACKND=jax python -m zoo.list", "no setting KERAS_BACKND"),
         ("pip install -e '.[pytorch]'", "no extra pytorch"),
+        ("docker build --file deploy/Dockerfile --target gpu .", "no target gpu"),
+        ("docker build --file deploy/Dockerfile --target cuda --build-arg EXTRAS=cuda .", "no extra cuda"),
+        ("docker run --rm text-zoo:cpu fetsh imdb_bert", "no verb fetsh"),
+        ("sbatch deploy/slurm.sh imdb_bert --profile gpu", "gpu"),
+        ("kubectl apply --filename deploy/job.yaml", "no file deploy/job.yaml"),
         ("wget file", "nothing that is known here"),
     ],
 )
