@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,18 @@ def status(folder: Path) -> str:
     return str(json.loads((folder / "run.json").read_text())["status"])
 
 
+@contextmanager
+def somebody() -> Iterator[None]:
+    """As a user for whom permissions count, which they do not for root."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
 def no_room(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -118,9 +132,7 @@ class TestTraining:
 class TestOutput:
     """Ends in 6."""
 
-    def test_what_is_no_place_for_a_run(
-        self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_what_is_no_place_for_a_run(self, command: Command, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("mine")
         code, err = command.run(tmp_path / "file")
         assert (code, f"{tmp_path}/file is a file, expected a folder for the run" in err) == (6, True)
@@ -132,11 +144,17 @@ class TestOutput:
                 *(6, True, True),
             )
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
-        with monkeypatch.context() as patch:
-            patch.setattr(writing.tempfile, "mkstemp", lambda **_: (_ for _ in ()).throw(PermissionError(13, "denied")))
-            code, err = command.run(tmp_path / "read-only" / "run")
-        assert (code, f"{tmp_path}/read-only/run cannot be written" in err) == (6, True)
-        assert not (tmp_path / "read-only").exists()
+
+    @pytest.mark.usefixtures("half")  # one that has run has loaded what another user may not read
+    def test_a_folder_of_somebody_else(self, command: Command) -> None:
+        with tempfile.TemporaryDirectory() as base:
+            folder = Path(base)
+            folder.chmod(0o555)
+            with somebody():
+                code, err = command.run(folder / "run")
+            assert (code, f"{folder}/run cannot be written (Permission denied)" in err) == (6, True)
+            assert not list(folder.iterdir())
+            folder.chmod(0o755)
 
     def test_two_runs_in_one_folder(self, command: Command, begun: Path) -> None:
         other = Lock.of_folder(begun)
