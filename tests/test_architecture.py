@@ -18,7 +18,7 @@ GROUND = {
 """What everything rests on, and what each of it may import beside itself."""
 WAY = ("tasks", "data", "models", "training", "runs")
 """The way of the data: each may import the ground, itself and what comes before it."""
-TOP = ("report", "explain", "export", "serve", "audit")
+TOP = ("report", "explain", "export", "serve", "audit", "sweep")
 """What one does with a run: each may import all that is below, and what comes before it here."""
 ROOMS = (*GROUND, *WAY, *TOP)
 VERB = "__main__"
@@ -29,6 +29,7 @@ HEAVY = BACKENDS | {"keras", "keras_hub"}
 LIGHT = (
     *("zoo", "recipes", "zoo.cli", "zoo.recipe", "zoo.data"),
     *("zoo.check", "zoo.doctor", "zoo.list", "zoo.fetch", "zoo.report.__main__", "zoo.tokenize", "zoo.runs.listing"),
+    "zoo.sweep.__main__",
 )
 MOST_LINES = 400
 

@@ -92,7 +92,7 @@ OF_ONE = {
     "torch": {
         "model": ("cuda", "programs", "fill_mask", "hostile", "ways"),
         "training": ("rules",),
-        "runs": ("bad_inputs", "fuzz"),
+        "runs": ("bad_inputs", "fuzz", "sweep"),
     },
 }
 """What only one backend has to keep, by backend and part."""

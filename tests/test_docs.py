@@ -25,6 +25,7 @@ from zoo.data.against_catalog import disagreements
 from zoo.data.catalog import BackboneCard, DatasetCard
 from zoo.recipe import load_recipe, types
 from zoo.recipe.kinds import Config
+from zoo.sweep.reading import read_plan
 
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
@@ -71,6 +72,7 @@ LONG = (
     "KERAS_BACKEND=torch python -m zoo.run imdb_distilbert --profile cpu --out runs/imdb-torch",
     "python -m zoo.run imdb_masked --profile cpu --out runs/films",
     "python -m zoo.bias runs/films --out runs/films/bias",
+    "python -m zoo.sweep recipes/sweeps/quickstart.yaml --workers 2 --out runs/sweep",
     "python -m zoo.check my.yaml",
     "python -m zoo.run my.yaml --profile quick",
     "python benchmarks/compare.py --speed-only --profile cpu --recipes quickstart --backends torch --peers hf",
@@ -227,6 +229,9 @@ def test_the_examples_in_yaml_are_accepted(tmp_path: Path) -> None:
             continue
         path = tmp_path / "my.yaml"
         path.write_text(block, encoding="utf-8")
+        if "search" in data:
+            assert read_plan(path, cli.find_recipe).parameters, page
+            continue
         for profile in (None, *data.get("profiles", {})):
             assert list(disagreements(load_recipe(path, profile=profile))) == [], page
 

@@ -55,6 +55,7 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: set[str]) -> None:
         r"zoo/data/catalog/samples/.*\.csv",
         r"zoo/data/catalog/vocabularies/.*/vocab\..*",
         r"recipes/quickstart\.yaml",
+        r"recipes/sweeps/quickstart\.yaml",
         r"text_zoo-.*/licenses/LICENSE",
     ],
 )
@@ -88,6 +89,8 @@ def test_every_extra_is_there() -> None:
         "serve",
         "tensorboard",
         "mlflow",
+        "postgresql",
+        "sweep",
     }
     assert extras | {"all", "dev"} == set(PROJECT["optional-dependencies"])
 

@@ -36,6 +36,7 @@ from zoo.stopping import EXITS, WORDS, Stop, leave, stoppable
 
 VERBS = {
     "run": "train, evaluate and report a recipe",
+    "sweep": "search over keys of a recipe: many trials, each a run, and the best recipe",
     "check": "every fault of a recipe, its data and its environment; memory and time estimate",
     "doctor": "backends, devices, versions, cache, disk and memory of this machine, as one report to paste",
     "list": "recipes, data sets and backbones, and what of them is cached; runs side by side",
@@ -60,6 +61,8 @@ MEANT = {
     "validate": "check",
     "classify": "predict",
     "infer": "predict",
+    "tune": "sweep",
+    "search": "sweep",
     "download": "fetch",
     "show": "list",
 }

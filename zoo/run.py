@@ -51,6 +51,7 @@ def train(
     resume: bool = False,
     progress: bool | Screen = True,
     log: Sequence[str] = (),
+    tested: bool = True,
 ) -> Run:
     """Train a recipe and leave a run folder; of a recipe with stages or parts one with a folder for each of them.
 
@@ -61,6 +62,8 @@ def train(
         progress: whether it is shown on stderr, as bars on a terminal and elsewhere as a line every few seconds; or a
             screen that shows it in its own way.
         log: loggers that are told of it beside the run's own files; `tensorboard`, `mlflow`.
+        tested: whether the test split is looked at, once, at the end; a trial of a search leaves it alone, and has no
+            report. It is of a recipe of one training.
 
     Returns:
         The run; of a recipe with stages that of the last one, of one with parts that of the first.
@@ -91,7 +94,10 @@ def train(
     with screen.downloads() as bars:
         bring(recipe, progress=bars.update)
     out = Path(out) if out is not None else default_folder(recipe.name, choice.name)
-    _train_all(recipe, out, whole=out, backend=choice.name, resume=resume, screen=screen, watch=watch, log=log)
+    if tested:
+        _train_all(recipe, out, whole=out, backend=choice.name, resume=resume, screen=screen, watch=watch, log=log)
+    else:
+        _train(recipe, out, whole=out, resume=resume, screen=screen, watch=watch, log=log, tested=False)
     return load_run(out)
 
 
@@ -169,6 +175,7 @@ def _train(
     watch: Stopwatch,
     log: Sequence[str],
     whole: Path,
+    tested: bool = True,
 ) -> None:
     """Train one recipe whose data and weights are here; `whole` is the folder of the whole run."""
     with watch.measure("data"):
@@ -184,7 +191,7 @@ def _train(
         within_memory(backend, "the model", "choose a smaller model.backbone, or take a machine with more memory"),
         logging_to(log, folder) as loggers,
     ):
-        recorder = Recorder(folder, screen, watch, recipe, dataset, loggers)
+        recorder = Recorder(folder, screen, watch, recipe, dataset, loggers, tested=tested)
         session = prepare(
             recipe,
             dataset,
@@ -198,6 +205,8 @@ def _train(
         refuse_full(folder.path, wanted - held_bytes(folder.path))
         recorder.begin(session, backend)
         recorder.finish(session, recorder.train(session, resume=resume))
+        if not tested:
+            return
         _, warnings = write_report(folder, texts_by_id(dataset.test))
         write_card(folder)
         for warning in warnings:

@@ -117,7 +117,7 @@ def calibration_told(calibration: Mapping[str, Any]) -> str:
     if calibration["note"] is not None:
         return f"no temperature: {calibration['note']}"
     told = [f"temperature {calibration['temperature']:.3g}, on {calibration['rows']:,} rows of validation"]
-    for split in ("validation", "test"):
+    for split in (split for split in ("validation", "test") if split in calibration):
         before, after = (calibration[split][when]["expected_calibration_error"] for when in ("before", "after"))
         told.append(f"{split} calibration error {before:.1%}, now {after:.1%}")
     return "; ".join(told)

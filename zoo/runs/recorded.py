@@ -78,7 +78,7 @@ class Calibration(TypedDict):
     rows: Count
     note: str | None
     validation: dict[Literal["before", "after"], Figures]
-    test: dict[Literal["before", "after"], Figures]
+    test: NotRequired[dict[Literal["before", "after"], Figures]]
 
 
 class Memory(TypedDict, total=False):
@@ -115,7 +115,7 @@ class RunFile(TypedDict, total=False):
     """run.json; docs/run-folder.md says what each key means."""
 
     version: Count
-    status: Literal["running", "done", "failed", "interrupted"]
+    status: Literal["running", "done", "failed", "interrupted", "pruned"]
     owner: Owner | None
     error: str | None
     started: str

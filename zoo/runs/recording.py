@@ -2,7 +2,7 @@
 
 In come a run folder, a screen and the training session; out come the folder's files: rows of history
 as they occur, then figures, predictions and the model. The test split is looked at once,
-at the end.
+at the end, or, where others are still to be chosen from, never.
 """
 
 from __future__ import annotations
@@ -60,8 +60,11 @@ class Recorder:
         recipe: Recipe,
         dataset: Dataset,
         loggers: Sequence[Logger] = (),
+        *,
+        tested: bool = True,
     ) -> None:
-        self._folder, self._watch, self._loggers = folder, watch, loggers
+        """`tested`: whether the test split is looked at."""
+        self._folder, self._watch, self._loggers, self._tested = folder, watch, loggers, tested
         self._log = Log(folder)
         self._told: tuple[Lines, ...] = (self._log, screen)
         self._recipe, self._dataset = recipe, dataset
@@ -132,23 +135,20 @@ class Recorder:
                 temperature = fitted(session.task, outputs, data.validation.labels)
                 session.cool(temperature.value)
                 outputs = outputs / temperature.value
-            validation = session.task.values(outputs)
-            task = session.task.tuned(validation, data.validation.labels)
+            values = {"validation": session.task.values(outputs)}
+            task = session.task.tuned(values["validation"], data.validation.labels)
             if (note := session.task.untuned(data.validation.labels)) is not None:
                 self.on_note(note)
-            tested = session.logits("test", self)
-            test = task.values(tested)
+            splits = {"validation": (outputs, data.validation.labels)}
+            if self._tested:
+                tested = session.logits("test", self)
+                splits["test"], values["test"] = (tested, data.test.labels), task.values(tested)
         train = dict(progress.train)
         if "accuracy" in train:
             train["majority_share"] = task.majority(data.train.labels)
-        figures = {
-            "train": train,
-            "validation": task.figures(validation, data.validation.labels),
-            "test": task.figures(test, data.test.labels),
-        }
-        calibration = None
+        figures = {split: task.figures(values[split], labels) for split, (_, labels) in splits.items()}
+        calibration, never = None, dict[str, Any]()
         if temperature is not None:
-            splits = {"validation": (outputs, data.validation.labels), "test": (tested, data.test.labels)}
             calibration = account.calibrated(temperature, task, splits)
             self._say("calibrate", account.calibration_told(calibration))
         card = ModelCard(
@@ -157,15 +157,17 @@ class Recorder:
             task=task,
         )
         save_model(self._folder.path / "model", session.model, card, session.tokenizer)
-        self._folder.write_predictions(task.rows(data.test.ids, data.test.labels, test))
+        if self._tested:
+            self._folder.write_predictions(task.rows(data.test.ids, data.test.labels, values["test"]))
+            never["never_predicted"] = task.never_predicted(data.test.labels, values["test"])
         clock = progress.clock
         self._folder.update_run(
             {
-                "metrics": figures,
+                "metrics": {"train": train, **figures},
                 "task": dump_task(task),
                 "calibration": calibration,
                 "threshold": task.threshold,
-                "never_predicted": task.never_predicted(data.test.labels, test),
+                **never,
                 "training": {
                     "epochs": progress.epoch,
                     "steps": progress.step,
@@ -179,11 +181,12 @@ class Recorder:
                 "memory": account.memory(session.backend),
             }
         )
-        for logger in self._loggers:
-            logger.end(progress.step, figures["test"])
+        if self._tested:
+            for logger in self._loggers:
+                logger.end(progress.step, figures["test"])
 
     def conclude(self) -> None:
-        """The last lines: what came out, and where it is told."""
+        """The last lines of a run that was tested: what came out, and where it is told."""
         test = self._folder.run["metrics"]["test"]
         text = self._dataset.task.told(test)
         if test.get("classes_predicted") == 1:

@@ -1,4 +1,4 @@
-"""The command that goes on with a run, as a shell takes it where the run was stopped."""
+"""The command that goes on with a run, as a shell takes it where the run was stopped, and others like it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["resuming"]
+__all__ = ["called", "resuming"]
 
 
 def resuming(folder: Path, backend: str | None, log: Sequence[str]) -> str:
     """The command for a run folder: the recipe in it has profile and overrides written in."""
-    command = [_python(), "-m", "zoo.run", str(folder / "recipe.yaml"), "--out", str(folder), "--resume"]
-    for name in log:
-        command += ["--log", name]
-    return (f"KERAS_BACKEND={backend} " if backend else "") + shlex.join(command)
+    words = [str(folder / "recipe.yaml"), "--out", str(folder), "--resume"]
+    return called("zoo.run", [*words, *(word for name in log for word in ("--log", name))], backend)
+
+
+def called(module: str, words: Sequence[str], backend: str | None) -> str:
+    """The command of a module with these words."""
+    return (f"KERAS_BACKEND={backend} " if backend else "") + shlex.join([_python(), "-m", module, *words])
 
 
 def _python() -> str:

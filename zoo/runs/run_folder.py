@@ -33,9 +33,9 @@ from zoo.runs.recorded import HISTORY, OUT_OF_FOLD, PREDICTIONS, RUN, VERSION, a
 from zoo.runs.resuming import resuming
 from zoo.tasks import Task, task_of_run
 
-__all__ = ["CHECKPOINTS", "RunFolder", "Status", "create_run", "drop_checkpoints"]
+__all__ = ["CHECKPOINTS", "Pruned", "RunFolder", "Status", "create_run", "drop_checkpoints"]
 
-Status = Literal["running", "done", "failed", "interrupted"]
+Status = Literal["running", "done", "failed", "interrupted", "pruned"]
 
 CHECKPOINTS = "checkpoints"
 UNENCODABLE = "backslashreplace"
@@ -44,11 +44,15 @@ ATTEMPTS = 10
 """Times that a folder is made anew which another process, refused in it, has just taken away."""
 
 
+class Pruned(Exception):
+    """Raised within a run that others have shown not to be worth going on; a message says why. It is no error."""
+
+
 class RunFolder:
     """One run folder, open for reading; `create_run` gives one that is locked and may be written.
 
-    As a context manager around a run it settles the status: `done` after the block, `failed` after an error,
-    `interrupted` after what is no error (Ctrl-C, SIGTERM, SystemExit); then the lock goes.
+    As a context manager around a run it settles the status: `done` after the block, `failed` after an error, `pruned`
+    after `Pruned`, `interrupted` after what is no error (Ctrl-C, SIGTERM, SystemExit); then the lock goes.
     """
 
     def __init__(
@@ -179,13 +183,14 @@ class RunFolder:
             ) from error
 
     def finish(self, status: Status, error: str | None = None) -> None:
-        """Write the status and the time, take the owner out, and let the folder go; a done run drops its checkpoints.
+        """Write the status and the time, take the owner out, and let the folder go; a run that is done or pruned drops
+        its checkpoints.
 
         They go last: a run that is killed before it is known to be done can still go on.
         """
         try:
             self.update_run({"status": status, "owner": None, "error": error, "finished": _now()})
-            if status == "done":
+            if status in ("done", "pruned"):
                 drop_checkpoints(self.path)
         finally:
             self.release()
@@ -204,6 +209,9 @@ class RunFolder:
     ) -> None:
         if error is None:
             self.finish("done")
+            return
+        if isinstance(error, Pruned):
+            self.finish("pruned", str(error))
             return
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         try:
@@ -334,7 +342,7 @@ def _is_partial(path: Path) -> bool:
 
 
 def drop_checkpoints(path: Path) -> None:
-    """Of a run that is done, whose weights are in model/; what cannot be removed costs room and nothing else."""
+    """Of a run with which nobody goes on; what cannot be removed costs room and nothing else."""
     shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
 
 

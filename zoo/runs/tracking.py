@@ -24,7 +24,7 @@ from zoo.recipe import load_recipe
 from zoo.recipe.faults import not_among
 from zoo.recipe.flattening import flat
 from zoo.recipe.hiding import hide_line
-from zoo.runs.run_folder import RunFolder
+from zoo.runs.run_folder import Pruned, RunFolder
 
 NO_FIGURES = ("kind", "step", "epoch", "seconds", "tokens")
 """What a row of kind `step` has beside loss, learning rate and the task's own figures."""
@@ -115,7 +115,8 @@ class MLflow:
     ) -> None:
         if not self._run:
             return
-        status = "FINISHED" if error is None else "FAILED" if isinstance(error, Exception) else "KILLED"
+        stopped = isinstance(error, Pruned) or not isinstance(error, Exception)
+        status = "FINISHED" if error is None else "KILLED" if stopped else "FAILED"
         try:
             with self._problems():
                 self._client.set_terminated(self._run, status)

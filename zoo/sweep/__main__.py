@@ -1,0 +1,251 @@
+"""`python -m zoo.sweep SWEEP.yaml`: search over the keys of a recipe, many trials, each a run of its own.
+
+In comes a search file; out comes a folder: a run folder a trial, the best recipe, its runs with further seeds, a table
+and a report. The parent imports no backend; its workers, a process each, train one trial after another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+import uuid
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo import cli
+from zoo.backend import choose
+from zoo.data.backbones import bring, missing
+from zoo.data.dataset import Dataset, load_dataset
+from zoo.data.locking import MARKS, Lock
+from zoo.data.room import refuse_full_cache
+from zoo.data.writing import make_folder, storage_errors, write_atomically
+from zoo.errors import OutputError, RecipeError, ZooError
+from zoo.recipe import dump_recipe
+from zoo.recipe.hiding import show
+from zoo.recipe.showing import as_json
+from zoo.runs.default_folder import default_folder
+from zoo.runs.json_values import plain
+from zoo.runs.resuming import called
+from zoo.runs.screen import Screen
+from zoo.runs.tracking import refuse_loggers
+from zoo.sweep.conclusion import conclude
+from zoo.sweep.reading import SEARCH, read_kept, read_plan, refuse_rows, texts_of
+from zoo.sweep.space import Plan
+from zoo.sweep.study import JOURNAL, begin, line_up, open_study, refuse_missing, storage_problems, worker_lock
+from zoo.sweep.workers import call, environment, keep
+
+FREE = ("trials", "seeds", "pruner")
+"""Keys of a search that may change when it goes on."""
+
+
+def sweep(
+    search: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="A search file: a recipe, and which of its keys are searched.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The sweep's folder, this very one. Default: runs/NAME/sweep-TIME."),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that train at once.")] = 1,
+    trials: Annotated[
+        int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all, in place of the file's.")
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", min=0.0, help="After so long no further trial is begun."),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            metavar="URL",
+            envvar="ZOO_SWEEP_STORAGE",
+            help="A database for workers on several machines, as postgresql+psycopg://USER@HOST/NAME. Default: a file "
+            "in the sweep's folder.",
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the search that --out, or --storage, holds.")
+    ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", metavar="NAME", help="Also write for tensorboard or mlflow; may be repeated."),
+    ] = None,
+    worker: Annotated[int | None, typer.Option("--worker", hidden=True)] = None,
+    output: cli.FormatOption = "text",
+    debug: cli.DebugOption = False,
+) -> int:
+    """Search over keys of a recipe: learning rate, batch size, lengths, or any other.
+
+    Example: python -m zoo.sweep recipes/sweeps/quickstart.yaml --workers 2 --out runs/sweep
+    """
+    refuse_missing()
+    refuse_loggers(log or ())
+    loggers = [word for name in log or () for word in ("--log", name)]
+    if worker is not None:
+        _work(out or Path(), worker, timeout=timeout, storage=storage, log=log or ())
+        return 0
+    plan = read_plan(search, cli.find_recipe)
+    if trials is not None:
+        plan = plan.with_trials(trials)
+    screen = Screen()
+    backend = choose(plan.recipe.backend)
+    screen.say("backend", f"{backend.name} ({backend.reason})")
+    dataset = _rows(plan, screen)
+    out = out if out is not None else default_folder(plan.search.name, "sweep")
+    with folder_of(out, plan, storage, resume=resume) as kept:
+        try:
+            own = _begin(plan, dataset, out, storage, kept=kept, resume=resume)
+            around = environment(backend.name, workers)
+            command = [sys.executable, "-m", "zoo.sweep", str(out / SEARCH), "--out", str(out), *loggers]
+            if timeout is not None:
+                command += ["--timeout", str(timeout)]
+            if storage is not None:
+                around["ZOO_SWEEP_STORAGE"] = storage  # it may hold a password, and a command is seen by all
+
+            def train_again(file: Path, seed: int, folder: Path) -> None:
+                run = ["zoo.run", str(file), "--set", f"seed={seed}", "--out", str(folder), "--resume", *loggers]
+                call([sys.executable, "-m", *run], environment=around)
+
+            keep(command, workers, most_deaths=plan.trials, environment=around, screen=screen)
+            with storage_problems():
+                study = open_study(plan, out, storage)
+                found = conclude(plan, study, dataset, out, train_again=train_again if own else None, screen=screen)
+        except BaseException as error:
+            if not isinstance(error, ZooError):
+                words = [search, "--out", str(out), "--workers", str(workers), *loggers, "--resume"]
+                error.add_note(f"go on with: {called('zoo.sweep', words, backend.name)}")
+            raise
+    if output == "json":
+        print(as_json(plain(found), indent=2))
+    else:
+        cli.tell(out)
+    return 0
+
+
+def _rows(plan: Plan, screen: Screen) -> Dataset:
+    """The rows of the recipe, brought with its weights; what they do not allow is refused before a trial begins."""
+    needs = missing(plan.recipe)
+    for need in needs:
+        screen.say("fetch", str(need))
+    refuse_full_cache(plan.recipe, {need.uri for need in needs})
+    with screen.downloads() as bars:
+        bring(plan.recipe, progress=bars.update)
+    dataset = load_dataset(plan.recipe)
+    refuse_rows(plan, dataset)
+    return dataset
+
+
+@contextlib.contextmanager
+def folder_of(out: Path, plan: Plan, storage: str | None, *, resume: bool) -> Iterator[bool]:
+    """The sweep's folder, of which this process has the lock; yields whether it held this search already.
+
+    Raises OutputError where it holds something else, or another search, or is another process's.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out} is a file, expected a folder for the search: choose another --out")
+    with storage_errors(out):
+        make_folder(out)
+        lock = Lock.of_folder(out)
+        if not lock.take():
+            raise lock.refusal()
+        try:
+            held = sorted(name for name in os.listdir(out) if not name.startswith(MARKS))
+            kept = SEARCH in held
+            if held and not resume:
+                raise OutputError(
+                    f"{out} is not empty (it holds {', '.join(held[:5])}): choose another --out, or go on with its "
+                    "search by --resume"
+                )
+            if resume and not kept and (held or storage is None):
+                raise OutputError(f"{out} holds no search, expected one to go on with: leave out --resume")
+            if kept:
+                _refuse_changes(read_kept(out), plan, out)
+            for name, text in texts_of(plan, dump_recipe(plan.recipe)).items():
+                with write_atomically(out / name) as file:
+                    file.write(text.encode())
+            yield kept
+        finally:
+            lock.release()
+
+
+def _refuse_changes(kept: Plan, plan: Plan, out: Path) -> None:
+    """OutputError where a search was begun with another recipe, or over other values."""
+    old, new = (
+        {
+            **each.search.model_dump(exclude={"recipe", "profile", "overrides", *FREE}),
+            "recipe": each.recipe.model_dump(),
+        }
+        for each in (kept, plan)
+    )
+    old["recipe"].pop("profiles"), new["recipe"].pop("profiles")
+    faults = [
+        f"{key}: the search was begun with another one"
+        if key in ("recipe", "search")
+        else f"{key}: the search was begun with {show(old[key])}, now it is {show(new[key])}"
+        for key in new
+        if old[key] != new[key]
+    ]
+    if faults:
+        raise OutputError([*faults, f"{out}: put these back to go on, or choose another --out"])
+
+
+def _begin(plan: Plan, dataset: Dataset, out: Path, storage: str | None, *, kept: bool, resume: bool) -> bool:
+    """Have all trials wait in the storage; returns whether the search is this folder's own, or one that another
+    machine began and this one helps with."""
+    if kept and storage is None and not (out / JOURNAL).is_file():
+        raise RecipeError(f"--storage: got none, expected the database that the search in {out} was begun with")
+    falling = plan.recipe.monitor in dataset.task.falling
+    own = begin(plan, out, storage, falling=falling, resume=resume) or kept
+    if own:
+        with storage_problems():
+            line_up(open_study(plan, out, storage), plan)
+    return own
+
+
+def _work(out: Path, number: int, *, timeout: float | None, storage: str | None, log: Sequence[str]) -> None:
+    """Be a worker of the sweep in a folder, as long as the process that started it lives."""
+    from zoo.run import train
+    from zoo.sweep.working import work
+
+    begun, parent, host = time.monotonic(), os.getppid(), socket.gethostname()
+    plan, screen = read_kept(out), Screen()
+    name = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    lock = worker_lock(out, name)
+    if not lock.take():
+        raise lock.refusal()
+    try:
+        with storage_problems():
+            # Workers draw apart, those of other machines too, and so do parts of a search that went on.
+            done = sum(trial.state.is_finished() for trial in open_study(plan, out, storage).get_trials(deepcopy=False))
+            draw = (number, done, *([zlib.crc32(name.encode())] if storage else []))
+            work(
+                plan,
+                open_study(plan, out, storage, draw=draw),
+                out,
+                worker=name,
+                label=str(number),
+                train=train,
+                log=log,
+                screen=screen,
+                database=storage is not None,
+                over=lambda: os.getppid() != parent or (timeout is not None and time.monotonic() - begun > timeout),
+            )
+    finally:
+        lock.release()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The verb: arguments in, exit code out."""
+    return cli.run_command(sweep, argv, name="sweep")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
