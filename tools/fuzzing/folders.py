@@ -16,8 +16,8 @@ from zoo.errors import DataError, EnvironmentFault, OutputError, RecipeError, Tr
 
 CODES = tuple(kind.exit_code for kind in (RecipeError, DataError, EnvironmentFault, OutputError))
 CALLS = {
-    "done": (("predict",), ("report",), ("evaluate",), ("resume",)),
-    "half": (("resume",), ("report",), ("predict",)),
+    "done": (("predict",), ("report",), ("evaluate",), ("resume",), ("list",)),
+    "half": (("resume",), ("report",), ("predict",), ("list",)),
 }
 LEFT_OUT = ("plots", "README.md", "report.html", "log.txt")
 """What no command reads."""
@@ -51,6 +51,8 @@ def folders(runs: Runs) -> Kind:
             ends(["evaluate", str(run), "--data", str(folder / "in.csv")], 0, *CODES)
         elif verb == "predict":
             ends(["predict", str(run), "--text", "a fine film"], 0, *CODES)
+        elif verb == "list":  # whatever a folder holds, it has a row
+            assert "1 of 1 runs" in ends(["list", "runs", str(run), "--where", "folder!=x", "--sort", "-test"], 0)[1]
         else:
             ends([verb, str(run)], 0, *CODES)
 
