@@ -134,8 +134,11 @@ def test_a_run_is_killed_when_its_owner_is_silent(tmp_path: Path, capsys: Captur
 
 def test_a_run_without_one_of_its_two_files_is_listed(tmp_path: Path, capsys: Capture) -> None:
     (run_at(tmp_path / "one") / "run.json").unlink()
+    RunFolder(tmp_path / "one").log("an epoch")
     (run_at(tmp_path / "other") / "recipe.yaml").unlink()
+    (run_at(tmp_path / "none") / "run.json").unlink()  # as a folder of a search, or of recipes
     found = listed(capsys, str(tmp_path))
+    assert list(found) == ["one", "other"]
     assert (found["one"]["status"], found["one"]["recipe"]) == ("damaged", "quickstart")
     assert (found["other"]["status"], found["other"]["recipe"]) == ("done", None)
 
@@ -232,7 +235,7 @@ def test_parts_stand_in_their_whole_or_after_it(tmp_path: Path, capsys: Capture)
     assert (rows["fold-10"]["whole"], rows["by-itself"]["whole"]) == (str(folds), None)
     RunFolder(stages).update_run({"stages": [{"name": "more", "folder": "3-more", "status": "waiting"}]})
     assert listed(capsys, str(stages))["stages"]["test"] is None  # it has not begun
-    (folds / "run.json").unlink()
+    (folds / "run.json").write_text("{")
     assert {"fold-1", "fold-2", "fold-10"} <= listed(capsys, str(tmp_path)).keys()
     assert list(listed(capsys, str(folds / "fold-1"))) == ["fold-1"]
 

@@ -29,8 +29,8 @@ from zoo.tasks import Task, task_of_run
 
 __all__ = ["OWN", "Condition", "Listed", "getter", "list_runs", "sort_runs"]
 
-FILES = {RUN, "recipe.yaml"}
-"""What makes a folder one of a run: a run that was killed at once may have the second alone."""
+LEFT = {"recipe.yaml", "log.txt"}
+"""What makes a folder one of a run whose run.json is lost; a recipe alone may be anybody's."""
 OWN = (
     *("folder", "recipe", "status", "figure", "validation", "test", "seconds", "parameters", "trainings", "whole"),
     "error",
@@ -191,7 +191,7 @@ def _below(folder: Path, seen: set[str], unread: list[str]) -> Iterator[Path]:
         seen.add(here)
         # Checkpoints come and go while a run goes on.
         names[:] = sorted((name for name in names if name != CHECKPOINTS and name[0] != "."), key=_natural)
-        if FILES & set(files):
+        if RUN in files or set(files) >= LEFT:
             yield Path(path)
 
 
