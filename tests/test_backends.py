@@ -230,7 +230,7 @@ from zoo.runs.screen import Screen
 
 class Stopping(Screen):
     def on_step(self, step, epoch, tokens, loss, first):
-        if step == 55:
+        if step == 60:
             raise KeyboardInterrupt
 
 for masks in sys.argv[2:]:
@@ -257,7 +257,7 @@ def test_a_run_goes_on_on_another_backend(shared: Path, tmp_path: Path) -> None:
     told = finish(
         subprocess.Popen([sys.executable, "-c", GOES_ON, *both], env=environment("tensorflow", shared), **PIPES)
     )
-    assert told.count("goes on after step 50 of 92") == 2
+    assert told.count("goes on after step 56 of 92") == 2
     note = "the run was begun on torch and goes on on tensorflow"
     drawn = ", which draws dropout in its own way (training.dropout_masks: portable would not)"
     for masks, expected in (("portable", f"{note}\n"), ("native", f"{note}{drawn}\n")):

@@ -107,3 +107,7 @@ def test_what_fits_in_place_of_a_step(
     given = Training.model_validate({"batch_size": 32} | config)
     fits = None if rows_that_fit is None else lambda count: given.batch_size // count <= rows_that_fit
     assert step_remedy(given, parts, fits) == remedy
+
+
+def test_a_loss_of_pairs_has_no_parts() -> None:
+    assert step_remedy(Training(), 1, None, parted=False) == f"pass --set training.batch_size=16{SHORTER}"

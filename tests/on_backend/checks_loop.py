@@ -26,6 +26,7 @@ from zoo.tasks.classification import Classification
 from zoo.training import loop
 from zoo.training.checkpoint import Checkpoints, Clock, Progress
 from zoo.training.loop import Loop
+from zoo.training.memory import step_remedy
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -155,6 +156,7 @@ def looped(
         ids=lambda rows: [f"train/{row}" for row in rows],
         validate=lambda: (notes.judging(), {config.monitor or "accuracy": next(scripted)})[1],
         checkpoints=Checkpoints(folder),
+        remedy=lambda parts: step_remedy(config, parts, None),
         listener=notes,
     )
     reached = trained.run(progress or Progress())

@@ -164,9 +164,12 @@ def moments(config: Optimizer, size: Dimensions, trained: TrainedWeights) -> int
     return 2 * trained.total
 
 
-def estimate(recipe: Keys, size: Dimensions, rows: int | None) -> Estimate:
-    """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises."""
-    batch, length, parts = recipe.training.batch_size, recipe.tokens.max_length, recipe.training.least_parts
+def estimate(recipe: Keys, size: Dimensions, rows: int | None, parts: int | None = None) -> Estimate:
+    """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises.
+
+    parts: in how many a step is computed; None is as few as the recipe allows.
+    """
+    batch, length, parts = recipe.training.batch_size, recipe.tokens.max_length, parts or recipe.training.least_parts
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
     trained = trained_weights(recipe.training, size)
     per_token = step_flops(recipe.training, size, length)

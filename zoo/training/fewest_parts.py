@@ -52,8 +52,7 @@ def fits_by_estimate(recipe: Recipe, size: Dimensions, precision: Precision, bac
     free = free_bytes()
 
     def fits(parts: int) -> bool:
-        found = estimate(recipe.override({"training.accumulate": parts}), size, None)
-        return step_bytes(found, precision, backend.name) <= free
+        return step_bytes(estimate(recipe, size, None, parts), precision, backend.name) <= free
 
     return fits
 

@@ -32,7 +32,7 @@ from zoo.training.averaging import Averaging, averaging_of
 from zoo.training.budget import Budget, reached
 from zoo.training.checkpoint import Checkpoints, Progress, State, Within
 from zoo.training.epoch_log import EpochLog, Learned
-from zoo.training.memory import step_remedy, within_memory
+from zoo.training.memory import within_memory
 from zoo.training.saving import Saving
 from zoo.training.waiting import Firsts
 
@@ -92,8 +92,8 @@ class Loop:
         epoch_batches: the batches of an epoch, counted from 0, without so many at its beginning.
         ids: from the rows of a batch to what people know them by.
         validate: figures of the validation split under the model's present weights.
+        remedy: what to do about a step in so many parts that does not fit in memory.
         shares: how much each row counts in what is told beside the loss, [rows]; None is as much as in the loss.
-        fits: whether a step in so many parts fits in memory by estimate; None where only a trial can tell.
     """
 
     model: Any
@@ -110,10 +110,10 @@ class Loop:
     ids: Callable[[np.ndarray], list[str]]
     validate: Callable[[], Mapping[str, float]]
     checkpoints: Checkpoints
+    remedy: Callable[[int], str]
     listener: Listener
     adversary: Adversary | None = None
     shares: np.ndarray | None = None
-    fits: Callable[[int], bool] | None = None
 
     def run(self, progress: Progress, optimizer: Any = None) -> Progress:
         """Train from `progress` to the end, and leave the kept epoch's weights in the model; returns where that is.
@@ -178,7 +178,7 @@ class _Epoch:
         self._number, self._step, self._steps = begun.epoch + 1, begun.step, within.steps
         self._reason, self._clock, self._seconds = within.reason, replace(begun.clock), within.seconds
         self._at, self._compiled = time.perf_counter(), self._clock.compile_seconds
-        self._remedy = step_remedy(loop.config, begun.parts or 1, loop.fits)
+        self._remedy = loop.remedy(begun.parts or 1)
         self._log = EpochLog(
             loop.task,
             every=loop.config.log_every,

@@ -39,17 +39,18 @@ def divisors(rows: int) -> Iterator[int]:
     return (parts for parts in range(1, rows + 1) if rows % parts == 0)
 
 
-def step_remedy(config: Training, parts: int, fits: Callable[[int], bool] | None) -> str:
+def step_remedy(config: Training, parts: int, fits: Callable[[int], bool] | None, *, parted: bool = True) -> str:
     """What to do about a step that does not fit in memory: first what leaves it the same step.
 
     Args:
         config: of the training.
         parts: in how many the step was computed.
         fits: whether one in so many parts fits by estimate; None where only a trial can tell.
+        parted: whether a step of what is learned may be computed in parts.
     """
     otherwise = "lower tokens.max_length"
     finer = [count for count in divisors(config.batch_size // config.least_rows) if count > parts]
-    if config.packing or not finer:
+    if config.packing or not finer or not parted:
         return halved("--set training.batch_size=", config.batch_size, otherwise)
     if fits is None and config.accumulate != "auto":
         return (

@@ -45,7 +45,7 @@ from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.epoch_log import Learned
 from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
 from zoo.training.loop import Listener, Loop
-from zoo.training.memory import halved, within_memory
+from zoo.training.memory import halved, step_remedy, within_memory
 from zoo.training.optimizer import build_optimizer, carry_over
 from zoo.training.schedule import learning_rates
 from zoo.training.teacher import Teacher, keep, kept
@@ -142,6 +142,7 @@ class Session:
             for line in passed:
                 listener.on_note(line)
         progress = replace(progress, parts=self._step_parts(progress, task, fits, listener))
+        in_pairs = isinstance(self.recipe.model.head, ContrastiveHead)
         loop = Loop(
             model=self.trained,
             optimizer_of=self._optimizer_of,
@@ -155,7 +156,7 @@ class Session:
             length=self._length,
             rates=self.rates(),
             shares=self._told_by,
-            fits=fits,
+            remedy=lambda parts: step_remedy(config, parts, fits, parted=not in_pairs),
             epoch_batches=self.epoch_batches,
             ids=self._ids,
             validate=lambda: self._judged(listener),
