@@ -15,6 +15,7 @@ import pytest
 
 from zoo import backend, check
 from zoo.backend import devices
+from zoo.errors import EnvironmentFault
 
 ROOT = Path(__file__).parents[1]
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -302,6 +303,7 @@ from pathlib import Path
 import zoo.backend
 from zoo import cli
 from zoo.backend import devices
+from zoo.errors import EnvironmentFault
 
 devices.FILES = Path(sys.argv[1])
 if "own" in sys.argv:
@@ -380,3 +382,16 @@ def test_what_and_cuda_asks_for_is_read_from_tensorflow(monkeypatch: pytest.Monk
     assert "numpy" not in found
     assert all(name.startswith("nvidia-") for name in found)
     assert devices._without_cuda() is None or "is a build without" in str(devices._without_cuda())
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "torch"])
+def test_one_device_computes_a_step(name: str) -> None:
+    class Other(backend.Backend):
+        pass
+
+    Other.name = name
+    Other().refuse_devices(1)
+    with pytest.raises(
+        EnvironmentFault, match=f"got 2, but on {name} a step is computed on one device: use 1, or KERAS_"
+    ):
+        Other().refuse_devices(2)

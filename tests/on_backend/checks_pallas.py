@@ -266,6 +266,7 @@ def test_a_step_is_lowered_for_a_device_that_is_not_here(backend: Backend, platf
         assert names == set(re.findall(r'kernel_name = "(\w+)"', text))
 
 
+@pytest.mark.slow
 def test_devices_that_share_a_batch_draw_one_mask() -> None:
     """On two devices as on one: values, and gradients that are summed over the devices."""
     script = Path(__file__).with_name("sharded_kernels.py")

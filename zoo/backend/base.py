@@ -142,6 +142,14 @@ class Backend:
     def refuse_compile(self, asked: str) -> None:
         """Raise EnvironmentFault where this backend cannot do as `training.compile` says; by itself it can."""
 
+    def refuse_devices(self, asked: int) -> None:
+        """Raise EnvironmentFault where so many devices cannot share a batch, as `training.devices` asks."""
+        if asked > 1:
+            raise EnvironmentFault(
+                f"training.devices: got {asked}, but on {self.name} a step is computed on one device: use 1, or "
+                "KERAS_BACKEND=jax, where several share a batch"
+            )
+
     def trainer(
         self,
         model: Any,
@@ -152,6 +160,7 @@ class Backend:
         accumulate: int = 1,
         compiled: bool | None = None,
         adversary: Adversary | None = None,
+        devices: int = 1,
     ) -> Trainer:
         """Steps on a model.
 
@@ -163,11 +172,18 @@ class Backend:
             accumulate: in how many parts, one after the other, a step computes its batch; it divides the rows.
             compiled: whether it is compiled as a whole; None is the usual, the first of `compiles`.
             adversary: who moves one of the model's inputs in a second pass; None makes one pass.
+            devices: how many share a batch, as `refuse_devices` allows; they divide the rows of a part.
         """
         raise NotImplementedError
 
-    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
-        """A function from inputs to logits [batch, units] on the device, dropout off; precision: the model's."""
+    def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
+        """A function from inputs to logits [batch, units] on the device, dropout off.
+
+        Args:
+            model: a keras.Model.
+            precision: the model's.
+            devices: how many share a batch, whose rows they divide.
+        """
         raise NotImplementedError
 
     def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:

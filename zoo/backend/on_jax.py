@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
 
 from zoo.backend.base import Adversary, Backend, Inputs, Loss, Trainer, forced_platform
 from zoo.backend.precision import Precision, precisions_of_nvidia
@@ -80,6 +81,17 @@ class Jax(Backend):
                 "training.compile: got off, but jax computes compiled steps alone: use auto, or another backend"
             )
 
+    def refuse_devices(self, asked: int) -> None:
+        here = len(jax.devices())
+        if asked > here:
+            one = self.platform() == "cpu"
+            more = (
+                f", or set XLA_FLAGS=--xla_force_host_platform_device_count={asked}, which splits a CPU" if one else ""
+            )
+            raise EnvironmentFault(
+                f"training.devices: got {asked}, and jax has {here} here ({self.device()}): use at most {here}{more}"
+            )
+
     def trainer(
         self,
         model: Any,
@@ -90,15 +102,18 @@ class Jax(Backend):
         accumulate: int = 1,
         compiled: bool | None = None,
         adversary: Adversary | None = None,
+        devices: int = 1,
     ) -> Trainer:
         step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate, adversary=adversary)
-        return _JaxTrainer(step, (*weight_groups(model), optimizer.variables))
+        return _JaxTrainer(step, (*weight_groups(model), optimizer.variables), Mesh(devices))
 
-    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
-        forward = prediction_step(model, precision)
+    def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
+        forward, mesh = prediction_step(model, precision), Mesh(devices)
 
         def predict(inputs: Inputs) -> Any:
-            return forward(*([v.value for v in group] for group in weight_groups(model)), dict(inputs))
+            with mesh.used():
+                state = mesh.everywhere([[v.value for v in group] for group in weight_groups(model)])
+                return forward(*state, mesh.shared(dict(inputs)))
 
         return predict
 
@@ -117,6 +132,17 @@ class Jax(Backend):
             return backward(*([v.value for v in group] for group in weight_groups(model)), dict(inputs), weights)
 
         return gradient
+
+
+ROWS = "data"
+"""What the axis of a mesh is called along which rows are shared out."""
+
+
+def in_mesh(array: Any, *axes: str | None) -> Any:
+    """An array of a traced step, as the devices of a mesh are to have it; nothing changes where there is none."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return array
+    return jax.lax.with_sharding_constraint(array, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
 
 def weight_groups(model: Any) -> tuple[list[Any], list[Any]]:
@@ -198,7 +224,7 @@ def training_step(
             (total, (count, logits, non_trainable)), found = differentiated(sums)(trainable, non_trainable, *part)
             return (non_trainable, *jax.tree.map(jnp.add, before, [total, count, found])), logits
 
-        cut = jax.tree.map(lambda array: array.reshape(accumulate, -1, *array.shape[1:]), batch)
+        cut = jax.tree.map(lambda array: in_mesh(array.reshape(accumulate, -1, *array.shape[1:]), None, ROWS), batch)
         zeros = [jnp.zeros(()), jnp.zeros(()), jax.tree.map(jnp.zeros_like, trainable)]
         (non_trainable, total, count, found), logits = jax.lax.scan(add, (non_trainable, *zeros), cut)
         logits = logits.reshape(-1, *logits.shape[2:])
@@ -212,22 +238,53 @@ def training_step(
         (value, (logits, non_trainable)), gradients = computed(trainable, non_trainable, inputs, labels, weights)
         squares = sum(jnp.sum(jnp.square(gradient)) for gradient in jax.tree.leaves(gradients))
         trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
-        return (trainable, non_trainable, moments), jnp.where(jnp.isfinite(squares), value, jnp.nan), logits
+        state = jax.tree.map(in_mesh, (trainable, non_trainable, moments))
+        return state, jnp.where(jnp.isfinite(squares), value, jnp.nan), logits
 
     return jax.jit(step, donate_argnums=0)
+
+
+class Mesh:
+    """Devices in a row, which share batches by rows; one of them is no mesh, and all goes where it went."""
+
+    def __init__(self, devices: int) -> None:
+        kinds = {"axis_types": (jax.sharding.AxisType.Auto,)}
+        self._mesh = (
+            jax.make_mesh((devices,), (ROWS,), **kinds, devices=jax.devices()[:devices]) if devices > 1 else None
+        )
+
+    def used(self) -> contextlib.AbstractContextManager[Any]:
+        """What is traced and computed within, the mesh computes."""
+        return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
+
+    def everywhere(self, arrays: Any) -> Any:
+        """Arrays that each device has whole."""
+        return self._placed(arrays)
+
+    def shared(self, arrays: Any) -> Any:
+        """Arrays [rows, ...], of which each device has equally many rows."""
+        return self._placed(arrays, ROWS)
+
+    def _placed(self, arrays: Any, *axes: str) -> Any:
+        if self._mesh is None:
+            return arrays
+        place = NamedSharding(self._mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
+        return jax.device_put(arrays, place)
 
 
 class _JaxTrainer(Trainer):
     """Holds the state as arrays between steps: each step consumes the last one's (donated buffers)."""
 
-    def __init__(self, step: Any, groups: tuple[list[Any], ...]) -> None:
-        self._step, self._groups = step, groups
+    def __init__(self, step: Any, groups: tuple[list[Any], ...], mesh: Mesh) -> None:
+        self._step, self._groups, self._mesh = step, groups, mesh
         self._state: tuple[list[Any], ...] | None = None
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
-        if self._state is None:
-            self._state = tuple([v.value for v in group] for group in self._groups)
-        self._state, value, logits = self._step(self._state, dict(inputs), labels, weights)
+        with self._mesh.used():
+            if self._state is None:
+                self._state = self._mesh.everywhere(tuple([v.value for v in group] for group in self._groups))
+            batch = self._mesh.shared((dict(inputs), labels, weights))
+            self._state, value, logits = self._step(self._state, *batch)
         return value, logits
 
     def commit(self) -> None:

@@ -68,11 +68,12 @@ class TensorFlow(Backend):
         accumulate: int = 1,
         compiled: bool | None = None,
         adversary: Adversary | None = None,
+        devices: int = 1,
     ) -> Trainer:
         whole = self.compiles()[0] if compiled is None else compiled
         return _TensorFlowTrainer(self, model, optimizer, loss, precision, accumulate, whole, adversary)
 
-    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
+    def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
         @tf.function(input_signature=[_signature(model)], jit_compile=self.accelerated)
         def forward(inputs: Inputs) -> Any:
             return model(inputs, training=False)

@@ -73,10 +73,11 @@ class Torch(Backend):
         accumulate: int = 1,
         compiled: bool | None = None,
         adversary: Adversary | None = None,
+        devices: int = 1,
     ) -> Trainer:
         return _TorchTrainer(model, optimizer, loss, precision, accumulate, bool(compiled), adversary)
 
-    def predictor(self, model: Any, *, precision: Precision) -> Callable[[Inputs], Any]:
+    def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
         @self.multiplying(precision)
         def forward(inputs: Inputs) -> Any:
             with torch.no_grad():

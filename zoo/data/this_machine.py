@@ -55,7 +55,7 @@ def process_bytes(found: Estimate, precision: Precision, backend: str, data_byte
         packing: whether texts share rows.
     """
     before = PROCESS_BYTES[backend] + COMPILED_BYTES.get(backend, 0.0) * SHAPES[packing] + DATA_BYTES * data_bytes
-    return round(before + 4 * found.parameters + _of_step(found, precision, backend))
+    return round(before + 4 * found.devices * found.parameters + _of_step(found, precision, backend))
 
 
 def step_bytes(found: Estimate, precision: Precision, backend: str) -> int:
@@ -64,7 +64,8 @@ def step_bytes(found: Estimate, precision: Precision, backend: str) -> int:
 
 
 def _of_step(found: Estimate, precision: Precision, backend: str) -> float:
-    return found.state_bytes - 4 * found.parameters + WORKING_SPACE[backend] * found.activations[precision]
+    of_device = found.state_bytes - 4 * found.parameters + WORKING_SPACE[backend] * found.activations[precision]
+    return found.devices * of_device  # all of them in this machine's memory
 
 
 def free_bytes() -> int:

@@ -101,7 +101,7 @@ class Estimate:
     moments: int
     """Numbers that the optimizer keeps of these together."""
     activations: dict[Precision, int]
-    """Bytes that the backward pass needs of a batch."""
+    """Bytes that the backward pass needs of a device's share of a batch."""
     flops_per_token: int
     rows: int | None
     steps: int | None
@@ -109,6 +109,8 @@ class Estimate:
     """Of the whole training; None where the number of rows is not known."""
     divisible: int = 1
     """Into how many parts a step that does not fit may still be cut."""
+    devices: int = 1
+    """That share each batch; each has all weights, and the activations above."""
 
     @property
     def parameters(self) -> int:
@@ -141,7 +143,8 @@ class Estimate:
         """
         if self.operations is None or self.steps is None or not self.fits(machine, precision):
             return None
-        arithmetic = self.operations / (SHARE_OF_PEAK * machine.flops[precision])
+        machines = 1 if machine.memory is None else self.devices  # a CPU's devices are one machine
+        arithmetic = self.operations / (machines * SHARE_OF_PEAK * machine.flops[precision])
         traffic = OPTIMIZER_TRAFFIC * self.trained + 8 * self.moments + ACTIVATION_TRAFFIC * self.activations[precision]
         return max(arithmetic, self.steps * traffic / machine.bandwidth)
 
@@ -169,7 +172,8 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None, parts: int | None
 
     parts: in how many a step is computed; None is as few as the recipe allows.
     """
-    batch, length, parts = recipe.training.batch_size, recipe.tokens.max_length, parts or recipe.training.least_parts
+    batch, length = recipe.training.batch_size, recipe.tokens.max_length
+    parts = (parts or recipe.training.least_parts) * recipe.training.devices  # as far as activations go
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
     trained = trained_weights(recipe.training, size)
     per_token = step_flops(recipe.training, size, length)
@@ -204,5 +208,6 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None, parts: int | None
         rows=rows,
         steps=steps,
         operations=None if steps is None else float(steps) * batch * length * per_token,
-        divisible=batch if recipe.training.accumulate == "auto" else 1,
+        divisible=batch // recipe.training.devices if recipe.training.accumulate == "auto" else 1,
+        devices=recipe.training.devices,
     )

@@ -6,6 +6,7 @@ batch that cannot be.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
@@ -84,6 +85,10 @@ class Training(Config):
     and counts, and activations take a part's memory. It has to divide `batch_size`. auto is the fewest that fit in the
     memory of the device at hand: on a GPU or TPU by trial of a step on the longest texts, on a CPU, where a process
     that takes too much is killed, by estimate."""
+    devices: Count = 1
+    """Devices of this machine that share each batch by rows, on jax: together they compute the step that one computes,
+    by the gradient of the whole batch and under the same masks of portable dropout. The rows of a batch, or of a part
+    of it where there are several, have to be a multiple. A run may go on on another number."""
     remat: bool = False
     """Whether the backward pass computes each transformer layer again from what it was given, in place of keeping what
     lies between: a third more arithmetic, and a small share of the memory of activations (Chen et al. 2016). jax on a
@@ -167,7 +172,7 @@ class Training(Config):
     @property
     def least_rows(self) -> int:
         """What the rows of a part are a multiple of."""
-        return 1 if self.mixup is None else 2
+        return math.lcm(1 if self.mixup is None else 2, self.devices)
 
     def clashes(self) -> Iterator[Clash]:
         if self.epochs is not None and self.steps is not None:
@@ -179,6 +184,7 @@ class Training(Config):
         if self.accumulate != "auto" and self.batch_size % self.accumulate:
             message = f"got {self.accumulate} beside batch_size: {self.batch_size}, expected a divisor of it"
             yield Clash(("accumulate",), message)
+        yield from self._unshared()
         if self.accumulate != 1 and self.packing:
             message = f"got {self.accumulate} beside packing: true, expected 1: packed rows do not part"
             yield Clash(("accumulate",), message)
@@ -190,6 +196,21 @@ class Training(Config):
         if self.remat and self.dropout_masks == "native":
             message = "got true beside dropout_masks: native, expected false: what is computed again would drop others"
             yield Clash(("remat",), message)
+
+    def _unshared(self) -> Iterator[Clash]:
+        """What several devices could not share equally."""
+        if self.devices == 1:
+            return
+        if self.packing:
+            message = f"got {self.devices} beside packing: true, expected 1: packed rows are not shared out"
+            yield Clash(("devices",), message)
+        rows = self.batch_size // self.least_parts
+        if rows % self.devices:
+            message = f"got {self.devices} beside {rows} rows a step's part, expected a divisor of them"
+            yield Clash(("devices", "batch_size", "accumulate"), message)
+        if self.eval_batch_size is not None and self.eval_batch_size % self.devices:
+            message = f"got {self.devices} beside eval_batch_size: {self.eval_batch_size}, expected a divisor of it"
+            yield Clash(("devices",), message)
 
     def _unpaired(self, alpha: float) -> Iterator[Clash]:
         """What leaves texts of a batch without another one to be mixed with."""

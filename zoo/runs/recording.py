@@ -34,8 +34,8 @@ from zoo.tasks.calibrated import fitted
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
-FREE = ("training.eval_batch_size", "training.checkpoint.minutes", "training.checkpoint.steps")
-"""Keys that may change when a run goes on: no weight depends on them."""
+FREE = ("training.devices", "training.eval_batch_size", "training.checkpoint.minutes", "training.checkpoint.steps")
+"""Keys that may change when a run goes on: no weight depends on them, but by the rounding of sums over devices."""
 
 
 class Log(Lines):
@@ -89,6 +89,7 @@ class Recorder:
             {
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
                 "profile": self._recipe.profile or self._folder.run.get("profile"),
+                "devices": self._recipe.training.devices,
                 "precision_trial": dict(session.trial.seconds) if session.trial else None,
                 "parameters": _parameters(session),
                 "compiled": session.compiled,
@@ -104,7 +105,7 @@ class Recorder:
         self._say(
             "model",
             f"{_parameters_told(session)}, {session.precision}, on {backend.name} "
-            f"{backend.version()} ({backend.device()}, {_steps(session, backend)}); "
+            f"{backend.version()} ({_device(session, backend)}, {_steps(session, backend)}); "
             f"batches of {_batches(session)}",
         )
         if session.trial:
@@ -315,6 +316,11 @@ def _parameters_told(session: Session) -> str:
         return f"{total:,} parameters"
     at_first = " at first" if session.recipe.training.unfreeze else ""
     return f"{total:,} parameters, {trained:,} of them trained{at_first}"
+
+
+def _device(session: Session, backend: Backend) -> str:
+    count = session.recipe.training.devices
+    return backend.device() if count == 1 else f"{count} devices, each {backend.device()}"
 
 
 def _steps(session: Session, backend: Backend) -> str:

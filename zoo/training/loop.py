@@ -155,6 +155,7 @@ class Loop:
             accumulate=parts,
             compiled=self.compiled,
             adversary=self.adversary,
+            devices=self.config.devices,
         )
 
 

@@ -55,6 +55,7 @@ def activated(recipe: Recipe) -> Backend:
     backend = activate(recipe.backend)
     backend.refuse("training.precision", recipe.training.precision)
     backend.refuse_compile(recipe.training.compile)
+    backend.refuse_devices(recipe.training.devices)
     return backend
 
 

@@ -294,6 +294,7 @@ class Session:
             accumulate=parts or self.recipe.training.least_parts,
             compiled=self.compiled,
             adversary=self.adversary,
+            devices=self.recipe.training.devices,
         )
 
     def _chosen(self, epoch: int) -> np.ndarray | None:
@@ -374,7 +375,8 @@ class Session:
         heads.rescale(self.model, np.full(units, 1.0 / temperature), np.zeros(units))
 
     def _start_to_predict(self, precision: Precision) -> None:
-        self._predict = self.backend.predictor(self._evaluated, precision=precision)
+        devices = self.recipe.training.devices
+        self._predict = self.backend.predictor(self._evaluated, precision=precision, devices=devices)
         self._firsts = Firsts(compiles=self.backend.compiles_shapes(False))
 
     def logits(self, split: str, listener: Listener | None = None) -> np.ndarray:
