@@ -69,7 +69,6 @@ PARTS = {
     "model": ("model", "answers", "masked", "build", "losses", "contrastive", "export", "keras"),
     "training": (
         "golden",
-        "loop",
         "training",
         "faults",
         "trained",
@@ -91,7 +90,7 @@ OF_ONE = {
     "tensorflow": {"model": ("hlo", "xla")},
     "torch": {
         "model": ("cuda", "programs", "fill_mask", "hostile", "ways"),
-        "training": ("rules",),
+        "training": ("loop", "rules"),
         "runs": ("bad_inputs", "fuzz", "sweep"),
     },
 }

@@ -86,6 +86,7 @@ def values(model: Any) -> dict[str, np.ndarray]:
 
 
 class TestFit:
+    @pytest.mark.at_times
     def test_fit_evaluate_predict_save_and_go_on(self, tmp_path: Path) -> None:
         model = compiled(ours(), keras.optimizers.Adam(1e-2))
         history = model.fit(inputs_of(model), LABELS, batch_size=4, epochs=6, verbose=0).history

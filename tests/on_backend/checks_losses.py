@@ -119,6 +119,7 @@ def test_a_sure_row_has_a_gradient(backend: Backend) -> None:
         assert found["same/kernel"][place] == pytest.approx(slope, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.at_times
 def test_a_class_moves_the_gradient_by_its_weight(backend: Backend, references: Path) -> None:
     """Through a session: rows of each class alone have its share of the gradient, filling rows none."""
     found = np.load(references / "losses.npz")

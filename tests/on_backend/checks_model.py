@@ -161,6 +161,7 @@ class TestBertAsDistilBert:
         other = hidden_states(backbone_of(preset(folder, "bert")), inputs_of(reference))
         assert np.abs(other - as_bert)[mask].max() > 1e-2
 
+    @pytest.mark.at_times
     def test_minilm(self, real_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ZOO_CACHE", str(real_cache))
         states = []

@@ -24,7 +24,7 @@ def losses(backend: Backend, accumulate: int = 1) -> list[float]:
     return [*found, float(inference.to_host(backend.predictor(model, precision="float32")(inputs))[0, 0])]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_step_compiled_as_a_whole_is_the_step(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, accumulate: int
 ) -> None:
