@@ -208,7 +208,7 @@ class TestAuto:
             return Failing(found) if accumulate < 2 else found
 
         monkeypatch.setattr(type(backend), "trainer", trainer)
-        monkeypatch.setattr("zoo.training.session.kills", lambda backend: False)
+        monkeypatch.setattr("zoo.training.fewest_parts.kills", lambda backend: False)
         found = trained(tmp_path / "auto", {"training.accumulate": "auto"})
         assert tried == [1, 2, 2]
         for path, value in wanted.items():

@@ -20,7 +20,7 @@ from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.estimate import Precision, estimate
 from zoo.training.memory import SMALLER, divisors
 
-__all__ = ["fewest_parts", "fits_by_estimate", "fits_by_trial", "kills"]
+__all__ = ["fewest_parts", "fits_by_estimate", "fits_by_trial"]
 
 
 def fewest_parts(rows: int, fits: Callable[[int], bool], *, least: int = 1) -> int:
@@ -47,8 +47,15 @@ def kills(backend: Backend) -> bool:
     return not backend.accelerated
 
 
-def fits_by_estimate(recipe: Recipe, size: Dimensions, precision: Precision, backend: Backend) -> Callable[[int], bool]:
-    """Whether a step in so many parts takes no more than the memory that is free now, by the estimate of zoo.check."""
+def fits_by_estimate(
+    recipe: Recipe, size: Dimensions, precision: Precision, backend: Backend
+) -> Callable[[int], bool] | None:
+    """Whether a step in so many parts takes no more than the memory that is free now, by the estimate of zoo.check.
+
+    None where a trial can tell, which is better.
+    """
+    if not kills(backend):
+        return None
     free = free_bytes()
 
     def fits(parts: int) -> bool:

@@ -43,7 +43,7 @@ from zoo.tasks.twice import Once
 from zoo.training.adversarial import adversary_of
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.epoch_log import Learned
-from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial, kills
+from zoo.training.fewest_parts import fewest_parts, fits_by_estimate, fits_by_trial
 from zoo.training.loop import Listener, Loop
 from zoo.training.memory import halved, step_remedy, within_memory
 from zoo.training.optimizer import build_optimizer, carry_over
@@ -128,10 +128,8 @@ class Session:
     def train(self, checkpoints: Checkpoints, listener: Listener, *, resume: bool) -> Progress:
         """Fit the model; the kept epoch's weights are in it afterwards."""
         config = self.recipe.training
-        fits = None
-        if kills(self.backend):
-            size = Dimensions.of(self.blueprint.backbone)
-            fits = fits_by_estimate(self.recipe, size, self.precision, self.backend)
+        size = Dimensions.of(self.blueprint.backbone)
+        fits = fits_by_estimate(self.recipe, size, self.precision, self.backend)
         task = self._taught(checkpoints.folder, listener)
         checkpoints = checkpoints.leaving_out(self.parts.left_out(self.model))
         progress, optimizer = Progress(), None
