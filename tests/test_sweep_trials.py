@@ -15,7 +15,7 @@ from searches import RATE, SIZE, SOUND, read
 
 import recipes
 from zoo.data.dataset import Dataset, load_dataset
-from zoo.errors import EnvironmentFault, OutputError, RecipeError, TrainingError
+from zoo.errors import DataError, EnvironmentFault, OutputError, RecipeError, TrainingError
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.runs.run_folder import Pruned, RunFolder, create_run
 from zoo.runs.screen import Screen
@@ -143,7 +143,8 @@ def test_a_database_keeps_the_trials_as_well(tmp_path: Path) -> None:
     assert not (out / "journal.log").exists()
     with pytest.raises(OutputError, match="holds a search tried already"):
         begin(plan, out, url, falling=False, resume=False)
-    assert not begin(plan, out, url, falling=False, resume=True)
+    assert begin(plan, out, url, falling=False, resume=True)
+    assert not begin(plan, tmp_path / "elsewhere", url, falling=False, resume=True)
 
 
 def test_the_first_trial_is_the_recipe_also_beside_what_is_searched(tmp_path: Path) -> None:
@@ -316,8 +317,12 @@ def test_a_password_of_a_storage_is_not_told(tmp_path: Path) -> None:
 
 def test_a_folder_is_of_one_search(tmp_path: Path) -> None:
     plan, out = read(tmp_path), tmp_path / "out"
+    with pytest.raises(DataError), verb.folder_of(out, plan, None, resume=False):
+        raise DataError("no such rows")
+    assert not out.exists()
     with verb.folder_of(out, plan, None, resume=False) as kept:
         assert not kept
+        (out / "journal.log").touch()
         with pytest.raises(OutputError, match="is being written to"), verb.folder_of(out, plan, None, resume=True):
             pass
     with pytest.raises(OutputError, match="is not empty"), verb.folder_of(out, plan, None, resume=False):

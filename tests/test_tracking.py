@@ -127,8 +127,9 @@ def tracked(folder: Path) -> list[dict[str, Any]]:
             for line in file.read_text().splitlines()
         }
         params = {file.name: file.read_text() for file in (run / "params").iterdir()}
+        tags = {file.name: file.read_text() for file in (run / "tags").iterdir()}
         experiment = yaml.safe_load((run.parent / "meta.yaml").read_text())["name"]
-        found.append({"experiment": experiment, "params": params, "metrics": metrics, **keys})
+        found.append({"experiment": experiment, "params": params, "metrics": metrics, **keys, "tags": tags})
     return sorted(found, key=lambda run: run["start_time"])
 
 
@@ -174,6 +175,20 @@ def test_a_tracking_server_that_is_not_there(folder: RunFolder, monkeypatch: pyt
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     with pytest.raises(OutputError, match="Connection refused"):
         begin(folder)
+
+
+def test_runs_of_a_search_are_a_family(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    recipe = load_recipe(folder.path / "recipe.yaml")
+    family = tracking.Family(folder.path, recipe, "search", None)
+    for name, value in family.environment.items():
+        monkeypatch.setenv(name, value)
+    begin(folder)
+    tracking.Family(folder.path, recipe, "search", family.run).end({"best/accuracy": 0.75}, {"seed": 3})
+    runs = {run["run_name"]: run for run in tracked(folder.path / "mlruns")}
+    assert {*runs} == {"search", "run"}
+    assert runs["run"]["tags"]["mlflow.parentRunId"] == family.run
+    assert (runs["search"]["tags"]["best.seed"], runs["search"]["status"]) == ("3", RunStatus.FINISHED)
 
 
 def begin(folder: RunFolder) -> None:

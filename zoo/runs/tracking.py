@@ -14,18 +14,21 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from zoo.backend import without_tensorflow
 from zoo.data.writing import storage_errors
 from zoo.errors import EnvironmentFault, OutputError, RecipeError
-from zoo.recipe import load_recipe
+from zoo.recipe import Recipe, load_recipe
 from zoo.recipe.faults import not_among
 from zoo.recipe.flattening import flat
 from zoo.recipe.hiding import hide_line
 from zoo.runs.run_folder import Pruned, RunFolder
 
+FAMILY = "ZOO_MLFLOW_PARENT"
+"""Variable of the environment with the id of the run of MLflow of which runs are parts, as those of a search are."""
 NO_FIGURES = ("kind", "step", "epoch", "seconds", "tokens")
 """What a row of kind `step` has beside loss, learning rate and the task's own figures."""
 
@@ -118,7 +121,7 @@ class MLflow:
         stopped = isinstance(error, Pruned) or not isinstance(error, Exception)
         status = "FINISHED" if error is None else "KILLED" if stopped else "FAILED"
         try:
-            with self._problems():
+            with _problems(self._folder.path):
                 self._client.set_terminated(self._run, status)
         except OutputError as second:
             if error is None:
@@ -126,20 +129,12 @@ class MLflow:
             error.add_note(str(second))  # the first error is the one to tell
 
     def begin(self, kept: Sequence[Mapping[str, Any]]) -> None:
-        # It would tell its makers of each use, and refuses folders unless one says that they are meant.
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        from mlflow.entities import Param
-        from mlflow.tracking import MlflowClient
-
         recipe = load_recipe(self._folder.path / "recipe.yaml")
-        keys = flat(recipe.model_dump(exclude={"profiles"}))
-        with self._problems():
-            self._client = MlflowClient(tracking_uri=self._address())
-            known = self._client.get_experiment_by_name(recipe.name)
-            experiment = known.experiment_id if known else self._client.create_experiment(recipe.name)
-            self._run = self._client.create_run(experiment, run_name=self._folder.path.resolve().name).info.run_id
-            self._client.log_batch(self._run, params=[Param(key, str(value)) for key, value in keys.items()])
+        parent = os.environ.get(FAMILY)
+        with _problems(self._folder.path):
+            self._client = _client(self._folder.path)
+            name = self._folder.path.resolve().name
+            self._run = _created(self._client, recipe, name, {"mlflow.parentRunId": parent} if parent else {})
         for row in kept:
             self.row(row)
 
@@ -153,26 +148,74 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = round(1000 * time.time())
-        with self._problems():
+        with _problems(self._folder.path):
             self._client.log_batch(self._run, [Metric(name, value, now, step) for name, value in values.items()])
 
-    def _address(self) -> str:
-        return os.environ.get("MLFLOW_TRACKING_URI") or (self._folder.path.resolve() / "mlruns").as_uri()
 
-    @contextlib.contextmanager
-    def _problems(self) -> Iterator[None]:
-        """What MLflow raises within, as OutputError."""
-        from mlflow.exceptions import MlflowException
+class Family:
+    """A run of MLflow under which the runs of a search stand; what it holds itself is how the search ended."""
 
-        try:
-            with storage_errors(self._folder.path):
-                yield
-        except MlflowException as error:
-            # Without its cause, which goes to log.txt and may hold the password of an address.
-            raise OutputError(
-                f"MLflow does not take the figures: {hide_line(str(error.message))}; see that what MLFLOW_TRACKING_URI "
-                "names answers, and go on with --resume"
-            ) from None
+    def __init__(self, folder: Path, recipe: Recipe, name: str, known: str | None) -> None:
+        """`known`: its id, of a search that goes on; None begins one."""
+        self._folder = folder
+        with _problems(folder):
+            self._client = _client(folder)
+            self.run = known or _created(self._client, recipe, name, {})
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes the runs of other processes parts of it."""
+        return {FAMILY: self.run, "MLFLOW_TRACKING_URI": _address(self._folder)}
+
+    def end(self, figures: Mapping[str, float], values: Mapping[str, Any]) -> None:
+        """Hold the figures and the values of the best recipe; it is finished."""
+        with _problems(self._folder):
+            for name, figure in figures.items():
+                self._client.log_metric(self.run, name, figure)
+            for key, value in values.items():
+                self._client.set_tag(self.run, f"best.{key}", str(value))
+            self._client.set_terminated(self.run, "FINISHED")
+
+
+def _client(folder: Path) -> Any:
+    # It would tell its makers of each use, and refuses folders unless one says that they are meant.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=_address(folder))
+
+
+def _created(client: Any, recipe: Recipe, name: str, tags: Mapping[str, str]) -> str:
+    """The id of a new run among those of the recipe, with its keys."""
+    from mlflow.entities import Param
+
+    known = client.get_experiment_by_name(recipe.name)
+    experiment = known.experiment_id if known else client.create_experiment(recipe.name)
+    run: str = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+    keys = flat(recipe.model_dump(exclude={"profiles"}))
+    client.log_batch(run, params=[Param(key, str(value)) for key, value in keys.items()])
+    return run
+
+
+def _address(folder: Path) -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or (folder.resolve() / "mlruns").as_uri()
+
+
+@contextlib.contextmanager
+def _problems(folder: Path) -> Iterator[None]:
+    """What MLflow raises within, as OutputError."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with storage_errors(folder):
+            yield
+    except MlflowException as error:
+        # Without its cause, which goes to log.txt and may hold the password of an address.
+        raise OutputError(
+            f"MLflow does not take the figures: {hide_line(str(error.message))}; see that what MLFLOW_TRACKING_URI "
+            "names answers, and go on with --resume"
+        ) from None
 
 
 LOGGERS: dict[str, Callable[[RunFolder], Logger]] = {"tensorboard": TensorBoard, "mlflow": MLflow}

@@ -25,7 +25,7 @@ from zoo.data.backbones import bring, missing
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.locking import MARKS, Lock
 from zoo.data.room import refuse_full_cache
-from zoo.data.writing import make_folder, storage_errors, write_atomically
+from zoo.data.writing import make_folder, remove_empty, storage_errors, write_atomically
 from zoo.errors import OutputError, RecipeError, ZooError
 from zoo.recipe import dump_recipe
 from zoo.recipe.hiding import show
@@ -34,7 +34,7 @@ from zoo.runs.default_folder import default_folder
 from zoo.runs.json_values import plain
 from zoo.runs.resuming import called
 from zoo.runs.screen import Screen
-from zoo.runs.tracking import refuse_loggers
+from zoo.runs.tracking import Family, refuse_loggers
 from zoo.sweep.conclusion import conclude
 from zoo.sweep.reading import SEARCH, read_kept, read_plan, refuse_rows, texts_of
 from zoo.sweep.space import Plan
@@ -110,6 +110,11 @@ def sweep(
             if storage is not None:
                 around["ZOO_SWEEP_STORAGE"] = storage  # it may hold a password, and a command is seen by all
 
+            family = None
+            if "mlflow" in (log or ()):
+                family = _family(plan, out, storage)
+                around |= family.environment
+
             def train_again(file: Path, seed: int, folder: Path) -> None:
                 run = ["zoo.run", str(file), "--set", f"seed={seed}", "--out", str(folder), "--resume", *loggers]
                 call([sys.executable, "-m", *run], environment=around)
@@ -118,6 +123,8 @@ def sweep(
             with storage_problems():
                 study = open_study(plan, out, storage)
                 found = conclude(plan, study, dataset, out, train_again=train_again if own else None, screen=screen)
+            if family is not None:
+                family.end({f"validation/{found['monitor']}": found["best"]["value"]}, found["best"]["values"])
         except BaseException as error:
             if not isinstance(error, ZooError):
                 words = [search, "--out", str(out), "--workers", str(workers), *loggers, "--resume"]
@@ -149,11 +156,12 @@ def folder_of(out: Path, plan: Plan, storage: str | None, *, resume: bool) -> It
 
     Raises OutputError where it holds something else, or another search, or is another process's.
     """
+    texts = texts_of(plan, dump_recipe(plan.recipe))
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out} is a file, expected a folder for the search: choose another --out")
     with storage_errors(out):
-        make_folder(out)
-        lock = Lock.of_folder(out)
+        made = make_folder(out)
+        lock, kept = Lock.of_folder(out), True
         if not lock.take():
             raise lock.refusal()
         try:
@@ -168,12 +176,17 @@ def folder_of(out: Path, plan: Plan, storage: str | None, *, resume: bool) -> It
                 raise OutputError(f"{out} holds no search, expected one to go on with: leave out --resume")
             if kept:
                 _refuse_changes(read_kept(out), plan, out)
-            for name, text in texts_of(plan, dump_recipe(plan.recipe)).items():
+            for name, text in texts.items():
                 with write_atomically(out / name) as file:
                     file.write(text.encode())
             yield kept
         finally:
+            found = {name for name in os.listdir(out) if not name.startswith(MARKS)}
+            if not kept and found == {*texts}:  # it was refused before a trial began
+                for name in texts:
+                    (out / name).unlink()
             lock.release()
+            remove_empty(made)
 
 
 def _refuse_changes(kept: Plan, plan: Plan, out: Path) -> None:
@@ -203,11 +216,20 @@ def _begin(plan: Plan, dataset: Dataset, out: Path, storage: str | None, *, kept
     if kept and storage is None and not (out / JOURNAL).is_file():
         raise RecipeError(f"--storage: got none, expected the database that the search in {out} was begun with")
     falling = plan.recipe.monitor in dataset.task.falling
-    own = begin(plan, out, storage, falling=falling, resume=resume) or kept
+    own = begin(plan, out, storage, falling=falling, resume=resume)
     if own:
         with storage_problems():
             line_up(open_study(plan, out, storage), plan)
     return own
+
+
+def _family(plan: Plan, out: Path, storage: str | None) -> Family:
+    """The run of MLflow of which all trials are parts, on all machines, also when the search goes on."""
+    with storage_problems():
+        study = open_study(plan, out, storage)
+        family = Family(out, plan.recipe, plan.search.name, study.user_attrs.get("mlflow"))
+        study.set_user_attr("mlflow", family.run)
+    return family
 
 
 def _work(out: Path, number: int, *, timeout: float | None, storage: str | None, log: Sequence[str]) -> None:

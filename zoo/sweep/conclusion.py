@@ -103,9 +103,11 @@ def _seeds(
     """The best recipe with each seed: its own, whose figure is that of its trial, and others, which chose nothing."""
     monitor, runs = recipe.monitor, []
     for seed in range(recipe.seed, recipe.seed + plan.search.seeds):
-        folder = Path("best") / f"seed-{seed}"
-        train_again(out / BEST, seed, out / folder)
+        folder = Path("best") / f"{best.number:04d}" / f"seed-{seed}"  # a search that goes on may find a better one
         done = finished_run(out / folder)
+        if done is None:
+            train_again(out / BEST, seed, out / folder)
+            done = finished_run(out / folder)
         if done is None:
             raise TrainingError(f"{out / folder} is not done, expected a finished run: see its log.txt")
         metrics = done.run["metrics"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -46,6 +47,8 @@ JOURNAL = "journal.log"
 NUMBER, WORKER, DEATHS, ERROR = "number", "worker", "deaths", "error"
 """What a trial says of itself in the storage: which one of the search it is, also when it is taken up again; who has
 it; how many of its processes died; why it failed."""
+OWNER = "owner"
+"""What a study says of itself: which folder began it."""
 RETRIES = 2
 """How often a trial is taken up again whose process died."""
 HEARTBEAT, SILENCE = 10, 60
@@ -106,24 +109,29 @@ def _storage(out: Path, url: str | None) -> optuna.storages.BaseStorage:
 
 
 def begin(plan: Plan, out: Path, url: str | None, *, falling: bool, resume: bool) -> bool:
-    """Make the study, or with `resume` go on with the one that is there; returns whether it was made.
+    """Make the study, or with `resume` go on with the one that is there; returns whether it is this folder's own, or
+    in a database another one's that this one helps with.
 
     falling: whether less of the figure is better by which trials are judged.
     """
     import optuna
 
-    storage, name = _storage(out, url), plan.search.name
+    storage, name, owner = _storage(out, url), plan.search.name, f"{socket.gethostname()}:{out.resolve()}"
     with storage_problems():
         try:
-            optuna.create_study(storage=storage, study_name=name, direction="minimize" if falling else "maximize")
+            study = optuna.create_study(
+                storage=storage, study_name=name, direction="minimize" if falling else "maximize"
+            )
         except optuna.exceptions.DuplicatedStudyError:
             if not resume:
                 raise OutputError(
                     f"the storage holds a search {name} already: choose another name in the search file, or go on "
                     "with it by --resume"
                 ) from None
-            return False
-    return True
+            study = optuna.load_study(study_name=name, storage=storage)
+        if OWNER not in study.user_attrs:
+            study.set_user_attr(OWNER, owner)
+        return url is None or study.user_attrs[OWNER] == owner  # the file of a folder that was moved is still its own
 
 
 def open_study(plan: Plan, out: Path, url: str | None, *, draw: Sequence[int] = ()) -> optuna.Study:
