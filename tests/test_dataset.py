@@ -272,6 +272,13 @@ def test_another_seed_draws_other_rows(tmp_path: Path) -> None:
     one, same, other = (load({"files": files}, seed=seed) for seed in (1, 1, 2))
     assert one.sha256 == same.sha256 != other.sha256
     assert one.test.ids == same.test.ids != other.test.ids
+    kept = load({"files": files, "seed": 1}, seed=2)  # the rows of one seed, in the order of another
+    assert (kept.test.ids, kept.validation.ids, {*kept.train.ids}) == (
+        one.test.ids,
+        one.validation.ids,
+        {*one.train.ids},
+    )
+    assert kept.train.ids != one.train.ids
 
 
 # The catalog

@@ -47,7 +47,9 @@ def test_the_shipped_searches_are_sound(path: Path) -> None:
         ("search: {training.schedule.warmup: {low: 0.1, high: 500}}", "9:", "a share of all steps"),
         ("search: {training.accumulate: [1, 3]}", "9:", "expected a divisor"),
         ("search: {tokens.max_length: [16, 4096]}", "9:", "positions"),
-        ("search: {data.dataset: [smoke_films, smoke_flims]}", "9:", "smoke_flims"),
+        ("search: {data.limit: [{train: 100}, {}]}", "9:10", "expected the same rows in all trials"),
+        ("search: {seed: [0, 1]}", "9:10", "further seeds of the best recipe"),
+        ("search: {model.backbone.vocabulary: [nano_films, nano_flims]}", "9:", "nano_flims"),
         ("search: {backend: [jax, torch]}", "9:10", "one backend for all trials"),
         (
             "search: {training.schedule: [{}, {type: cosine}], training.schedule.warmup: [0.1, 0.2]}",

@@ -225,14 +225,15 @@ def test_the_outcome_is_written_down(
     done: tuple[Plan, Path, optuna.Study, list[Path]], films: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, out, study, _ = done
-    again = list[int]()
+    again = list[Mapping[str, int]]()
 
-    def train_again(file: Path, seed: int, folder: Path) -> None:
-        again.append(seed)
+    def train_again(file: Path, changes: Mapping[str, int], folder: Path) -> None:
+        again.append(changes)
+        seed = changes.get("seed", 0)
         run_as_tested(folder, accuracy(load_recipe(file), 4) - 0.01 * (seed > 0), 0.8 + 0.01 * seed)
 
     found = conclude(plan, study, films, out, train_again=train_again, screen=Screen())
-    assert again == [0, 1, 2]
+    assert again == [{}, *({"seed": seed, "data.seed": 0} for seed in (1, 2))]  # the same rows in each split
     assert found["best"]["trial"] == 0
     assert load_recipe(out / BEST) == plan.recipe_with({})
     assert found["seeds"]["runs"][0]["validation"] == found["best"]["value"]

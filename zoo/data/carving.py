@@ -49,7 +49,7 @@ def duplicates(splits: dict[str, Split], deduplicate: bool, notes: list[str]) ->
 
 def carved(splits: dict[str, Split], task: Task, recipe: Recipe) -> dict[str, Split]:
     """All three splits: test carved or held out of train, limits, validation carved from train, train shuffled."""
-    data, seed = recipe.data, recipe.seed
+    data, seed = recipe.data, split_seed(recipe)
     splits = dict(splits)
     if data.folds is not None:
         splits.pop("test", None)
@@ -66,8 +66,13 @@ def carved(splits: dict[str, Split], task: Task, recipe: Recipe) -> dict[str, Sp
     if data.few_shot is not None:
         _draw_few(splits, task, data.few_shot, seed)
     train = splits["train"]
-    splits["train"] = train.take(shuffled(len(train), seed, "order"))
+    splits["train"] = train.take(shuffled(len(train), recipe.seed, "order"))
     return {split: splits[split] for split in SPLITS}
+
+
+def split_seed(recipe: Recipe) -> int:
+    """What draws which rows each split has."""
+    return recipe.seed if recipe.data.seed is None else recipe.data.seed
 
 
 def _carve(splits: dict[str, Split], part: str, absent: Sequence[str], task: Task, recipe: Recipe) -> None:
@@ -79,7 +84,9 @@ def _carve(splits: dict[str, Split], part: str, absent: Sequence[str], task: Tas
     wanted = max(1, round(how.fraction * len(train)))
     if wanted >= len(train):
         raise DataError(f"train has {len(train)} row, too few to carve {part} from; add rows, or give a {part} file")
-    taken = draw(task.strata(train.labels), wanted, recipe.seed, part, stratify=how.stratify, least=task.least, leave=1)
+    taken = draw(
+        task.strata(train.labels), wanted, split_seed(recipe), part, stratify=how.stratify, least=task.least, leave=1
+    )
     splits[part], splits["train"] = train.take(taken), train.take(~taken)
 
 

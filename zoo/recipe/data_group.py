@@ -92,7 +92,7 @@ class Carve(Config):
 
 
 class Limit(Config):
-    """At most so many rows a split, drawn from the recipe's seed with the classes kept in proportion."""
+    """At most so many rows a split, drawn with the classes kept in proportion."""
 
     train: Count | None = None
     """Rows of train and validation together, before the carving; None takes all."""
@@ -115,6 +115,9 @@ class Data(Config):
     """How test is carved from train where the data has none of its own."""
     limit: Limit = Limit()
     """At most so many rows a split."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Draws which rows each split has: what is carved, limits, folds and few rows. None is the recipe's `seed`; with
+    one of its own, runs of other seeds learn from the same rows and are judged by the same."""
     few_shot: FewShot | None = None
     """Few rows a class to train on, in several draws; None takes all rows, once."""
     folds: Annotated[int, Field(ge=2, le=MOST_PARTS)] | None = None

@@ -13,7 +13,7 @@ import sys
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -115,8 +115,9 @@ def sweep(
                 family = _family(plan, out, storage)
                 around |= family.environment
 
-            def train_again(file: Path, seed: int, folder: Path) -> None:
-                run = ["zoo.run", str(file), "--set", f"seed={seed}", "--out", str(folder), "--resume", *loggers]
+            def train_again(file: Path, changes: Mapping[str, int], folder: Path) -> None:
+                changed = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+                run = ["zoo.run", str(file), *changed, "--out", str(folder), "--resume", *loggers]
                 call([sys.executable, "-m", *run], environment=around)
 
             keep(command, workers, most_deaths=plan.trials, environment=around, screen=screen)

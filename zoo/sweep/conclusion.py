@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,8 @@ BEST, OUTCOME, TABLE = "best.yaml", "sweep.json", "trials.csv"
 TWO_SIDED = 0.975
 """Confidence of each bound by itself, of an interval that holds 95%."""
 
-Again = Callable[[Path, int, Path], None]
-"""Trains a recipe file with a seed into a folder, or goes on with it."""
+Again = Callable[[Path, Mapping[str, int], Path], None]
+"""Trains a recipe file with other values of some dotted keys into a folder, or goes on with it."""
 
 
 def conclude(
@@ -106,7 +106,7 @@ def _seeds(
         folder = Path("best") / f"{best.number:04d}" / f"seed-{seed}"  # a search that goes on may find a better one
         done = finished_run(out / folder)
         if done is None:
-            train_again(out / BEST, seed, out / folder)
+            train_again(out / BEST, _seeded(recipe, seed), out / folder)
             done = finished_run(out / folder)
         if done is None:
             raise TrainingError(f"{out / folder} is not done, expected a finished run: see its log.txt")
@@ -125,6 +125,14 @@ def _seeds(
         if (spread := _spread([run["test"].get(name) for run in runs], name, task))
     }
     return {"runs": runs, "validation": _spread([run["validation"] for run in runs], monitor, task), "test": test}
+
+
+def _seeded(recipe: Recipe, seed: int) -> dict[str, int]:
+    """The keys of a run with another seed, on the rows of the recipe's own: trials have learned from others' test."""
+    if seed == recipe.seed:
+        return {}
+    groups = {f"tasks.{name}.data": each.data for name, each in recipe.tasks.items()} or {"data": recipe.data}
+    return {"seed": seed, **{f"{key}.seed": recipe.seed for key, data in groups.items() if data.seed is None}}
 
 
 def _spread(values: Sequence[float | None], name: str, task: Task) -> dict[str, Any] | None:

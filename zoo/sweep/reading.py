@@ -8,6 +8,7 @@ they do not take, combinations that contradict themselves, recipes of several tr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -22,7 +23,7 @@ from zoo.recipe.length import run_length
 from zoo.recipe.overlays import lay, lay_group, plain
 from zoo.recipe.reading import WITHHELD, read_document, resolved
 from zoo.recipe.yaml12 import Document, Fault, write_yaml
-from zoo.sweep.search_file import Search, search_of
+from zoo.sweep.search_file import Candidates, Range, Search, search_of
 from zoo.sweep.space import Choice, Parameter, Plan, combinations, parameters_of
 
 __all__ = ["RECIPE", "SEARCH", "read_kept", "read_plan", "refuse_rows", "texts_of"]
@@ -33,12 +34,15 @@ MOST = 1000
 """Combinations that are looked at, a few milliseconds each."""
 MOST_POINTS = 100_000
 """Of a grid."""
+OF_ROWS = re.compile(r"(tasks\.[^.]+\.)?data(\.(?!augment\b)|$)|tasks$|tasks\.[^.]+$")
+"""Keys that say which rows a trial learns from or is judged by; but for changed copies of training rows."""
 ALIKE = {
     **WITHHELD,
     "name": "one name for all trials",
     "backend": "one backend for all trials",
     "expected": "figures in the recipe file alone",
     "stages": "a recipe of one training",
+    "seed": "further seeds of the best recipe alone, by `seeds`",
 }
 """First parts of keys that are not searched, and what is expected instead."""
 
@@ -60,6 +64,8 @@ def read_plan(path: str | FilePath, find: Callable[[str], FilePath]) -> Plan:
     own = _found(base)
     if own:
         raise RecipeError(map(str, own))
+    values = {key: _anchored(key, given, folder) for key, given in search.search.items()}
+    search = search.model_copy(update={"search": values})
     parameters = parameters_of(search, base.data)
     if faults := list(_of_search(base, document, search, parameters)):
         raise RecipeError(map(str, sorted(faults, key=lambda fault: (fault.place.line or 0, fault.place.column or 0))))
@@ -68,6 +74,27 @@ def read_plan(path: str | FilePath, find: Callable[[str], FilePath]) -> Plan:
         if there:
             raise RecipeError(f"{file}  {key}: got {len(there)} trainings, expected a recipe of one: search that alone")
     return Plan(search=search, recipe=recipe, parameters=parameters)
+
+
+def _anchored(key: str, given: Candidates, folder: FilePath) -> Candidates:
+    """Values of a key, those that name files from the folder of the search."""
+    if isinstance(given, Range):
+        return given
+    return tuple(
+        _value(resolved(Document(data=_nested(key, each), source=key), folder=folder).data, key) for each in given
+    )
+
+
+def _nested(key: str, value: Any) -> Any:
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    return value
+
+
+def _value(data: Any, key: str) -> Any:
+    for part in key.split("."):
+        data = data[part]
+    return data
 
 
 def texts_of(plan: Plan, recipe_text: str) -> dict[str, str]:
@@ -87,7 +114,7 @@ def read_kept(out: FilePath) -> Plan:
 def refuse_rows(plan: Plan, dataset: Dataset) -> None:
     """RecipeError where values that are searched ask for more than these rows of the recipe give: a batch of more than
     there are, a warm-up longer than the run."""
-    if any(each.key.startswith(("data.", "tasks.")) for each in plan.parameters):
+    if any("data.augment" in each.key for each in plan.parameters):
         return  # other rows in each trial, which finds out itself
     faults = list[str]()
     tried = {each.key: each.tried for each in plan.parameters}
@@ -118,6 +145,11 @@ def _of_search(
         path, first = ("search", parameter.key), parameter.key.split(".")[0]
         if first in ALIKE:
             message = f"got it in a search, expected {ALIKE[first]}"
+            yield Fault(place=document.place(path, of_key=True), path=path, message=message)
+        elif OF_ROWS.match(parameter.key):
+            message = (
+                "got a key of which rows there are, expected the same rows in all trials: only then do they compare"
+            )
             yield Fault(place=document.place(path, of_key=True), path=path, message=message)
         elif inside := [each.key for each in parameters if parameter.key.startswith(f"{each.key}.")]:
             message = f"got a key of {inside[0]}, which is searched too, expected one of the two: leave one out"

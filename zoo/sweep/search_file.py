@@ -19,11 +19,11 @@ from zoo.recipe.kinds import Config, Name, Text
 from zoo.recipe.schema import expectation
 from zoo.recipe.yaml12 import Document, Fault, Path
 
-__all__ = ["Number", "Range", "Search", "search_of"]
+__all__ = ["Candidates", "Number", "Range", "Search", "search_of"]
 
 Number = int | Annotated[float, Field(allow_inf_nan=False)]
 NUMBER = "a finite number"
-CANDIDATES = "a list of two values or more, or a range: {low, high}"
+EXPECTED = "a list of two values or more, or a range: {low, high}"
 
 
 class Range(Config):
@@ -54,7 +54,8 @@ def _kind(given: Any) -> str | None:
     return "range" if isinstance(given, Mapping | Range) else "list" if isinstance(given, list | tuple) else None
 
 
-Candidates = Annotated[
+Candidates = Range | tuple[Any, ...]
+Given = Annotated[
     Annotated[Range, Tag("range")]
     | Annotated[Annotated[tuple[Any, ...], Field(strict=False, min_length=2)], Tag("list")],
     Discriminator(_kind),
@@ -72,7 +73,7 @@ class Search(Config):
     """One of the recipe's profiles; None takes it as it is."""
     overrides: dict[str, Any] = Field(default_factory=dict)
     """Dotted keys of the recipe that have another value in all trials."""
-    search: Annotated[dict[str, Candidates], Field(min_length=1)]
+    search: Annotated[dict[str, Given], Field(min_length=1)]
     """Dotted keys of the recipe, each with the values that are tried: a list, or a range."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     """How the next values are chosen: `tpe` looks where earlier trials were good (Bergstra et al. 2011), `random` looks
@@ -127,9 +128,9 @@ def _expected(path: Path) -> str:
     if path[0] != "search":
         return expectation(Search.model_json_schema()["properties"][path[0]])
     if len(path) == 1:
-        return f"keys of the recipe, each with {CANDIDATES}"
+        return f"keys of the recipe, each with {EXPECTED}"
     if len(path) == 2:
-        return CANDIDATES
+        return EXPECTED
     return {"log": "true or false", "step": f"{NUMBER}, or null"}.get(str(path[2]), NUMBER)
 
 
