@@ -113,7 +113,8 @@ def _seeds(
         metrics = done.run["metrics"]
         value = metrics["validation"][monitor]
         runs.append({"seed": seed, "folder": str(folder), "validation": value, "test": metrics["test"]})
-        screen.say(f"seed {seed}", f"validation {monitor} {value:.4g}; test {task.told(metrics['test'])}")
+        shown = task.shown(monitor, value, metrics["validation"].get("rows"))
+        screen.say(f"seed {seed}", f"validation {monitor} {shown}; test {task.told(metrics['test'])}")
         if seed == recipe.seed and value != best.value:
             screen.on_note(
                 f"the best recipe run again gives {monitor} {value!r}, its trial gave {best.value!r}: the same numbers "

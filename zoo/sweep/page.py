@@ -6,13 +6,13 @@ folder. What cannot be drawn becomes a warning.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.report import pages
-from zoo.report.drawing import Drawn, draw_each
+from zoo.report.drawing import Chart, Drawn, draw_each
 from zoo.runs.run_folder import UNENCODABLE
 from zoo.sweep import plots
 from zoo.sweep.outcome import Row, told_values
@@ -33,14 +33,14 @@ def write_page(out: Path, plan: Plan, task: Task, rows: Sequence[Row], found: Ma
     monitor = plan.recipe.monitor
     named, kind = task.titles.get(monitor, monitor), task.kind(monitor)
     falling = monitor in task.falling
-    charts, failed = draw_each(
-        {
-            "parallel": lambda: plots.parallel(rows, plan.parameters, named=named, kind=kind),
-            "importance": lambda: plots.importance(found["importance"]),
-            "progress": lambda: plots.progress(rows, named=named, kind=kind, falling=falling),
-        },
-        "plots/",
-    )
+    drawings: dict[str, Callable[[], Chart]] = {}
+    if found["cost"]["trials"].get("complete", 0) > 1:
+        drawings["parallel"] = lambda: plots.parallel(rows, plan.parameters, named=named, kind=kind)
+    if found["importance"]:
+        drawings["importance"] = lambda: plots.importance(found["importance"])
+    if found["best"]:
+        drawings["progress"] = lambda: plots.progress(rows, named=named, kind=kind, falling=falling)
+    charts, failed = draw_each(drawings, "plots/")
     page = pages.html(
         "sweep.html.j2",
         plan=plan,
