@@ -15,7 +15,6 @@ import pytest
 
 from zoo import backend, check
 from zoo.backend import devices
-from zoo.errors import EnvironmentFault
 
 ROOT = Path(__file__).parents[1]
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -303,7 +302,6 @@ from pathlib import Path
 import zoo.backend
 from zoo import cli
 from zoo.backend import devices
-from zoo.errors import EnvironmentFault
 
 devices.FILES = Path(sys.argv[1])
 if "own" in sys.argv:
@@ -384,14 +382,16 @@ def test_what_and_cuda_asks_for_is_read_from_tensorflow(monkeypatch: pytest.Monk
     assert devices._without_cuda() is None or "is a build without" in str(devices._without_cuda())
 
 
-@pytest.mark.parametrize("name", ["tensorflow", "torch"])
-def test_one_device_computes_a_step(name: str) -> None:
-    class Other(backend.Backend):
-        pass
-
-    Other.name = name
-    Other().refuse_devices(1)
-    with pytest.raises(
-        EnvironmentFault, match=f"got 2, but on {name} a step is computed on one device: use 1, or KERAS_"
-    ):
-        Other().refuse_devices(2)
+@pytest.mark.parametrize(("name", "codes"), [("jax", {1: 0, 2: 0, 3: 2}), ("torch", {1: 0, 2: 4, 3: 2})])
+def test_devices_that_share_a_batch(name: str, codes: dict[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only jax itself can tell how many it has; three do not divide a batch of eight, whoever computes it."""
+    monkeypatch.setattr(backend, "installed", lambda: BACKENDS)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    for count, code in codes.items():
+        changes = [f"training.devices={count}", "training.batch_size=8", f"backend={name}"]
+        report = check.examine(check.cli.find_recipe("quickstart"), profile="smoke", overrides=changes)
+        assert report.exit_code == code
+        told = "\n".join([*map(str, report.faults), *(text for _, text in report.notes)])
+        assert ("memory of each of 2 devices at batch 8" in told) == (count == 2)
+        assert (f"got 2, but on {name} a step is computed on one device" in told) == (code == 4)
+        assert ("got 3 beside 8 rows a step's part, expected a divisor of them" in told) == (count == 3)

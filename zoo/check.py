@@ -381,6 +381,8 @@ def _check_backend(recipe: Recipe | None, report: Report) -> None:
     report.notes += backend.device_notes(choice.name)
     if recipe is None:
         return
+    if fault := backend.alone(choice.name, recipe.training.devices):
+        report.faults.append(fault)
     asked, multiplied = recipe.training.precision, backend.precisions_here(choice.name)
     if asked != "auto" and multiplied is not None and asked not in multiplied:
         told = backend.refusal("training.precision", asked, multiplied, f"{choice.name} on this machine")

@@ -28,7 +28,7 @@ from packaging.requirements import Requirement
 from zoo.backend.allocator import keep_freed_memory
 from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
 from zoo.backend.compiled_program import CompiledProgram
-from zoo.backend.devices import DEVICE_VARIABLES, device_notes, precisions_here, tensorflow_notes, unused
+from zoo.backend.devices import DEVICE_VARIABLES, alone, device_notes, precisions_here, tensorflow_notes, unused
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.errors import EnvironmentFault
 
@@ -44,6 +44,7 @@ __all__ = [
     "Precision",
     "Trainer",
     "activate",
+    "alone",
     "choose",
     "compiled_for",
     "device_notes",

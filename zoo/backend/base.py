@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from zoo.backend.devices import alone
 from zoo.backend.precision import ON_CPU, Precision, refusal
 from zoo.errors import EnvironmentFault, ZooError
 
@@ -144,11 +145,8 @@ class Backend:
 
     def refuse_devices(self, asked: int) -> None:
         """Raise EnvironmentFault where so many devices cannot share a batch, as `training.devices` asks."""
-        if asked > 1:
-            raise EnvironmentFault(
-                f"training.devices: got {asked}, but on {self.name} a step is computed on one device: use 1, or "
-                "KERAS_BACKEND=jax, where several share a batch"
-            )
+        if fault := alone(self.name, asked):
+            raise fault
 
     def trainer(
         self,

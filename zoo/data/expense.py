@@ -65,7 +65,8 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
         f"weights: {found.parameters / 1e6:.1f} M ("
         + ", ".join(f"{name} {count / 1e6:.1f}" for name, count in found.parts.items())
         + ")",
-        f"memory at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: weights {decimal(weights)}, "
+        f"memory{_of_each(found.devices)} at batch {recipe.training.batch_size}, length {recipe.tokens.max_length}: "
+        f"weights {decimal(weights)}, "
         f"gradients {decimal(gradients)}, moments of {recipe.training.optimizer.type} {decimal(4 * found.moments)}; "
         "activations "
         + " or ".join(f"{decimal(found.activations[p])} in {p}" for p in on_cpu or precisions),  # tf32's are float32's
@@ -89,6 +90,10 @@ def expense(recipe: Recipe, rows: int | None, data: int) -> tuple[dict[str, Any]
         known = f"{trial.chosen} ({trial})" if trial else "the quickest one, which the run measures when it begins"
         told.append(f"precision: auto is {known}")
     return figures, told
+
+
+def _of_each(devices: int) -> str:
+    return "" if devices == 1 else f" of each of {devices} devices"
 
 
 def _process_lines(process: Mapping[str, Mapping[Precision, int]], copied: int) -> list[str]:
