@@ -111,6 +111,11 @@ UNSEEN = (
         platform="gpu",
     ),
     Unseen(
+        what="Batches that devices share by rows (`training.devices`, jax)",
+        without="two, four and eight devices that a CPU pretends to be (`tests/on_backend/checks_shared.py`)",
+        check=None,
+    ),
+    Unseen(
         what="Attention by Pallas, shared out over several devices",
         without="two devices that a CPU pretends to be (`tests/on_backend/sharded_kernels.py`)",
         check="sharded",
