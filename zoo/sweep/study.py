@@ -77,9 +77,10 @@ def storage_problems() -> Iterator[None]:
             "postgresql+psycopg://USER@HOST/DATABASE"
         ) from None
     except (SQLAlchemyError, StorageInternalError) as error:
+        told = hide_in(" ".join(str(error.__cause__ or error).split()))
         raise OutputError(
-            f"the storage does not answer: {hide_in(str(error.__cause__ or error)).strip()}; see that what --storage "
-            "names runs and may be written, and go on with --resume"
+            f"the storage does not answer: {told}; see that what --storage names runs and may be written, and "
+            "go on with --resume"
         ) from None
 
 
@@ -102,10 +103,11 @@ def _storage(out: Path, url: str | None) -> optuna.storages.BaseStorage:
                 grace_period=SILENCE,
                 heartbeat_stale_trial_callback=again,
             )
-        except ImportError as error:
-            driver = error.name or "a driver"
-            needed = "'text-zoo[postgresql]'" if url.startswith("postgresql") else driver
-            raise EnvironmentFault(f"{driver} is not installed, which --storage needs: pip install {needed}") from None
+        except ImportError:
+            repair = "pip install 'text-zoo[postgresql]'" if url.startswith("postgresql") else "install that"
+            raise EnvironmentFault(
+                f"the driver of the database that --storage names is not installed: {repair}"
+            ) from None
 
 
 def begin(plan: Plan, out: Path, url: str | None, *, falling: bool, resume: bool) -> bool:
