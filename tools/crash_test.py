@@ -62,10 +62,13 @@ KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
             "training.early_stopping": {"patience": 2},
         },
     ),
+    "short": ("quickstart", {"training.epochs": 2, "training.accumulate": 2, "model.backbone.num_layers": 1}),
     "packed": ("quickstart", {"training.packing": True, "training.average": {"type": "best", "epochs": 2}}),
     "stages": ("imdb_adapted", {}),
 }
 """A recipe, whose `smoke` is run, and what is changed in it."""
+USUAL = ("everything", "packed", "stages")
+"""The kinds that take turns; the short one is for those who have little time."""
 DRIFTING = {"tensorflow": ("packed",)}
 """Kinds of which, on a backend, two runs that are left alone differ in their last digits: none is asked for."""
 
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--backend", choices=("jax", "tensorflow", "torch"), default="torch")
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=USUAL)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args(argv)
     os.environ["KERAS_BACKEND"] = given.backend

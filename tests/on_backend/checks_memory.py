@@ -72,6 +72,7 @@ def test_rows_that_count_after_all_would_be_seen(backend: Backend, whole: Found)
     assert distance(steps(backend, NO_DROPOUT, weighted=False), whole) > 1e-3
 
 
+@pytest.mark.at_times
 def test_a_layer_computed_again_is_the_layer(backend: Backend) -> None:
     """Under the same masks of dropout, though they are drawn twice."""
     kept = steps(backend, {})

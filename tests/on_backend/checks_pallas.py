@@ -44,7 +44,7 @@ def plain(qkv: Any, bias: Any, seen: Any, shape: Shape, rate: float, state: Any 
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize(
     ("length", "heads", "width", "rate", "packed"),
-    [(70, 4, 64, 0.1, True), (33, 8, 16, 0.0, False)],
+    [pytest.param(70, 4, 64, 0.1, True, marks=pytest.mark.slow), (33, 8, 16, 0.1, True)],
 )
 def test_attention_that_writes_no_scores_is_attention(
     platform: Platform, length: int, heads: int, width: int, rate: float, packed: bool
@@ -132,7 +132,9 @@ def test_an_attention_half_in_one_kernel(heads: int, width: int, rate: float, pa
     agree(ours, plainly, x, tuple(weights))
 
 
-@pytest.mark.parametrize(("activation", "rate"), [("gelu", 0.1), ("gelu_tanh", 0.1), ("relu", 0.0)])
+@pytest.mark.parametrize(
+    ("activation", "rate"), [pytest.param("gelu", 0.1, marks=pytest.mark.slow), ("gelu_tanh", 0.1), ("relu", 0.0)]
+)
 def test_a_feedforward_half_in_one_kernel(activation: str, rate: float) -> None:
     """Of three programs, each with three parts of the inner activations."""
     half = pallas_feedforward.Half(

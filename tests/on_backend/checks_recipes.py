@@ -64,6 +64,20 @@ together, and take the first steps of every task in checks_golden.py.
 """
 
 
+ALIKE = {
+    *("imdb_bert_1k", "imdb_bert_2k", "imdb_long", "imdb_small_bert", "imdb_bert", "sst2_roberta_base"),
+    *("imdb_adversarial", "imdb_lora", "imdb_few_shot", "distil_imdb"),
+}
+"""Recipes of whose task, family and head another one is trained each time, and of whose keys other checks are."""
+
+
+def marked(name: str) -> Any:
+    """A recipe's name, and when it is trained."""
+    if name in ALIKE:
+        return pytest.param(name, marks=pytest.mark.slow)
+    return name if name in KINDS else pytest.param(name, marks=pytest.mark.at_times)
+
+
 @pytest.fixture
 def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
     if backend.name == "torch" and request.node.callspec.params["name"] in PAINTED:
@@ -71,9 +85,7 @@ def _painted_once(backend: Backend, request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.usefixtures("_painted_once")
-@pytest.mark.parametrize(
-    "name", [name if name in KINDS else pytest.param(name, marks=pytest.mark.at_times) for name in recipes.names()]
-)
+@pytest.mark.parametrize("name", list(map(marked, recipes.names())))
 def test_smoke(name: str, tmp_path: Path) -> None:
     whole = recipes.load(name, profile="smoke")
     run, recipe = zoo.train(whole, out=tmp_path / "run"), whole.staged()[-1]
