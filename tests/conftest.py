@@ -37,9 +37,17 @@ os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 LONGEST = ("test_backends.py", "test_crashes.py", "test_docs.py", "test_run.py", "test_compare_command.py")
 
 
+@pytest.hookimpl(trylast=True)  # of what is left
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long goes first, so that two workers end at nearly the same time."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    """What takes long is at the front of each half, with which one of two workers begins: they end at the same time.
+
+    A worker that is done takes over from the end of the other's, but never its last two tests.
+    """
+    long = [item for item in items if item.path.name in LONGEST]
+    short = [item for item in items if item.path.name not in LONGEST]
+    first, second = long[::2], long[1::2]
+    cut = max(0, len(items) // 2 - len(first))
+    items[:] = first + short[:cut] + second + short[cut:]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -97,8 +97,8 @@ OF_ONE = {
 """What only one backend has to keep, by backend and part."""
 
 
-@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("part", PARTS)  # one after the other: those of the last are the shortest
 def test_on(backend: str, part: str, shared: Path, tmp_path: Path) -> None:
     check(backend, part, "not slow", shared, tmp_path)
 

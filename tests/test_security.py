@@ -256,13 +256,20 @@ class TestTexts:
             def fields(self) -> dict[str, Any]:
                 return dict(self.cells())
 
-        stream = io.StringIO()
+        class Screen(io.StringIO):
+            def isatty(self) -> bool:
+                return True
+
         blank: Any = Blank()
-        answers = to_stream("csv", stream, ["@note", "delta"], blank)
-        kept: dict[str, list[Any]] = {"@note": ["=cmd()"], "delta": [-3]}
-        answers.write(Part(texts=["a"], pairs=None, given=["a"], kept=kept, places=["1"]), [blank])
-        rows = list(csv.reader(io.StringIO(stream.getvalue())))
-        assert rows == [["'@note", "delta", "label", "score"], ["'=cmd()", "-3", "'=1+1", "-0.500000"]]
+        kept: dict[str, list[Any]] = {"@note": ["=cmd()", "\x1b[2Jgone\n"], "delta": [-3, 4]}
+        part = Part(texts=["a", "b"], pairs=None, given=["a", "b"], kept=kept, places=["1", "2"])
+        for stream, second in ((io.StringIO(), "\x1b[2Jgone\n"), (Screen(), r"\x1b[2Jgone\n")):
+            to_stream("csv", stream, ["@note", "delta"], blank).write(part, [blank, blank])
+            assert list(csv.reader(io.StringIO(stream.getvalue()))) == [
+                ["'@note", "delta", "label", "score"],
+                ["'=cmd()", "-3", "'=1+1", "-0.500000"],
+                [second, "4", "'=1+1", "-0.500000"],
+            ]
 
     def test_markdown(self) -> None:
         hostile = [

@@ -134,10 +134,12 @@ class Json:
 
 class Csv:
     """A header and a line a row: what is carried along, and the prediction's cells, empty where there is none; numbers
-    with six decimals, and several labels with `;` between them. No cell is a formula for a spreadsheet."""
+    with six decimals, and several labels with `;` between them. No cell is a formula for a spreadsheet, and on a screen
+    none has control characters."""
 
     def __init__(self, stream: TextIO, columns: Sequence[str], blank: Prediction) -> None:
         self._stream, self._columns = stream, columns
+        self._as_told = (lambda cell: as_cell(shown(cell))) if stream.isatty() else as_cell
         self._width = len(blank.cells())
         self._print([[*columns, *_free([name for name, _ in blank.cells()], columns)]])
 
@@ -157,7 +159,7 @@ class Csv:
 
     def _print(self, rows: Iterable[Sequence[str]]) -> None:
         lines = io.StringIO(newline="")
-        csv.writer(lines, lineterminator="\n").writerows(map(as_cell, row) for row in rows)
+        csv.writer(lines, lineterminator="\n").writerows(map(self._as_told, row) for row in rows)
         try:
             lines.getvalue().encode(self._stream.encoding or "utf-8")
         except UnicodeEncodeError as error:
