@@ -66,7 +66,8 @@ together, and take the first steps of every task in checks_golden.py.
 
 ALIKE = {
     *("imdb_bert_1k", "imdb_bert_2k", "imdb_long", "imdb_small_bert", "imdb_bert", "sst2_roberta_base"),
-    *("imdb_adversarial", "imdb_lora", "imdb_few_shot", "distil_imdb"),
+    *("imdb_adversarial", "imdb_lora", "imdb_few_shot", "distil_imdb", "imdb_adapted"),
+    "imdb_contrastive",
 }
 """Recipes of whose task, family and head another one is trained each time, and of whose keys other checks are."""
 
