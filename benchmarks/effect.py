@@ -34,7 +34,7 @@ import yaml
 from pydantic import Field
 
 from zoo.recipe.kinds import Config, Count, Name, Text
-from zoo.score.seeds import seed_bounds
+from zoo.score.seeds import seed_interval
 from zoo.tasks import TASKS
 
 HERE = Path(__file__).resolve().parent
@@ -268,7 +268,7 @@ def difference(values: Sequence[float], *, falling: bool = False) -> str:
     figure is better."""
     if len(values) < 2:
         return "too few runs"
-    low, high = seed_bounds(values, confidence=0.975)
+    low, high = seed_interval(values, share=False)
     more, less = ("worse", "better") if falling else ("better", "worse")
     word = more if low > 0 else less if high < 0 else "within noise"
     return f"{statistics.mean(values):+.4f} ({low:+.4f} to {high:+.4f}), {word}"

@@ -205,6 +205,7 @@ def test_terminated_then_resumed_with_another_recipe(tmp_path: Path) -> None:
     assert (process.returncode, told) == (143, ""), err
     *_, said, told = err.splitlines()
     assert said == "terminated"
+    assert list(out.glob("checkpoints/step-*/manifest.json"))
     # Between two epochs there is nothing to save, nor to say of it.
     for step in re.findall(r"stopping: the run is saved after step (\d+)$", err, re.MULTILINE):
         assert (out / "checkpoints" / f"step-{int(step):08d}-within" / "manifest.json").exists()

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from zoo import cli
 from zoo.errors import RecipeError
-from zoo.recipe.showing import as_cell, shown
+from zoo.recipe.showing import cells_for, shown
 
 if TYPE_CHECKING:
     from zoo.runs.listing import Listed
@@ -154,9 +154,7 @@ def _show_runs(
         print(json.dumps({"runs": [dict(zip(names, row, strict=True)) for row in values]}, indent=2))
     elif output == "csv":
         rows = [names, *([_plain(value) for value in row] for row in values)]
-        on_screen = sys.stdout.isatty()
-        written = csv.writer(sys.stdout, lineterminator="\n")
-        written.writerows([as_cell(shown(cell) if on_screen else cell) for cell in row] for row in rows)
+        csv.writer(sys.stdout, lineterminator="\n").writerows(map(cells_for(sys.stdout), row) for row in rows)
     else:
         if kept:
             _tell_runs(kept, names, values, whole=columns is not None)

@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from zoo.backend.base import Adversary, Loss
 from zoo.backend.compiled_program import CompiledProgram, collectives, main_memory_bytes, own_kernels
 from zoo.backend.compilers import Target
-from zoo.backend.on_jax import prediction_step, training_step, weight_groups
+from zoo.backend.on_jax import ROWS, prediction_step, training_step, weight_groups
 from zoo.backend.precision import Precision
 
 SLICES = {4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}
@@ -117,7 +117,7 @@ def _mesh(target: Target, devices: int) -> Mesh:
     else:
         card = _GPU.format(**_GPUS[target.name])
         found = topologies.get_topology_desc(platform="cuda", target_config=card, topology=f"1x1x{devices}")
-    return Mesh(np.array(found.devices[:devices]), ("data",))
+    return Mesh(np.array(found.devices[:devices]), (ROWS,))
 
 
 def _placed(array: Any, mesh: Mesh, *axes: str) -> Any:
@@ -126,7 +126,7 @@ def _placed(array: Any, mesh: Mesh, *axes: str) -> Any:
 
 
 def _shared(arrays: Any, mesh: Mesh) -> Any:
-    return jax.tree.map(lambda array: _placed(array, mesh, "data"), arrays)
+    return jax.tree.map(lambda array: _placed(array, mesh, ROWS), arrays)
 
 
 def _lowered(step: Any, mesh: Mesh, *arguments: Any) -> Any:

@@ -45,7 +45,12 @@ def find_faults(document: Document) -> list[Fault]:
             if (fault.place, fault.message) not in seen:
                 seen.add((fault.place, fault.message))
                 found.append(in_stage(fault, stage.name))
-    return sorted(found, key=lambda fault: (fault.place.line or 0, fault.place.column or 0))
+    return by_place(found)
+
+
+def by_place(faults: Iterable[Fault]) -> list[Fault]:
+    """As they stand in their file."""
+    return sorted(faults, key=lambda fault: (fault.place.line or 0, fault.place.column or 0))
 
 
 def in_stage(fault: Fault, name: str) -> Fault:

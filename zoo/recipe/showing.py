@@ -12,11 +12,11 @@ import math
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import islice
 from typing import Any, TextIO
 
-__all__ = ["as_cell", "as_json", "hanging", "is_unicode", "listed", "shown"]
+__all__ = ["as_cell", "as_json", "cells_for", "hanging", "is_unicode", "listed", "shown"]
 
 LISTED = 8
 """Names of a list, unless the caller says otherwise."""
@@ -75,6 +75,11 @@ def as_json(value: Any, *, indent: int | None = None, stream: TextIO | None = No
 def as_cell(text: str) -> str:
     """The text for a cell of CSV, with an apostrophe before what would begin a formula; a number stays one."""
     return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+
+
+def cells_for(stream: TextIO) -> Callable[[str], str]:
+    """`as_cell` for a stream; on a screen no cell steers it."""
+    return (lambda text: as_cell(shown(text))) if stream.isatty() else as_cell
 
 
 def _is_number(text: str) -> bool:

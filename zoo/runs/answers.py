@@ -21,7 +21,7 @@ import numpy as np
 from zoo.data.streams import Part
 from zoo.data.writing import storage_errors, write_atomically
 from zoo.errors import DataError, OutputError
-from zoo.recipe.showing import as_cell, as_json, shown
+from zoo.recipe.showing import as_json, cells_for, shown
 from zoo.tasks import Prediction
 
 __all__ = ["ENDINGS", "Answers", "Form", "to_file", "to_stream"]
@@ -139,7 +139,7 @@ class Csv:
 
     def __init__(self, stream: TextIO, columns: Sequence[str], blank: Prediction) -> None:
         self._stream, self._columns = stream, columns
-        self._as_told = (lambda cell: as_cell(shown(cell))) if stream.isatty() else as_cell
+        self._as_cell = cells_for(stream)
         self._width = len(blank.cells())
         self._print([[*columns, *_free([name for name, _ in blank.cells()], columns)]])
 
@@ -159,7 +159,7 @@ class Csv:
 
     def _print(self, rows: Iterable[Sequence[str]]) -> None:
         lines = io.StringIO(newline="")
-        csv.writer(lines, lineterminator="\n").writerows(map(self._as_told, row) for row in rows)
+        csv.writer(lines, lineterminator="\n").writerows(map(self._as_cell, row) for row in rows)
         try:
             lines.getvalue().encode(self._stream.encoding or "utf-8")
         except UnicodeEncodeError as error:

@@ -14,13 +14,11 @@ from typing import Any
 from zoo.recipe.types import Expected
 from zoo.runs.recorded import OUT_OF_FOLD
 from zoo.runs.run_folder import RunFolder
-from zoo.score.seeds import seed_bounds
+from zoo.score.seeds import seed_interval
 from zoo.tasks import Task
 
 __all__ = ["pool", "told"]
 
-TWO_SIDED = 0.975
-"""Confidence of each bound by itself, of an interval that holds 95%."""
 OF_ALL = ("backend", "device", "precision", "platform", "versions", "seed", "parameters")
 """Keys of run.json in which the parts are alike."""
 
@@ -86,9 +84,7 @@ def _spreads(task: Task, figures: Sequence[Mapping[str, Any]], *, of: str) -> di
             continue
         found[name] = {"mean": statistics.mean(values), "deviation": statistics.stdev(values), "values": values}
         if of == "draw":
-            low, high = seed_bounds(values, confidence=TWO_SIDED)
-            if task.kind(name) == "share":
-                low, high = max(low, 0.0), min(high, 1.0)
+            low, high = seed_interval(values, share=task.kind(name) == "share")
             found[name] |= {"low": low, "high": high}
     return found
 

@@ -29,6 +29,7 @@ __all__ = [
     "f1_bounds",
     "judged",
     "seed_bounds",
+    "seed_interval",
     "share_bounds",
     "tally",
     "worst",
@@ -36,6 +37,8 @@ __all__ = [
 
 CONFIDENCE = 0.95
 """Of each bound by itself; both together hold the middle 90%."""
+TWO_SIDED = 0.975
+"""Confidence of each bound by itself, of an interval that holds 95%."""
 
 Verdict = Literal["met", "within noise", "missed"]
 VERDICTS: tuple[Verdict, ...] = ("met", "within noise", "missed")
@@ -88,6 +91,12 @@ def seed_bounds(values: Sequence[float], confidence: float = CONFIDENCE) -> Boun
     mean, deviation = statistics.mean(values), statistics.stdev(values)
     reach = float(scipy.stats.t.ppf(confidence, len(values) - 1)) * deviation / math.sqrt(len(values))
     return Bounds(low=mean - reach, high=mean + reach)
+
+
+def seed_interval(values: Sequence[float], *, share: bool) -> Bounds:
+    """The interval that holds the mean over seeds with 95%, see `seed_bounds`; of a share it ends at 0 and 1."""
+    low, high = seed_bounds(values, confidence=TWO_SIDED)
+    return Bounds(low=max(low, 0.0), high=min(high, 1.0)) if share else Bounds(low=low, high=high)
 
 
 def share_bounds(correct: int, rows: int) -> Bounds:

@@ -20,7 +20,7 @@ from zoo.recipe import Recipe, dump_recipe
 from zoo.runs.json_values import plain
 from zoo.runs.opening import finished_run
 from zoo.runs.screen import Screen
-from zoo.score.seeds import seed_bounds
+from zoo.score.seeds import seed_interval
 from zoo.sweep.outcome import Row, as_csv, best_of, costs, importances, rows_of, told_values
 from zoo.sweep.page import write_page
 from zoo.sweep.space import Plan
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["BEST", "OUTCOME", "conclude"]
 
 BEST, OUTCOME, TABLE = "best.yaml", "sweep.json", "trials.csv"
-TWO_SIDED = 0.975
-"""Confidence of each bound by itself, of an interval that holds 95%."""
 
 Again = Callable[[Path, Mapping[str, int], Path], None]
 """Trains a recipe file with other values of some dotted keys into a folder, or goes on with it."""
@@ -143,9 +141,7 @@ def _spread(values: Sequence[float | None], name: str, task: Task) -> dict[str, 
         return None
     found: dict[str, Any] = {"mean": statistics.mean(known), "values": known}
     if len(known) > 1:
-        low, high = seed_bounds(known, confidence=TWO_SIDED)
-        if task.kind(name) == "share":
-            low, high = max(low, 0.0), min(high, 1.0)
+        low, high = seed_interval(known, share=task.kind(name) == "share")
         found |= {"deviation": statistics.stdev(known), "low": low, "high": high}
     return found
 

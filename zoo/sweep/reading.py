@@ -17,7 +17,7 @@ from zoo.data.against_catalog import disagreements
 from zoo.data.dataset import Dataset, rows_an_epoch
 from zoo.errors import RecipeError
 from zoo.recipe import Recipe, load_recipe
-from zoo.recipe.faults import find_faults
+from zoo.recipe.faults import by_place, find_faults
 from zoo.recipe.hiding import show
 from zoo.recipe.length import run_length
 from zoo.recipe.overlays import lay, lay_group, plain
@@ -68,7 +68,7 @@ def read_plan(path: str | FilePath, find: Callable[[str], FilePath]) -> Plan:
     search = search.model_copy(update={"search": values})
     parameters = parameters_of(search, base.data)
     if faults := list(_of_search(base, document, search, parameters)):
-        raise RecipeError(map(str, sorted(faults, key=lambda fault: (fault.place.line or 0, fault.place.column or 0))))
+        raise RecipeError(map(str, by_place(faults)))
     recipe = Recipe.model_validate(base.data).told_of(search.profile)
     for key, there in (("stages", recipe.stages), ("data.few_shot or data.folds", recipe.parts)):
         if there:

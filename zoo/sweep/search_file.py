@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, ValidationError
 
 from zoo.errors import RecipeError
-from zoo.recipe.faults import not_among
+from zoo.recipe.faults import by_place, not_among
 from zoo.recipe.hiding import show
 from zoo.recipe.kinds import Config, Name, Text
 from zoo.recipe.schema import expectation
@@ -102,12 +102,8 @@ def search_of(document: Document) -> Search:
     else:
         found += _faults(search, document)
     if found:
-        raise RecipeError(str(each) for each in sorted(set(found), key=_place))
+        raise RecipeError(map(str, by_place(set(found))))
     return search
-
-
-def _place(fault: Fault) -> tuple[int, int]:
-    return fault.place.line or 0, fault.place.column or 0
 
 
 def _fault(error: Mapping[str, Any], document: Document) -> Fault:
