@@ -160,6 +160,19 @@ def test_name_rule_can_fail() -> None:
     assert len(name_faults({"zoo/utils.py": "", "zoo/data/utils/__init__.py": "", "zoo/tokens.py": ""})) == 2
 
 
+def test_a_tool_finds_the_repository_it_is_of() -> None:
+    """`python tools/NAME.py` has tools/ on its path, and not what tools/ stands in."""
+    assert tool_faults(_read("tools")) == []
+
+
+def test_tool_rule_can_fail() -> None:
+    lost = "from tools.near import thing\n"
+    found = 'sys.path.insert(0, str(ROOT))\nfrom tools.near import thing\nif __name__ == "__main__":\n    main()\n'
+    main = 'if __name__ == "__main__":\n    main()\n'
+    sources = {"tools/lost.py": lost + main, "tools/near.py": lost, "tools/found.py": found}
+    assert [fault.partition(" ")[0] for fault in tool_faults(sources)] == ["tools/lost.py:1"]
+
+
 def test_the_rules_see_the_house() -> None:
     assert {"zoo/errors.py", "recipes/__init__.py"} <= set(shipped())
     assert "tests/test_architecture.py" in house()
@@ -304,6 +317,18 @@ def name_faults(sources: Sources) -> list[str]:
         f"{path}:1 is a drawer for odds and ends: name it after what it does"
         for path in sources
         if "utils" in Path(path).with_suffix("").parts
+    ]
+
+
+def tool_faults(sources: Sources) -> list[str]:
+    """Commands of tools/ that import their neighbours and run under PYTHONPATH alone."""
+    return [
+        f"{path}:1 imports from tools and does not put the repository on sys.path: it runs in no clone as it is"
+        for path, text in sources.items()
+        if Path(path).parent == Path("tools")
+        and "__main__" in text
+        and "from tools." in text
+        and "sys.path.insert(0" not in text
     ]
 
 

@@ -22,6 +22,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import recipes
 import zoo
 import zoo.report.report

@@ -21,6 +21,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import zoo.run
 from tools.storage_calls import KILLED, forked
 from zoo.backend import activate

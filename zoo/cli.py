@@ -26,13 +26,13 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from signal import SIGINT, Signals
+from signal import SIGINT, SIGTERM, Signals
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 from zoo.errors import EXIT_BUG, EXIT_DONE, DataError, RecipeError, TrainingError, ZooError
-from zoo.stopping import EXITS, WORDS, Stop, leave, stoppable
+from zoo.stopping import EXITS, WORDS, Stop, Terminated, leave, stoppable
 
 VERBS = {
     "run": "train, evaluate and report a recipe",
@@ -259,6 +259,8 @@ def _guarded(command: Callable[..., int | None], debug: bool, begun: list[str]) 
         except BaseException as error:  # this is where all errors end
             if isinstance(error, KeyboardInterrupt):
                 stop.signal = SIGINT
+            elif isinstance(error, Terminated) and stop.signal is None:  # another process of the run was
+                stop.signal = SIGTERM
             # Whatever comes of a stop is the stop: what is interrupted within a library may raise what it likes.
             if stop.signal is not None:
                 code = _stopped(stop.signal, error)

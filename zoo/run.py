@@ -16,14 +16,14 @@ from typing import Annotated
 import typer
 
 from zoo import cli
-from zoo.backend import choose
+from zoo.backend import choose, launch, place_in_launch, to_launch
 from zoo.check import placed_faults, readable_parts, row_faults
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
 from zoo.data.dataset import SPLITS, Dataset, Split, load_dataset
 from zoo.data.room import held_bytes, refuse_full, refuse_full_cache, run_bytes
 from zoo.data.sources import cache_folder
-from zoo.errors import RecipeError
+from zoo.errors import EXIT_TERMINATED, RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.dimensions import Dimensions
@@ -40,6 +40,8 @@ from zoo.runs.run_folder import RunFolder, create_run
 from zoo.runs.screen import Screen
 from zoo.runs.staged import Kind, Several, drop_models, whole_of
 from zoo.runs.tracking import logging_to, refuse_loggers
+from zoo.stopping import Terminated, leave
+from zoo.training.following import follow
 from zoo.training.memory import within_memory
 from zoo.training.prepare import activated, prepare
 
@@ -71,7 +73,31 @@ def train(
     Raises:
         ZooError: each kind as zoo/errors.py says.
     """
+    number, count = place_in_launch()
+    if number:
+        return _followed(recipe, out)
     screen = progress if isinstance(progress, Screen) else Screen(quiet=not progress)
+    run = _led(recipe, out, resume=resume, screen=screen, log=log, tested=tested)
+    if count > 1:
+        activated(recipe).peers.order(None)
+    return run
+
+
+def _followed(recipe: Recipe, out: str | Path | None) -> Run:
+    """The run that another process leads, once that is done."""
+    if out is None:
+        raise RecipeError("out: got no folder, expected that of the run, which its processes share: add --out DIR")
+    try:
+        follow(activated(recipe))
+    except (KeyboardInterrupt, Terminated):
+        leave(EXIT_TERMINATED)  # the first process says so
+    return load_run(out)
+
+
+def _led(
+    recipe: Recipe, out: str | Path | None, *, resume: bool, screen: Screen, log: Sequence[str], tested: bool
+) -> Run:
+    """See `train`."""
     watch = Stopwatch()
     if resume:
         if out is None:
@@ -204,6 +230,7 @@ def _train(
         wanted = run_bytes(recipe, Dimensions.of(session.blueprint.backbone))
         refuse_full(folder.path, wanted - held_bytes(folder.path))
         recorder.begin(session, backend)
+        backend.peers.order(recorder.order(session, resume=resume))
         recorder.finish(session, recorder.train(session, resume=resume))
         if not tested:
             return
@@ -233,6 +260,10 @@ def run(
     changes: cli.SetOption = None,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="The run's folder, this very one.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that --out holds.")] = False,
+    devices: Annotated[
+        int | None,
+        typer.Option("--devices", metavar="N", help="How many share each batch; as --set training.devices=N."),
+    ] = None,
     log: Annotated[
         list[str] | None,
         typer.Option("--log", metavar="NAME", help="Also write for tensorboard or mlflow; may be repeated."),
@@ -245,10 +276,20 @@ def run(
     Example: KERAS_BACKEND=jax python -m zoo.run recipes/imdb_bert.yaml --profile cpu --out runs/mine
     """
     path = cli.find_recipe(recipe)
-    if faults := placed_faults(path, profile=profile, overrides=changes or ()):
-        same_rows = readable_parts(path, profile=profile, overrides=changes or ())
+    overrides = [*(changes or ()), *([] if devices is None else [f"training.devices={devices}"])]
+    if faults := placed_faults(path, profile=profile, overrides=overrides):
+        same_rows = readable_parts(path, profile=profile, overrides=overrides)
         raise RecipeError(dict.fromkeys([*faults, *(fault for each in same_rows for fault in row_faults(each))]))
-    loaded = load_recipe(path, profile=profile, overrides=changes or ())
+    loaded = load_recipe(path, profile=profile, overrides=overrides)
+    if to_launch(backend := choose(loaded.backend).name, loaded.training.devices):
+        folder = out or str(default_folder(loaded.name, backend))
+        options = {"--profile": [profile] if profile else [], "--set": overrides, "--log": log or [], "--out": [folder]}
+        words = [word for option, values in options.items() for value in values for word in (option, value)]
+        flags = ["--resume"] * resume + ["--debug"] * debug + ["--format", output]
+        return launch("zoo.run", [str(path), *words, *flags], loaded.training.devices)
+    if place_in_launch()[0]:
+        train(loaded, out)
+        return 0
     screen = Events() if output == "json" else Screen()
     done = train(loaded, out, resume=resume, progress=screen, log=log or ())
     path = whole_of(done.path)

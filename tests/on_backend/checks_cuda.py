@@ -199,11 +199,16 @@ def triton_kernels() -> Any:
 
 
 STATE = torch.tensor([123456, 7])
+THIRD = torch.tensor([123456, 7, 2])
+"""Of the third share of a batch."""
 
 
-@pytest.mark.parametrize(("length", "width", "rate", "texts"), [(40, 16, 0.1, 1), (35, 32, 0.1, 2), (33, 16, 0.0, 1)])
+@pytest.mark.parametrize(
+    ("length", "width", "rate", "texts", "state"),
+    [(40, 16, 0.1, 1, STATE), (35, 32, 0.1, 2, THIRD), (33, 16, 0.0, 1, STATE)],
+)
 def test_attention_by_blocks_is_attention(
-    triton_kernels: Any, length: int, width: int, rate: float, texts: int
+    triton_kernels: Any, length: int, width: int, rate: float, texts: int, state: torch.Tensor
 ) -> None:
     """Against plain products in float64 under the same mask: values, and gradients of queries, keys and values."""
     random = torch.Generator().manual_seed(0)
@@ -213,14 +218,14 @@ def test_attention_by_blocks_is_attention(
     given = torch.randn(batch, length, heads, width, generator=random)
     least, scale = least_kept(rate), 1.0 / (1.0 - rate)
     ours, plain = qkv.clone().requires_grad_(), qkv.double().requires_grad_()
-    found = triton_kernels.Attention.apply(ours, seen, STATE, least, scale)
+    found = triton_kernels.Attention.apply(ours, seen, state, least, scale)
     found.backward(given)
     query, key, value = plain.permute(2, 0, 3, 1, 4)
     weights = (query @ key.transpose(-1, -2) * width**-0.5 + torch.where(seen, 0.0, MASKED)).softmax(-1)
     if rate:
-        mask = TorchKernels(on_cpu=True).keep_mask(STATE, weights.shape, rate)
+        mask = TorchKernels(on_cpu=True).keep_mask(state, weights.shape, rate)
         weights = weights * mask * scale
-        other = triton_kernels.Attention.apply(qkv, seen, STATE + 1, least, scale)
+        other = triton_kernels.Attention.apply(qkv, seen, state + 1, least, scale)
         assert not torch.allclose(other, found, atol=1e-2), "another mask is another result"
     expected = (weights @ value).transpose(1, 2)
     expected.backward(given.double())
@@ -228,19 +233,19 @@ def test_attention_by_blocks_is_attention(
     torch.testing.assert_close(ours.grad.double(), plain.grad, rtol=0.0, atol=2e-6)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.0])
-def test_the_end_of_a_half_is_one_kernel(triton_kernels: Any, rate: float) -> None:
+@pytest.mark.parametrize(("rate", "state"), [(0.1, STATE), (0.1, THIRD), (0.0, STATE)])
+def test_the_end_of_a_half_is_one_kernel(triton_kernels: Any, rate: float, state: torch.Tensor) -> None:
     random = torch.Generator().manual_seed(0)
     rows, hidden = 37, 48
     values = [torch.randn(*shape, generator=random) for shape in ((rows, hidden), (rows, hidden), (hidden,), (hidden,))]
     given = torch.randn(rows, hidden, generator=random)
     least, scale = least_kept(rate), 1.0 / (1.0 - rate)
     ours = [value.clone().requires_grad_() for value in values]
-    found = triton_kernels.Closed.apply(*ours, 1e-12, STATE, least, scale)
+    found = triton_kernels.Closed.apply(*ours, 1e-12, state, least, scale)
     found.backward(given)
     plain = [value.double().requires_grad_() for value in values]
     residual, x, gamma, beta = plain
-    kept = TorchKernels(on_cpu=True).keep_mask(STATE, x.shape, rate) * scale if rate else 1.0
+    kept = TorchKernels(on_cpu=True).keep_mask(state, x.shape, rate) * scale if rate else 1.0
     expected = torch.nn.functional.layer_norm(residual + x * kept, (hidden,), gamma, beta, 1e-12)
     expected.backward(given.double())
     torch.testing.assert_close(found.double(), expected, rtol=0.0, atol=5e-6)

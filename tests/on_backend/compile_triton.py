@@ -36,14 +36,14 @@ def multiplies(kernel, target, constants, **options):
 def main():
     target = GPUTarget("cuda", int(sys.argv[1]), 32)
     for which, (m, n, warps, stages) in kernels.BLOCKS[2].items():
-        constants = {"M": m, "N": n, "W": 64}
+        constants = {"M": m, "N": n, "W": 64, "SHARED": True}
         kernel, name = kernels._attention_forward, "_attention_forward"
         if which != "forward":
             kernel, name = kernels._attention_backward, f"_attention_backward-{which}"
             constants["BY_QUERY"] = which == "by_query"
         print(name, multiplies(kernel, target, constants, num_warps=warps, num_stages=stages))
     for name in ("_closed_forward", "_closed_backward"):
-        print(name, multiplies(getattr(kernels, name), target, {"H": 1024}, num_warps=4))
+        print(name, multiplies(getattr(kernels, name), target, {"SHARED": True, "H": 1024}, num_warps=4))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,17 @@ from packaging.requirements import Requirement
 from zoo.backend.allocator import keep_freed_memory
 from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
 from zoo.backend.compiled_program import CompiledProgram
-from zoo.backend.devices import DEVICE_VARIABLES, alone, device_notes, precisions_here, tensorflow_notes, unused
+from zoo.backend.devices import (
+    DEVICE_VARIABLES,
+    alone,
+    by_processes,
+    device_notes,
+    precisions_here,
+    tensorflow_notes,
+    unused,
+)
+from zoo.backend.launching import launch
+from zoo.backend.peers import Order
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.errors import EnvironmentFault
 
@@ -41,21 +51,26 @@ __all__ = [
     "CompiledProgram",
     "Inputs",
     "Loss",
+    "Order",
     "Precision",
     "Trainer",
     "activate",
     "alone",
+    "by_processes",
     "choose",
     "compiled_for",
     "device_notes",
     "installed",
     "keep_freed_memory",
     "kernels",
+    "launch",
     "outdated",
     "own_process",
+    "place_in_launch",
     "precisions_here",
     "precisions_of_nvidia",
     "refusal",
+    "to_launch",
     "versions",
     "without_tensorflow",
 ]
@@ -264,6 +279,21 @@ def _without(*packages: str) -> Iterator[None]:
     finally:
         for name in names:
             del sys.modules[name]
+
+
+def place_in_launch() -> tuple[int, int]:
+    """Which one of how many processes this is that torchrun has started for one command; 0 of 1 elsewhere.
+
+    It is read from the environment, and nothing is imported.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+
+def to_launch(backend: str, devices: int) -> bool:
+    """Whether a command has to be launched in as many processes as a run has devices, and has not been yet."""
+    return by_processes(backend) and devices > 1 and place_in_launch()[1] == 1
 
 
 def kernels() -> Any:

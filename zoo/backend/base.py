@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from zoo.backend.devices import alone
+from zoo.backend.peers import ALONE, Peers
 from zoo.backend.precision import ON_CPU, Precision, refusal
 from zoo.errors import EnvironmentFault, ZooError
 
@@ -88,6 +89,11 @@ class Backend:
     """What the rest of the zoo needs to know of a framework."""
 
     name: str
+
+    @property
+    def peers(self) -> Peers:
+        """The processes that compute a run together, this one among them."""
+        return ALONE
 
     def version(self) -> str:
         return version(self.name)

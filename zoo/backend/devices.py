@@ -82,13 +82,18 @@ def turned_off(kind: Kind, backend: str) -> bool:
 
 
 def alone(name: str, asked: int) -> EnvironmentFault | None:
-    """What a backend says to so many `training.devices` that computes a step on one; of jax only its devices tell."""
-    if asked == 1 or name == "jax":
+    """What a backend says to so many `training.devices` that computes a step on one; of others only they tell."""
+    if asked == 1 or name != "tensorflow":
         return None
     return EnvironmentFault(
-        f"training.devices: got {asked}, but on {name} a step is computed on one device: use 1, or "
-        "KERAS_BACKEND=jax, where several share a batch"
+        f"training.devices: got {asked}, but on tensorflow a step is computed on one device: use 1, or "
+        "KERAS_BACKEND=jax or torch, where several share a batch"
     )
+
+
+def by_processes(name: str) -> bool:
+    """Whether each of a backend's `training.devices` has a process of its own."""
+    return name == "torch"
 
 
 def unused(backend: str) -> list[str]:

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from keras import ops
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.adamw import adamw
 
 from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, parts
+from zoo.backend.peers import Peers
 from zoo.backend.precision import Precision, precisions_of_nvidia
+from zoo.backend.torch_peers import Processes, joined
 from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows, layers_compiled
+from zoo.errors import EnvironmentFault
 
 
 class Torch(Backend):
@@ -63,6 +67,27 @@ class Torch(Backend):
         # slower than the eager step (docs/decisions/0007): no trial of seconds can be made of it.
         return (False, True) if self.accelerated else (False,)
 
+    @property
+    def peers(self) -> Peers:
+        return joined()
+
+    @property
+    def _sharing(self) -> Processes | None:
+        """The processes that share batches now; None where this one computes them alone."""
+        peers = self.peers
+        return peers if isinstance(peers, Processes) and peers.shares else None
+
+    def refuse_devices(self, asked: int) -> None:
+        count = self.peers.count
+        if asked == count:
+            return
+        if count == 1:
+            told = "but this is one process, which has one device"
+            more = f"python -m zoo.run starts as many as it says; on several machines start torchrun, {asked} in all"
+        else:
+            told, more = f"and torchrun has started {count} processes", f"--devices {count}"
+        raise EnvironmentFault(f"training.devices: got {asked}, {told}: use {more}")
+
     def trainer(
         self,
         model: Any,
@@ -75,13 +100,18 @@ class Torch(Backend):
         adversary: Adversary | None = None,
         devices: int = 1,
     ) -> Trainer:
-        return _TorchTrainer(model, optimizer, loss, precision, accumulate, bool(compiled), adversary)
+        given = (model, optimizer, loss, precision, accumulate, bool(compiled), adversary)
+        sharing = self._sharing
+        return _TorchTrainer(*given) if sharing is None else _SharedTrainer(sharing, *given)
 
     def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
         @self.multiplying(precision)
         def forward(inputs: Inputs) -> Any:
+            sharing = self._sharing
             with torch.no_grad():
-                return model(_tensors(inputs), training=False)
+                if sharing is None:
+                    return model(_tensors(inputs), training=False)
+                return sharing.together(model(_tensors(sharing.inputs(inputs)), training=False))
 
         return forward
 
@@ -196,6 +226,40 @@ class _TorchTrainer(Trainer):
         for parameter in self._parameters:
             parameter.grad = parameter.grad / count
         return sum(totals) / count, torch.cat(outputs)
+
+
+class _SharedTrainer(_TorchTrainer):
+    """Each of several processes computes its rows of a batch, and all take the same step.
+
+    Gradients are brought together by DistributedDataParallel, which gives their mean: each process's are of the loss of
+    its rows by the weight of all, times the number of processes.
+    """
+
+    def __init__(self, peers: Processes, model: Any, *others: Any) -> None:
+        super().__init__(model, *others)
+        self._peers, self._passes = peers, 0
+        self._passes_a_step = self._accumulate * (1 if self._adversary is None else 2)
+        self._shared = DistributedDataParallel(model)
+        brought = {id(parameter) for parameter in self._shared.parameters() if parameter.requires_grad}
+        if brought != set(map(id, self._parameters)):
+            raise RuntimeError("DistributedDataParallel does not see the weights that are trained")
+
+    def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
+        own = (self._peers.own(arrays, self._accumulate) for arrays in (inputs, labels, weights))
+        value, logits = super().step(*own)
+        return value, self._peers.together(logits, self._accumulate)
+
+    def _pass(self, inputs: dict[str, Any], labels: Any, weights: Any, mean: bool) -> tuple[Any, Any, Any]:
+        self._passes += 1
+        last = self._passes % self._passes_a_step == 0
+        with contextlib.nullcontext() if last else self._shared.no_sync():
+            with layers_compiled(self._compiled):
+                logits = self._shared(inputs, training=True)
+            total, count = self._loss(logits, labels, weights)
+            whole, count = self._peers.summed(total.detach(), count)
+            own = total / count if mean else total
+            (own * self._peers.count).backward()
+        return whole / count if mean else whole, count, logits.detach()
 
 
 class FusedAdamW:

@@ -19,6 +19,8 @@ MULTIPLIERS = (0x7FEB352D, 0x846CA68B - 2**32)
 """Of `lowbias32`, the 32-bit mixer of least bias that C. Wellons's search found (nullprogram.com/blog/2018/07/31)."""
 ROWS, COLUMNS = 0x9E3779B9 - 2**32, 0x3C6EF372
 """Two numbers without meaning (of the golden ratio), which keep the two keys of a mask apart."""
+SHARE = 2
+"""Where the state of a mask says which share of a batch is meant, if it does; else it is the first, or all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

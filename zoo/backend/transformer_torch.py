@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from zoo.backend.transformer import COLUMNS, MASKED, ROWS, Drop, Kernels, LayerParts, States, least_kept, mix
+from zoo.backend.transformer import COLUMNS, MASKED, ROWS, SHARE, Drop, Kernels, LayerParts, States, least_kept, mix
 
 ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 """torch's own by the name of Keras's function; any other is called as Keras has it."""
@@ -24,6 +24,7 @@ ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu}
 
 _BY_ROWS: ContextVar[bool] = ContextVar("by_rows", default=False)
 _COMPILED: ContextVar[bool] = ContextVar("compiled", default=False)
+_SHARE: ContextVar[int] = ContextVar("share", default=0)
 
 
 @contextlib.contextmanager
@@ -44,6 +45,17 @@ def layers_compiled(compiled: bool) -> Iterator[None]:
         yield
     finally:
         _COMPILED.reset(token)
+
+
+@contextlib.contextmanager
+def share_of_masks(number: int) -> Iterator[None]:
+    """Draw the masks of this share, counted from 0, of a batch that is cut into equal shares by rows: with the bits
+    that its rows have in the whole batch."""
+    token = _SHARE.set(number)
+    try:
+        yield
+    finally:
+        _SHARE.reset(token)
 
 
 @functools.cache
@@ -75,11 +87,15 @@ class TorchKernels(Kernels):
         return functional.embedding(rows, table.value)
 
     def state(self, drop: Drop, training: bool) -> Any | None:
-        """See `Kernels.state`; a keras.random.SeedGenerator is counted on past Keras's bookkeeping."""
+        """See `Kernels.state`; a keras.random.SeedGenerator is counted on past Keras's bookkeeping.
+
+        With `share_of_masks` a third number says which share of the rows is meant.
+        """
         if not training or drop.rate == 0:
             return None
         state = _tensor(drop.seeds.state)
-        now = state.clone()
+        share = _SHARE.get()
+        now = torch.cat((state, state.new_tensor([share]))) if share else state.clone()
         state[1] += 1
         return now
 
@@ -167,8 +183,11 @@ class TorchKernels(Kernels):
         """See `Kernels.keep_mask`."""
         state = state.to(torch.int32)
         key = mix(state[0] + state[1] * ROWS, _shifted)
-        rows = torch.arange(torch.Size(shape[:-1]).numel(), dtype=torch.int32, device=state.device)
-        row = mix(rows ^ key, _shifted).view(*shape[:-1], 1)
+        rows = torch.Size(shape[:-1]).numel()
+        places = torch.arange(rows, dtype=torch.int32, device=state.device)
+        if len(state) > SHARE:
+            places += state[SHARE] * rows
+        row = mix(places ^ key, _shifted).view(*shape[:-1], 1)
         columns = torch.arange(shape[-1], dtype=torch.int32, device=state.device)
         column = mix(columns ^ mix(key + COLUMNS, _shifted), _shifted)
         return (row + column).mul_(2 * row + (2 * column + 1))

@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
-from zoo.backend.transformer import COLUMNS, MASKED, MULTIPLIERS, ROWS
+from zoo.backend.transformer import COLUMNS, MASKED, MULTIPLIERS, ROWS, SHARE
 
 Block = tuple[int, int, int, int]
 """Queries and keys of a block, warps and stages of a program."""
@@ -29,6 +29,7 @@ PROGRAMS = 528
 # What a kernel reads of its module is a constant of the compiler's own.
 _FIRST, _SECOND = (tl.constexpr(number) for number in MULTIPLIERS)
 _ROWS, _COLUMNS, _MASKED = tl.constexpr(ROWS), tl.constexpr(COLUMNS), tl.constexpr(MASKED)
+_SHARE = tl.constexpr(SHARE)
 
 
 @triton.jit
@@ -44,6 +45,14 @@ def _keys(state):
     place = tl.arange(0, 1)
     key = _mix(tl.load(state + place).to(tl.int32) + tl.load(state + 1 + place).to(tl.int32) * _ROWS)
     return key, _mix(key + _COLUMNS)
+
+
+@triton.jit
+def _before(state, rows, SHARED: tl.constexpr):
+    """How many rows of the whole batch come before this process's, of which it has so many."""
+    if SHARED:
+        return tl.load(state + _SHARE).to(tl.int32) * rows
+    return 0
 
 
 @triton.jit
@@ -76,7 +85,7 @@ def _scores(query, key, seen, rows, columns, length, row_stride, column_stride, 
 @triton.jit
 def _attention_forward(
     qkv, seen, state, out, logs, heads, length, width, batch_stride, row_stride, column_stride, scale, least,
-    drop_scale, M: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
+    drop_scale, SHARED: tl.constexpr, M: tl.constexpr, N: tl.constexpr, W: tl.constexpr,
 ):  # fmt: skip
     pair = tl.program_id(1)
     example, head = pair // heads, pair % heads
@@ -88,7 +97,8 @@ def _attention_forward(
     total = tl.zeros([M], tl.float32)
     found = tl.zeros([M, W], tl.float32)
     row_key, column_key = _keys(state)
-    row_bits = _mix((pair * length + rows) ^ row_key)
+    before = _before(state, tl.num_programs(1) * length, SHARED)
+    row_bits = _mix((before + pair * length + rows) ^ row_key)
     for start in range(0, length, N):
         columns = start + tl.arange(0, N)
         key = _part(qkv, 1, columns, lane, length, heads, width)
@@ -113,7 +123,7 @@ def _attention_forward(
 @triton.jit
 def _attention_backward(
     qkv, seen, state, gradient, logs, dots, result, heads, length, width, batch_stride, row_stride, column_stride,
-    scale, least, drop_scale, BY_QUERY: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
+    scale, least, drop_scale, BY_QUERY: tl.constexpr, SHARED: tl.constexpr, M: tl.constexpr, N: tl.constexpr,
     W: tl.constexpr,
 ):  # fmt: skip
     """By query: of a block of queries. Else: by key and value, of a block of keys."""
@@ -131,6 +141,7 @@ def _attention_backward(
     by_first = tl.zeros([M if BY_QUERY else N, W], tl.float32)
     by_value = tl.zeros([N, W], tl.float32)
     row_key, column_key = _keys(state)
+    before = _before(state, tl.num_programs(1) * length, SHARED)
     for start in range(0, length, N if BY_QUERY else M):
         if BY_QUERY:
             columns = start + tl.arange(0, N)
@@ -150,7 +161,7 @@ def _attention_backward(
         scores = _scores(query, key, seen, rows, columns, length, row_stride, column_stride, scale)
         shares = tl.exp(scores - log[:, None])
         by_share = tl.dot(out, tl.trans(value), input_precision="ieee")
-        row_bits = _mix((pair * length + rows) ^ row_key)
+        row_bits = _mix((before + pair * length + rows) ^ row_key)
         kept = _kept(row_bits[:, None], _mix(columns ^ column_key)[None, :], least)
         by_share = tl.where(kept, by_share * drop_scale, 0.0)
         dropped = tl.where(kept, shares * drop_scale, 0.0)
@@ -185,7 +196,7 @@ class Attention(torch.autograd.Function):
     Args of `apply`:
         qkv: queries, keys and values, [batch, length, 3, heads, width], contiguous.
         seen: which keys a query sees, bool [batch, 1, 1 or length, length].
-        state: what the mask is drawn from, [2] integers, see `Kernels.keep_mask`.
+        state: what the mask is drawn from, [2] integers, see `Kernels.keep_mask`, or [3], see `TorchKernels.state`.
         least: the least bits that are kept; drop_scale: what is kept is multiplied by it.
 
     Returns [batch, length, heads, width].
@@ -201,6 +212,7 @@ class Attention(torch.autograd.Function):
             "scale": width**-0.5,
             "least": least,
             "drop_scale": drop_scale,
+            "SHARED": len(state) > SHARE,
             "W": max(16, triton.next_power_of_2(width)),
         }
         row_stride = seen.stride(2) if seen.shape[2] > 1 else 0
@@ -233,7 +245,7 @@ class Attention(torch.autograd.Function):
 @triton.jit
 def _closed_forward(
     residual, x, gamma, beta, state, y, summed, means, spreads, least, drop_scale, epsilon, hidden,
-    H: tl.constexpr,
+    SHARED: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0)
     columns = tl.arange(0, H)
@@ -241,7 +253,8 @@ def _closed_forward(
     places = row.to(tl.int64) * hidden + columns
     found = tl.load(x + places, mask=inside, other=0.0).to(tl.float32)
     row_key, column_key = _keys(state)
-    kept = _kept(_mix(row ^ row_key), _mix(columns ^ column_key), least)
+    drawn = _before(state, tl.num_programs(0), SHARED) + row
+    kept = _kept(_mix(drawn ^ row_key), _mix(columns ^ column_key), least)
     found = tl.where(kept, found * drop_scale, 0.0)
     found = found + tl.load(residual + places, mask=inside, other=0.0).to(tl.float32)
     tl.store(summed + places, found.to(summed.dtype.element_ty), mask=inside)
@@ -259,7 +272,7 @@ def _closed_forward(
 @triton.jit
 def _closed_backward(
     gradient, summed, means, spreads, gamma, state, by_residual, by_x, by_gamma, by_beta, least, drop_scale, rows,
-    hidden, H: tl.constexpr,
+    hidden, SHARED: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
     columns = tl.arange(0, H)
     inside = columns < hidden
@@ -268,6 +281,7 @@ def _closed_backward(
     betas = tl.zeros([H], tl.float32)
     row_key, column_key = _keys(state)
     column_bits = _mix(columns ^ column_key)
+    before = _before(state, rows, SHARED)
     for row in range(tl.program_id(0), rows, tl.num_programs(0)):
         places = row * hidden + columns
         given = tl.load(gradient + places, mask=inside, other=0.0).to(tl.float32)
@@ -279,7 +293,7 @@ def _closed_backward(
         given *= weights
         found = spread * (given - tl.sum(given, 0) / hidden - normed * (tl.sum(given * normed, 0) / hidden))
         tl.store(by_residual + places, found.to(by_residual.dtype.element_ty), mask=inside)
-        kept = _kept(_mix(row ^ row_key), column_bits, least)
+        kept = _kept(_mix((before + row) ^ row_key), column_bits, least)
         found = tl.where(kept, found * drop_scale, 0.0)
         tl.store(by_x + places, found.to(by_x.dtype.element_ty), mask=inside)
     place = tl.program_id(0) * hidden + columns
@@ -306,7 +320,7 @@ class Closed(torch.autograd.Function):
         y, summed = torch.empty_like(x), torch.empty_like(x)
         means, spreads = (x.new_empty(rows, dtype=torch.float32) for _ in range(2))
         block = triton.next_power_of_2(hidden)
-        ctx.common = {"H": block, "num_warps": 4 if block <= 2048 else 8}
+        ctx.common = {"SHARED": len(state) > SHARE, "H": block, "num_warps": 4 if block <= 2048 else 8}
         ctx.numbers = (least, scale)
         _closed_forward[rows,](
             residual, x, gamma, beta, state, y, summed, means, spreads, least, scale, epsilon, hidden, **ctx.common

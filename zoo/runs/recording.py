@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from zoo.backend import Backend
+from zoo.backend import Backend, Order
 from zoo.data.dataset import Dataset
 from zoo.data.packing import row_width
 from zoo.data.tokens import cut_told
@@ -115,6 +115,16 @@ class Recorder:
             told = listed([f"{name} {rows:,}" for name, rows in drawn])
             self._say("resample", f"{session.drawn.sum():,} rows an epoch: {told}")
         self._say(*cut_told(session.tables, self._recipe.tokens))
+
+    def order(self, session: Session, *, resume: bool) -> Order:
+        """What other processes of the run are to train with this one, by what was begun."""
+        return Order(
+            folder=str(self._folder.path.resolve()),
+            checkpoints=str(self._checkpoints.folder.resolve()),
+            precision=session.precision,
+            compiled=session.compiled,
+            resume=resume,
+        )
 
     def train(self, session: Session, *, resume: bool) -> Progress:
         """Train with the bar on the screen."""

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -126,12 +126,15 @@ class Checkpoints:
         left_out: paths of weights that no checkpoint has: they are what the model was built with.
     """
 
+    writes = True
+    """Whether this process writes beside them what else the run keeps."""
+
     def __init__(self, folder: Path, left_out: frozenset[str] = frozenset()) -> None:
         self.folder, self._left_out = folder, left_out
 
-    def leaving_out(self, paths: frozenset[str]) -> Checkpoints:
+    def leaving_out(self, paths: frozenset[str]) -> Self:
         """The same folder, without these weights."""
-        return Checkpoints(self.folder, paths)
+        return type(self)(self.folder, paths)
 
     def taken(self, progress: Progress, model: Any, optimizer: Any) -> State:
         """The state at this moment; waits for the device."""
@@ -195,14 +198,17 @@ class Checkpoints:
                 except (EnvironmentFault, ValidationError) as error:
                     fault = str(error)
                 else:
-                    with storage_errors(self.folder):
-                        for damaged in saved[saved.index(folder) + 1 :]:
-                            shutil.rmtree(damaged)
+                    self._drop(saved[saved.index(folder) + 1 :])
                     return progress, optimizer, passed
             passed.append(f"checkpoint {folder.name} is damaged and passed over: {fault}")
         if passed:
             raise OutputError([*passed, f"{self.folder}: no checkpoint can be read: start again with another --out"])
         return Progress(), None, []
+
+    def _drop(self, damaged: Sequence[Path]) -> None:
+        with storage_errors(self.folder):
+            for folder in damaged:
+                shutil.rmtree(folder)
 
     def load_epoch(self, epoch: int, model: Any) -> None:
         """Load the weights of an epoch that was kept; raises OutputError where they have been damaged."""
@@ -251,6 +257,27 @@ class Checkpoints:
         """All checkpoints, the oldest first: of one step that of the finished epoch comes last."""
         found = self.folder.glob("step-*")
         return sorted(found, key=lambda path: (path.name.removesuffix(WITHIN), not path.name.endswith(WITHIN)))
+
+
+class Followed(Checkpoints):
+    """Checkpoints that another process of the run writes: they are read where a run goes on, and that is all."""
+
+    writes = False
+
+    def taken(self, progress: Progress, model: Any, optimizer: Any) -> State:
+        return State(progress=progress, model={}, optimizer={})
+
+    def write(self, state: State, kept: Sequence[int] = ()) -> None:
+        """Nothing."""
+
+    def load_epoch(self, epoch: int, model: Any) -> None:
+        """Nothing: with which weights the run ends concerns the process that writes them."""
+
+    def read_epoch(self, epoch: int) -> dict[str, np.ndarray]:
+        return {}
+
+    def _drop(self, damaged: Sequence[Path]) -> None:
+        """Nothing."""
 
 
 def _name(progress: Progress) -> str:

@@ -22,12 +22,12 @@ import numpy as np
 
 from zoo.backend import Adversary, Backend, Trainer
 from zoo.data.batches import Batch
-from zoo.errors import TrainingError
+from zoo.errors import OutputError, TrainingError
 from zoo.models.inference import to_host
 from zoo.recipe.estimate import Precision
 from zoo.recipe.length import Length
 from zoo.recipe.training_group import Training
-from zoo.stopping import held_back
+from zoo.stopping import Terminated, held_back
 from zoo.training.averaging import Averaging, averaging_of
 from zoo.training.budget import Budget, reached
 from zoo.training.checkpoint import Checkpoints, Progress, State, Within
@@ -123,9 +123,20 @@ class Loop:
             optimizer: what `optimizer_of` gave for the last epoch of which a step is done; None at the start.
 
         Raises:
-            TrainingError: a loss or a gradient is not finite; out of memory.
+            TrainingError: a loss or a gradient is not finite; out of memory; another process of the run is gone.
+            OutputError: another process goes on from another step, as it sees other checkpoints.
         """
+        with self.backend.peers.sharing():
+            return self._run(progress, optimizer)
+
+    def _run(self, progress: Progress, optimizer: Any) -> Progress:
         config = self.config
+        first = self.backend.peers.told({"step": progress.step})["step"]
+        if progress.step != first:
+            raise OutputError(
+                f"{self.checkpoints.folder}: this process finds step {progress.step}, the first one {first}: "
+                "give --out a folder on a file system that all machines of the run share"
+            )
         self.listener.on_begin(progress, self.length.steps)
         averaging = averaging_of(config, falling=self.falling)
         saving = Saving(self.checkpoints, config.checkpoint, step=progress.step, before=self.listener.on_save)
@@ -202,7 +213,7 @@ class _Epoch:
                     figures = self._log.close()  # waits for the last step
                 state = self._state()
             with self._averaging.judged(loop.model, self._optimizer) as judged:
-                validation = dict(loop.validate())
+                validation = loop.backend.peers.told(loop.validate())
             with held_back():
                 progress = self._after(figures, validation)
                 self._saving.save(replace(state, progress=progress, judged=judged), self._averaging.kept(progress))
@@ -223,11 +234,23 @@ class _Epoch:
             if self._saving.due(self._step):
                 self._save()
             self._take(batch)
-            if stopping() and self._saving.behind(self._step):
+            asked = self._asked_to_stop(stopping())
+            if asked and self._saving.behind(self._step):
                 loop.listener.on_note(f"stopping: the run is saved after step {self._step}")
                 self._save()
-            if stopping() or self._reason is not None:
+            if asked and not stopping():
+                raise Terminated  # another process was
+            if asked or self._reason is not None:
                 break
+
+    def _asked_to_stop(self, this: bool) -> bool:
+        """Whether a process of the run is, this one or another. What ends an epoch early besides is the first one's to
+        say."""
+        peers = self._loop.backend.peers
+        code = peers.agreed(2 if this else int(peers.first and self._reason is not None))
+        if not peers.first:
+            self._reason = "the first process says so" if code else None
+        return code == 2
 
     def _take(self, batch: Batch) -> None:
         """One step."""

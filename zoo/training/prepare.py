@@ -19,10 +19,12 @@ from zoo.data.parts import Parts, load_parts
 from zoo.data.token_cache import encode_splits
 from zoo.data.tokens import doubts
 from zoo.data.trials import Trial, Trials
+from zoo.errors import RecipeError
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import build_model, plan
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
+from zoo.recipe.sharing import beyond_processes
 from zoo.tasks import Task
 from zoo.training.session import Session
 from zoo.training.teacher import find_teacher
@@ -51,11 +53,14 @@ class Built:
 
 
 def activated(recipe: Recipe) -> Backend:
-    """The recipe's backend; EnvironmentFault where its device does not compute as the recipe says."""
+    """The recipe's backend; EnvironmentFault where its device does not compute as the recipe says, RecipeError where
+    its processes cannot."""
     backend = activate(recipe.backend)
     backend.refuse("training.precision", recipe.training.precision)
     backend.refuse_compile(recipe.training.compile)
     backend.refuse_devices(recipe.training.devices)
+    if backend.peers.count > 1 and (faults := beyond_processes(recipe)):
+        raise RecipeError(faults)
     return backend
 
 

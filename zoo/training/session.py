@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,7 +129,7 @@ class Session:
         config = self.recipe.training
         size = Dimensions.of(self.blueprint.backbone)
         fits = fits_by_estimate(self.recipe, size, self.precision, self.backend)
-        task = self._taught(checkpoints.folder, listener)
+        task = self._taught(checkpoints, listener)
         checkpoints = checkpoints.leaving_out(self.parts.left_out(self.model))
         progress, optimizer = Progress(), None
         if resume:
@@ -168,12 +167,12 @@ class Session:
         texts = dict.fromkeys(self.tables["train"].owners[rows].tolist())
         return [self.splits["train"].ids[text] for text in texts]
 
-    def _taught(self, beside: Path, listener: Listener) -> Learned:
+    def _taught(self, checkpoints: Checkpoints, listener: Listener) -> Learned:
         """What is learned; with a teacher, whose outputs are kept beside the checkpoints, also from that."""
         config = self.recipe.training.distil
         if self.teacher is None or config is None:
             return self.objective
-        outputs, fault = kept(beside)
+        outputs, fault = kept(checkpoints.folder)
         if fault is not None:
             listener.on_note(f"what the teacher said is damaged, and asked for again: {fault}")
         if outputs is None:
@@ -184,7 +183,8 @@ class Session:
                 listener.bar("teacher", len(rows)) as advance,
             ):
                 outputs = self.teacher.outputs(rows, backend=self.backend, batch_size=size, progress=advance)
-            keep(outputs, beside)
+            if checkpoints.writes:
+                keep(outputs, checkpoints.folder)
         lesson = Distilled(task=self.task, own=self._labelled, temperature=config.temperature, weight=config.weight)
         self._targets = lesson.joined(self._targets, outputs[self.tables["train"].owners])
         return self._robust(lesson)

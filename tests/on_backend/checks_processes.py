@@ -1,0 +1,166 @@
+"""Processes that share a batch compute what one computes: torch.distributed, by gloo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nano import nano_recipe
+
+import zoo
+from zoo.backend.transformer_torch import TorchKernels, share_of_masks
+from zoo.errors import EnvironmentFault
+from zoo.finished import Run, load_run
+from zoo.recipe import Recipe, dump_recipe
+from zoo.recipe.sharing import beyond_processes
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+# 52 rows in batches of 8: the last batch of an epoch has 4.
+WAYS: dict[str, Any] = {
+    "training.precision": "float32",
+    "training.log_every": 1,
+    "training.batch_size": 8,
+    "training.epochs": 3,
+    "data.limit": {"train": 58, "test": 16},
+}
+TEXTS = ["a truly great film", "boring"]
+
+
+def recipe(**more: Any) -> Recipe:
+    return nano_recipe(WAYS | more)
+
+
+def command(of: Recipe, out: Path, devices: int, *words: str) -> list[str]:
+    path = out.with_suffix(".yaml")
+    path.write_text(dump_recipe(of, path.parent))
+    return [sys.executable, "-m", "zoo.run", str(path), "--out", str(out), "--devices", str(devices), *words]
+
+
+def by_processes(of: Recipe, out: Path, devices: int, *words: str) -> Run:
+    done = subprocess.run(command(of, out, devices, *words), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("  backend  ") == 1, "the first process tells, and no other"
+    assert "Warning" not in done.stderr
+    return load_run(out)
+
+
+def assert_alike(found: Run, expected: Run, steps: int = 21) -> None:
+    losses = [[row["loss"] for row in run.history if row["kind"] == "step"] for run in (found, expected)]
+    assert [len(each) for each in losses] == [steps, steps]
+    np.testing.assert_allclose(*losses, rtol=0.0, atol=1e-5)
+    assert np.ptp(losses[0]) > 1e-3
+    ends = [[row["validation"] for row in run.history if row["kind"] == "epoch"] for run in (found, expected)]
+    for one, other in zip(*ends, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    np.testing.assert_allclose(found.probabilities(TEXTS), expected.probabilities(TEXTS), rtol=0.0, atol=1e-5)
+
+
+def test_masks_are_those_of_the_rows_in_the_whole_batch() -> None:
+    kernels, state = TorchKernels(on_cpu=True), torch.tensor([5, 3])
+    whole = kernels.keep_mask(state, (8, 3, 5), 0.3)
+    shares = [kernels.keep_mask(torch.tensor([5, 3, number]), (2, 3, 5), 0.3) for number in range(4)]
+    assert torch.equal(torch.cat(shares), whole)
+    with share_of_masks(3):
+        drop = next(layer for layer in zoo.build(recipe())._flatten_layers() if hasattr(layer, "seed_generator"))
+        from zoo.models.dropout import drop_of
+
+        assert kernels.state(drop_of(drop), True)[-1] == 3
+
+
+def test_one_process_has_one_device(tmp_path: Path) -> None:
+    match = r"training.devices: got 2, but this is one process, which has one device: use python -m zoo.run"
+    with pytest.raises(EnvironmentFault, match=match):
+        zoo.train(recipe(**{"training.devices": 2}), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"training.dropout_masks": "native"}, "training.dropout_masks: got native"),
+        ({"training.accumulate": "auto"}, "training.accumulate: got auto"),
+        ({"training.mixup": {}, "training.accumulate": 4}, "training.mixup: got 1 rows"),
+        ({}, None),
+    ],
+)
+def test_what_processes_cannot_share_is_told(changes: Mapping[str, Any], key: str | None) -> None:
+    found = beyond_processes(recipe(**{"training.devices": 2, **changes}))
+    assert [fault[: len(key)] for fault in found[:-1]] == [key] if key else found == []
+    assert beyond_processes(recipe(**changes)) == []
+
+
+def test_losses_are_those_of_one(tmp_path: Path) -> None:
+    """With dropout on, in parts, and a last batch of an epoch with fewer rows."""
+    of = recipe(**{"training.accumulate": 2})
+    assert_alike(by_processes(of, tmp_path / "2", 2), zoo.train(of, tmp_path / "1", progress=False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"training.adversarial": {"epsilon": 1.0}, "training.accumulate": 2},
+        {"training.r_drop": {}, "training.average": {"type": "ema", "decay": 0.9}},
+        {"training.mixup": {}},
+        {"training.unfreeze": {"epochs": 1}, "training.class_weights": "balanced"},
+    ],
+    ids=["plain", "adversarial", "r_drop", "mixup", "unfreeze"],
+)
+def test_so_they_are_on_four_and_of_strategies(changes: Mapping[str, Any], tmp_path: Path) -> None:
+    of = recipe(**changes)
+    devices = 4 if not changes else 2
+    assert_alike(by_processes(of, tmp_path / "many", devices), zoo.train(of, tmp_path / "1", progress=False))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("counts", [(2, 1), (1, 2), (4, 2)])
+def test_stopped_and_gone_on_with_on_another_number(counts: tuple[int, int], tmp_path: Path) -> None:
+    of = recipe(**{"training.epochs": 40, "training.checkpoint": {"minutes": None, "steps": 4}})
+    expected = zoo.train(of, tmp_path / "1", progress=False)
+    out = tmp_path / "cut"
+    begun = subprocess.Popen(command(of, out, counts[0]), stderr=subprocess.PIPE, text=True)
+    wait_for(out / "checkpoints", begun)
+    begun.send_signal(signal.SIGTERM)
+    _, told = begun.communicate(timeout=120)
+    assert begun.returncode == 143, told
+    assert told.count("terminated") == 1
+    assert "--resume" in told
+    assert_alike(by_processes(of, out, counts[1], "--resume"), expected, 280)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_run_and_leaves_a_good_checkpoint(tmp_path: Path) -> None:
+    of = recipe(**{"training.epochs": 100, "training.checkpoint": {"minutes": None, "steps": 4}})
+    out = tmp_path / "cut"
+    begun = subprocess.Popen(command(of, out, 2), stderr=subprocess.PIPE, text=True)
+    wait_for(out / "checkpoints", begun)
+    (second,) = (pid for pid in below(begun.pid) if b"RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+    os.kill(second, signal.SIGKILL)
+    at = time.monotonic()
+    _, told = begun.communicate(timeout=120)
+    assert time.monotonic() - at < 60
+    assert begun.returncode != 0
+    assert "another process of the run has ended" in told or "terminated" in told
+    again = by_processes(of.override({"training.checkpoint": {"minutes": 1.0, "steps": None}}), out, 1, "--resume")
+    assert again.metrics["test"]
+
+
+def wait_for(checkpoints: Path, of: subprocess.Popen[str]) -> None:
+    while not list(checkpoints.glob("step-*")):
+        assert of.poll() is None, of.communicate()[1]
+        time.sleep(0.05)
+
+
+def below(pid: int) -> list[int]:
+    """The children of a process."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
