@@ -91,7 +91,7 @@ OF_ONE = {
     "torch": {
         "model": ("cuda", "programs", "fill_mask", "hostile", "ways"),
         "training": ("loop", "rules"),
-        "runs": ("bad_inputs", "fuzz", "sweep"),
+        "runs": ("bad_inputs", "fuzz", "sweep", "processes", "hosts"),
     },
 }
 """What only one backend has to keep, by backend and part."""
@@ -104,9 +104,7 @@ def test_on(backend: str, part: str, shared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("backend", "part"), [*itertools.product(("jax", "tensorflow"), PARTS), ("torch", "model"), ("torch", "training")]
-)
+@pytest.mark.parametrize(("backend", "part"), [*itertools.product(BACKENDS, PARTS)])
 def test_at_times_on(backend: str, part: str, shared: Path, tmp_path: Path) -> None:
     """What takes long: on the two that compile, most of what torch is asked each time."""
     check(backend, part, "slow", shared, tmp_path)

@@ -106,6 +106,7 @@ class TestFit:
             each.fit(inputs_of(each), LABELS, batch_size=4, epochs=1, shuffle=False, verbose=0)
         np.testing.assert_allclose(logits(again), logits(model), rtol=0, atol=1e-5)
 
+    @pytest.mark.at_times
     def test_keras_optimizers(self, backend: Backend) -> None:
         """As with keras-hub's layers; on TensorFlow, where Keras gets embeddings wrong, but for these."""
         found, expected = trained_alike("Adam", {"clipvalue": 0.01, "gradient_accumulation_steps": 2})
@@ -236,6 +237,7 @@ class TestChanged:
         again = keras.saving.load_model(tmp_path / "model.keras")
         np.testing.assert_allclose(logits(again), found, rtol=0, atol=1e-6)
 
+    @pytest.mark.at_times
     def test_low_rank_adapters(self, tmp_path: Path) -> None:
         model = ours()
         exact = logits(model)
@@ -253,6 +255,7 @@ class TestChanged:
         again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
         np.testing.assert_allclose(logits(again), logits(model), rtol=0, atol=1e-5)
 
+    @pytest.mark.at_times
     @pytest.mark.parametrize("by", ["fit", "zoo"])
     def test_frozen_layers_stay(self, by: str, backend: Backend) -> None:
         model = ours(layers=2)

@@ -224,6 +224,7 @@ def expected(backend: Backend) -> list[float]:
         return losses(Kernels(), backend, patch, 20)
 
 
+@pytest.mark.slow
 def test_twenty_steps_are_those_of_plain_products(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, expected: list[float]
 ) -> None:
