@@ -73,7 +73,7 @@ def train(
     Raises:
         ZooError: each kind as zoo/errors.py says.
     """
-    number, count = place_in_launch()
+    number, count = place_in_launch(choose(recipe.backend).name)
     if number:
         return _followed(recipe, out)
     screen = progress if isinstance(progress, Screen) else Screen(quiet=not progress)
@@ -287,7 +287,7 @@ def run(
         words = [word for option, values in options.items() for value in values for word in (option, value)]
         flags = ["--resume"] * resume + ["--debug"] * debug + ["--format", output]
         return launch("zoo.run", [str(path), *words, *flags], loaded.training.devices)
-    if place_in_launch()[0]:
+    if place_in_launch(backend)[0]:
         train(loaded, out)
         return 0
     screen = Events() if output == "json" else Screen()

@@ -281,19 +281,21 @@ def _without(*packages: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-def place_in_launch() -> tuple[int, int]:
-    """Which one of how many processes this is that torchrun has started for one command; 0 of 1 elsewhere.
+def place_in_launch(backend: str) -> tuple[int, int]:
+    """Which one of how many processes this is that compute a run together; 0 of 1 of one that is alone.
 
-    It is read from the environment, and nothing is imported.
+    It is read from the environment, that of torchrun or of jax, and nothing is imported.
     """
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
+    if backend == "jax":
+        return int(os.environ.get("JAX_PROCESS_ID", "0")), int(os.environ.get("JAX_NUM_PROCESSES", "1"))
+    if backend != "torch" or "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def to_launch(backend: str, devices: int) -> bool:
     """Whether a command has to be launched in as many processes as a run has devices, and has not been yet."""
-    return by_processes(backend) and devices > 1 and place_in_launch()[1] == 1
+    return by_processes(backend) and devices > 1 and place_in_launch(backend)[1] == 1
 
 
 def kernels() -> Any:

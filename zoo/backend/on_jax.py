@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import platform as machine
 import re
 from collections.abc import Callable, Iterator
@@ -11,15 +12,25 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from zoo.backend.base import Adversary, Backend, Inputs, Loss, Trainer, forced_platform
+from zoo.backend.jax_peers import Machines, joined
+from zoo.backend.peers import Peers
 from zoo.backend.precision import Precision, precisions_of_nvidia
 from zoo.errors import EnvironmentFault
 
 
 class Jax(Backend):
     name = "jax"
+
+    def __init__(self) -> None:
+        self._peers = joined()
+
+    @property
+    def peers(self) -> Peers:
+        return self._peers
 
     def platform(self) -> str:
         """`cpu`, `gpu` or `tpu`: what `compiled_for` names, else that of the first device."""
@@ -83,6 +94,11 @@ class Jax(Backend):
 
     def refuse_devices(self, asked: int) -> None:
         here = len(jax.devices())
+        if self.peers.count > 1 and asked != here:
+            raise EnvironmentFault(
+                f"training.devices: got {asked}, and the {self.peers.count} processes of the run have {here}: use "
+                f"--devices {here}"
+            )
         if asked > here:
             one = self.platform() == "cpu"
             more = (
@@ -105,17 +121,22 @@ class Jax(Backend):
         devices: int = 1,
     ) -> Trainer:
         step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate, adversary=adversary)
-        return _JaxTrainer(step, (*weight_groups(model), optimizer.variables), Mesh(devices))
+        return _JaxTrainer(step, (*weight_groups(model), optimizer.variables), self._mesh(devices))
 
     def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
-        forward, mesh = prediction_step(model, precision), Mesh(devices)
+        forward, weights = prediction_step(model, precision), _Weights(model)
 
         def predict(inputs: Inputs) -> Any:
+            mesh = self._mesh(devices)
             with mesh.used():
-                state = mesh.everywhere([[v.value for v in group] for group in weight_groups(model)])
-                return forward(*state, mesh.shared(dict(inputs)))
+                return forward(*weights.on(mesh), mesh.shared(dict(inputs)))
 
         return predict
+
+    def _mesh(self, devices: int) -> Mesh:
+        """The devices that compute now: one process of several computes by itself where they do not share a batch."""
+        alone = self.peers.count > 1 and not (isinstance(self.peers, Machines) and self.peers.shares)
+        return Mesh(1 if alone else devices)
 
     def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
         @jax.jit
@@ -145,6 +166,11 @@ def in_mesh(array: Any, *axes: str | None) -> Any:
     return jax.lax.with_sharding_constraint(array, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
 
+def _seen(array: Any) -> Any:
+    """An array of a traced step which this process reads: of several processes' devices each has to have it whole."""
+    return in_mesh(array) if jax.process_count() > 1 else array
+
+
 def weight_groups(model: Any) -> tuple[list[Any], list[Any]]:
     """The keras.Variables of a model in the order in which the steps below take their values."""
     return model.trainable_variables, model.non_trainable_variables
@@ -164,7 +190,7 @@ def prediction_step(model: Any, precision: Precision) -> Any:
     @BACKEND.multiplying(precision)
     def forward(trainable: list[Any], non_trainable: list[Any], inputs: Inputs) -> Any:
         logits, _ = model.stateless_call(trainable, non_trainable, inputs, training=False)
-        return logits
+        return _seen(logits)
 
     return jax.jit(forward)
 
@@ -239,7 +265,7 @@ def training_step(
         squares = sum(jnp.sum(jnp.square(gradient)) for gradient in jax.tree.leaves(gradients))
         trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
         state = jax.tree.map(in_mesh, (trainable, non_trainable, moments))
-        return state, jnp.where(jnp.isfinite(squares), value, jnp.nan), logits
+        return state, jnp.where(jnp.isfinite(squares), value, jnp.nan), _seen(logits)
 
     return jax.jit(step, donate_argnums=0)
 
@@ -252,6 +278,10 @@ class Mesh:
         self._mesh = (
             jax.make_mesh((devices,), (ROWS,), **kinds, devices=jax.devices()[:devices]) if devices > 1 else None
         )
+
+    @property
+    def alone(self) -> bool:
+        return self._mesh is None
 
     def used(self) -> contextlib.AbstractContextManager[Any]:
         """What is traced and computed within, the mesh computes."""
@@ -269,7 +299,33 @@ class Mesh:
         if self._mesh is None:
             return arrays
         place = NamedSharding(self._mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
-        return jax.device_put(arrays, place)
+        if jax.process_count() == 1:
+            return jax.device_put(arrays, place)
+
+        def given(array: Any) -> Any:
+            array = np.asarray(array)  # each process has all of it, and gives what its devices take
+            return jax.make_array_from_callback(array.shape, place, lambda index: array[index])
+
+        return jax.tree.map(given, arrays)
+
+
+class _Weights:
+    """A model's weights on a mesh, placed anew where they have changed."""
+
+    def __init__(self, model: Any) -> None:
+        self._groups = weight_groups(model)
+        self._values: list[Any] = []
+        self._placed: Any = None
+
+    def on(self, mesh: Mesh) -> Any:
+        groups = [[v.value for v in group] for group in self._groups]
+        if mesh.alone or jax.process_count() == 1:
+            return mesh.everywhere(groups)
+        values = [*groups[0], *groups[1]]
+        # Through the host each time it would take longer than a batch.
+        if len(self._values) != len(values) or any(map(operator.is_not, self._values, values)):
+            self._values, self._placed = values, mesh.everywhere(groups)
+        return self._placed
 
 
 class _JaxTrainer(Trainer):
@@ -291,7 +347,7 @@ class _JaxTrainer(Trainer):
         if self._state is not None:
             for group, values in zip(self._groups, self._state, strict=True):
                 for variable, value in zip(group, values, strict=True):
-                    variable.assign(value)
+                    variable.assign(value if value.is_fully_addressable else value.addressable_data(0))
         self._state = None
 
 

@@ -42,7 +42,8 @@ def _recipe_of(order: Order) -> Recipe:
             f"{path} is not seen by every process of the run: give --out a folder on a file system that all of its "
             "machines share"
         )
-    chosen = {"training.precision": order.precision, "training.compile": "on" if order.compiled else "off"}
+    compiled = "on" if order.compiled else "off"
+    chosen = {"training.precision": order.precision, "training.compile": compiled}
     return load_recipe(path).override(chosen)
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.backend import Backend, activate
+from zoo.backend import Backend, activate, by_processes
 from zoo.data.backbones import bring
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.masking import mask_of
@@ -59,7 +59,7 @@ def activated(recipe: Recipe) -> Backend:
     backend.refuse("training.precision", recipe.training.precision)
     backend.refuse_compile(recipe.training.compile)
     backend.refuse_devices(recipe.training.devices)
-    if backend.peers.count > 1 and (faults := beyond_processes(recipe)):
+    if by_processes(backend.name) and (faults := beyond_processes(recipe)):
         raise RecipeError(faults)
     return backend
 
