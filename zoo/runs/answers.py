@@ -78,7 +78,11 @@ def to_file(path: Path, types: Mapping[str, Any], blank: Prediction) -> Iterator
     """
     with storage_errors(path.parent), write_atomically(path) as stream:
         if path.suffix.lower() == ".parquet":
-            yield Parquet(stream, types, blank)
+            parquet = Parquet(stream, types, blank)
+            try:
+                yield parquet
+            finally:
+                parquet.end()  # else it is ended when it is forgotten, and the stream is closed then
             return
         # JSON writes half of a character just so; the table looks for it itself.
         text = io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", newline="")
@@ -218,6 +222,10 @@ class Parquet:
 
     def close(self) -> None:
         self._empty()
+        self.end()
+
+    def end(self) -> None:
+        """Take no more rows; what waits is not written."""
         self._file.close()
 
     def _empty(self) -> None:
