@@ -25,6 +25,7 @@ from zoo.errors import DataError, RecipeError
 from zoo.runs import shards
 from zoo.runs.shards import Shard
 
+ROOT = Path(__file__).resolve().parents[1]
 ROWS = [{"id": n, "text": f'a film, "{n % 7}"\n{n % 10}', "label": ["x", "y"][n % 2]} for n in range(20)]
 
 
@@ -297,9 +298,16 @@ def begun(run: StandIn) -> Iterator[Any]:
         process.communicate()
 
 
-def wait_for_parts(process: subprocess.Popen[str], out: Path, count: int) -> None:
+def parts_of(out: Path, shard: Shard) -> list[int]:
+    """The parts of a shard that are there."""
+    found = [int(path.stem.removeprefix("part-")) for path in out.glob("part-*")]
+    return [part for part in found if part % shard.count == shard.number - 1]
+
+
+def wait_for_parts(process: subprocess.Popen[str], out: Path, shard: Shard) -> None:
+    """Until a process has two of its shard."""
     end = time.monotonic() + 120
-    while len(list(out.glob("part-*"))) < count:
+    while len(parts_of(out, shard)) < 2:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -311,11 +319,11 @@ def test_two_processes_one_of_which_is_killed(run: StandIn, begun: Any, tmp_path
     assert call(run, file, one, None) == 0
     words = ("--file", str(file), "--out", str(out), "--shard")
     killed, other = begun(*words, "1/2"), begun(*words, "2/2")
-    wait_for_parts(killed, out, 4)
+    wait_for_parts(killed, out, Shard.of("1/2"))
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    there = len([path for path in out.glob("part-*") if int(path.stem[5:]) % 2 == 0])
-    assert 0 < there < 15
+    there = len(parts_of(out, Shard.of("1/2")))
+    assert 2 <= there < 15
     again = begun(*words, "1/2")
     for process in (again, other):
         _, said = process.communicate()
@@ -327,15 +335,24 @@ def test_two_processes_one_of_which_is_killed(run: StandIn, begun: Any, tmp_path
     assert json.loads((out / "_parts.json").read_text())["rows"] == 120
 
 
+@pytest.mark.slow
+def test_a_real_run_is_killed_twice() -> None:
+    call = [sys.executable, str(ROOT / "tools" / "shard_test.py"), "--rows", "60000"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    assert (found["kills"], found["mismatches"]) == (2, [])
+
+
 def test_a_stopped_process_leaves_what_is_done(run: StandIn, begun: Any, tmp_path: Path) -> None:
     rows = [{"id": n, "text": f"a film {n % 10}"} for n in range(400)]
     out = tmp_path / "parts"
     process = begun("--file", str(write(tmp_path, ".jsonl", rows)), "--out", str(out), "--shard", "1/1")
-    wait_for_parts(process, out, 2)
+    wait_for_parts(process, out, Shard.of("1/1"))
     process.terminate()
     process.communicate()
     assert process.returncode == 143
-    found = [int(name.removesuffix(".parquet")[5:]) for name in names(out)[1:]]
+    found = sorted(parts_of(out, Shard.of("1/1")))
     assert found == list(range(len(found)))
     assert len(found) < 100
     assert whole(out)["id"].to_pylist() == list(range(4 * len(found)))
