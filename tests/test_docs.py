@@ -40,6 +40,7 @@ RUN = (
     "python -m zoo.run quickstart --profile smoke --out runs/first",
     'python -m zoo.predict runs/first --text "A truly great film."',
     "python -m zoo.predict runs/first --file zoo/data/catalog/samples/smoke_films_test.csv --out scored.csv",
+    "python -m zoo.predict runs/first --file zoo/data/catalog/samples/smoke_films_test.csv --shard 1/2 --out scored",
     "python -m zoo.evaluate runs/first --data zoo/data/catalog/samples/smoke_films_test.csv",
     "python -m zoo.audit runs/first",
     "python -m zoo.export runs/first --to onnx",

@@ -90,6 +90,8 @@ def test_every_extra_is_there() -> None:
         "tensorboard",
         "mlflow",
         "postgresql",
+        "ray",
+        "spark",
         "sweep",
     }
     assert extras | {"all", "dev"} == set(PROJECT["optional-dependencies"])

@@ -2,8 +2,9 @@
 
 In come texts (`--text`, `--pair`, questions with their context, a file, or lines on stdin), some thousands at a time;
 out comes, in their order, what the run's task answers, for instance the class and the probability of every class: on
-stdout, or with `--out` in a file, beside the columns that the rows have. Refused: an unknown run, a file without the
-text column, nothing on stdin, rows without text, single texts to a run of pairs.
+stdout, or with `--out` in a file, beside the columns that the rows have. With `--shard` it is a share of a file's rows,
+and others predict the rest into the same folder. Refused: an unknown run, a file without the text column, nothing on
+stdin, rows without text, single texts to a run of pairs.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from typing import Annotated, Any
 import typer
 
 from zoo import cli
+from zoo.data.columns import as_tuple
 from zoo.data.dataset import text_column
-from zoo.data.streams import OnMissing, Source, of_file, of_stdin, of_texts
+from zoo.data.streams import OnMissing, Source, carried, of_file, of_stdin, of_texts
 from zoo.data.tables import column_types
 from zoo.errors import DataError, OutputError, RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe.showing import listed
-from zoo.runs.answering import Tally, answer, blank
+from zoo.runs.answering import Answering, Tally, answer, blank
 from zoo.runs.answers import ENDINGS, Answers, Form, to_file, to_stream
 from zoo.runs.screen import Screen
+from zoo.runs.shards import Shard, Work, predict_shard
 
 TextColumnOption = Annotated[
     list[str] | None,
@@ -68,7 +71,20 @@ def predict(
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", metavar="FILE", help="Write to a file, by its ending csv, jsonl or parquet."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write to a file, by its ending csv, jsonl or parquet; with --shard to a folder.",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Of --file, cut into parts, every N-th from the I-th: each a parquet file in the folder --out. "
+            "Parts that are there are not predicted again.",
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Rows a batch.")] = 64,
     precision: cli.PrecisionOption = "float32",
@@ -82,25 +98,27 @@ def predict(
 
     Example: python -m zoo.predict runs/mine --file reviews.csv --out scored.csv
     """
-    target = None if out is None else _target(out, file, output)
+    share = None if shard is None else _share(shard, file, out, output)
+    target = None if out is None else share[-1] if share else _target(out, file, output)
     done = load_run(run, precision=precision, task=task).finished()
     done.task.refuse("predict")
     on_missing = on_missing or ("error" if text or pair or question or file else "keep")
     given = Asked(text=tuple(text or ()), pair=pair, questions=tuple(question or ()), context=context, file=file)
-    source = _source(done, given, text_column, keep, on_missing)
     screen = Screen()
-    say_precision(done, screen)
-    with _answers(done, source, file, target, output or "text", screen) as (answers, bar):
-        tally = answer(
-            done,
-            source,
-            answers,
-            on_missing=on_missing,
-            batch_size=batch_size,
-            bar=bar,
-            wait=screen.on_wait,
+    if share is not None:
+        given.refuse_other(done)
+        tally = _in_shards(
+            done, *share, as_tuple(text_columns(done, text_column)), keep, on_missing, batch_size, screen
         )
-    _tell(tally, on_missing, screen, rate=not (text or pair or question))
+    else:
+        source = _source(done, given, text_column, keep, on_missing)
+        say_precision(done, screen)
+        with _answers(done, source, file, target, output or "text", screen) as (answers, bar):
+            answering = Answering(
+                *(done, source.name), on_missing=on_missing, batch_size=batch_size, bar=bar, wait=screen.on_wait
+            )
+            tally = answer(answering, source, answers)
+    _tell(tally, on_missing, screen, rate=not (text or pair or question) and tally.rows > 0)
     if target is not None:
         cli.tell(target)
     return 0
@@ -124,6 +142,38 @@ def text_columns(run: Run, asked: Sequence[str] | None) -> str | tuple[str, str]
         wanted = "two, as the run was trained on pairs" if run.takes_pairs else "one, as the run was trained on texts"
         raise RecipeError(f"--text-column: got {listed(asked)}, expected {wanted}")
     return (asked[0], asked[1]) if len(asked) == 2 else asked[0]
+
+
+def _share(text: str, file: str | None, out: str | None, form: Form | None) -> tuple[Shard, Path, Path]:
+    """The shard, the file, and the folder of its parts."""
+    shard = Shard.of(text)
+    if file is None:
+        raise RecipeError(f"--shard: got {text}, expected --file too: the rows that it is a share of")
+    if out is None or Path(out).suffix.lower() in ENDINGS:
+        got = "no --out" if out is None else f"--out {out}"
+        raise RecipeError(f"--shard: got {text} and {got}, expected --out with a folder, which holds the parts")
+    if form is not None:
+        raise RecipeError(f"--format: got {form} beside --shard, which writes parquet: leave it out")
+    return shard, Path(file), Path(out)
+
+
+def _in_shards(
+    run: Run,
+    shard: Shard,
+    file: Path,
+    out: Path,
+    texts: tuple[str, ...],
+    keep: Sequence[str] | None,
+    on_missing: OnMissing,
+    batch_size: int,
+    screen: Screen,
+) -> Tally:
+    """Predict what is not yet there of a shard."""
+    columns = carried(file, texts, keep or None)
+    _tell_renamed(str(file), columns, dict(blank(run).cells()), screen)
+    say_precision(run, screen)
+    work = Work(file=file, texts=texts, columns=columns, on_missing=on_missing)
+    return predict_shard(run, work, shard, out, batch_size=batch_size, screen=screen)
 
 
 def _target(out: str, file: str | None, form: Form | None) -> Path:
@@ -220,23 +270,23 @@ def _answers(
     stdout, template = sys.stdout, blank(run)  # a live bar takes the place of sys.stdout
     fields, cells = template.fields(), dict(template.cells())
     if target is not None:
-        _tell_renamed(source, fields if target.suffix.lower() == ".jsonl" else cells, screen)
+        _tell_renamed(source.name, source.columns, fields if target.suffix.lower() == ".jsonl" else cells, screen)
         types = column_types(file or "", source.columns)
         with to_file(target, types, template) as answers:
             yield answers, screen.bar("predict", source.rows)
         return
     if form != "text":
-        _tell_renamed(source, cells if form == "csv" else fields, screen)
+        _tell_renamed(source.name, source.columns, cells if form == "csv" else fields, screen)
     # Rows on the screen show themselves how far they are, and a bar would stand in their way.
     bar = contextlib.nullcontext(lambda count: None) if stdout.isatty() else screen.bar("predict", source.rows)
     yield to_stream(form, stdout, source.columns, template), bar
 
 
-def _tell_renamed(source: Source, names: Iterable[str], screen: Screen) -> None:
-    twice = [name for name in names if name in source.columns]
+def _tell_renamed(source: str, columns: Sequence[str], names: Iterable[str], screen: Screen) -> None:
+    twice = [name for name in names if name in columns]
     if twice:
         told = ", ".join(f"predicted_{name}" for name in twice)
-        screen.say("columns", f"{source.name} has {', '.join(twice)} of its own: the prediction's is {told}")
+        screen.say("columns", f"{source} has {', '.join(twice)} of its own: the prediction's is {told}")
 
 
 def _tell(tally: Tally, on_missing: OnMissing, screen: Screen, *, rate: bool) -> None:

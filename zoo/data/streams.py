@@ -12,18 +12,30 @@ import codecs
 import io
 import select
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
 from zoo.data.columns import as_tuple, unfit, without
-from zoo.data.tables import SHOWN, column_names, place, read_rows
+from zoo.data.tables import SHOWN, column_names, place, read_pieces, read_rows
 from zoo.data.worded import odd_word
 from zoo.errors import DataError
 from zoo.tasks.material import no_label
 
-__all__ = ["OnMissing", "Part", "Source", "of_file", "of_stdin", "of_texts"]
+__all__ = [
+    "OnMissing",
+    "Part",
+    "Source",
+    "carried",
+    "look_through",
+    "of_file",
+    "of_pieces",
+    "of_stdin",
+    "of_texts",
+]
 
 OnMissing = Literal["error", "keep", "drop"]
 """What a row without a text gets: an error, an empty prediction, or no row of the output."""
@@ -106,6 +118,17 @@ def of_file(
         DataError: a row cannot be read or has no text, or no row has one.
     """
     texts = as_tuple(text)
+    columns = carried(path, texts, keep, encoding)
+    rows = look_through(path, texts, columns, on_missing=on_missing, encoding=encoding, worded=worded)
+    wanted = _wanted(texts, columns)
+    found = ((place(path, number), row) for number, row in read_rows(path, wanted, encoding))
+    return Source(name=str(path), columns=columns, rows=rows, parts=_parts(found, wanted, columns, texts))
+
+
+def carried(
+    path: Path, texts: Sequence[str], keep: Sequence[str] | None = None, encoding: str = "utf-8"
+) -> tuple[str, ...]:
+    """The columns of a file that are carried along; see `of_file`. DataError where one of all stands twice."""
     names = list(keep) if keep is not None else column_names(path, encoding) or [*texts]  # a txt file's has no name
     columns = tuple(dict.fromkeys(names))
     twice = [name for name in columns if names.count(name) > 1]
@@ -114,37 +137,22 @@ def of_file(
             f"{path}: column {twice[0]!r} stands {names.count(twice[0])} times, expected once: rename the others, or "
             "say with --keep which columns to carry along"
         )
-    wanted = list(dict.fromkeys((*texts, *columns)))
-    rows = _look_through(path, texts, read_rows(path, wanted, encoding), on_missing, worded)
-    found = ((place(path, number), row) for number, row in read_rows(path, wanted, encoding))
-    return Source(name=str(path), columns=columns, rows=rows, parts=_parts(found, wanted, columns, texts))
+    return columns
 
 
-def of_stdin() -> Source:
-    """The lines of stdin, each a text, in parts as they come: what waits is taken, and no more is waited for.
-
-    Raises, as its parts are gone through, DataError where stdin is not text in its encoding.
-    """
-    lines = ([(f"line {number}", [line]) for number, line in numbered] for numbered in _numbered(_stdin_lines()))
-    return Source(
-        name="stdin",
-        columns=("text",),
-        rows=None,
-        parts=(part for each in lines for part in _parts(each, ("text",), ("text",))),
-    )
-
-
-def _look_through(
+def look_through(
     path: Path,
     texts: Sequence[str],
-    rows: Iterable[tuple[int, Sequence[Any]]],
+    columns: Sequence[str],
+    *,
     on_missing: OnMissing,
-    worded: bool,
+    encoding: str = "utf-8",
+    worded: bool = False,
 ) -> int:
-    """How many rows there are; DataError for what is wrong with their texts, which stand first in each."""
+    """How many rows a file has, once it is read to its end; DataError for what is wrong with them, see `of_file`."""
     count, strange = 0, list[str]()
     missing, lines = dict.fromkeys(texts, 0), {name: list[int]() for name in texts}
-    for number, row in rows:
+    for number, row in read_rows(path, _wanted(texts, columns), encoding):
         count += 1
         for name, value in zip(texts, row, strict=False):
             if no_label(value) or value == []:
@@ -166,6 +174,43 @@ def _look_through(
     if strange:
         raise DataError(strange)
     return count
+
+
+def of_pieces(
+    path: Path,
+    texts: Sequence[str],
+    columns: Sequence[str],
+    *,
+    size: int,
+    wanted: Callable[[int], bool],
+) -> Iterator[tuple[int, Iterator[Part]]]:
+    """Those pieces of a file that are wanted, of `size` rows each and counted from 0, in order: each with its rows, to
+    be gone through before the next one is asked for. Nothing is looked through first.
+
+    Raises DataError as `read_rows`.
+    """
+    names = _wanted(texts, columns)
+    for piece, rows in groupby(read_pieces(path, names, size, wanted), itemgetter(0)):
+        yield piece, _parts(((place(path, number), row) for _, (number, row) in rows), names, columns, texts)
+
+
+def _wanted(texts: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """What is read of a row, its texts first."""
+    return list(dict.fromkeys((*texts, *columns)))
+
+
+def of_stdin() -> Source:
+    """The lines of stdin, each a text, in parts as they come: what waits is taken, and no more is waited for.
+
+    Raises, as its parts are gone through, DataError where stdin is not text in its encoding.
+    """
+    lines = ([(f"line {number}", [line]) for number, line in numbered] for numbered in _numbered(_stdin_lines()))
+    return Source(
+        name="stdin",
+        columns=("text",),
+        rows=None,
+        parts=(part for each in lines for part in _parts(each, ("text",), ("text",))),
+    )
 
 
 def _parts(

@@ -15,13 +15,14 @@ import json
 import stat
 from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from zoo.data import conll, squad
 from zoo.data.lines import lines_of
+from zoo.data.parquet import Row, open_parquet, pieces_of, rows_of
 from zoo.errors import DataError
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".conllu", ".txt")
@@ -29,14 +30,8 @@ PICKLED = {".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 SHOWN = 5
 """Faults of one kind that are listed, and rows that one names; the rest is counted."""
 _LONGEST_FIELD = 1 << 28
-_BATCH = 4096
-"""Rows of a parquet file that are made Python's own at once."""
-_BUFFER = 1 << 20
-"""Bytes of each column of a parquet file that are read at once."""
 
 Columns = dict[str, list[Any]]
-Row = tuple[int, Sequence[Any]]
-"""Where a row begins, see `place`, and what stands in the columns wanted."""
 
 
 def read_table(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> tuple[Columns, Sequence[int]]:
@@ -72,6 +67,22 @@ def read_rows(path: str | Path, columns: Sequence[str], encoding: str = "utf-8")
         raise DataError(f"{path}: has no rows beneath its header, expected at least one")
 
 
+def read_pieces(
+    path: str | Path, columns: Sequence[str], size: int, wanted: Callable[[int], bool]
+) -> Iterator[tuple[int, Row]]:
+    """The rows of those pieces of a file that are wanted, each with its piece: of `size` rows each, counted from 0.
+
+    Of a parquet file no row group is read that has none of them. Raises DataError as `read_rows`.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".parquet":
+        yield from _opened(path, lambda _: _parquet_pieces(path, list(columns), size, wanted))
+        return
+    for index, row in enumerate(read_rows(path, columns)):
+        if wanted(index // size):
+            yield index // size, row
+
+
 def column_names(path: str | Path, encoding: str = "utf-8") -> list[str]:
     """All columns of a file, in its order; of a jsonl file, which is read for that, the keys of all its rows; of a txt
     file none, as it has no names.
@@ -94,7 +105,7 @@ def column_types(path: str | Path, columns: Sequence[str], encoding: str = "utf-
 
     path, ending = Path(path), Path(path).suffix.lower()
     if ending == ".parquet":
-        with _parquet(path) as opened:
+        with open_parquet(path) as opened:
             return {name: opened.schema_arrow.field(name).type for name in columns}
     types = dict.fromkeys(columns, pyarrow.string())
     if ending in (".jsonl", ".json"):
@@ -268,37 +279,22 @@ def _refuse_constant(name: str) -> float:
 
 
 def _parquet_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:
-    with _parquet(path) as opened:
+    with open_parquet(path) as opened:
         _check_header(path, opened.schema_arrow.names, columns)
-        number = 0
-        for batch in opened.iter_batches(_BATCH, columns=columns):
-            for row in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-                yield number, row
-                number += 1
+        yield from rows_of(opened, columns)
+
+
+def _parquet_pieces(
+    path: Path, columns: list[str], size: int, wanted: Callable[[int], bool]
+) -> Generator[tuple[int, Row], None, None]:
+    with open_parquet(path) as opened:
+        _check_header(path, opened.schema_arrow.names, columns)
+        yield from pieces_of(opened, columns, size, wanted)
 
 
 def _parquet_names(path: Path, encoding: str) -> Iterator[str]:
-    with _parquet(path) as opened:
+    with open_parquet(path) as opened:
         yield from opened.schema_arrow.names
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[Any]:
-    """The file, opened; what pyarrow finds wrong with it as DataError."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        # With a buffer it holds a piece of a column in memory, without one all of the column's row group.
-        with pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as opened:
-            yield opened
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(
-            f"{path}: not a whole parquet file ({reason}); it was probably cut short: get it again"
-        ) from error
 
 
 def _conll_rows(path: Path, columns: list[str], encoding: str) -> Generator[Row, None, None]:

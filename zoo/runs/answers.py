@@ -24,7 +24,7 @@ from zoo.errors import DataError, OutputError
 from zoo.recipe.showing import as_json, cells_for, shown
 from zoo.tasks import Prediction
 
-__all__ = ["ENDINGS", "Answers", "Form", "to_file", "to_stream"]
+__all__ = ["ENDINGS", "Answers", "Form", "prediction_columns", "prediction_types", "to_file", "to_stream"]
 
 Form = Literal["text", "json", "jsonl", "csv"]
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -78,7 +78,11 @@ def to_file(path: Path, types: Mapping[str, Any], blank: Prediction) -> Iterator
     """
     with storage_errors(path.parent), write_atomically(path) as stream:
         if path.suffix.lower() == ".parquet":
-            yield Parquet(stream, types, blank)
+            parquet = Parquet(stream, types, blank)
+            try:
+                yield parquet
+            finally:
+                parquet.end()  # else it is ended when it is forgotten, and the stream is closed then
             return
         # JSON writes half of a character just so; the table looks for it itself.
         text = io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", newline="")
@@ -180,25 +184,16 @@ class Parquet:
         import pyarrow
         import pyarrow.parquet
 
-        names = _free([name for name, _ in blank.cells()], list(types))
-        kinds = {
-            str: pyarrow.string(),
-            float: pyarrow.float64(),
-            int: pyarrow.int64(),
-            list: pyarrow.list_(pyarrow.string()),
-        }
-        told = [(name, kinds[type(value)]) for name, (_, value) in zip(names, blank.cells(), strict=True)]
+        told = prediction_types(blank, list(types))
         self._types = types
-        self._schema = pyarrow.schema([*types.items(), *told])
+        self._schema = pyarrow.schema({**types, **told})
         self._file = pyarrow.parquet.ParquetWriter(stream, self._schema)
         self._waiting: list[Any] = []
 
     def write(self, part: Part, found: Sequence[Prediction | None]) -> None:
         import pyarrow
 
-        width = len(self._schema) - len(self._types)
-        rows = [[None] * width if each is None else [value for _, value in each.cells()] for each in found]
-        told = list(zip(*rows, strict=True)) or [()] * width
+        told = prediction_columns(found, len(self._schema) - len(self._types))
         string = pyarrow.string()
         kept = [
             [None if value is None else _cell(value) for value in part.kept[name]]
@@ -218,6 +213,10 @@ class Parquet:
 
     def close(self) -> None:
         self._empty()
+        self.end()
+
+    def end(self) -> None:
+        """Take no more rows; what waits is not written."""
         self._file.close()
 
     def _empty(self) -> None:
@@ -226,6 +225,26 @@ class Parquet:
         if self._waiting:
             self._file.write_table(pyarrow.concat_tables(self._waiting))
             self._waiting = []
+
+
+def prediction_types(blank: Prediction, taken: Sequence[str]) -> dict[str, Any]:
+    """The columns of a prediction's cells beside those that are taken, each with its pyarrow type."""
+    import pyarrow
+
+    kinds = {
+        str: pyarrow.string(),
+        float: pyarrow.float64(),
+        int: pyarrow.int64(),
+        list: pyarrow.list_(pyarrow.string()),
+    }
+    names = _free([name for name, _ in blank.cells()], taken)
+    return {name: kinds[type(value)] for name, (_, value) in zip(names, blank.cells(), strict=True)}
+
+
+def prediction_columns(found: Sequence[Prediction | None], width: int) -> list[Sequence[Any]]:
+    """The cells of predictions, a column each of `width`; None where there is no prediction."""
+    rows = [[None] * width if each is None else [value for _, value in each.cells()] for each in found]
+    return list(zip(*rows, strict=True)) or [()] * width
 
 
 def _rounded(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""A run's predictions within programs that spread rows over many machines: Ray Data and Spark."""
