@@ -116,6 +116,21 @@ UNSEEN = (
         check=None,
     ),
     Unseen(
+        what="Batches that processes share by rows (`training.devices`, torch)",
+        without="two and four processes on a CPU, by gloo (`tests/on_backend/checks_processes.py`)",
+        check=None,
+    ),
+    Unseen(
+        what="The same by processes on two machines, on jax and torch",
+        without="two network namespaces on a CPU, by gloo (`tests/on_backend/checks_hosts.py`)",
+        check=None,
+    ),
+    Unseen(
+        what="Triton's kernels with the masks of a process's own rows",
+        without="Triton's interpreter, and compiled for an H100 (`tests/on_backend/checks_cuda.py`)",
+        check=None,
+    ),
+    Unseen(
         what="Attention by Pallas, shared out over several devices",
         without="two devices that a CPU pretends to be (`tests/on_backend/sharded_kernels.py`)",
         check="sharded",

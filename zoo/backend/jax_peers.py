@@ -24,6 +24,8 @@ __all__ = ["COUNT", "NUMBER", "Machines", "joined"]
 NUMBER, COUNT = "JAX_PROCESS_ID", "JAX_NUM_PROCESSES"
 BETWEEN = 30 * 24 * 3600 * 1000
 """Milliseconds for which an order may be waited for: as long as the first process works by itself."""
+HEARTBEAT = 30
+"""Seconds without a sign of life after which jax ends the other processes; until it looks, some more go by."""
 KEPT = 100
 """Agreements that stay in the store: no process is so many steps behind another."""
 
@@ -38,7 +40,7 @@ def joined() -> Peers:
         return ALONE
     # Where the first one listens jax reads itself, in JAX_COORDINATOR_ADDRESS.
     number = int(os.environ.get(NUMBER, "0"))
-    jax.distributed.initialize(num_processes=count, process_id=number, heartbeat_timeout_seconds=int(PATIENCE))
+    jax.distributed.initialize(num_processes=count, process_id=number, heartbeat_timeout_seconds=HEARTBEAT)
     return Machines()
 
 

@@ -86,10 +86,10 @@ class Training(Config):
     memory of the device at hand: on a GPU or TPU by trial of a step on the longest texts, on a CPU, where a process
     that takes too much is killed, by estimate."""
     devices: Count = 1
-    """Devices that share each batch by rows, of this machine on jax, and on torch a process each, by torchrun also of
-    several machines: together they compute the step that one computes, by the gradient of the whole batch and under the
-    same masks of portable dropout. The rows of a batch, or of a part of it where there are several, have to be a
-    multiple. A run may go on on another number."""
+    """Devices that share each batch by rows, on jax and, a process each, on torch, of this machine or of several:
+    together they compute the step that one computes, by the gradient of the whole batch and under the same masks of
+    portable dropout. The rows of a batch, or of a part of it where there are several, have to be a multiple. A run may
+    go on on another number."""
     remat: bool = False
     """Whether the backward pass computes each transformer layer again from what it was given, in place of keeping what
     lies between: a third more arithmetic, and a small share of the memory of activations (Chen et al. 2016). jax on a
