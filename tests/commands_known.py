@@ -24,6 +24,7 @@ from zoo.recipe import load_recipe
 ROOT = Path(__file__).parents[1]
 OWN_FILES = {"my.yaml", "reviews.csv"}
 """Files that the pages let the reader have."""
+SETTINGS = ("KERAS_BACKEND", "ZOO_CACHE", "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def unknown_in(command: str) -> str | None:
@@ -31,7 +32,7 @@ def unknown_in(command: str) -> str | None:
     words = shlex.split(command)
     while "=" in words[0]:
         name = words.pop(0).partition("=")[0]
-        if name not in ("KERAS_BACKEND", "ZOO_CACHE"):
+        if name not in SETTINGS:
             return f"no setting {name}"
     match words:
         case ["make", target, *settings]:
@@ -51,6 +52,8 @@ def unknown_in(command: str) -> str | None:
             return next(
                 (f"no extra {name}" for name in extras if f"\n{name} = [" not in text_of("pyproject.toml")), None
             )
+        case ["torchrun", *rest]:
+            return unknown_in(shlex.join(["python", *rest[rest.index("-m") :]]))
         case ["source", ".venv/bin/activate"]:
             return None
         case ["docker", "build", *rest]:

@@ -84,6 +84,10 @@ LONG = (
     "pip install --target compilers 'jax-cuda13-plugin[with-cuda]==0.10.2'",
     "python tools/compile_for.py imdb_bert --device v5e --compilers compilers",
     "python tools/compile_for.py imdb_bert --device h100 --stock --compilers compilers",
+    "JAX_COORDINATOR_ADDRESS=first:29500 JAX_NUM_PROCESSES=2 JAX_PROCESS_ID=0 "
+    "python -m zoo.run imdb_bert --devices 8 --out /shared/mine",
+    "torchrun --nnodes 2 --nproc-per-node 4 --node-rank 0 --master-addr first "
+    "-m zoo.run imdb_bert --devices 8 --out /shared/mine",
     "docker build --file deploy/Dockerfile --target cpu --tag text-zoo:cpu .",
     "docker build --file deploy/Dockerfile --target cuda --tag text-zoo:jax-cuda .",
     "docker build --file deploy/Dockerfile --target cuda --build-arg EXTRAS=tensorflow-cuda --tag "

@@ -61,29 +61,46 @@ class Machine:
     bandwidth: float
     memory: float | None = None
     """Bytes on the device; None where it is the computer's own."""
+    link: float | None = None
+    """Bytes a second that it can send to others of its kind, by NVLink or a TPU's interconnect; None where it has
+    neither."""
 
     def roofline(self, operations: float, bytes_accessed: float, precision: Precision) -> Roofline:
         """How long so many operations and so many bytes from and to memory take at the peaks."""
         return Roofline(arithmetic=operations / self.flops[precision], traffic=bytes_accessed / self.bandwidth)
 
 
-def _tpu(name: str, bfloat16: float, bandwidth: float, memory: float) -> Machine:
+def _tpu(name: str, bfloat16: float, bandwidth: float, memory: float, link: float) -> Machine:
     """A TPU: it multiplies bfloat16 alone, and takes six such products for one of float32.
 
     So XLA's compiler for a v5e has it: 816,000 cycles for matrices of 2,048 rows and columns, and 143,000 in bfloat16.
     """
-    return Machine(name=name, flops={"float32": bfloat16 / 6, "bfloat16": bfloat16}, bandwidth=bandwidth, memory=memory)
+    flops: dict[Precision, float] = {"float32": bfloat16 / 6, "bfloat16": bfloat16}
+    return Machine(name=name, flops=flops, bandwidth=bandwidth, memory=memory, link=link)
 
 
 MACHINES = (
     Machine(name="T4", flops={"float32": 8.1e12}, bandwidth=0.32e12, memory=16e9),
     Machine(name="L4", flops={"float32": 30e12, "tf32": 60e12, "bfloat16": 121e12}, bandwidth=0.3e12, memory=24e9),
-    Machine(name="A100", flops={"float32": 19.5e12, "tf32": 156e12, "bfloat16": 312e12}, bandwidth=2e12, memory=80e9),
-    Machine(name="H100", flops={"float32": 67e12, "tf32": 494e12, "bfloat16": 989e12}, bandwidth=3.35e12, memory=80e9),
-    _tpu("TPU v5e", bfloat16=197e12, bandwidth=0.819e12, memory=16e9),
-    _tpu("TPU v6e", bfloat16=918e12, bandwidth=1.64e12, memory=32e9),
+    Machine(
+        name="A100",
+        flops={"float32": 19.5e12, "tf32": 156e12, "bfloat16": 312e12},
+        bandwidth=2e12,
+        memory=80e9,
+        link=300e9,
+    ),
+    Machine(
+        name="H100",
+        flops={"float32": 67e12, "tf32": 494e12, "bfloat16": 989e12},
+        bandwidth=3.35e12,
+        memory=80e9,
+        link=450e9,
+    ),
+    _tpu("TPU v5e", bfloat16=197e12, bandwidth=0.819e12, memory=16e9, link=200e9),
+    _tpu("TPU v6e", bfloat16=918e12, bandwidth=1.64e12, memory=32e9, link=448e9),
 )
-"""From the makers' data sheets: SXM modules of 80 GB, no sparsity. A T4 has neither TF32 nor bfloat16."""
+"""From the makers' data sheets: SXM modules of 80 GB, no sparsity; links in one direction. A T4 has neither TF32 nor
+bfloat16."""
 
 
 def machine_named(name: str) -> Machine:
