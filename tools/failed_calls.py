@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--stride", type=int, default=1, help="take every so many-th call")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     given = parser.parse_args(argv)
-    os.environ.setdefault("KERAS_BACKEND", "torch")  # a process with jax in it does not fork
+    # A process with jax in it does not fork, nor one of whose torch several threads have computed.
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as base:
         return 0 if survived(Path(base), given.ways, given.stride) else 1
 

@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", type=int, default=50)
     given = parser.parse_args(argv)
-    os.environ.setdefault("KERAS_BACKEND", "torch")  # a process with jax in it does not fork
+    # A process with jax in it does not fork, nor one of whose torch several threads have computed.
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ["OMP_NUM_THREADS"] = "1"
     activate()  # once, for all children
     zoo.run.write_report = lambda folder, texts: (folder.write_text("report.html", ""), ())  # it takes seconds
     sound = True
