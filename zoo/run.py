@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,7 @@ from zoo.errors import EXIT_TERMINATED, RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.dimensions import Dimensions
+from zoo.recipe.sharing import beyond_processes
 from zoo.recipe.staging import stage_folder
 from zoo.report.card import write_card
 from zoo.report.report import tested_texts, texts_by_id, write_report
@@ -44,6 +46,9 @@ from zoo.stopping import Terminated, leave
 from zoo.training.following import follow
 from zoo.training.memory import within_memory
 from zoo.training.prepare import activated, prepare
+
+LAST = 3.0
+"""Seconds that a process outlives the first one, whose words and exit code are those of the run."""
 
 
 def train(
@@ -90,7 +95,8 @@ def _followed(recipe: Recipe, out: str | Path | None) -> Run:
     try:
         follow(activated(recipe))
     except (KeyboardInterrupt, Terminated):
-        leave(EXIT_TERMINATED)  # the first process says so
+        time.sleep(LAST)
+        leave(EXIT_TERMINATED)
     return load_run(out)
 
 
@@ -282,11 +288,13 @@ def run(
         raise RecipeError(dict.fromkeys([*faults, *(fault for each in same_rows for fault in row_faults(each))]))
     loaded = load_recipe(path, profile=profile, overrides=overrides)
     if to_launch(backend := choose(loaded.backend).name, loaded.training.devices):
+        if faults := [fault for each in loaded.staged() for fault in beyond_processes(each)]:
+            raise RecipeError(dict.fromkeys(faults))
         folder = out or str(default_folder(loaded.name, backend))
         options = {"--profile": [profile] if profile else [], "--set": overrides, "--log": log or [], "--out": [folder]}
         words = [word for option, values in options.items() for value in values for word in (option, value)]
         flags = ["--resume"] * resume + ["--debug"] * debug + ["--format", output]
-        return launch("zoo.run", [str(path), *words, *flags], loaded.training.devices)
+        return launch("zoo.run", [str(path), *words, *flags], loaded.training.devices, tell=cli.tell)
     if place_in_launch(backend)[0]:
         train(loaded, out)
         return 0

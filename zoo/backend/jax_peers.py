@@ -18,6 +18,7 @@ from jax._src import distributed  # the store has no public name; Orbax takes it
 
 from zoo.backend.peers import ALONE, PATIENCE, Order, Peers
 from zoo.errors import TrainingError
+from zoo.stopping import Terminated
 
 __all__ = ["COUNT", "NUMBER", "Machines", "joined"]
 
@@ -59,8 +60,11 @@ class Machines(Peers):
 
     def ordered(self) -> Order | None:
         self._orders += 1
-        with _gone():
-            order = json.loads(self._store.blocking_key_value_get(f"order/{self._orders}", BETWEEN))
+        try:
+            with _gone():
+                order = json.loads(self._store.blocking_key_value_get(f"order/{self._orders}", BETWEEN))
+        except TrainingError as error:
+            raise Terminated from error
         return None if order is None else Order(**order)
 
     @contextlib.contextmanager

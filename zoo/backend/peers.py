@@ -45,7 +45,11 @@ class Peers:
         """Have the others train this; None sends them home. The first process calls it."""
 
     def ordered(self) -> Order | None:
-        """What the first process orders next, which is waited for. The others call it."""
+        """What the first process orders next, which is waited for. The others call it.
+
+        Raises:
+            Terminated: the first process has ended, and has said why.
+        """
         return None
 
     def sharing(self) -> contextlib.AbstractContextManager[None]:

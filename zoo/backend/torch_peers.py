@@ -23,6 +23,7 @@ from zoo.backend.base import Inputs
 from zoo.backend.peers import ALONE, PATIENCE, Order, Peers
 from zoo.backend.transformer_torch import share_of_masks
 from zoo.errors import EnvironmentFault, TrainingError
+from zoo.stopping import Terminated
 
 __all__ = ["Processes", "joined"]
 
@@ -69,10 +70,13 @@ class Processes(Peers):
 
     def ordered(self) -> Order | None:
         length = torch.zeros(1, dtype=torch.int64)
-        with _gone():
-            distributed.broadcast(length, 0, self._orders)
-            words = torch.zeros(int(length), dtype=torch.uint8)
-            distributed.broadcast(words, 0, self._orders)
+        try:
+            with _gone():
+                distributed.broadcast(length, 0, self._orders)
+                words = torch.zeros(int(length), dtype=torch.uint8)
+                distributed.broadcast(words, 0, self._orders)
+        except TrainingError as error:
+            raise Terminated from error
         order = json.loads(words.numpy().tobytes())
         return None if order is None else Order(**order)
 
