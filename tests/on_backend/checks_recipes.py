@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,8 +57,8 @@ PAINTED = {
     "imdb_contrastive",
 }
 """Of each task one recipe, whose charts are painted, by the process of torch, which compiles nothing."""
-KINDS = ("ner_bert", "squad_bert")
-"""What backends that compile train each time: a task of tokens and one of spans; the others are slow there.
+KINDS = {"jax": "ner_bert", "tensorflow": "squad_bert"}
+"""What a backend that compiles trains each time: a task of tokens, or one of spans; the others are slow there.
 
 All three train the quickstart and several tasks of texts at once in tests/test_backends.py, which holds their figures
 together, and take the first steps of every task in checks_golden.py.
@@ -76,7 +77,7 @@ def marked(name: str) -> Any:
     """A recipe's name, and when it is trained."""
     if name in ALIKE:
         return pytest.param(name, marks=pytest.mark.slow)
-    return name if name in KINDS else pytest.param(name, marks=pytest.mark.at_times)
+    return name if name == KINDS.get(os.environ["KERAS_BACKEND"]) else pytest.param(name, marks=pytest.mark.at_times)
 
 
 @pytest.fixture

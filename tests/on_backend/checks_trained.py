@@ -170,6 +170,7 @@ def adapted_model(references: Path, rate: float = 0.0) -> tuple[Any, Any]:
 
 
 class TestAdapters:
+    @pytest.mark.at_times
     @pytest.mark.parametrize("rate", [0.0, 1e-9], ids=["in one go", "beside the products"])
     def test_as_peft(self, backend: Backend, references: Path, rate: float) -> None:
         """Logits, and the losses of steps: on the fast way, and on that of layers which drop what adapters read."""
