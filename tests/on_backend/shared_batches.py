@@ -15,26 +15,19 @@ from typing import Any
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import numpy as np
-from nano import Interrupting, nano_recipe
+import shared_runs
+from nano import Interrupting
 
 import zoo
 import zoo.report.report
 from zoo.finished import Run
 from zoo.recipe import Recipe
 
-# 52 rows in batches of 8: the last batch of an epoch has 4, fewer than eight devices.
-WAYS: dict[str, Any] = {
-    "training.precision": "float32",
-    "training.log_every": 1,
-    "training.batch_size": 8,
-    "training.epochs": 3,
-    "training.checkpoint": {"minutes": None, "steps": 4},
-    "data.limit": {"train": 58, "test": 16},
-}
+SAVED = {"training.checkpoint": {"minutes": None, "steps": 4}}
 
 
 def recipe(devices: int, **more: Any) -> Recipe:
-    return nano_recipe(WAYS | {"training.devices": devices} | more)
+    return shared_runs.recipe(**SAVED, **{"training.devices": devices}, **more)
 
 
 def losses(run: Run) -> np.ndarray:
@@ -43,11 +36,12 @@ def losses(run: Run) -> np.ndarray:
 
 def far(run: Run, other: Run) -> dict[str, float | int]:
     """Largest differences, and over how many steps."""
-    texts = ["a truly great film", "boring"]
     return {
         "steps": len(losses(run)),
         "loss": float(np.abs(losses(run) - losses(other)).max()),
-        "probability": float(np.abs(run.probabilities(texts) - other.probabilities(texts)).max()),
+        "probability": float(
+            np.abs(run.probabilities(shared_runs.TEXTS) - other.probabilities(shared_runs.TEXTS)).max()
+        ),
     }
 
 

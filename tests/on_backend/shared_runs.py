@@ -15,7 +15,7 @@ from nano import nano_recipe
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe
 
-# 52 rows in batches of 8: the last batch of an epoch has 4.
+# 52 rows in batches of 8: the last batch of an epoch has 4, fewer than eight devices.
 WAYS: dict[str, Any] = {
     "training.precision": "float32",
     "training.log_every": 1,
