@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tools.storage_calls import killed_at
+from tools.storage_calls import failed_at, killed_at
 from zoo.errors import OutputError
 from zoo.runs import run_folder
 from zoo.runs.default_folder import default_folder
@@ -354,3 +354,18 @@ def test_an_end_that_is_killed_is_taken_up(tmp_path: Path) -> None:
             assert found is None
             assert sorted((path / "checkpoints").rglob("*")) == before
     assert ends == {"running", "done"}
+
+
+def test_an_end_of_which_a_call_fails_is_told(tmp_path: Path) -> None:
+    """Down to the removal of the lock, when the run is done: none ends in anything but 0 or 6."""
+    codes = list[int]()
+    for number in itertools.count(1):
+        folder = create_run(tmp_path / str(number), RECIPE)
+        code = failed_at(number, folder.path, lambda folder=folder: folder.finish("done"), "once")
+        folder.release()
+        if code is None:
+            break
+        codes.append(code)
+        assert finished_run(folder.path) is not None or code == 6
+    assert set(codes) == {0, 6}
+    assert codes.index(0) < len(codes) - 1 - codes[::-1].index(6), "some of the last calls are told, too"

@@ -141,10 +141,11 @@ class Lock:
         The file of the kernel's lock goes first: who then gets the lock of the removed file has nothing, and FileLock
         tries again on a new one. Nobody else removes it.
         """
-        if not self.lost:
-            self._file.unlink(missing_ok=True)
-        self._lease.release()
-        self._kernel.release()
+        with contextlib.ExitStack() as last:  # each of them also where another one fails
+            last.callback(self._kernel.release)
+            last.callback(self._lease.release)
+            if not self.lost:
+                self._file.unlink(missing_ok=True)
 
     def _take_kernels(self, patience: float) -> None:
         try:

@@ -197,9 +197,10 @@ class RunFolder:
 
     def release(self) -> None:
         """Let another process write to the folder."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            with storage_errors(self.path):
+                lock.release()
 
     def __enter__(self) -> RunFolder:
         return self
