@@ -70,8 +70,9 @@ def test_losses_are_those_of_one(tmp_path: Path) -> None:
         {"training.r_drop": {}, "training.average": {"type": "ema", "decay": 0.9}},
         {"training.mixup": {}},
         {"training.unfreeze": {"epochs": 1}, "training.class_weights": "balanced"},
+        {"training.lora": {}, "training.remat": True, "training.optimizer.type": "lion"},
     ],
-    ids=["plain", "adversarial", "r_drop", "mixup", "unfreeze"],
+    ids=["plain", "adversarial", "r_drop", "mixup", "unfreeze", "lora"],
 )
 def test_so_they_are_on_four_and_of_strategies(changes: Mapping[str, Any], tmp_path: Path) -> None:
     of = recipe(**changes)
