@@ -15,6 +15,7 @@ import torch
 from shared_runs import assert_alike, by_processes, command, recipe, wait_for
 
 import zoo
+from zoo.backend.torch_peers import take_device
 from zoo.backend.transformer_torch import TorchKernels, share_of_masks
 from zoo.errors import EnvironmentFault
 from zoo.recipe.sharing import beyond_processes
@@ -38,6 +39,27 @@ def test_one_process_has_one_device(tmp_path: Path) -> None:
     match = r"training.devices: got 2, but this is one process, which has one device: use python -m zoo.run"
     with pytest.raises(EnvironmentFault, match=match):
         zoo.train(recipe(**{"training.devices": 2}), tmp_path / "run")
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun's environment on a machine with two, as far as a CPU can tell."""
+    chosen = list[int]()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    take_device()
+    assert chosen == [], "alone it is left to Keras"
+    launched = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    for name, value in launched.items():
+        monkeypatch.setenv(name, value)
+    take_device()
+    assert chosen == [1]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(EnvironmentFault, match="has started 4 processes here, and torch has 2 GPUs: use 2"):
+        take_device()
+    monkeypatch.setenv("KERAS_TORCH_DEVICE", "cpu")
+    take_device()
+    assert chosen == [1]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch.optim.adamw import adamw
 from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, parts
 from zoo.backend.peers import Peers
 from zoo.backend.precision import Precision, precisions_of_nvidia
-from zoo.backend.torch_peers import Processes, joined
+from zoo.backend.torch_peers import Processes, joined, take_device
 from zoo.backend.transformer_torch import CudaKernels, TorchKernels, gradients_by_rows, layers_compiled
 from zoo.errors import EnvironmentFault
 
@@ -25,16 +25,19 @@ from zoo.errors import EnvironmentFault
 class Torch(Backend):
     name = "torch"
 
+    def __init__(self) -> None:
+        take_device()
+
     def device(self) -> str:
         kind = _device().type
         if kind == "cuda":
-            return "gpu: " + torch.cuda.get_device_name(0)
+            return "gpu: " + torch.cuda.get_device_name()
         return "gpu: Apple Metal" if kind == "mps" else "cpu"
 
     def precisions(self) -> tuple[Precision, ...]:
         if _device().type != "cuda" or torch.version.cuda is None:  # AMD's GPUs go by the name of CUDA too
             return super().precisions()
-        return precisions_of_nvidia(torch.cuda.get_device_capability(0))
+        return precisions_of_nvidia(torch.cuda.get_device_capability())
 
     @contextlib.contextmanager
     def multiplying(self, precision: Precision) -> Iterator[None]:

@@ -31,27 +31,37 @@ BETWEEN = timedelta(days=30)
 """How long an order may be waited for: as long as the first process reads, evaluates and writes by itself."""
 
 
-@functools.cache
-def joined() -> Peers:
-    """The processes that torchrun has started, this one among them; it waits for all. Without torchrun: alone.
+def take_device() -> None:
+    """Compute on the GPU that is this process's, where torchrun has started several; to be called before a tensor is
+    made.
 
     Raises:
         EnvironmentFault: there are fewer GPUs here than processes.
     """
-    if not distributed.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
+    if not _launched() or not _on_gpus():
+        return
+    here, asked = torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"])
+    if asked > here:
+        raise EnvironmentFault(f"torchrun has started {asked} processes here, and torch has {here} GPUs: use {here}")
+    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+
+
+@functools.cache
+def joined() -> Peers:
+    """The processes that torchrun has started, this one among them; it waits for all. Without torchrun: alone."""
+    if not _launched():
         return ALONE
-    if torch.cuda.is_available() and os.environ.get("KERAS_TORCH_DEVICE", "cuda").startswith("cuda"):
-        here, asked = torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"])
-        if asked > here:
-            raise EnvironmentFault(
-                f"torchrun has started {asked} processes here, and torch has {here} GPUs: use {here}"
-            )
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        kinds = "cpu:gloo,cuda:nccl"
-    else:
-        kinds = "gloo"
+    kinds = "cpu:gloo,cuda:nccl" if _on_gpus() else "gloo"
     distributed.init_process_group(kinds, timeout=timedelta(seconds=PATIENCE))
     return Processes()
+
+
+def _launched() -> bool:
+    return distributed.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1"
+
+
+def _on_gpus() -> bool:
+    return torch.cuda.is_available() and os.environ.get("KERAS_TORCH_DEVICE", "cuda").startswith("cuda")
 
 
 class Processes(Peers):
