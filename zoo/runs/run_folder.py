@@ -344,7 +344,8 @@ def _is_partial(path: Path) -> bool:
 
 def drop_checkpoints(path: Path) -> None:
     """Of a run with which nobody goes on; what cannot be removed costs room and nothing else."""
-    shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
+    with contextlib.suppress(OSError):  # rmtree itself ignores no close that fails
+        shutil.rmtree(path / CHECKPOINTS, ignore_errors=True)
 
 
 def _now() -> str:
