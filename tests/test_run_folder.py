@@ -361,6 +361,7 @@ def test_an_end_of_which_a_call_fails_is_told(tmp_path: Path) -> None:
     codes = list[int]()
     for number in itertools.count(1):
         folder = create_run(tmp_path / str(number), RECIPE)
+        (folder.path / "checkpoints" / "step-1").mkdir(parents=True)
         code = failed_at(number, folder.path, lambda folder=folder: folder.finish("done"), "once")
         folder.release()
         if code is None:

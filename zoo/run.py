@@ -78,7 +78,7 @@ def train(
     Raises:
         ZooError: each kind as zoo/errors.py says.
     """
-    number, count = place_in_launch(choose(recipe.backend).name)
+    number, count = place_in_launch(recipe.backend)
     if number:
         return _followed(recipe, out)
     screen = progress if isinstance(progress, Screen) else Screen(quiet=not progress)
@@ -92,11 +92,7 @@ def _followed(recipe: Recipe, out: str | Path | None) -> Run:
     """The run that another process leads, once that is done."""
     if out is None:
         raise RecipeError("out: got no folder, expected that of the run, which its processes share: add --out DIR")
-    try:
-        follow(activated(recipe))
-    except (KeyboardInterrupt, Terminated):
-        time.sleep(LAST)
-        leave(EXIT_TERMINATED)
+    follow(activated(recipe))
     return load_run(out)
 
 
@@ -287,16 +283,20 @@ def run(
         same_rows = readable_parts(path, profile=profile, overrides=overrides)
         raise RecipeError(dict.fromkeys([*faults, *(fault for each in same_rows for fault in row_faults(each))]))
     loaded = load_recipe(path, profile=profile, overrides=overrides)
-    if to_launch(backend := choose(loaded.backend).name, loaded.training.devices):
+    if to_launch(loaded.backend, loaded.training.devices):
         if faults := [fault for each in loaded.staged() for fault in beyond_processes(each)]:
             raise RecipeError(dict.fromkeys(faults))
-        folder = out or str(default_folder(loaded.name, backend))
+        folder = out or str(default_folder(loaded.name, choose(loaded.backend).name))
         options = {"--profile": [profile] if profile else [], "--set": overrides, "--log": log or [], "--out": [folder]}
         words = [word for option, values in options.items() for value in values for word in (option, value)]
         flags = ["--resume"] * resume + ["--debug"] * debug + ["--format", output]
         return launch("zoo.run", [str(path), *words, *flags], loaded.training.devices, tell=cli.tell)
-    if place_in_launch(backend)[0]:
-        train(loaded, out)
+    if place_in_launch(loaded.backend)[0]:
+        try:
+            train(loaded, out)
+        except (KeyboardInterrupt, Terminated):
+            time.sleep(LAST)
+            leave(EXIT_TERMINATED)
         return 0
     screen = Events() if output == "json" else Screen()
     done = train(loaded, out, resume=resume, progress=screen, log=log or ())

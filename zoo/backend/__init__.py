@@ -38,7 +38,7 @@ from zoo.backend.devices import (
     unused,
 )
 from zoo.backend.launching import launch
-from zoo.backend.peers import Order
+from zoo.backend.peers import FirstEnded, Order
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.errors import EnvironmentFault
 
@@ -48,6 +48,7 @@ __all__ = [
     "Adversary",
     "Backend",
     "Choice",
+    "FirstEnded",
     "CompiledProgram",
     "Inputs",
     "Loss",
@@ -281,21 +282,27 @@ def _without(*packages: str) -> Iterator[None]:
             del sys.modules[name]
 
 
-def place_in_launch(backend: str) -> tuple[int, int]:
+def place_in_launch(recipe_backend: str | None) -> tuple[int, int]:
     """Which one of how many processes this is that compute a run together; 0 of 1 of one that is alone.
 
-    It is read from the environment, that of torchrun or of jax, and nothing is imported.
+    It is read from the environment, that of torchrun or of jax; nothing is imported, and nothing refused.
     """
-    if backend == "jax":
+    name = _asked(recipe_backend)
+    if name == "jax":
         return int(os.environ.get("JAX_PROCESS_ID", "0")), int(os.environ.get("JAX_NUM_PROCESSES", "1"))
-    if backend != "torch" or "TORCHELASTIC_RUN_ID" not in os.environ:
+    if name != "torch" or "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
-def to_launch(backend: str, devices: int) -> bool:
+def to_launch(recipe_backend: str | None, devices: int) -> bool:
     """Whether a command has to be launched in as many processes as a run has devices, and has not been yet."""
-    return by_processes(backend) and devices > 1 and place_in_launch(backend)[1] == 1
+    return devices > 1 and by_processes(_asked(recipe_backend)) and place_in_launch(recipe_backend)[1] == 1
+
+
+def _asked(recipe_backend: str | None) -> str:
+    """The backend that `choose` chooses, if it refuses none."""
+    return os.environ.get("KERAS_BACKEND") or recipe_backend or next(iter(installed()), "")
 
 
 def kernels() -> Any:

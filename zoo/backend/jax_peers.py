@@ -16,9 +16,8 @@ from typing import Any
 import jax
 from jax._src import distributed  # the store has no public name; Orbax takes it from here too
 
-from zoo.backend.peers import ALONE, PATIENCE, Order, Peers
+from zoo.backend.peers import ALONE, PATIENCE, FirstEnded, Order, Peers
 from zoo.errors import TrainingError
-from zoo.stopping import Terminated
 
 __all__ = ["COUNT", "NUMBER", "Machines", "joined"]
 
@@ -64,7 +63,7 @@ class Machines(Peers):
             with _gone():
                 order = json.loads(self._store.blocking_key_value_get(f"order/{self._orders}", BETWEEN))
         except TrainingError as error:
-            raise Terminated from error
+            raise FirstEnded from error
         return None if order is None else Order(**order)
 
     @contextlib.contextmanager

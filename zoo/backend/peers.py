@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["ALONE", "PATIENCE", "Order", "Peers"]
+__all__ = ["ALONE", "PATIENCE", "FirstEnded", "Order", "Peers"]
 
 PATIENCE = 50.0
 """Seconds after which a process that does not answer in training is taken for gone."""
@@ -26,6 +26,10 @@ class Order:
     precision: str
     compiled: bool
     resume: bool
+
+
+class FirstEnded(Exception):
+    """The first process has ended, and has said why."""
 
 
 class Peers:
@@ -45,11 +49,7 @@ class Peers:
         """Have the others train this; None sends them home. The first process calls it."""
 
     def ordered(self) -> Order | None:
-        """What the first process orders next, which is waited for. The others call it.
-
-        Raises:
-            Terminated: the first process has ended, and has said why.
-        """
+        """What the first process orders next, which is waited for; raises FirstEnded. The others call it."""
         return None
 
     def sharing(self) -> contextlib.AbstractContextManager[None]:

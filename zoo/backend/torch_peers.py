@@ -20,10 +20,9 @@ import torch
 from torch import distributed
 
 from zoo.backend.base import Inputs
-from zoo.backend.peers import ALONE, PATIENCE, Order, Peers
+from zoo.backend.peers import ALONE, PATIENCE, FirstEnded, Order, Peers
 from zoo.backend.transformer_torch import share_of_masks
 from zoo.errors import EnvironmentFault, TrainingError
-from zoo.stopping import Terminated
 
 __all__ = ["Processes", "joined"]
 
@@ -86,7 +85,7 @@ class Processes(Peers):
                 words = torch.zeros(int(length), dtype=torch.uint8)
                 distributed.broadcast(words, 0, self._orders)
         except TrainingError as error:
-            raise Terminated from error
+            raise FirstEnded from error
         order = json.loads(words.numpy().tobytes())
         return None if order is None else Order(**order)
 

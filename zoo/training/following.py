@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zoo.backend import Backend, Order
+from zoo.backend import Backend, FirstEnded, Order
 from zoo.data.backbones import bring
 from zoo.data.dataset import load_dataset
 from zoo.errors import OutputError
 from zoo.recipe import Recipe, load_recipe
+from zoo.stopping import Terminated
 from zoo.training.checkpoint import Followed, Progress
 from zoo.training.prepare import prepare
 
@@ -27,12 +28,20 @@ def follow(backend: Backend) -> None:
 
     Raises:
         ZooError: what training refuses, and what the module says.
+        Terminated: the first process has ended, and has said why.
     """
-    while (order := backend.peers.ordered()) is not None:
+    while (order := _ordered(backend)) is not None:
         recipe = _recipe_of(order)
         bring(recipe)  # the first process's cache may be another machine's
         session = prepare(recipe, load_dataset(recipe), backend=backend)
         session.train(Followed(Path(order.checkpoints)), Silent(), resume=order.resume)
+
+
+def _ordered(backend: Backend) -> Order | None:
+    try:
+        return backend.peers.ordered()
+    except FirstEnded as error:
+        raise Terminated from error
 
 
 def _recipe_of(order: Order) -> Recipe:

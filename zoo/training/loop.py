@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,7 +34,7 @@ from zoo.training.checkpoint import Checkpoints, Progress, State, Within
 from zoo.training.epoch_log import EpochLog, Learned
 from zoo.training.memory import within_memory
 from zoo.training.saving import Saving
-from zoo.training.waiting import Firsts
+from zoo.training.waiting import Firsts, waiting
 
 
 class Listener(Protocol):
@@ -126,7 +126,9 @@ class Loop:
             TrainingError: a loss or a gradient is not finite; out of memory; another process of the run is gone.
             OutputError: another process goes on from another step, as it sees other checkpoints.
         """
-        with self.backend.peers.sharing():
+        with ExitStack() as entered:
+            with waiting("waiting for the other processes", self.listener.on_wait):
+                entered.enter_context(self.backend.peers.sharing())
             return self._run(progress, optimizer)
 
     def _run(self, progress: Progress, optimizer: Any) -> Progress:
