@@ -6,28 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from test_compile_for import ANSWER, program
 
 from tools import scaling
-from zoo.backend import CompiledProgram
-from zoo.backend.compiled_program import Collective, Kernels
+from zoo.backend.compiled_program import Collective
 from zoo.backend.compilers import TARGETS, Target
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import machine_named
-from zoo.training.compile_request import Answer, Step
+from zoo.training.compile_request import Answer
 
-PROGRAM = CompiledProgram(
-    arguments=0,
-    results=0,
-    aliased=0,
-    temporaries=0,
-    code=0,
-    operations=None,
-    bytes_accessed=None,
-    kernels=Kernels(),
-    collectives={},
-    compile_seconds=1.0,
-)
-STEP = Step(rows=24, length=512, products=985 * 10**9, own=PROGRAM, stock=None)
+PROGRAM = program(None, None)
 
 
 def scaled(devices: int) -> scaling.Scaled:
@@ -67,7 +55,7 @@ def test_what_does_not_fit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(recipe: Recipe, target: Target, *, devices: int, **others: Any) -> Answer:
         asked.append((devices, recipe.training.batch_size))
         own = replace(PROGRAM, operations=1.97e12, bytes_accessed=81.9e9) if devices == 1 else "out of memory"
-        return Answer(precision="bfloat16", training=replace(STEP, own=own), prediction=STEP, steps=100)
+        return replace(ANSWER, training=replace(ANSWER.training, own=own))
 
     monkeypatch.setattr(scaling, "ask", answer)
     one, two = scaling.table("imdb_bert", TARGETS["v5e"], (1, 2), None)

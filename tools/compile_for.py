@@ -79,8 +79,7 @@ def compile_for(
     debug: cli.DebugOption = False,
 ) -> int:
     """What a TPU or a GPU that is not here would make of a recipe: memory, work and the least time of its steps."""
-    target, given = TARGETS[device], os.environ.get(COMPILERS)
-    folder = compilers or (Path(given) if given else None)
+    target, folder = TARGETS[device], folder_of(compilers)
     found = load_recipe(cli.find_recipe(recipe), profile=profile, overrides=changes or ())
     answer = ask(found, target, devices=devices, stock=stock, folder=folder)
     compiler = f"{version_of(target, folder)}, jax {versions('jax')['jax']}"
@@ -93,6 +92,12 @@ def compile_for(
     else:
         show(answer, target, devices, title, packing=found.training.packing)
     return EXIT_DONE if isinstance(answer.training.own, CompiledProgram) else TrainingError.exit_code
+
+
+def folder_of(asked: Path | None) -> Path | None:
+    """Where the compilers lie: as asked for, else as the environment says; None looks where Python looks."""
+    given = os.environ.get(COMPILERS)
+    return asked or (Path(given) if given else None)
 
 
 def figures(

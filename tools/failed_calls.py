@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import recipes
 import zoo
 import zoo.report.report
-from tools.storage_calls import KILLED, failed_at, forked, killed_at
+from tools.storage_calls import KILLED, before_forking, failed_at, forked, killed_at
 from zoo.backend import activate
 from zoo.runs.run_folder import RunFolder
 from zoo.runs.screen import Screen
@@ -42,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--stride", type=int, default=1, help="take every so many-th call")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     given = parser.parse_args(argv)
-    # A process with jax in it does not fork, nor one of whose torch several threads have computed.
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    os.environ["OMP_NUM_THREADS"] = "1"
+    before_forking()
     with tempfile.TemporaryDirectory() as base:
         return 0 if survived(Path(base), given.ways, given.stride) else 1
 

@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import zoo.run
-from tools.storage_calls import KILLED, forked
+from tools.storage_calls import KILLED, before_forking, forked
 from zoo.backend import activate
 
 CALL = ["quickstart", "--profile", "smoke", "--set", "training.epochs=1", "--set", "data.limit={train: 64, test: 16}"]
@@ -34,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--races", type=int, default=50)
     given = parser.parse_args(argv)
-    # A process with jax in it does not fork, nor one of whose torch several threads have computed.
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    os.environ["OMP_NUM_THREADS"] = "1"
+    before_forking()
     activate()  # once, for all children
     zoo.run.write_report = lambda folder, texts: (folder.write_text("report.html", ""), ())  # it takes seconds
     sound = True

@@ -1,7 +1,7 @@
 """What many devices that are not here would make of a recipe: predicted by roofline, from the compiled step.
 
-    python tools/scaling.py imdb_bert --device h100 --devices 1 2 4 8
-    python tools/scaling.py --write --compilers compilers          # the tables of docs/scaling.md, an hour
+    python tools/scaling.py imdb_bert --device h100 --devices 2 --devices 8
+    python tools/scaling.py --write --compilers compilers          # the tables of docs/scaling.md, half an hour
 
 The step is compiled for each number of devices, each of which has the recipe's `training.batch_size` rows: what the
 devices send each other stands in the program. Two times come of it: the least that a step can take, where all of that
@@ -11,7 +11,6 @@ measured: a device takes longer than its peaks say. docs/accelerators.md says wh
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,11 +24,12 @@ import typer  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 import recipes  # noqa: E402
-from tools.compile_for import figures  # noqa: E402
+from tools.compile_for import figures, folder_of  # noqa: E402
 from tools.render_docs import filled  # noqa: E402
+from tools.render_docs import table as in_markdown  # noqa: E402
 from zoo import cli  # noqa: E402
 from zoo.backend import CompiledProgram  # noqa: E402
-from zoo.backend.compilers import COMPILERS, TARGETS, Target, version_of  # noqa: E402
+from zoo.backend.compilers import TARGETS, Target, version_of  # noqa: E402
 from zoo.errors import EXIT_DONE, TrainingError  # noqa: E402
 from zoo.recipe.estimate import Machine, machine_named  # noqa: E402
 from zoo.training.compile_request import ask  # noqa: E402
@@ -142,8 +142,7 @@ def scaling(
     debug: cli.DebugOption = False,
 ) -> int:
     """What many devices that are not here would make of a recipe: predicted, not measured."""
-    given = os.environ.get(COMPILERS)
-    folder = compilers or (Path(given) if given else None)
+    folder = folder_of(compilers)
     if write:
         _write(folder)
         return EXIT_DONE
@@ -158,17 +157,16 @@ def scaling(
 
 
 def _write(folder: Path | None) -> None:
-    lines = list[str]()
+    pieces = list[str]()
     for name in RECIPES:
         for device, counts in SHOWN.items():
-            target = TARGETS[device]
-            lines += [f"### {name} on {target.machine} ({version_of(target, folder)})", ""]
-            lines += [f"| {' | '.join(HEADER)} |", f"|{' ---: |' * len(HEADER)}"]
+            target, rows = TARGETS[device], list[tuple[str, ...]]()
             for cells in table(name, target, counts, folder):
-                lines.append(f"| {' | '.join(cells)} |")
-                cli.tell(lines[-1])
-            lines.append("")
-    (ROOT / PAGE).write_text(filled(PAGE, scaling=lambda: "\n".join(lines[:-1])), encoding="utf-8")
+                cli.tell(f"{name} on {target.machine}: {', '.join(cells)}")
+                rows.append(cells)
+            title = f"### {name} on {target.machine} ({version_of(target, folder)})"
+            pieces.append(f"{title}\n\n{in_markdown(HEADER, rows)}")
+    (ROOT / PAGE).write_text(filled(PAGE, scaling=lambda: "\n".join(pieces).rstrip("\n")), encoding="utf-8")
 
 
 def _span(low: str, high: str) -> str:

@@ -28,6 +28,13 @@ Way = Literal["once", "full"]
 """How a call fails: by an error of the disk and no other after it, or by a full disk that stays full."""
 
 
+def before_forking() -> None:
+    """Say what a process needs that is to fork, before it imports a backend: one with jax in it does not, nor one of
+    whose torch several threads have computed."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
 def forked(action: Callable[[], object]) -> int:
     """The exit code of a child that runs this: 0, that of its error, or 70."""
     with warnings.catch_warnings():

@@ -38,7 +38,7 @@ from zoo.backend.devices import (
     unused,
 )
 from zoo.backend.launching import launch
-from zoo.backend.peers import FirstEnded, Order
+from zoo.backend.peers import FirstEnded, Order, place_by_jax, place_by_torchrun
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia, refusal
 from zoo.errors import EnvironmentFault
 
@@ -48,8 +48,8 @@ __all__ = [
     "Adversary",
     "Backend",
     "Choice",
-    "FirstEnded",
     "CompiledProgram",
+    "FirstEnded",
     "Inputs",
     "Loss",
     "Order",
@@ -289,10 +289,8 @@ def place_in_launch(recipe_backend: str | None) -> tuple[int, int]:
     """
     name = _asked(recipe_backend)
     if name == "jax":
-        return int(os.environ.get("JAX_PROCESS_ID", "0")), int(os.environ.get("JAX_NUM_PROCESSES", "1"))
-    if name != "torch" or "TORCHELASTIC_RUN_ID" not in os.environ:
-        return 0, 1
-    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        return place_by_jax()
+    return place_by_torchrun() if name == "torch" else (0, 1)
 
 
 def to_launch(recipe_backend: str | None, devices: int) -> bool:

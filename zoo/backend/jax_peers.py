@@ -8,22 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import jax
 from jax._src import distributed  # the store has no public name; Orbax takes it from here too
 
-from zoo.backend.peers import ALONE, PATIENCE, FirstEnded, Order, Peers
+from zoo.backend.peers import (
+    ALONE,
+    BETWEEN,
+    PATIENCE,
+    FirstEnded,
+    Order,
+    Peers,
+    gone,
+    order_of,
+    place_by_jax,
+    text_of,
+)
 from zoo.errors import TrainingError
 
-__all__ = ["COUNT", "NUMBER", "Machines", "joined"]
+__all__ = ["Machines", "joined"]
 
-NUMBER, COUNT = "JAX_PROCESS_ID", "JAX_NUM_PROCESSES"
-BETWEEN = 30 * 24 * 3600 * 1000
-"""Milliseconds for which an order may be waited for: as long as the first process works by itself."""
 HEARTBEAT = 30
 """Seconds without a sign of life after which jax ends the other processes; until it looks, some more go by."""
 KEPT = 100
@@ -31,15 +37,14 @@ KEPT = 100
 
 
 def joined() -> Peers:
-    """The processes that the environment names (`NUMBER` of `COUNT`), this one among them; without it: alone.
+    """The processes that the environment names , this one among them; without it: alone.
 
     To be called before jax is asked for a device. It waits for all processes.
     """
-    count = int(os.environ.get(COUNT, "1"))
+    number, count = place_by_jax()
     if count == 1:
         return ALONE
     # Where the first one listens jax reads itself, in JAX_COORDINATOR_ADDRESS.
-    number = int(os.environ.get(NUMBER, "0"))
     jax.distributed.initialize(num_processes=count, process_id=number, heartbeat_timeout_seconds=HEARTBEAT)
     return Machines()
 
@@ -49,28 +54,26 @@ class Machines(Peers):
 
     def __init__(self) -> None:
         self.number, self.count = jax.process_index(), jax.process_count()
-        self.shares = False
         self._store: Any = distributed.global_state.client
         self._orders = self._agreements = self._meetings = 0
 
     def order(self, order: Order | None) -> None:
         self._orders += 1
-        self._store.key_value_set(f"order/{self._orders}", json.dumps(order and asdict(order)))
+        self._store.key_value_set(f"order/{self._orders}", text_of(order))
 
     def ordered(self) -> Order | None:
         self._orders += 1
         try:
             with _gone():
-                order = json.loads(self._store.blocking_key_value_get(f"order/{self._orders}", BETWEEN))
+                return order_of(self._store.blocking_key_value_get(f"order/{self._orders}", 1000 * BETWEEN))
         except TrainingError as error:
             raise FirstEnded from error
-        return None if order is None else Order(**order)
 
     @contextlib.contextmanager
     def sharing(self) -> Iterator[None]:
         self._meetings += 1
         with _gone():
-            self._store.wait_at_barrier(f"sharing/{self._meetings}", BETWEEN)
+            self._store.wait_at_barrier(f"sharing/{self._meetings}", 1000 * BETWEEN)
             self.shares = True
             try:
                 yield
@@ -111,7 +114,4 @@ def _gone() -> Iterator[None]:
         text = str(error).lower()
         if not any(sign in text for sign in ("gloo", "nccl", "deadline", "unavailable", "coordination", "heartbeat")):
             raise
-        raise TrainingError(
-            f"another process of the run has ended or does not answer ({str(error).splitlines()[0]:.160}): "
-            "see what it said; the last checkpoint is whole, go on from it with --resume"
-        ) from error
+        raise gone(error) from error

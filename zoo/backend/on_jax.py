@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import operator
 import platform as machine
 import re
@@ -16,7 +17,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from zoo.backend.base import Adversary, Backend, Inputs, Loss, Trainer, forced_platform
-from zoo.backend.jax_peers import Machines, joined
+from zoo.backend.jax_peers import joined
 from zoo.backend.peers import Peers
 from zoo.backend.precision import Precision, precisions_of_nvidia
 from zoo.errors import EnvironmentFault
@@ -135,8 +136,7 @@ class Jax(Backend):
 
     def _mesh(self, devices: int) -> Mesh:
         """The devices that compute now: one process of several computes by itself where they do not share a batch."""
-        alone = self.peers.count > 1 and not (isinstance(self.peers, Machines) and self.peers.shares)
-        return Mesh(1 if alone else devices)
+        return _mesh_of(1 if self.peers.count > 1 and not self.peers.shares else devices)
 
     def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
         @jax.jit
@@ -307,6 +307,12 @@ class Mesh:
             return jax.make_array_from_callback(array.shape, place, lambda index: array[index])
 
         return jax.tree.map(given, arrays)
+
+
+@functools.cache
+def _mesh_of(devices: int) -> Mesh:
+    """Made once: a predictor asks for it with each batch."""
+    return Mesh(devices)
 
 
 class _Weights:

@@ -114,7 +114,7 @@ class Torch(Backend):
             with torch.no_grad():
                 if sharing is None:
                     return model(_tensors(inputs), training=False)
-                return sharing.together(model(_tensors(sharing.inputs(inputs)), training=False))
+                return sharing.together(model(_tensors(sharing.own(inputs)), training=False))
 
         return forward
 

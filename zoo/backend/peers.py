@@ -7,13 +7,22 @@ as it orders. Where a process is alone it is the first, and nothing here costs a
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-__all__ = ["ALONE", "PATIENCE", "FirstEnded", "Order", "Peers"]
+from zoo.errors import TrainingError
+
+__all__ = [
+    *("ALONE", "BETWEEN", "PATIENCE", "FirstEnded", "Order", "Peers", "gone", "place_by_jax", "place_by_torchrun"),
+    *("order_of", "text_of"),
+]
 
 PATIENCE = 50.0
 """Seconds after which a process that does not answer in training is taken for gone."""
+BETWEEN = 30 * 24 * 3600
+"""Seconds for which an order may be waited for: as long as the first process works by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +37,17 @@ class Order:
     resume: bool
 
 
+def text_of(order: Order | None) -> str:
+    """An order as it is sent."""
+    return json.dumps(order and asdict(order))
+
+
+def order_of(text: str) -> Order | None:
+    """What `text_of` gave."""
+    found = json.loads(text)
+    return None if found is None else Order(**found)
+
+
 class FirstEnded(Exception):
     """The first process has ended, and has said why."""
 
@@ -35,11 +55,12 @@ class FirstEnded(Exception):
 class Peers:
     """A process that is alone; see the module.
 
-    number: of this process, from 0. count: how many there are.
+    number: of this process, from 0. count: how many there are. shares: whether batches are shared out now.
     """
 
     number = 0
     count = 1
+    shares = False
 
     @property
     def first(self) -> bool:
@@ -66,3 +87,23 @@ class Peers:
 
 
 ALONE = Peers()
+
+
+def gone(error: BaseException) -> TrainingError:
+    """What is said of a process that a library finds not to answer: without it the run cannot go on."""
+    return TrainingError(
+        f"another process of the run has ended or does not answer ({str(error).splitlines()[0]:.160}): "
+        "see what it said; the last checkpoint is whole, go on from it with --resume"
+    )
+
+
+def place_by_jax() -> tuple[int, int]:
+    """Which one of how many processes this is, by the environment variables that jax's users set."""
+    return int(os.environ.get("JAX_PROCESS_ID", "0")), int(os.environ.get("JAX_NUM_PROCESSES", "1"))
+
+
+def place_by_torchrun() -> tuple[int, int]:
+    """Which one of how many processes this is that torchrun has started; 0 of 1 where it has not."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -19,15 +17,22 @@ import numpy as np
 import torch
 from torch import distributed
 
-from zoo.backend.base import Inputs
-from zoo.backend.peers import ALONE, PATIENCE, FirstEnded, Order, Peers
+from zoo.backend.peers import (
+    ALONE,
+    BETWEEN,
+    PATIENCE,
+    FirstEnded,
+    Order,
+    Peers,
+    gone,
+    order_of,
+    place_by_torchrun,
+    text_of,
+)
 from zoo.backend.transformer_torch import share_of_masks
 from zoo.errors import EnvironmentFault, TrainingError
 
-__all__ = ["Processes", "joined"]
-
-BETWEEN = timedelta(days=30)
-"""How long an order may be waited for: as long as the first process reads, evaluates and writes by itself."""
+__all__ = ["Processes", "joined", "take_device"]
 
 
 def take_device() -> None:
@@ -56,7 +61,7 @@ def joined() -> Peers:
 
 
 def _launched() -> bool:
-    return distributed.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1"
+    return place_by_torchrun()[1] > 1
 
 
 def _on_gpus() -> bool:
@@ -68,11 +73,10 @@ class Processes(Peers):
 
     def __init__(self) -> None:
         self.number, self.count = distributed.get_rank(), distributed.get_world_size()
-        self.shares = False
-        self._orders = distributed.new_group(backend="gloo", timeout=BETWEEN)
+        self._orders = distributed.new_group(backend="gloo", timeout=timedelta(seconds=BETWEEN))
 
     def order(self, order: Order | None) -> None:
-        words = torch.frombuffer(bytearray(json.dumps(order and asdict(order)).encode()), dtype=torch.uint8)
+        words = torch.frombuffer(bytearray(text_of(order).encode()), dtype=torch.uint8)
         with _gone():
             distributed.broadcast(torch.tensor([len(words)]), 0, self._orders)
             distributed.broadcast(words, 0, self._orders)
@@ -86,8 +90,7 @@ class Processes(Peers):
                 distributed.broadcast(words, 0, self._orders)
         except TrainingError as error:
             raise FirstEnded from error
-        order = json.loads(words.numpy().tobytes())
-        return None if order is None else Order(**order)
+        return order_of(words.numpy().tobytes().decode())
 
     @contextlib.contextmanager
     def sharing(self) -> Iterator[None]:
@@ -120,11 +123,6 @@ class Processes(Peers):
         rows = np.arange(len(arrays)).reshape(parts, self.count, -1)[:, self.number].reshape(-1)
         return np.asarray(arrays)[rows]
 
-    def inputs(self, inputs: Inputs) -> Inputs:
-        """`own` of a batch in evaluation."""
-        found: Inputs = self.own(inputs)
-        return found
-
     def together(self, rows: Any, parts: int = 1) -> Any:
         """What `own` has taken apart, from all processes' tensors of equal shapes."""
         found = [torch.empty_like(rows) for _ in range(self.count)]
@@ -147,10 +145,7 @@ def _gone() -> Iterator[None]:
     except (RuntimeError, distributed.DistBackendError) as error:
         if not _of_network(error):
             raise
-        raise TrainingError(
-            f"another process of the run has ended or does not answer ({str(error).splitlines()[0]:.160}): "
-            "see what it said; the last checkpoint is whole, go on from it with --resume"
-        ) from error
+        raise gone(error) from error
 
 
 def _of_network(error: BaseException) -> bool:
