@@ -304,6 +304,7 @@ class CrashTest:
         moment, number = self._moment(), self._random.choice([signal.SIGKILL] * 4 + [signal.SIGTERM])
         if not enough and self._waited(child, run, moment, seconds):
             os.kill(child.process, number)
+            os.kill(child.process, signal.SIGCONT)
         while child.listen(60.0):
             pass
         code = child.ended()
@@ -322,7 +323,7 @@ class CrashTest:
         return "write" if self._hits["write"] <= self._hits["end"] else "end"
 
     def _waited(self, child: Child, run: Path, moment: str, seconds: float) -> bool:
-        """Whether the child is still there at such a moment, which has come."""
+        """Whether the child is still there at such a moment, which has come; where it writes, it is stopped in it."""
         after = self._random.uniform(0.0, 0.6 * seconds)
         begun = time.monotonic()
         if moment == "any":
@@ -339,7 +340,11 @@ class CrashTest:
                 return True
             if moment == "write" and child.steps >= STEPS * writes and writing(run):
                 time.sleep(self._random.uniform(0.0, 0.02))
-                return True
+                os.kill(child.process, signal.SIGSTOP)
+                os.waitid(os.P_PID, child.process, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+                if writing(run):
+                    return True
+                os.kill(child.process, signal.SIGCONT)  # it was through with that one: the next
 
     def _count(self, child: Child, run: Path, name: str, code: int) -> None:
         """Note what a kill hit and what it cost."""
