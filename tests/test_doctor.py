@@ -8,6 +8,7 @@ import pytest
 
 from zoo import doctor
 from zoo.backend.asking import Answer, ask
+from zoo.data.appending import NOTE
 from zoo.data.sources import Origin, cache_folder, fetch
 from zoo.data.sources.request import Request
 
@@ -62,8 +63,8 @@ def test_what_is_broken(
     other.mkdir()
     (other / "stamp.json").write_text("{")
     tables = cache_folder() / "tokens"
-    tables.mkdir()
-    (tables / "0.npz").write_bytes(b"no archive")
+    (tables / "0").mkdir(parents=True)
+    (tables / "0" / NOTE).write_bytes(b"no JSON")
     backends["torch"] = Answer(seconds=2.0, fault=f"ImportError: {home}/libtorch.so is not there")
     assert doctor.main([]) == 4
     out, err = capsys.readouterr()
@@ -73,7 +74,7 @@ def test_what_is_broken(
     for told in (
         "a.csv has the SHA-256",
         "other-01234567/stamp.json",
-        "0.npz is damaged",
+        "tokens/0 is damaged",
         "ImportError: ~/libtorch.so",
     ):
         assert told in err

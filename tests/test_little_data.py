@@ -14,6 +14,7 @@ from zoo import check
 from zoo.data.augmenting import augmented
 from zoo.data.dataset import load_dataset
 from zoo.data.splitting import few, folded
+from zoo.data.strings import Strings
 from zoo.errors import DataError, RecipeError
 from zoo.recipe import Recipe, dump_recipe, recipe_from
 from zoo.recipe.little_data import Augment
@@ -89,7 +90,7 @@ TEXT = "it was a film that  nobody had asked for and everybody went to see twice
 def copies_of(text: str, **rates: float) -> list[list[str]]:
     """Words of 100 changed copies of a text."""
     asked, split = Augment(copies=100, **rates), load_dataset(films({})).train.take(np.array([0]))
-    found = augmented(replace(split, texts=[text]), asked, seed=0, family="bert")
+    found = augmented(replace(split, texts=Strings.of([text])), asked, seed=0, family="bert")
     assert found.texts[0] == text
     assert len({*found.ids}) == 101
     assert set(found.labels.tolist()) == {int(split.labels[0])}

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from zoo.data import token_cache, tokens
+from zoo.data.appending import NOTE, Held, held
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import Dataset, Split
 from zoo.data.sources import cache_folder
+from zoo.data.strings import Strings
 from zoo.data.token_cache import encode_cached, encode_splits
-from zoo.data.tokens import Tokenizer, load_tokenizer
+from zoo.data.tokens import Tokenizer, TokenTable, load_tokenizer
 from zoo.errors import DataError, OutputError
 from zoo.recipe.types import Tokens
 from zoo.tasks.classification import Classification
@@ -28,8 +34,8 @@ class TestCache:
     def _empty(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("ZOO_CACHE", str(tmp_path))
 
-    def files(self) -> set[str]:
-        return {path.name for path in (cache_folder() / "tokens").iterdir()}
+    def tables(self) -> list[Path]:
+        return [path for path in (cache_folder() / "tokens").iterdir() if path.is_dir()]
 
     @pytest.mark.parametrize("pairs", [None, ["x y", "z", ""]])
     def test_hit_equals_fresh(self, pairs: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,29 +50,85 @@ class TestCache:
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(ours, theirs)
         assert (hit.truncated, hit.pad, done) == (fresh.truncated, fresh.pad, [3])
-        assert len(self.files()) == 1
+        assert len(self.tables()) == 1
 
-    @pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped", "other rows", "other type"])
-    def test_a_damaged_file_is_made_anew_with_a_word(self, damage: str) -> None:
-        fresh = encode_cached(nano(), self.texts, None, Tokens())
-        (path,) = (cache_folder() / "tokens").iterdir()
-        content = bytearray(path.read_bytes())
-        arrays = dict(np.load(path))
-        if damage == "other rows":
-            np.savez(path, **arrays | {"offsets": arrays["offsets"][:-1]})
-        elif damage == "other type":
-            np.savez(path, **arrays | {"ids": arrays["ids"].astype(np.int64)})
+    @pytest.mark.parametrize("damage", ["cut", "longer", "flipped", "gone", "no JSON", "other rows", "other file"])
+    def test_a_damaged_table_is_made_anew_with_a_word(self, damage: str) -> None:
+        fresh = nano().encode(self.texts, None, Tokens())
+        encode_cached(nano(), self.texts, None, Tokens())
+        (folder,) = self.tables()
+        ids, note = folder / "ids.bin", folder / NOTE
+        content, text = ids.read_bytes(), note.read_text()
+        bytes_of = {"cut": content[:-4], "longer": content + bytes(4), "flipped": bytes([content[0] ^ 1]) + content[1:]}
+        notes = {
+            "no JSON": "{",
+            "other rows": text.replace('"done":3', '"done":2'),
+            "other file": text.replace("ids", "di"),
+        }
+        if damage in bytes_of:
+            ids.write_bytes(bytes_of[damage])
+        elif damage in notes:
+            note.write_text(notes[damage])
         else:
-            content[content.index(fresh.ids.tobytes())] ^= 1
-            changed = {"cut": content[:-30], "empty": b"", "text": b"no zip", "flipped": content}
-            path.write_bytes(changed[damage])
+            ids.unlink()
         told: list[str] = []
         again = encode_cached(nano(), self.texts, None, Tokens(), tell=told.append)
         np.testing.assert_array_equal(again.ids, fresh.ids)
         (line,) = told
-        assert str(path) in line
+        assert str(folder) in line
         assert "made anew" in line
         encode_cached(nano(), self.texts, None, Tokens(), tell=pytest.fail)
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_what_was_interrupted_goes_on_where_it_stood(self, damaged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tokens, "CHUNK", 3)
+        monkeypatch.setattr(token_cache, "SAFE", 30)
+        texts, windows = ["a b c", "d e", "", "f g h i"] * 10, Tokens(max_length=4, long="window")
+        whole = nano().encode(texts, None, windows, spans=True)
+        done, told = list[int](), list[str]()
+
+        def until_killed(count: int) -> None:
+            done.append(count)
+            if len(done) == 7:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            encode_cached(nano(), texts, None, windows, spans=True, progress=until_killed)
+        assert done == [3] * 7
+        (partial,) = self.tables()
+        note = held(partial)
+        assert isinstance(note, Held)
+        assert 0 < note.done < 21, "what is not safe is made again"
+        if damaged:
+            with (partial / "second.bin").open("r+b") as stream:
+                stream.write(b"\xff")
+        done.clear()
+        found = encode_cached(nano(), texts, None, windows, spans=True, progress=done.append, tell=told.append)
+        for field in fields(TokenTable):
+            np.testing.assert_array_equal(getattr(found, field.name), getattr(whole, field.name), err_msg=field.name)
+        begin = 0 if damaged else note.done
+        assert (sum(done), done[0]) == (40, begin or 3)
+        assert told == ([f"tokens: {begin} of 40 texts were cut before, and are not cut again"] if begin else [])
+        assert [folder.suffix for folder in self.tables()] == [""]
+
+    def test_a_table_that_another_process_makes_is_waited_for(self) -> None:
+        begun, go_on, told = threading.Event(), threading.Event(), list[str]()
+
+        def slowly(count: int) -> None:
+            begun.set()
+            assert go_on.wait(20.0)
+
+        def tell(text: str) -> None:
+            told.append(text)
+            go_on.set()
+
+        with ThreadPoolExecutor() as both:
+            first = both.submit(encode_cached, nano(), self.texts, None, Tokens(), progress=slowly)
+            assert begun.wait(20.0)
+            second = both.submit(encode_cached, nano(), self.texts, None, Tokens(), tell=tell)
+            np.testing.assert_array_equal(first.result(20.0).ids, second.result(20.0).ids)
+        (line,) = told
+        assert line.endswith("cuts the same texts into tokens, and is waited for")
 
     def test_a_cache_that_cannot_be_written(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "file").write_text("")
@@ -89,12 +151,12 @@ class TestCache:
     def test_any_change_misses(self, texts: list[str], pairs: list[str] | None, config: Tokens) -> None:
         encode_cached(nano(), self.texts, None, Tokens(max_length=4))
         encode_cached(nano(), texts, pairs, config)
-        assert len(self.files()) == 2
+        assert len(self.tables()) == 2
 
     def test_another_vocabulary_misses(self) -> None:
         encode_cached(nano(), self.texts, None, Tokens())
         encode_cached(load_tokenizer(vocabulary_folder("nano_bpe")), self.texts, None, Tokens())
-        assert len(self.files()) == 2
+        assert len(self.tables()) == 2
 
     def test_splits(self) -> None:
         split, other = split_of(["a", "b c"]), split_of(["d"])
@@ -117,10 +179,10 @@ def split_of(texts: list[str], pairs: list[str] | None = None) -> Split:
     """Rows that begin in every third line of a.csv, from its fourth."""
     count = len(texts)
     return Split(
-        texts=texts,
-        pairs=pairs,
+        texts=Strings.of(texts),
+        pairs=None if pairs is None else Strings.of(pairs),
         labels=np.zeros(count, np.int32),
-        ids=[f"train/{number}" for number in range(count)],
+        ids=Strings.numbered("train/", np.arange(count)),
         path=Path("a.csv"),
         lines=np.arange(4, 4 + 3 * count, 3),
     )

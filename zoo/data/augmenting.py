@@ -19,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from zoo.data.split import Split
+from zoo.data.strings import Strings
 from zoo.recipe.little_data import Augment
 
 __all__ = ["augmented", "changed"]
@@ -34,16 +35,20 @@ def augmented(train: Split, asked: Augment, *, seed: int, family: str) -> Split:
     chosen = np.flatnonzero([next(_draws(seed, key)) < asked.share for key in train.ids])
     rows = np.concatenate([np.arange(len(train)), np.tile(chosen, asked.copies)])
     found = train.take(rows)
-    texts, pairs = list(train.texts), None if train.pairs is None else list(train.pairs)
-    ids = list(train.ids)
+    texts, pairs, ids = list[str](), list[str](), list[str]()
     for copy in range(1, asked.copies + 1):
         for row in chosen.tolist():
             draws = _draws(seed, f"{train.ids[row]}+{copy}")
             texts.append(changed(train.texts[row], asked, draws, mask))
-            if pairs is not None and train.pairs is not None:
+            if train.pairs is not None:
                 pairs.append(changed(train.pairs[row], asked, draws, mask))
             ids.append(f"{train.ids[row]}+{copy}")
-    return replace(found, texts=texts, pairs=pairs, ids=ids)
+    return replace(
+        found,
+        texts=Strings.joined([train.texts, Strings.of(texts)]),
+        pairs=None if train.pairs is None else Strings.joined([train.pairs, Strings.of(pairs)]),
+        ids=Strings.joined([train.ids, Strings.of(ids)]),
+    )
 
 
 def changed(text: str, asked: Augment, draws: Iterator[float], mask: str) -> str:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from zoo.data.identity import hashed, identities, numbered, standing_in
 from zoo.data.split import SPLITS, Split
 from zoo.data.splitting import draw, few, folded, shuffled
 from zoo.errors import DataError
@@ -27,21 +27,12 @@ __all__ = ["carved", "digest", "duplicates", "overlap"]
 def duplicates(splits: dict[str, Split], deduplicate: bool, notes: list[str]) -> list[str]:
     """Drop exact duplicates from train; a fault for texts with two labels, which stay."""
     train = splits["train"]
-    keep = np.ones(len(train), bool)
-    first: dict[Any, bytes] = {}
-    others: set[tuple[Any, bytes]] = set()
-    labels = [row.tobytes() for row in train.labels]
-    for i, key in enumerate(train.identities()):
-        if key not in first:
-            first[key] = labels[i]
-        elif first[key] == labels[i] or (key, labels[i]) in others:
-            keep[i] = False
-        else:
-            others.add((key, labels[i]))
-    if deduplicate and not keep.all():
-        notes.append(f"train: {np.count_nonzero(~keep)} exact duplicates were dropped")
-        splits["train"] = train.take(keep)
-    contradicting = len({key for key, _ in others})
+    texts, labels = numbered(identities(train)), numbered(hashed(row.tobytes() for row in train.labels))
+    both, first = np.unique(texts * len(train) + labels, return_index=True)
+    if deduplicate and len(first) < len(train):
+        notes.append(f"train: {len(train) - len(first)} exact duplicates were dropped")
+        splits["train"] = train.take(np.sort(first))
+    contradicting = np.count_nonzero(np.unique(both // len(train), return_counts=True)[1] > 1)
     if not contradicting:
         return []
     return [f"train: {contradicting} texts stand there with two different labels; correct or remove them"]
@@ -123,8 +114,7 @@ def _limited(split: Split, task: Task, limit: int | None, seed: int, stream: str
 
 def overlap(splits: Mapping[str, Split]) -> list[str]:
     """A fault where rows of test stand in train or validation, too."""
-    known = {key for part in ("train", "validation") for key in splits[part].identities()}
-    count = sum(key in known for key in splits["test"].identities())
+    count = np.count_nonzero(standing_in(splits["test"], [splits["train"], splits["validation"]]))
     if not count:
         return []
     return [f"test: {count} of {len(splits['test'])} rows also stand in train or validation; test figures are too good"]
@@ -143,8 +133,7 @@ def digest(splits: Mapping[str, Split], names: Sequence[str]) -> str:
             found.update(split.words.tobytes())
         if split.weights is not None:
             found.update(split.weights.astype("<f8").tobytes())
-        for texts in (split.texts, split.pairs or ()):
-            for text in texts:
-                raw = text.encode()
-                found.update(len(raw).to_bytes(8, "little") + raw)
+        for texts in (split.texts, split.pairs):
+            if texts is not None:
+                texts.hash_into(found)
     return found.hexdigest()

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from zoo.data.catalog import DatasetCard
+from zoo.data.strings import Strings
 from zoo.data.tables import SHOWN, place, places, read_table
 from zoo.data.worded import read_tags, read_texts
 from zoo.errors import DataError
@@ -29,7 +30,7 @@ from zoo.tasks.refused import Where
 __all__ = ["Layout", "as_tuple", "of_card", "of_files", "read_rows", "unfit", "without"]
 
 Columns = dict[str, Any]
-"""A list or an array a column, equally long."""
+"""A `Strings`, a list or an array a column, equally long."""
 Found = TypeVar("Found")
 Learn = Callable[[Mapping[str, Sequence[Any]], Stated, Where], Found]
 
@@ -174,10 +175,13 @@ def _weighed(split: str, path: Path, columns: Columns, name: str | None, notes: 
 
 def _take(columns: Columns, rows: np.ndarray) -> Columns:
     """Those rows of each column, by their numbers."""
-    return {
-        name: values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows.tolist()]
-        for name, values in columns.items()
-    }
+    taken: Columns = {}
+    for name, values in columns.items():
+        if isinstance(values, Strings):
+            taken[name] = values.take(rows)
+        else:
+            taken[name] = values[rows] if isinstance(values, np.ndarray) else [values[i] for i in rows.tolist()]
+    return taken
 
 
 def unfit(value: Any) -> str | None:
@@ -234,6 +238,8 @@ def _row_faults(
 
 def _unfit(columns: Columns, name: str) -> Iterator[tuple[int, str]]:
     """The line of each row with a text that is none, and why."""
+    if isinstance(columns[name], Strings):
+        return
     for line, value in zip(columns["line"], columns[name], strict=True):
         if fault := unfit(value):
             yield line, fault

@@ -25,6 +25,7 @@ from zoo.data.mixing import rows_by_class
 from zoo.data.shown import Row, in_notebook
 from zoo.data.sources import Missing, fetch_first, folder_of, locate_first
 from zoo.data.split import SPLITS, Split
+from zoo.data.strings import Strings, let_go
 from zoo.data.tables import SHOWN
 from zoo.errors import DataError, EnvironmentFault, RecipeError
 from zoo.recipe import Recipe
@@ -129,6 +130,7 @@ def load_dataset(recipe: Recipe) -> Dataset:
     rows_drawn = rows_an_epoch(rows.splits["train"], recipe)
     run_length(recipe.training, rows=rows_drawn)  # refuses what is too long, before a text is tokenized
     sha256 = digest(rows.splits, rows.task.names)
+    let_go()
     return Dataset(**rows.splits, task=rows.task, sha256=sha256, notes=tuple(rows.notes), copies=rows.copies)
 
 
@@ -147,14 +149,8 @@ def _rows_of_tasks(recipe: Recipe) -> Rows:
 
 def _rows(recipe: Recipe) -> Rows:
     """The rows of a recipe of one task."""
-    data, notes, task = recipe.data, list[str](), task_of(recipe.model.head)
-    layout = _layout(recipe)
-    repair = "leave such rows out with data.on_missing=drop"
-    columns, (task, targets) = read_rows(
-        layout, task, task.learned, drop=data.on_missing == "drop", repair=repair, notes=notes
-    )
-    splits = {split: _split(split, layout.files[split], columns[split], targets[split]) for split in columns}
-    _refuse_misplaced(splits, task)
+    data, notes = recipe.data, list[str]()
+    splits, task = _read(recipe, notes)
     faults = duplicates(splits, data.deduplicate, notes)
     if data.folds is not None and "test" in splits:
         notes.append(f"test: its {len(splits['test']):,} rows are left aside: with data.folds rows of train are tested")
@@ -170,6 +166,22 @@ def _rows(recipe: Recipe) -> Rows:
     if data.strict and faults:
         raise DataError([f"{fault} (data.strict is true)" for fault in faults])
     return Rows(splits=splits, task=task, notes=(*notes, *faults), copies=copies)
+
+
+def _read(recipe: Recipe, notes: list[str]) -> tuple[dict[str, Split], Task]:
+    """The whole rows of all files, and the task with what it learned from their labels."""
+    task, layout = task_of(recipe.model.head), _layout(recipe)
+    columns, (task, targets) = read_rows(
+        layout,
+        task,
+        task.learned,
+        drop=recipe.data.on_missing == "drop",
+        repair="leave such rows out with data.on_missing=drop",
+        notes=notes,
+    )
+    splits = {split: _split(split, layout.files[split], columns[split], targets[split]) for split in columns}
+    _refuse_misplaced(splits, task)
+    return splits, task
 
 
 def load_data(recipe: Recipe) -> Dataset:
@@ -311,10 +323,10 @@ def _layout(recipe: Recipe) -> Layout:
 
 def _split(split: str, path: Path, columns: Mapping[str, Any], labels: Any) -> Split:
     return Split(
-        texts=columns["text"],
-        pairs=columns.get("pair"),
+        texts=Strings.of(columns["text"]),
+        pairs=Strings.of(columns["pair"]) if "pair" in columns else None,
         labels=labels,
-        ids=[f"{split}/{row}" for row in columns["row"]],
+        ids=Strings.numbered(f"{split}/", columns["row"]),
         path=path,
         lines=columns["line"],
         weights=columns.get("weight"),

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from zoo.data.identity import standing_in
 from zoo.data.split import SPLITS, Split
+from zoo.data.strings import Strings
 from zoo.errors import RecipeError
 from zoo.tasks import Joint, Task
 
@@ -52,10 +54,10 @@ def _together(task: Joint, parts: Mapping[str, Split]) -> Split:
         raise RecipeError(f"tasks: got {MIXED}")
     return replace(
         each[0],
-        texts=[text for part in each for text in part.texts],
-        pairs=[text for column in pairs for text in column] if pairs else None,
+        texts=Strings.joined([part.texts for part in each]),
+        pairs=Strings.joined(pairs) if pairs else None,
         labels=task.together({name: part.labels for name, part in parts.items()}),
-        ids=[f"{name}/{key}" for name, part in parts.items() for key in part.ids],
+        ids=Strings.of(f"{name}/{key}" for name, part in parts.items() for key in part.ids),
         path=None,
         lines=None,
         weights=_weights(each),
@@ -73,11 +75,10 @@ def _shared(parts: Mapping[str, Rows]) -> list[str]:
     """A note where rows that one task is tested on are trained on by another."""
     notes = []
     for name, part in parts.items():
-        test = set(part.splits["test"].identities())
         for other, beside in parts.items():
             if other == name:
                 continue
-            known = {key for split in ("train", "validation") for key in beside.splits[split].identities()}
-            if count := len(test & known):
+            others = [beside.splits[split] for split in ("train", "validation")]
+            if count := np.count_nonzero(standing_in(part.splits["test"], others)):
                 notes.append(f"{name}: {count} rows of test also stand in train or validation of {other}")
     return notes

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zoo.data.strings import Strings
 from zoo.data.tables import places
 from zoo.score.ragged import Ragged
 
@@ -33,10 +33,10 @@ class Split:
     weights: by how much each row counts in the loss, [rows] float64 above 0; None counts all alike.
     """
 
-    texts: list[str]
-    pairs: list[str] | None
+    texts: Strings
+    pairs: Strings | None
     labels: Any
-    ids: list[str]
+    ids: Strings
     path: Path | None
     lines: np.ndarray | None
     words: Ragged | None = None
@@ -50,12 +50,12 @@ class Split:
 
     def take(self, chosen: np.ndarray) -> Split:
         """The rows of a mask, in their order, or of row numbers, in theirs."""
-        rows = (np.flatnonzero(chosen) if chosen.dtype == bool else chosen).tolist()
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         return Split(
-            texts=[self.texts[i] for i in rows],
-            pairs=None if self.pairs is None else [self.pairs[i] for i in rows],
+            texts=self.texts.take(rows),
+            pairs=None if self.pairs is None else self.pairs.take(rows),
             labels=self.labels[rows],
-            ids=[self.ids[i] for i in rows],
+            ids=self.ids.take(rows),
             words=None if self.words is None else self.words[rows],
             weights=None if self.weights is None else self.weights[rows],
             path=self.path,
@@ -67,7 +67,3 @@ class Split:
         assert self.path is not None
         assert self.lines is not None
         return f"{self.path}: {places(self.path, self.lines[row : row + 1].tolist())}"
-
-    def identities(self) -> Sequence[Any]:
-        """What makes two rows the same, [rows]."""
-        return self.texts if self.pairs is None else list(zip(self.texts, self.pairs, strict=True))

@@ -1,6 +1,6 @@
 """Reads columns of csv, tsv, jsonl, parquet, conll, conllu and txt files, and of json files in SQuAD's layout.
 
-In comes a file and the columns wanted; out come its rows one by one, or each column as a list, in the file's order:
+In comes a file and the columns wanted; out come its rows one by one, or each column as a sequence, in the file's order:
 strings (csv, tsv, txt), a string a word (conll, conllu), or strings, numbers, booleans, lists, objects and None (jsonl,
 parquet, json). Refused, with the line or the byte: wrong encoding, NUL bytes, ragged rows, unclosed quotes, broken
 JSON, another layout than SQuAD's, cut-short parquet, columns that are absent or stand twice, files without rows, and
@@ -17,12 +17,14 @@ from array import array
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from zoo.data import conll, squad
 from zoo.data.lines import lines_of
 from zoo.data.parquet import Row, open_parquet, pieces_of, rows_of
+from zoo.data.strings import BLOCK, Column
 from zoo.errors import DataError
 
 ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".conll", ".conllu", ".txt")
@@ -31,23 +33,24 @@ SHOWN = 5
 """Faults of one kind that are listed, and rows that one names; the rest is counted."""
 _LONGEST_FIELD = 1 << 28
 
-Columns = dict[str, list[Any]]
+Columns = dict[str, Sequence[Any]]
 
 
 def read_table(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> tuple[Columns, Sequence[int]]:
     """The wanted columns of a file, all of the same length, and where each row begins, see `place`.
 
+    A column is a `Strings` where it holds strings and None alone, else a list.
+
     Raises:
         DataError: as `read_rows`.
     """
-    table: Columns = {name: [] for name in columns}
-    appends = [values.append for values in table.values()]
-    numbers = array("q")
-    for number, row in read_rows(path, list(table), encoding):
-        numbers.append(number)
-        for append, value in zip(appends, row, strict=True):
-            append(value)
-    return table, numbers
+    table = {name: Column() for name in columns}
+    numbers, found = array("q"), read_rows(path, list(table), encoding)
+    while block := list(islice(found, BLOCK)):
+        numbers.extend(number for number, _ in block)
+        for column, values in zip(table.values(), zip(*(row for _, row in block), strict=True), strict=True):
+            column.extend(values)
+    return {name: column.done() for name, column in table.items()}, numbers
 
 
 def read_rows(path: str | Path, columns: Sequence[str], encoding: str = "utf-8") -> Iterator[Row]:

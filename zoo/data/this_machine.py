@@ -40,8 +40,8 @@ SHAPES = {True: 2, False: 8}
 """Shapes of batches in training, packed or not."""
 CONTAINER = Path("/sys/fs/cgroup")
 """Where Linux tells a container of its limits (control groups, version 2)."""
-DATA_BYTES = 10
-"""Bytes in memory for each byte of a data file, while it is read and split."""
+DATA_BYTES = 5
+"""Bytes in memory for each byte of a data file: of texts and their tokens."""
 
 
 def process_bytes(found: Estimate, precision: Precision, backend: str, data_bytes: int, *, packing: bool) -> int:

@@ -1,29 +1,37 @@
-"""Tables of tokens, kept on disk under what they are made of.
+"""Tables of tokens, kept on disk under what they are made of, and mapped from there into memory.
 
-In come a tokenizer, its settings and texts; out comes a `TokenTable`, made or found in the cache. A file that is
-damaged is made anew. Refused: what `Tokenizer.encode` refuses, and a cache that cannot be written.
+In come a tokenizer, its settings and texts; out comes a `TokenTable`, made or found in the cache. It is written as it
+is made: what was interrupted goes on where it stood, and a table that is larger than memory can be made and trained on.
+One that is damaged is made anew. Refused: what `Tokenizer.encode` refuses, and a cache that cannot be written.
 """
 
 from __future__ import annotations
 
 import hashlib
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tokenizers
 
+from zoo.data.appending import Appended, Held, held, wrong_with
 from zoo.data.dataset import SPLITS, Dataset
+from zoo.data.locking import Lock
 from zoo.data.sources import ANOTHER_CACHE, cache_folder
+from zoo.data.strings import Strings
 from zoo.data.tokens import Place, Tokenizer, TokenTable
-from zoo.data.writing import storage_errors, write_atomically
+from zoo.data.writing import PARTIAL, make_folder, storage_errors, sync_folder
+from zoo.errors import DataError
 from zoo.recipe.types import Tokens
 
-FORMAT = "3"
-"""Of the cached tables; another one is another file."""
+FORMAT = "4"
+"""Of the cached tables; another one is another folder."""
+SAFE = 1 << 22
+"""Tokens after which what is made is made safe: so many are lost at most where it is interrupted."""
 
 
 def encode_cached(
@@ -40,63 +48,142 @@ def encode_cached(
     """`Tokenizer.encode`, kept on disk under a hash of the tokenizer, the settings and the texts.
 
     Args:
-        tell: called with a sentence where the file is damaged; it is then made anew.
+        tell: called with a sentence where the table is damaged, and is made anew; where it goes on with what was
+            interrupted; and where another process is making it, which is waited for.
 
     Raises:
         OutputError: the cache cannot be written.
     """
-    path = cache_folder() / "tokens" / f"{_content_key(tokenizer, texts, pairs, config, spans)}.npz"
-    if path.is_file():
-        table, wrong = _stored(path, len(texts), tokenizer.specials.pad, spans)
-        if table is not None:
-            if progress is not None:
-                progress(len(texts))
-            return table
-        if tell is not None:
-            tell(f"{path}, the cache of tokens, is damaged ({wrong}): it is made anew")
-    table = tokenizer.encode(texts, pairs, config, progress=progress, place=place, spans=spans)
-    with storage_errors(path.parent, ANOTHER_CACHE), write_atomically(path) as stream:
-        np.savez(stream, **{name: getattr(table, name) for name in _arrays(spans)})
-    return table
+    first, second = Strings.of(texts), None if pairs is None else Strings.of(pairs)
+    folder = cache_folder() / "tokens" / _content_key(tokenizer, first, second, config, spans)
+    kept = _Kept(folder, texts=len(first), pad=tokenizer.specials.pad, spans=spans, tell=tell or (lambda text: None))
+    parts = partial(tokenizer.parts, first, second, config, progress=progress, place=place, spans=spans)
+    return kept.table(lambda begin: parts(begin=begin), progress or (lambda texts: None))
 
 
-def _arrays(spans: bool) -> dict[str, tuple[type, int]]:
-    """What a stored table holds, see TokenTable: of each array its type and its dimensions."""
-    of_rows = dict.fromkeys(("ids", "second", "full", "owners"), (np.int32, 1))
-    return {**of_rows, "offsets": (np.int64, 1), **({"spans": (np.int32, 2)} if spans else {})}
+class _Kept:
+    """A table in a folder of the cache: a file of numbers for each array, little-endian and without a header.
+
+    Args:
+        folder: where it is, or will be.
+        texts: of how many texts it is.
+        pad, spans: see `TokenTable`; spans: whether it has them.
+        tell: called with what there is to say.
+    """
+
+    def __init__(self, folder: Path, *, texts: int, pad: int, spans: bool, tell: Callable[[str], None]) -> None:
+        self._folder, self._texts, self._pad, self._spans, self._tell = folder, texts, pad, spans, tell
+        self._partial = folder.with_name(folder.name + PARTIAL)
+
+    def table(self, parts: Callable[[int], Iterator[TokenTable]], progress: Callable[[int], None]) -> TokenTable:
+        """What is kept; made of parts where nothing is, or it is damaged.
+
+        Args:
+            parts: called with the number of the first text that is still to be cut.
+            progress: called with the number of texts that are there already.
+        """
+        absent = not self._folder.exists()
+        if not absent and (found := self._kept()) is not None:
+            progress(self._texts)
+            return found
+        with self._storing():
+            make_folder(self._folder.parent)
+        lock = Lock.beside(self._folder)
+        if lock.alive:
+            self._tell(f"{lock.owner() or 'another process'} cuts the same texts into tokens, and is waited for")
+        with lock.held():
+            if absent and self._folder.exists() and (found := self._kept()) is not None:
+                progress(self._texts)
+                return found
+            try:
+                self._make(parts, progress, lock)
+            except DataError:  # which is so each time
+                shutil.rmtree(self._partial, ignore_errors=True)
+                raise
+        found = self._kept()
+        assert found is not None
+        return found
+
+    def _kept(self) -> TokenTable | None:
+        """The table that is there, mapped into memory; None where it is damaged, which is told."""
+        note = held(self._folder)
+        wrong = note if isinstance(note, str) else self._misfit(note) or wrong_with(self._folder, note)
+        if wrong is not None:
+            self._tell(f"{self._folder}, the cache of tokens, is damaged ({wrong}): it is made anew")
+            return None
+        return TokenTable(**{name: self._mapped(name) for name in self._names}, pad=self._pad)
+
+    def _make(self, parts: Callable[[int], Iterator[TokenTable]], progress: Callable[[int], None], lock: Lock) -> None:
+        """Write what is not there yet, and put it in its place."""
+        with self._storing():
+            note = self._begun()
+        begin = 0 if note is None else note.done
+        if begin:
+            self._tell(f"tokens: {begin:,} of {self._texts:,} texts were cut before, and are not cut again")
+            progress(begin)
+        self._append(note, parts(begin), lock)
+        with self._storing():
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os.replace(self._partial, self._folder)
+            sync_folder(self._folder.parent)
+
+    def _storing(self) -> AbstractContextManager[None]:
+        return storage_errors(self._folder.parent, ANOTHER_CACHE)
+
+    def _begun(self) -> Held | None:
+        """What an interrupted process has left; None, and an empty folder, where there is nothing to go on with."""
+        note = held(self._partial)
+        if isinstance(note, Held) and wrong_with(self._partial, note, whole=False) is None:
+            return note
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir()
+        return None
+
+    def _append(self, note: Held | None, parts: Iterator[TokenTable], lock: Lock) -> None:
+        """Write further texts behind those that are held, and have all safe on the disk."""
+        with Appended(self._partial, map(_file, self._names), note) as files:
+            if note is None:
+                files.append(_file("offsets"), _bytes(np.zeros(1, np.int64)))
+            done, tokens = (0, 0) if note is None else (note.done, note.files[_file("ids")].size // 4)
+            safe = tokens
+            for part in parts:
+                lock.refuse_lost()
+                with self._storing():
+                    files.append(_file("offsets"), _bytes(part.offsets[1:] + tokens))
+                    for name in self._names - {"offsets"}:
+                        files.append(_file(name), _bytes(getattr(part, name)))
+                    done, tokens = done + len(part.full), tokens + len(part.ids)
+                    if tokens - safe >= SAFE:
+                        files.secure(done)
+                        safe = tokens
+            with self._storing():
+                files.secure(done)
+
+    @property
+    def _names(self) -> set[str]:
+        """The arrays of a table, see TokenTable."""
+        return {"ids", "offsets", "second", "full", "owners"} | ({"spans"} if self._spans else set())
+
+    def _misfit(self, note: Held) -> str | None:
+        """Why what is held cannot be a table of these texts."""
+        if note.files.keys() != {*map(_file, self._names)} or note.done != self._texts:
+            return "it is of other texts"
+        return None
+
+    def _mapped(self, name: str) -> np.ndarray:
+        """An array, read when it is looked at."""
+        kind, path = "<i8" if name == "offsets" else "<i4", self._folder / _file(name)
+        flat = np.asarray(np.memmap(path, kind, "r")) if path.stat().st_size else np.zeros(0, kind)
+        return flat.reshape(-1, 2) if name == "spans" else flat
 
 
-def _stored(path: Path, texts: int, pad: int, spans: bool) -> tuple[TokenTable | None, str]:
-    """The table of a file; or None, and what is wrong with the file."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()  # against its checksums, before NumPy believes any header
-        if broken is not None:
-            return None, f"{broken} is not as it was written"
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _arrays(spans)}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        zipfile.BadZipFile,
-        zlib.error,
-        struct.error,
-    ) as error:
-        return None, str(error) or type(error).__name__
-    offsets, owners = arrays["offsets"], arrays["owners"]
-    rows = len(owners)
-    lengths = {"offsets": rows + 1, "second": rows, "full": texts, **({"spans": len(arrays["ids"])} if spans else {})}
-    typed = all((arrays[name].dtype, arrays[name].ndim) == kind for name, kind in _arrays(spans).items())
-    if not typed or any(len(arrays[name]) != length for name, length in lengths.items()):
-        return None, "its arrays have other types or lengths"
-    if offsets[0] != 0 or offsets[-1] != len(arrays["ids"]) or (np.diff(offsets) < 0).any():
-        return None, "its rows overlap"
-    if not np.array_equal(np.unique(owners), np.arange(texts)) or (np.diff(owners) < 0).any():
-        return None, "its rows belong to other texts"
-    return TokenTable(**arrays, pad=pad), ""
+def _file(name: str) -> str:
+    """The file of an array."""
+    return f"{name}.bin"
+
+
+def _bytes(values: np.ndarray) -> bytes:
+    return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def encode_splits(
@@ -129,17 +216,13 @@ def encode_splits(
     }
 
 
-def _content_key(
-    tokenizer: Tokenizer, texts: Sequence[str], pairs: Sequence[str] | None, config: Tokens, spans: bool
-) -> str:
+def _content_key(tokenizer: Tokenizer, texts: Strings, pairs: Strings | None, config: Tokens, spans: bool) -> str:
     digest = hashlib.sha256()
     settings = config.model_dump_json(exclude={"pool"})
     for part in (FORMAT, tokenizers.__version__, tokenizer.to_json(), settings, str(spans)):
         digest.update(part.encode())
     for column in (texts, pairs):
         digest.update(b"\x01" if column is not None else b"\x00")
-        for text in column or ():
-            encoded = text.encode()
-            digest.update(len(encoded).to_bytes(8, "little"))
-            digest.update(encoded)
+        if column is not None:
+            column.hash_into(digest)
     return digest.hexdigest()

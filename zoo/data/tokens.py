@@ -8,6 +8,7 @@ recipe says. Equality with transformers is shown by tools/comparisons/tokenizati
 
 from __future__ import annotations
 
+import itertools
 import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,6 +72,20 @@ class TokenTable:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @classmethod
+    def joined(cls, parts: Sequence[TokenTable], pad: int) -> TokenTable:
+        """The rows of tables whose texts follow each other, `owners` counted from the first one's."""
+        arrays = {name: [getattr(part, name) for part in parts] for name in ("ids", "second", "full", "owners")}
+        ends = itertools.accumulate((len(part.ids) for part in parts), initial=0)
+        offsets = [np.zeros(1, np.int64), *(part.offsets[1:] + end for part, end in zip(parts, ends, strict=False))]
+        spans = [part.spans for part in parts if part.spans is not None]
+        return cls(
+            **{name: np.concatenate([np.zeros(0, np.int32), *each]) for name, each in arrays.items()},
+            offsets=np.concatenate(offsets),
+            spans=np.concatenate(spans) if spans else None,
+            pad=pad,
+        )
 
     @property
     def lengths(self) -> np.ndarray:
@@ -169,46 +184,33 @@ class Tokenizer:
         Raises:
             DataError: a text is not Unicode, or a pair is too long and the text that has to give way would vanish.
         """
-        start, end = self.specials.start, self.specials.end
-        middle = self.specials.between if pairs is not None else ()
-        room = config.max_length - 2 - len(middle)
-        flat, places, faults = array("i"), array("i"), list[str]()
-        offsets, second, owners = array("q", [0]), array("i"), array("i")
-        full = np.zeros(len(texts), np.int32)
-        for index, (a, b) in enumerate(self._raw(texts, pairs, progress, place, spans)):
-            counts = len(a), len(b) if b is not None else 0
-            rows = cuts(counts[0], counts[1] if b is not None else None, room, config)
-            if rows is None:
-                faults += [too_long(place(index), *counts, room, config)] * (len(faults) < SHOWN)
-                continue
-            full[index] = sum(counts) + config.max_length - room
-            # Each of these makes a list of what is Rust's.
-            ids_of_first, ids_of_other = a.ids, b.ids if b is not None else []
-            within = (a if b is None else b).offsets if spans else []
-            for of_first, of_second in rows:
-                first = taken(ids_of_first, of_first)
-                other = taken(ids_of_other, of_second)
-                flat.extend((start, *first, *middle, *other, end))
-                offsets.append(len(flat))
-                owners.append(index)
-                # Hugging Face counts the first separator to segment 0.
-                second.append(2 + len(first) if b is not None else 2 + len(first) + len(other))
-                if spans:
-                    before = [(-1, -1)] * (1 + len(first) + len(middle)) if b is not None else [(-1, -1)]
-                    inside = taken(within, of_first if b is None else of_second)
-                    for span in (*before, *inside, (-1, -1)):
-                        places.extend(span)
+        parts = self.parts(texts, pairs, config, progress=progress, place=place, spans=spans)
+        return TokenTable.joined([*parts], self.specials.pad)
+
+    def parts(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None,
+        config: Tokens,
+        *,
+        begin: int = 0,
+        progress: Callable[[int], None] | None = None,
+        place: Place = "texts[{}]".format,
+        spans: bool = False,
+    ) -> Iterator[TokenTable]:
+        """`encode`, CHUNK texts at a time from number `begin` on: tables to be joined. Behind a text that is refused
+        none comes any more, but all texts are looked at before the error is raised."""
+        faults = list[str]()
+        for start in range(begin, max(1, len(texts)), CHUNK):
+            first = self._encodings(texts, start, place, spans)
+            other = self._encodings(pairs, start, place, spans) if pairs is not None else None
+            table = self._part(first, other, start, config, place, spans, faults)
+            if not faults:
+                yield table
+            if progress is not None:
+                progress(len(first))
         if faults:
             raise DataError(faults)
-        return TokenTable(
-            ids=_numbers(flat, np.int32),
-            offsets=_numbers(offsets, np.int64),
-            second=_numbers(second, np.int32),
-            full=full,
-            owners=_numbers(owners, np.int32),
-            pad=self.specials.pad,
-            spans=_numbers(places, np.int32).reshape(-1, 2) if spans else None,
-        )
 
     def row(self, text: str, pair: str | None, config: Tokens) -> list[Piece]:
         """The tokens of one row, of a long text those of its first window, each with its place in its text; raises as
@@ -236,21 +238,55 @@ class Tokenizer:
             for position, (number, place) in enumerate(zip(table.ids[:end], places, strict=True))
         ]
 
-    def _raw(
+    def _part(
         self,
-        texts: Sequence[str],
-        pairs: Sequence[str] | None,
-        progress: Callable[[int], None] | None,
+        encodings: Sequence[Any],
+        others: Sequence[Any] | None,
+        number: int,
+        config: Tokens,
         place: Place,
         spans: bool,
-    ) -> Iterator[tuple[Any, Any]]:
-        """The encodings of each row's texts, without special tokens; the second is None where rows have one text."""
-        for start in range(0, len(texts), CHUNK):
-            first = self._encodings(texts, start, place, spans)
-            other = self._encodings(pairs, start, place, spans) if pairs is not None else [None] * len(first)
-            yield from zip(first, other, strict=True)
-            if progress is not None:
-                progress(len(first))
+        faults: list[str],
+    ) -> TokenTable:
+        """The table of texts from this number on, by the encodings of first and second texts; faults are added to."""
+        start, end = self.specials.start, self.specials.end
+        middle = self.specials.between if others is not None else ()
+        room = config.max_length - 2 - len(middle)
+        flat, places = array("i"), array("i")
+        offsets, second, owners = array("q", [0]), array("i"), array("i")
+        full = np.zeros(len(encodings), np.int32)
+        for index, (a, b) in enumerate(zip(encodings, others or itertools.repeat(None), strict=False)):
+            counts = len(a), len(b) if b is not None else 0
+            rows = cuts(counts[0], counts[1] if b is not None else None, room, config)
+            if rows is None:
+                faults += [too_long(place(number + index), *counts, room, config)] * (len(faults) < SHOWN)
+                continue
+            full[index] = sum(counts) + config.max_length - room
+            # Each of these makes a list of what is Rust's.
+            ids_of_first, ids_of_other = a.ids, b.ids if b is not None else []
+            within = (a if b is None else b).offsets if spans else []
+            for of_first, of_second in rows:
+                first = taken(ids_of_first, of_first)
+                other = taken(ids_of_other, of_second)
+                flat.extend((start, *first, *middle, *other, end))
+                offsets.append(len(flat))
+                owners.append(number + index)
+                # Hugging Face counts the first separator to segment 0.
+                second.append(2 + len(first) if b is not None else 2 + len(first) + len(other))
+                if spans:
+                    before = [(-1, -1)] * (1 + len(first) + len(middle)) if b is not None else [(-1, -1)]
+                    inside = taken(within, of_first if b is None else of_second)
+                    for span in (*before, *inside, (-1, -1)):
+                        places.extend(span)
+        return TokenTable(
+            ids=_numbers(flat, np.int32),
+            offsets=_numbers(offsets, np.int64),
+            second=_numbers(second, np.int32),
+            full=full,
+            owners=_numbers(owners, np.int32),
+            pad=self.specials.pad,
+            spans=_numbers(places, np.int32).reshape(-1, 2) if spans else None,
+        )
 
     def _encodings(self, texts: Sequence[str], start: int, place: Place, spans: bool) -> list[Any]:
         encode = self.rust.encode_batch if spans else self.rust.encode_batch_fast  # which leaves places out

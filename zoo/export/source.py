@@ -104,7 +104,7 @@ class Source:
         try:
             test = load_dataset(self.run.recipe).test
             test = test.take(np.arange(min(len(test), 4 * most)))  # a fourth is enough where long ones are left out
-            texts, pairs, what = test.texts, test.pairs, "test rows"
+            texts, pairs, what = [*test.texts], None if test.pairs is None else [*test.pairs], "test rows"
         except ZooError:  # changed or removed since, or not in this cache
             texts, pairs, what = [], None, ""
         found = self._taken(texts, pairs, what, most, whole)

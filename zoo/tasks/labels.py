@@ -101,6 +101,8 @@ class _Raw:
     def faults(self, labels: Iterable[str], expected: str) -> list[str]:
         """A fault for each split that has one of these labels."""
         odd, told = set(labels), list[str]()
+        if not odd:
+            return told
         for split, values in self.columns.items():
             rows = [row for row, value in enumerate(values) if _key(value) in odd]
             if rows:

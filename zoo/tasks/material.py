@@ -74,7 +74,9 @@ class Rows(Protocol):
 
 def no_label(value: Any) -> bool:
     """None, not a number, or a string in which nothing is to be seen: white space, and signs of no width."""
-    return value is None or value != value or (isinstance(value, str) and all(map(_unseen, value)))
+    if isinstance(value, str):
+        return not value[:1].isalnum() and all(map(_unseen, value))
+    return value is None or value != value
 
 
 def _unseen(character: str) -> bool:

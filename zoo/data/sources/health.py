@@ -7,15 +7,15 @@ nothing is repaired: a run repairs what it needs.
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zoo.data.appending import NOTE, held, wrong_with
 from zoo.data.sources.cache import SOURCES, STAMP, cache_folder, read_stamp
 from zoo.data.sources.request import sha256_of
+from zoo.data.writing import PARTIAL
 from zoo.errors import EnvironmentFault
 
 __all__ = ["Kept", "kept", "size_of"]
@@ -94,15 +94,10 @@ def _made_here(folder: Path, advance: Callable[[int], None]) -> Kept:
     count, size = size_of(folder)
     faults, checked = list[str](), False
     for path in _files(folder):
-        if path.suffix == ".npz":
-            checked = True
-            try:
-                with zipfile.ZipFile(path) as archive:
-                    broken = archive.testzip()
-            except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-                broken = str(error)
-            if broken is not None:
-                faults.append(f"{path} is damaged ({broken}); the next run makes it anew")
+        if path.name == NOTE and not path.parent.name.endswith(PARTIAL):
+            checked, note = True, held(path.parent)
+            if (broken := note if isinstance(note, str) else wrong_with(path.parent, note)) is not None:
+                faults.append(f"{path.parent} is damaged ({broken}); the next run makes it anew")
         advance(os.lstat(path).st_size)
     return Kept(name=folder.name, what="made here", files=count, bytes=size, checked=checked, faults=tuple(faults))
 
