@@ -23,7 +23,7 @@ SPLIT = {"jax": "XLA_FLAGS=--xla_force_host_platform_device_count=2", "tensorflo
 
 def test_more_than_there_are(backend: Backend, tmp_path: Path) -> None:
     match = (
-        rf"training.devices: got 2, and {backend.name} has 1 here \(cpu\): use at most 1, or set {SPLIT[backend.name]},"
+        rf"training.devices: got 2, and {backend.name} has 1 here \(cpu\): use at most 1, or set {SPLIT[backend.name]}"
     )
     with pytest.raises(EnvironmentFault, match=match):
         zoo.train(nano_recipe({"training.devices": 2}), tmp_path / "run")

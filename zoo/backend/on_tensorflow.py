@@ -74,7 +74,7 @@ class TensorFlow(Backend):
             )
         here = len(places())
         if asked > here:
-            more = "" if self.accelerated else f", or set {SPLIT}={asked}, which splits a CPU"
+            more = "" if self.accelerated else f", or set {SPLIT}={asked} before TensorFlow is used, which splits a CPU"
             raise EnvironmentFault(
                 f"training.devices: got {asked}, and tensorflow has {here} here ({self.device()}): use at most "
                 f"{here}{more}"
