@@ -116,6 +116,11 @@ UNSEEN = (
         check=None,
     ),
     Unseen(
+        what="Batches that devices share by rows (`training.devices`, TensorFlow), and NCCL between them",
+        without="two and four devices that a CPU is split into (`checks_shared.py`, `checks_mirrors.py`)",
+        check=None,
+    ),
+    Unseen(
         what="Batches that processes share by rows (`training.devices`, torch)",
         without="two and four processes on a CPU, by gloo (`tests/on_backend/checks_processes.py`)",
         check=None,

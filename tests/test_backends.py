@@ -87,7 +87,7 @@ PARTS = {
 """What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""
 OF_ONE = {
     "jax": {"model": ("compiled", "pallas", "stablehlo"), "runs": ("shared", "hosts")},
-    "tensorflow": {"model": ("hlo", "xla")},
+    "tensorflow": {"model": ("hlo", "xla"), "runs": ("shared", "mirrors")},
     "torch": {
         "model": ("cuda", "programs", "fill_mask", "hostile", "ways"),
         "training": ("loop", "rules"),

@@ -37,7 +37,7 @@ from zoo.recipe import Recipe
 from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
-from zoo.recipe.sharing import beyond_processes
+from zoo.recipe.sharing import beyond_own_rows
 from zoo.recipe.staging import STAGE, stage_documents
 from zoo.recipe.yaml12 import Document, Fault
 from zoo.recipe.yaml12 import Path as KeyPath
@@ -382,9 +382,7 @@ def _check_backend(recipe: Recipe | None, report: Report) -> None:
     report.notes += backend.device_notes(choice.name)
     if recipe is None:
         return
-    if fault := backend.alone(choice.name, recipe.training.devices):
-        report.faults.append(fault)
-    if backend.by_processes(choice.name) and (beyond := beyond_processes(recipe)):
+    if backend.by_own_rows(choice.name) and (beyond := beyond_own_rows(recipe)):
         report.faults.append(RecipeError(beyond))
     asked, multiplied = recipe.training.precision, backend.precisions_here(choice.name)
     if asked != "auto" and multiplied is not None and asked not in multiplied:

@@ -28,7 +28,7 @@ from zoo.errors import EXIT_TERMINATED, RecipeError
 from zoo.finished import Run, load_run
 from zoo.recipe import Recipe, dump_recipe, load_recipe
 from zoo.recipe.dimensions import Dimensions
-from zoo.recipe.sharing import beyond_processes
+from zoo.recipe.sharing import beyond_own_rows
 from zoo.recipe.staging import stage_folder
 from zoo.report.card import write_card
 from zoo.report.report import tested_texts, texts_by_id, write_report
@@ -284,7 +284,7 @@ def run(
         raise RecipeError(dict.fromkeys([*faults, *(fault for each in same_rows for fault in row_faults(each))]))
     loaded = load_recipe(path, profile=profile, overrides=overrides)
     if to_launch(loaded.backend, loaded.training.devices):
-        if faults := [fault for each in loaded.staged() for fault in beyond_processes(each)]:
+        if faults := [fault for each in loaded.staged() for fault in beyond_own_rows(each)]:
             raise RecipeError(dict.fromkeys(faults))
         folder = out or str(default_folder(loaded.name, choose(loaded.backend).name))
         options = {"--profile": [profile] if profile else [], "--set": overrides, "--log": log or [], "--out": [folder]}

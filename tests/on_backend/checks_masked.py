@@ -32,6 +32,7 @@ from zoo.models.presets import read_config
 from zoo.models.saved import ModelCard, save_model
 from zoo.recipe.heads import MaskedHead
 from zoo.recipe.types import Tokens
+from zoo.tasks import task_of
 from zoo.tasks.masked import Masked
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -192,6 +193,20 @@ def test_what_is_no_masked_language_model(references: Path) -> None:
         open_filler(str(references / "bert-gelu"))
     with pytest.raises(RecipeError, match="vocabulary"):
         open_filler("nano_uncased")
+
+
+def test_parts_without_hidden_tokens_count_for_nothing() -> None:
+    """Sums and counts of the parts of a batch, or of devices' shares, are those of the whole."""
+    outputs = np.random.default_rng(0).normal(size=(4, 2, 5)).astype(np.float32)
+    targets = np.array([[1, 3], [2, -1], [-1, -1], [-1, -1]], np.int32)
+    given, task = (outputs, targets, np.ones(4, np.float32)), task_of(MaskedHead())
+
+    def sums(*rows: int) -> np.ndarray:
+        return np.array([inference.to_host(each) for each in task.loss(*(array[[*rows]] for array in given))])
+
+    np.testing.assert_allclose(sums(0, 1) + sums(2, 3), sums(0, 1, 2, 3), rtol=1e-6)
+    total, count = sums(2, 3)
+    assert total / count == 0.0
 
 
 @pytest.mark.at_times

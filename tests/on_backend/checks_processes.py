@@ -18,7 +18,7 @@ import zoo
 from zoo.backend.torch_peers import take_device
 from zoo.backend.transformer_torch import TorchKernels, share_of_masks
 from zoo.errors import EnvironmentFault
-from zoo.recipe.sharing import beyond_processes
+from zoo.recipe.sharing import beyond_own_rows
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -72,9 +72,9 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_what_processes_cannot_share_is_told(changes: Mapping[str, Any], key: str | None) -> None:
-    found = beyond_processes(recipe(**{"training.devices": 2, **changes}))
+    found = beyond_own_rows(recipe(**{"training.devices": 2, **changes}))
     assert [fault[: len(key)] for fault in found[:-1]] == [key] if key else found == []
-    assert beyond_processes(recipe(**changes)) == []
+    assert beyond_own_rows(recipe(**changes)) == []
 
 
 def test_losses_are_those_of_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Devices that share a batch compute what one computes."""
+"""Devices of one process that share a batch compute what one computes: on jax and TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ import pytest
 from nano import nano_recipe
 
 import zoo
+from zoo.backend import Backend
 from zoo.errors import EnvironmentFault
 
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-def test_more_than_there_are(tmp_path: Path) -> None:
-    match = r"training.devices: got 2, and jax has 1 here \(cpu\): use at most 1, or set XLA_FLAGS=--xla_force_host_"
+SPLIT = {"jax": "XLA_FLAGS=--xla_force_host_platform_device_count=2", "tensorflow": "ZOO_CPU_DEVICES=2"}
+"""What is told of how to split a CPU."""
+
+
+def test_more_than_there_are(backend: Backend, tmp_path: Path) -> None:
+    match = (
+        rf"training.devices: got 2, and {backend.name} has 1 here \(cpu\): use at most 1, or set {SPLIT[backend.name]}"
+    )
     with pytest.raises(EnvironmentFault, match=match):
         zoo.train(nano_recipe({"training.devices": 2}), tmp_path / "run")
 
@@ -32,9 +39,9 @@ def told(folder: Path, *words: str) -> dict[str, dict[str, float]]:
     return {str(line.pop("devices")): line for line in map(json.loads, done.stdout.splitlines())}
 
 
-def test_losses_are_those_of_one(tmp_path: Path) -> None:
-    """With dropout on, and the last batch of an epoch has fewer rows than there are devices."""
-    (found,) = told(tmp_path, "8").values()
+def test_losses_are_those_of_one(backend: Backend, tmp_path: Path) -> None:
+    """With dropout on, and the last batch of an epoch leaves devices without a row; TensorFlow compiles for each."""
+    (found,) = told(tmp_path, {"jax": "8", "tensorflow": "2"}[backend.name]).values()
     assert found["steps"] == 21
     assert max(found["loss"], found["probability"]) < 1e-5
 

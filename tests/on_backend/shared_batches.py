@@ -1,7 +1,8 @@
-"""Runs on several CPU devices of jax beside one; prints, a JSON a line, how far their losses are from each other.
+"""Runs on several devices of a CPU beside one; prints, a JSON a line, how far their losses are from each other.
 
-`KERAS_BACKEND=jax python shared_batches.py FOLDER 2 4`: a run on one device, on two and on four. With `--more` also in
-parts; one on two that is stopped within an epoch and goes on on one, and the other way round; and with another seed.
+`KERAS_BACKEND=jax python shared_batches.py FOLDER 2 4`, or tensorflow: a run on one device, on two and on four. With
+`--more` also in parts; one on two that is stopped within an epoch and goes on on one, and the other way round; and with
+another seed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "ZOO_CPU_DEVICES": "8"}
 
 import numpy as np
 import shared_runs

@@ -30,7 +30,7 @@ from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Traine
 from zoo.backend.compiled_program import CompiledProgram
 from zoo.backend.devices import (
     DEVICE_VARIABLES,
-    alone,
+    by_own_rows,
     by_processes,
     device_notes,
     precisions_here,
@@ -56,7 +56,7 @@ __all__ = [
     "Precision",
     "Trainer",
     "activate",
-    "alone",
+    "by_own_rows",
     "by_processes",
     "choose",
     "compiled_for",

@@ -20,7 +20,6 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia
-from zoo.errors import EnvironmentFault
 
 FILES, PCI = Path("/dev"), Path("/sys/bus/pci/devices")
 TPUS = {f"0x{number:04x}" for number in (0x27, 0x56, 0x5E, 0x62, 0x63, 0x6F, 0x76)}
@@ -81,19 +80,14 @@ def turned_off(kind: Kind, backend: str) -> bool:
     return on_cpu or (kind == "nvidia" and first in ("", "-1"))
 
 
-def alone(name: str, asked: int) -> EnvironmentFault | None:
-    """What a backend says to so many `training.devices` that computes a step on one; of others only they tell."""
-    if asked == 1 or name != "tensorflow":
-        return None
-    return EnvironmentFault(
-        f"training.devices: got {asked}, but on tensorflow a step is computed on one device: use 1, or "
-        "KERAS_BACKEND=jax or torch, where several share a batch"
-    )
-
-
 def by_processes(name: str) -> bool:
     """Whether each of a backend's `training.devices` has a process of its own."""
     return name == "torch"
+
+
+def by_own_rows(name: str) -> bool:
+    """Whether each of a backend's `training.devices` sees its own rows of a batch alone."""
+    return name != "jax"
 
 
 def unused(backend: str) -> list[str]:

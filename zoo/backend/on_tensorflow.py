@@ -11,10 +11,15 @@ import tensorflow as tf
 
 from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, forced_platform, parts
 from zoo.backend.precision import Precision, precisions_of_nvidia
+from zoo.backend.tensorflow_mirrors import SPLIT, Mirrors, mirrors_of, places, share, split_cpu, summed, workers
+from zoo.errors import EnvironmentFault
 
 
 class TensorFlow(Backend):
     name = "tensorflow"
+
+    def __init__(self) -> None:
+        split_cpu()
 
     def steps(self, compiled: bool) -> str:
         products = "" if self.accelerated else "by oneDNN, "
@@ -58,6 +63,23 @@ class TensorFlow(Backend):
         # On a CPU XLA takes seconds for each layer and each of a run's shapes, and wins or loses a tenth by it.
         return (True, False) if self.accelerated else (False,)
 
+    def refuse_devices(self, asked: int) -> None:
+        if asked == 1:
+            return
+        if (machines := workers()) > 1:
+            raise EnvironmentFault(
+                f"training.devices: got {asked}, and TF_CONFIG names {machines} processes: on tensorflow devices of "
+                "one alone share a batch, as MultiWorkerMirroredStrategy is not known to work with Keras 3 "
+                "(keras-team/keras issue 20585): unset it, or use KERAS_BACKEND=jax or torch"
+            )
+        here = len(places())
+        if asked > here:
+            more = "" if self.accelerated else f", or set {SPLIT}={asked} before TensorFlow is used, which splits a CPU"
+            raise EnvironmentFault(
+                f"training.devices: got {asked}, and tensorflow has {here} here ({self.device()}): use at most "
+                f"{here}{more}"
+            )
+
     def trainer(
         self,
         model: Any,
@@ -71,14 +93,30 @@ class TensorFlow(Backend):
         devices: int = 1,
     ) -> Trainer:
         whole = self.compiles()[0] if compiled is None else compiled
-        return _TensorFlowTrainer(self, model, optimizer, loss, precision, accumulate, whole, adversary)
+        given = (self, model, optimizer, loss, precision, accumulate, whole, adversary)
+        mirrors = mirrors_of(devices)
+        return _TensorFlowTrainer(*given) if mirrors is None else _SharedTrainer(mirrors, *given)
 
     def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
-        @tf.function(input_signature=[_signature(model)], jit_compile=self.accelerated)
+        kinds, mirrors = [_signature(model)], mirrors_of(devices)
+
+        @tf.function(input_signature=kinds, jit_compile=self.accelerated)
         def forward(inputs: Inputs) -> Any:
             return model(inputs, training=False)
 
-        return self.multiplying(precision)(lambda inputs: forward(dict(inputs)))
+        if mirrors is None:
+            return self.multiplying(precision)(lambda inputs: forward(dict(inputs)))
+
+        @tf.function(input_signature=kinds, autograph=False)
+        def shared(inputs: Inputs) -> Any:
+            return tf.concat(mirrors.computed(lambda given: forward(share(given)), inputs), 0)
+
+        @self.multiplying(precision)
+        def predict(inputs: Inputs) -> Any:
+            mirrors.hold(model.variables)
+            return shared(dict(inputs))
+
+        return predict
 
     def save_graph(self, model: Any, folder: Path) -> None:
         names = [tensor.name for tensor in model.inputs]
@@ -144,6 +182,33 @@ def _signature(model: Any, adversary: Adversary | None = None) -> dict[str, Any]
     }
 
 
+def _differentiated(model: Any, loss: Loss, adversary: Adversary | None) -> Callable[..., tuple[Any, ...]]:
+    """A function of a batch, and of whether its loss is the mean or the sum: the loss, the sum of weights, the outputs
+    and the gradients by what is trained, to which an adversary adds those of its own pass."""
+    variables = model.trainable_variables
+
+    def once(inputs: Inputs, watched: list[Any], targets: Any, weights: Any, mean: bool) -> tuple[Any, ...]:
+        """One pass; its gradients are also by what is watched."""
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            outputs = model(inputs, training=True)
+            total, count = loss(outputs, targets, weights)
+            value = total / count if mean else total
+        return value, count, outputs, tape.gradient(value, [*(v.value for v in variables), *watched])
+
+    def differentiated(inputs: Inputs, targets: Any, weights: Any, *, mean: bool) -> tuple[Any, ...]:
+        batch = targets, weights, mean
+        if adversary is None:
+            return once(inputs, [], *batch)
+        still = adversary.still(inputs)
+        value, count, outputs, (*gradients, by_input) = once({**inputs, adversary.moves: still}, [still], *batch)
+        moved = adversary.against(by_input, inputs)
+        *_, more = once({**inputs, adversary.moves: moved}, [], *batch)
+        return value, count, outputs, [dense(a) + dense(b) for a, b in zip(gradients, more, strict=True)]
+
+    return differentiated
+
+
 class _TensorFlowTrainer(Trainer):
     def __init__(
         self,
@@ -156,70 +221,20 @@ class _TensorFlowTrainer(Trainer):
         whole: bool,
         adversary: Adversary | None,
     ) -> None:
-        self._backend, self._precision = backend, precision
-        variables = model.trainable_variables
-
-        def once(inputs: Inputs, watched: list[Any], targets: Any, weights: Any, mean: bool) -> tuple[Any, ...]:
-            """The mean loss or the sum, the sum of weights, the outputs and the gradients by the variables and by what
-            is watched."""
-            with tf.GradientTape() as tape:
-                tape.watch(watched)
-                outputs = model(inputs, training=True)
-                total, count = loss(outputs, targets, weights)
-                value = total / count if mean else total
-            return value, count, outputs, tape.gradient(value, [*(v.value for v in variables), *watched])
-
-        def differentiated(inputs: Inputs, targets: Any, weights: Any, *, mean: bool) -> tuple[Any, ...]:
-            """See `once`, by the variables alone, to whose gradients an adversary adds those of its own pass."""
-            batch = targets, weights, mean
-            if adversary is None:
-                return once(inputs, [], *batch)
-            still = adversary.still(inputs)
-            value, count, outputs, (*gradients, by_input) = once({**inputs, adversary.moves: still}, [still], *batch)
-            moved = adversary.against(by_input, inputs)
-            *_, more = once({**inputs, adversary.moves: moved}, [], *batch)
-            return value, count, outputs, [dense(a) + dense(b) for a, b in zip(gradients, more, strict=True)]
-
-        def step(inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
-            value, _, outputs, gradients = differentiated(inputs, targets, weights, mean=True)
-            told = _told(value, gradients)
-            optimizer.apply(gradients, variables)
-            return told, outputs
-
-        def add(inputs: Inputs, targets: Any, weights: Any) -> Any:
-            """A part's outputs; its sums are added to those of the parts before."""
-            total, count, outputs, gradients = differentiated(inputs, targets, weights, mean=False)
-            for kept, found in zip(sums, [total, count, *map(dense, gradients)], strict=True):
-                kept.assign_add(found)
-            return outputs
-
-        def apply() -> Any:
-            """The mean loss of all parts that were added; a step is done by it."""
-            total, count, *gradients = [kept.value() for kept in sums]
-            told = _told(total / count, gradients)
-            optimizer.apply([gradient / count for gradient in gradients], variables)
-            for kept in sums:
-                kept.assign(tf.zeros_like(kept))
-            return told
-
-        self._accumulate = accumulate
-        if accumulate > 1:
-            zeros = [0.0, 0.0, *(tf.zeros_like(v.value) for v in variables)]
-            sums = [tf.Variable(zero, dtype=tf.float32, trainable=False) for zero in zeros]
-            self._apply = tf.function(apply, jit_compile=whole)
-
-        def traced(targets: Any) -> Any:
-            """The step, or what adds a part of it, for targets of this type and these dimensions after the first."""
-            kinds = [tf.TensorSpec([None, *targets.shape[1:]], targets.dtype), tf.TensorSpec([None], tf.float32)]
-            # XLA:CPU gives up oneDNN's matrix products; on a GPU it fuses.
-            options = {"input_signature": [_signature(model, adversary), *kinds], "jit_compile": whole}
-            return tf.function(step if accumulate == 1 else add, **options)
-
-        self._traced = traced
+        self._backend, self._precision, self._accumulate, self._whole = backend, precision, accumulate, whole
+        self._optimizer, self._variables = optimizer, model.trainable_variables
+        self._differentiated = _differentiated(model, loss, adversary)
+        self._inputs = _signature(model, adversary)
         self._step: Any = None
+        if accumulate > 1:
+            self._sums = self._zeros([(), (), *(variable.shape for variable in self._variables)])
+            self._apply = self._traced(self._applied)
 
     def step(self, inputs: Inputs, labels: Any, weights: Any) -> tuple[Any, Any]:
-        self._step = self._step or self._traced(labels)
+        if self._step is None:  # for targets of this type and these dimensions after the first
+            kinds = [tf.TensorSpec([None, *labels.shape[1:]], labels.dtype), tf.TensorSpec([None], tf.float32)]
+            function = self._taken if self._accumulate == 1 else self._added
+            self._step = self._traced(function, input_signature=[self._inputs, *kinds])
         with self._backend.multiplying(self._precision):
             if self._accumulate == 1:
                 value, outputs = self._step(dict(inputs), labels, weights)
@@ -227,6 +242,94 @@ class _TensorFlowTrainer(Trainer):
             given = (parts(arrays, self._accumulate) for arrays in (dict(inputs), labels, weights))
             outputs = tf.concat([self._step(*part) for part in zip(*given, strict=True)], 0)
             return self._apply(), outputs
+
+    def _traced(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        # XLA:CPU gives up oneDNN's matrix products; on a GPU it fuses.
+        traced: Callable[..., Any] = tf.function(function, jit_compile=self._whole, **options)
+        return traced
+
+    def _zeros(self, shapes: list[Any]) -> list[Any]:
+        return [tf.Variable(tf.zeros(shape), trainable=False) for shape in shapes]
+
+    def _taken(self, inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
+        """A whole step: its mean loss and its outputs."""
+        value, _, outputs, gradients = self._differentiated(inputs, targets, weights, mean=True)
+        return self._moved(value, gradients), outputs
+
+    def _added(self, inputs: Inputs, targets: Any, weights: Any) -> Any:
+        """A part's outputs; its sums are added to those of the parts before."""
+        outputs, found = self._passed(inputs, targets, weights)
+        for kept, new in zip(self._sums, found, strict=True):
+            kept.assign_add(new)
+        return outputs
+
+    def _applied(self) -> Any:
+        """The mean loss of all parts that were added; a step is done by it."""
+        return self._moved_by_sums(self._cleared())
+
+    def _passed(self, inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, list[Any]]:
+        """The outputs of a batch, or of a part or share of it; then its sums of losses, of weights and of gradients."""
+        total, count, outputs, gradients = self._differentiated(inputs, targets, weights, mean=False)
+        return outputs, [total, count, *map(dense, gradients)]
+
+    def _cleared(self) -> list[Any]:
+        """The sums of the parts that were added, which are 0 then."""
+        found = [kept.value() for kept in self._sums]
+        for kept in self._sums:
+            kept.assign(tf.zeros(kept.shape))
+        return found
+
+    def _moved_by_sums(self, found: list[Any]) -> Any:
+        total, count, *gradients = found
+        return self._moved(total / count, [gradient / count for gradient in gradients])
+
+    def _moved(self, loss: Any, gradients: list[Any]) -> Any:
+        """What is told of the mean loss, by whose gradients a step is done."""
+        told = _told(loss, gradients)
+        self._optimizer.apply(gradients, self._variables)
+        return told
+
+
+class _SharedTrainer(_TensorFlowTrainer):
+    """Each of several devices computes its rows of a batch, and all take the same step, each on its own copies.
+
+    Where a whole step would be compiled, both its passes are and its end is, and not what lies between, by which the
+    devices talk (docs/decisions/0025).
+    """
+
+    def __init__(self, mirrors: Mirrors, backend: TensorFlow, model: Any, optimizer: Any, *others: Any) -> None:
+        self._mirrors = mirrors
+        mirrors.hold([*model.variables, *optimizer.variables])
+        super().__init__(backend, model, optimizer, *others)
+        self._share_passed = super()._traced(self._passed)
+        self._share_moved = super()._traced(self._moved_by_sums)
+
+    def _traced(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        traced: Callable[..., Any] = tf.function(function, autograph=False, **options)
+        return traced
+
+    def _zeros(self, shapes: list[Any]) -> list[Any]:
+        return self._mirrors.zeros(shapes)
+
+    def _taken(self, inputs: Inputs, targets: Any, weights: Any) -> tuple[Any, Any]:
+        def of_share(*batch: Any) -> tuple[Any, Any]:
+            outputs, found = self._share_passed(*share(batch))
+            return self._share_moved(summed(found)), outputs
+
+        told, outputs = self._mirrors.computed(of_share, inputs, targets, weights)
+        return told[0], tf.concat(outputs, 0)
+
+    def _added(self, inputs: Inputs, targets: Any, weights: Any) -> Any:
+        def of_share(*batch: Any) -> Any:
+            outputs, found = self._share_passed(*share(batch))
+            for kept, new in zip(self._sums, found, strict=True):
+                kept.assign_add(new)
+            return outputs
+
+        return tf.concat(self._mirrors.computed(of_share, inputs, targets, weights), 0)
+
+    def _applied(self) -> Any:
+        return self._mirrors.computed(lambda: self._share_moved(summed(self._cleared())))[0]
 
 
 def _told(loss: Any, gradients: list[Any]) -> Any:

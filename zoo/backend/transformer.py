@@ -196,7 +196,8 @@ class Kernels:
         """Which positions stay: bool, of this shape, each True with probability 1 - rate.
 
         Args:
-            state: [2] integers, a seed and a counter.
+            state: [2] integers, a seed and a counter; [3] where the number of a share follows, of a batch that is cut
+                into equal shares by rows: its rows then have the bits that they have in the whole batch.
             shape: at least one dimension; in a graph some may be scalars of the backend.
             rate: share that is dropped, above 0 and below 1.
 
@@ -211,7 +212,10 @@ class Kernels:
         rows = 1
         for size in shape[:-1]:
             rows = rows * size
-        row = ops.reshape(mix(ops.arange(rows, dtype="int32") ^ key), (*shape[:-1], 1))
+        places = ops.arange(rows, dtype="int32")
+        if state.shape[0] > SHARE:
+            places = places + state[SHARE] * rows
+        row = ops.reshape(mix(places ^ key), (*shape[:-1], 1))
         column = mix(ops.arange(shape[-1], dtype="int32") ^ mix(key + COLUMNS))
         return (row + column) * (2 * row + (2 * column + 1)) >= least_kept(rate)
 

@@ -17,6 +17,13 @@ from zoo.backend.transformer import Drop, Kernels
 
 
 class TensorFlowKernels(Kernels):
+    def state(self, drop: Drop, training: bool) -> Any | None:
+        """See `Kernels.state`; of several devices that share a batch each draws the masks of its own share."""
+        state, context = super().state(drop, training), tf.distribute.get_replica_context()
+        if state is None or context is None or context.num_replicas_in_sync == 1:
+            return state
+        return tf.concat([state, [tf.cast(context.replica_id_in_sync_group, state.dtype)]], 0)
+
     def look_up(self, table: Any, rows: Any) -> Any:
         return _look_up(tf.convert_to_tensor(table), tf.convert_to_tensor(rows))
 

@@ -86,7 +86,7 @@ class Training(Config):
     memory of the device at hand: on a GPU or TPU by trial of a step on the longest texts, on a CPU, where a process
     that takes too much is killed, by estimate."""
     devices: Count = 1
-    """Devices that share each batch by rows, on jax and, a process each, on torch, of this machine or of several:
+    """Devices that share each batch by rows, of this machine; on jax and, a process each, on torch also of several:
     together they compute the step that one computes, by the gradient of the whole batch and under the same masks of
     portable dropout. The rows of a batch, or of a part of it where there are several, have to be a multiple. A run may
     go on on another number."""

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from zoo.errors import RecipeError
 from zoo.recipe.heads import MaskedHead
 from zoo.score import metrics
+from zoo.tasks.losses import NOTHING
 from zoo.tasks.material import Stated
 from zoo.tasks.prediction import Prediction
 from zoo.tasks.refused import Where, by_number
@@ -99,7 +100,7 @@ class Masked(Task):
         return np.zeros((), np.int32)
 
     def counted(self, targets: np.ndarray, weights: np.ndarray) -> float:
-        return max(1.0, float(np.count_nonzero(targets >= 0)))
+        return max(NOTHING, float(np.count_nonzero(targets >= 0)))
 
     def loss(self, outputs: Any, targets: Any, weights: Any) -> tuple[Any, Any]:
         """Cross-entropy in nats over hidden tokens.
@@ -110,12 +111,13 @@ class Masked(Task):
             weights: [batch] float32; a row that fills the batch up has no targets, and is not looked at.
 
         Returns:
-            The sum, and the number of hidden tokens, or 1 where a batch has none.
+            The sum, and the number of hidden tokens, or next to nothing where there is none: it may be a part of a
+            batch.
         """
         from keras import ops
 
         losses, there = surprises(outputs, targets)
-        return ops.sum(losses), ops.maximum(ops.sum(there), 1.0)
+        return ops.sum(losses), ops.maximum(ops.sum(there), NOTHING)
 
     # --- from outputs to what is said of them
 

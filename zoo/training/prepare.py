@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.backend import Backend, activate, by_processes
+from zoo.backend import Backend, activate, by_own_rows
 from zoo.data.backbones import bring
 from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.masking import mask_of
@@ -24,7 +24,7 @@ from zoo.models.blueprint import Blueprint
 from zoo.models.builder import build_model, plan
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
-from zoo.recipe.sharing import beyond_processes
+from zoo.recipe.sharing import beyond_own_rows
 from zoo.tasks import Task
 from zoo.training.session import Session
 from zoo.training.teacher import find_teacher
@@ -54,12 +54,12 @@ class Built:
 
 def activated(recipe: Recipe) -> Backend:
     """The recipe's backend; EnvironmentFault where its device does not compute as the recipe says, RecipeError where
-    its processes cannot."""
+    several that see their own rows cannot."""
     backend = activate(recipe.backend)
     backend.refuse("training.precision", recipe.training.precision)
     backend.refuse_compile(recipe.training.compile)
     backend.refuse_devices(recipe.training.devices)
-    if by_processes(backend.name) and (faults := beyond_processes(recipe)):
+    if by_own_rows(backend.name) and (faults := beyond_own_rows(recipe)):
         raise RecipeError(faults)
     return backend
 
