@@ -11,7 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -114,12 +114,10 @@ def test_what_the_builder_is_not_given_is_noticed() -> None:
 
 # --- SLURM
 
-SCRIPT = "deploy/slurm.sh"
+SCRIPT, OF_NODES = "deploy/slurm.sh", "deploy/slurm-nodes.sh"
 DIRECTIVES = {
     "job-name": r"[\w-]+",
-    "array": r"0-\d+",
-    "nodes": "1",
-    "ntasks": "1",
+    "nodes": r"\d",
     "cpus-per-task": r"\d+",
     "mem": r"\d+G",
     "gres": r"gpu:\d+",
@@ -127,13 +125,20 @@ DIRECTIVES = {
     "signal": r"TERM@(?P<grace>\d+)",  # to the steps; with B: it would be the script that gets it
     "requeue": "",
     "open-mode": "append",  # each turn has the same output
-    "output": r"[\w-]+%A_%a\.out",
 }
-"""Options of sbatch that are used here, as its manual has them, and what they are given."""
-SLURM = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "42", "SLURM_CPUS_PER_TASK": "1"}
+OWN = {
+    SCRIPT: {"array": r"0-\d+", "ntasks": "1", "output": r"[\w-]+%A_%a\.out"},
+    OF_NODES: {"ntasks-per-node": r"\d", "output": r"[\w-]+%j\.out"},
+}
+"""Options of sbatch that are used here, as its manual has them, and what they are given: by both scripts, and by one."""
+SLURM = {
+    **{"SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "42", "SLURM_CPUS_PER_TASK": "1", "SLURM_JOB_NODELIST": "any"},
+    **{"SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "2", "SLURM_GPUS_ON_NODE": "1"},
+}
 
 
-def directive_faults(script: str) -> Iterator[str]:
+def directive_faults(script: str, own: Mapping[str, str]) -> Iterator[str]:
+    directives = DIRECTIVES | own
     lines = script.splitlines()
     first = next(number for number, line in enumerate(lines) if line and not line.startswith("#"))
     given = {}
@@ -141,17 +146,18 @@ def directive_faults(script: str) -> Iterator[str]:
         if not line.startswith("#SBATCH"):
             continue
         name, _, value = line.removeprefix("#SBATCH --").partition("=")
-        given[name] = re.fullmatch(DIRECTIVES.get(name, "(?!)"), value)
+        given[name] = re.fullmatch(directives.get(name, "(?!)"), value)
         if given[name] is None or number > first:
             yield line
-    yield from (f"no --{name}" for name in DIRECTIVES if name not in given)
+    yield from (f"no --{name}" for name in directives if name not in given)
     if (found := given.get("signal")) and int(found["grace"]) < GRACE:
         yield f"{found['grace']} seconds for a checkpoint"
 
 
-def test_what_sbatch_is_asked_for() -> None:
-    assert list(directive_faults(text_of(SCRIPT))) == []
-    assert os.access(ROOT / SCRIPT, os.X_OK)
+@pytest.mark.parametrize("script", OWN)
+def test_what_sbatch_is_asked_for(script: str) -> None:
+    assert list(directive_faults(text_of(script), OWN[script])) == []
+    assert os.access(ROOT / script, os.X_OK)
 
 
 @pytest.mark.parametrize(
@@ -166,22 +172,23 @@ def test_what_sbatch_is_asked_for() -> None:
 )
 def test_a_wrong_directive_is_noticed(right: str, wrong: str, fault: str) -> None:
     assert right in text_of(SCRIPT)
-    assert fault in directive_faults(text_of(SCRIPT).replace(right, wrong))
+    assert fault in directive_faults(text_of(SCRIPT).replace(right, wrong), OWN[SCRIPT])
 
 
 def submitted(
-    folder: Path, *arguments: str, python: str, srun: str = 'shift; exec "$@"'
+    folder: Path, *arguments: str, python: str, srun: str = 'shift; exec "$@"', script: str = SCRIPT
 ) -> subprocess.CompletedProcess[str]:
     """The script, as SLURM runs it in a clone with such a `python`; srun and scontrol are stand-ins, and the latter
-    writes down what it is asked for."""
-    commands = {".venv/bin/python": python, "bin/srun": srun, "bin/scontrol": 'echo "$@" >> asked'}
+    writes down what it is asked to do."""
+    scontrol = 'if [ "$1" = show ]; then echo localhost; echo other; else echo "$@" >> asked; fi'
+    commands = {".venv/bin/python": python, "bin/srun": srun, "bin/scontrol": scontrol}
     for name, body in commands.items():
         command = folder / name
         command.parent.mkdir(parents=True, exist_ok=True)
         command.write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
         command.chmod(0o755)
     given = os.environ | SLURM | {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    command = ["bash", str(ROOT / SCRIPT), *arguments]
+    command = ["bash", str(ROOT / script), *arguments]
     return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, check=False, timeout=600)
 
 
@@ -234,3 +241,41 @@ def test_a_run_takes_as_many_turns_as_it_needs(tmp_path: Path) -> None:
     assert steps == list(range(1, len(steps) + 1))
     assert 0 < saved < len(steps)
     assert folder.run["seed"] == 2
+
+
+ON_TWO_NODES = """
+shift 2
+SLURM_PROCID=1 SLURM_LOCALID=0 "$@" &
+SLURM_PROCID=0 SLURM_LOCALID=0 "$@" &
+code=0
+wait %1 || code=$?
+wait %2 || code=$?
+exit $code
+"""
+
+
+@pytest.mark.parametrize(("code", "queued"), [(0, False), (143, True)])
+def test_what_each_process_of_several_nodes_is_told(code: int, queued: bool, tmp_path: Path) -> None:
+    names = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID")
+    of_jax = ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES", "JAX_COORDINATOR_ADDRESS")
+    values = " ".join(f"${name}" for name in (*names, *of_jax))
+    python = f'if [ "$2" = zoo.run ]; then echo "{values} python ${{*@Q}}" >> called; exit {code}; fi'
+    done = submitted(tmp_path, "imdb_bert", python=python, srun=ON_TWO_NODES, script=OF_NODES)
+    assert done.returncode == code, done.stderr
+    told = sorted((tmp_path / "called").read_text().splitlines())
+    command = "python '-m' 'zoo.run' 'imdb_bert' '--devices' '2' '--out' 'runs/imdb_bert-job-42' '--resume'"
+    assert told == [f"{number} 0 2 1 localhost 42 {number} 2 localhost:20042 {command}" for number in range(2)]
+    assert unknown_in(shlex.join(shlex.split(command))) is None
+    assert (tmp_path / "asked").exists() == queued
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_run_of_two_processes_that_slurm_starts(backend: str, tmp_path: Path) -> None:
+    """For real, but for srun, which has both nodes here."""
+    python = f'exec env KERAS_BACKEND={backend} {shlex.quote(sys.executable)} "$@"'
+    arguments = ["quickstart", "--profile", "smoke"]
+    done = submitted(tmp_path, *arguments, python=python, srun=ON_TWO_NODES, script=OF_NODES)
+    assert done.returncode == 0, done.stderr
+    run = RunFolder(tmp_path / "runs" / "quickstart-job-42").run
+    assert (run["status"], run["backend"]) == ("done", backend)

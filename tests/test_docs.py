@@ -102,6 +102,8 @@ LONG = (
     "python -m zoo.check imdb_bert",
     "sbatch deploy/slurm.sh imdb_bert",
     "sbatch --array=0-4 --time=02:00:00 deploy/slurm.sh imdb_bert --set training.epochs=2",
+    "KERAS_BACKEND=torch sbatch deploy/slurm-nodes.sh imdb_bert",
+    "KERAS_BACKEND=jax sbatch --ntasks-per-node=1 deploy/slurm-nodes.sh imdb_bert",
     "kubectl apply --filename deploy/kubernetes/volumes.yaml",
     "kubectl apply --filename deploy/kubernetes/job.yaml",
     "kubectl apply --filename deploy/kubernetes/jobset.yaml",
