@@ -130,7 +130,7 @@ OWN = {
     SCRIPT: {"array": r"0-\d+", "ntasks": "1", "output": r"[\w-]+%A_%a\.out"},
     OF_NODES: {"ntasks-per-node": r"\d", "output": r"[\w-]+%j\.out"},
 }
-"""Options of sbatch that are used here, as its manual has them, and what they are given: by both scripts, and by one."""
+"""Options of sbatch that are used here, as its manual has them, and what they are given: in both scripts, in one."""
 SLURM = {
     **{"SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "42", "SLURM_CPUS_PER_TASK": "1", "SLURM_JOB_NODELIST": "any"},
     **{"SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "2", "SLURM_GPUS_ON_NODE": "1"},
