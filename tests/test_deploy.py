@@ -132,8 +132,13 @@ OWN = {
 }
 """Options of sbatch that are used here, as its manual has them, and what they are given: in both scripts, in one."""
 SLURM = {
-    **{"SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "42", "SLURM_CPUS_PER_TASK": "1", "SLURM_JOB_NODELIST": "any"},
-    **{"SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "2", "SLURM_GPUS_ON_NODE": "1"},
+    "SLURM_ARRAY_TASK_ID": "2",
+    "SLURM_JOB_ID": "42",
+    "SLURM_CPUS_PER_TASK": "1",
+    "SLURM_JOB_NODELIST": "any",
+    "SLURM_JOB_NUM_NODES": "2",
+    "SLURM_NTASKS": "2",
+    "SLURM_GPUS_ON_NODE": "1",
 }
 
 
