@@ -34,6 +34,7 @@ from zoo.data.sources import locate_first
 from zoo.data.tokens import TokenTable, cut_told, doubts
 from zoo.errors import DataError, EnvironmentFault, OutputError, RecipeError, ZooError
 from zoo.recipe import Recipe
+from zoo.recipe.estimate import divided_told
 from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
@@ -110,7 +111,7 @@ def _check_whole(
         report.deep |= found if stage is None else {stage: found}
         report.notes += [note for note in notes if note not in report.notes]
     figures, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
-    report.notes += [("estimate", text) for text in told]
+    report.notes += [("estimate", text) for text in (*told, *divided_told(figures))]
     if (size := dimensions(recipe.model.backbone)) is not None:
         wanted = figures["disk_bytes"] = run_bytes(recipe, size)
         report.notes.append(("estimate", f"disk: {decimal(wanted)} at most, for its checkpoints and its model"))
@@ -383,6 +384,8 @@ def _check_backend(recipe: Recipe | None, report: Report) -> None:
     if recipe is None:
         return
     if fault := backend.alone(choice.name, recipe.training.devices):
+        report.faults.append(fault)
+    if fault := backend.undivided(choice.name, recipe.training.model_parallel):
         report.faults.append(fault)
     if backend.by_processes(choice.name) and (beyond := beyond_processes(recipe)):
         report.faults.append(RecipeError(beyond))

@@ -26,7 +26,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
-from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
+from zoo.backend.base import AdamWStep, Adversary, Backend, Cut, Inputs, Loss, Trainer, compiled_for, forced_platform
 from zoo.backend.compiled_program import CompiledProgram
 from zoo.backend.devices import (
     DEVICE_VARIABLES,
@@ -35,6 +35,7 @@ from zoo.backend.devices import (
     device_notes,
     precisions_here,
     tensorflow_notes,
+    undivided,
     unused,
 )
 from zoo.backend.launching import launch
@@ -49,6 +50,7 @@ __all__ = [
     "Backend",
     "Choice",
     "CompiledProgram",
+    "Cut",
     "FirstEnded",
     "Inputs",
     "Loss",
@@ -72,6 +74,7 @@ __all__ = [
     "precisions_of_nvidia",
     "refusal",
     "to_launch",
+    "undivided",
     "versions",
     "without_tensorflow",
 ]

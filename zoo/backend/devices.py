@@ -91,6 +91,16 @@ def alone(name: str, asked: int) -> EnvironmentFault | None:
     )
 
 
+def undivided(name: str, asked: int) -> EnvironmentFault | None:
+    """What a backend says to so many parts of a weight (`training.model_parallel`) whose devices each hold a whole
+    model."""
+    if asked == 1 or name == "jax":
+        return None
+    return EnvironmentFault(
+        f"training.model_parallel: got {asked}, but on {name} each device has all weights: use 1, or KERAS_BACKEND=jax"
+    )
+
+
 def by_processes(name: str) -> bool:
     """Whether each of a backend's `training.devices` has a process of its own."""
     return name == "torch"
