@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import recipes
-from zoo import backend, check
+from zoo import backend, check, run
 from zoo.errors import RecipeError
 
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -24,6 +24,14 @@ def test_who_can(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "model_parallel 2: of weights, gradients and moments each device has" in told
     refused = f"training.model_parallel: got 2, but on {name} each device has all weights: use 1, or KERAS_BACKEND=jax"
     assert (refused in told) == (name != "jax")
+
+
+def test_nothing_is_launched_for_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setattr(run, "launch", lambda *given, **named: pytest.fail("processes are started"))
+    given = ["--devices", "2", "--set", "training.model_parallel=2"]
+    assert run.main(["quickstart", "--profile", "smoke", *given]) == 4
+    assert capsys.readouterr().err.count("training.model_parallel: got 2, but on torch") == 1
 
 
 @pytest.mark.parametrize(

@@ -179,7 +179,7 @@ def test_of_any_shape_of_the_mesh(tmp_path: Path) -> None:
 )
 def test_losses_of_runs_are_those_of_one(cases: tuple[str, ...], tmp_path: Path) -> None:
     """Dropout on, and a last batch of three rows, which two pairs of devices do not share equally."""
-    assert_those_of_one(told(tmp_path, *cases), 2 * len(cases))
+    assert_those_of_one(told(tmp_path, *cases), len(cases) + ("bert" in cases))
 
 
 @pytest.mark.slow
