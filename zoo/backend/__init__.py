@@ -26,7 +26,7 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from zoo.backend.allocator import keep_freed_memory
-from zoo.backend.base import AdamWStep, Adversary, Backend, Cut, Inputs, Loss, Trainer, compiled_for, forced_platform
+from zoo.backend.base import AdamWStep, Adversary, Backend, Inputs, Loss, Trainer, compiled_for, forced_platform
 from zoo.backend.compiled_program import CompiledProgram
 from zoo.backend.devices import (
     DEVICE_VARIABLES,
@@ -50,7 +50,6 @@ __all__ = [
     "Backend",
     "Choice",
     "CompiledProgram",
-    "Cut",
     "FirstEnded",
     "Inputs",
     "Loss",
