@@ -121,6 +121,11 @@ UNSEEN = (
         check=None,
     ),
     Unseen(
+        what="Weights that devices share out (`training.model_parallel`, jax)",
+        without="two and four devices that a CPU pretends to be (`tests/on_backend/checks_divided.py`)",
+        check=None,
+    ),
+    Unseen(
         what="Batches that processes share by rows (`training.devices`, torch)",
         without="two and four processes on a CPU, by gloo (`tests/on_backend/checks_processes.py`)",
         check=None,

@@ -86,7 +86,7 @@ PARTS = {
 }
 """What one process checks: each costs an import of Keras. What is of one run stands together, which is trained once."""
 OF_ONE = {
-    "jax": {"model": ("compiled", "pallas", "stablehlo"), "runs": ("shared", "hosts")},
+    "jax": {"model": ("compiled", "pallas", "stablehlo"), "runs": ("shared", "divided", "hosts")},
     "tensorflow": {"model": ("hlo", "xla"), "runs": ("shared", "mirrors")},
     "torch": {
         "model": ("cuda", "programs", "fill_mask", "hostile", "ways"),

@@ -191,6 +191,10 @@ def test_what_does_not_fit(
         (["--device", "v7"], "v7"),
         (["--device", "v5e", "--devices", "5"], "got 5, expected a divisor of training.batch_size, which is 24: pass"),
         (["--device", "v5e", "--devices", "0"], "got 0, expected 1 to 256"),
+        (
+            ["--device", "v5e", "--set", "training.devices=2", "--set", "training.model_parallel=2"],
+            "parallel: got 2, exp",
+        ),
         (["--device", "v5e", "--profile", "gpu"], "gpu"),
         ([], "--device"),
     ],

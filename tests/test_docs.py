@@ -88,6 +88,7 @@ LONG = (
     "python -m zoo.run imdb_bert --devices 8 --out /shared/mine",
     "torchrun --nnodes 2 --nproc-per-node 4 --node-rank 0 --master-addr first "
     "-m zoo.run imdb_bert --devices 8 --out /shared/mine",
+    "python -m zoo.run imdb_bert --set training.devices=8 --set training.model_parallel=2",
     "docker build --file deploy/Dockerfile --target cpu --tag text-zoo:cpu .",
     "docker build --file deploy/Dockerfile --target cuda --tag text-zoo:jax-cuda .",
     "docker build --file deploy/Dockerfile --target cuda --build-arg EXTRAS=tensorflow-cuda --tag "

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import recipes
 from zoo import check
 from zoo.recipe.dimensions import Dimensions
-from zoo.recipe.estimate import estimate
+from zoo.recipe.estimate import divided_told, estimate
 
 SIZE = Dimensions(num_layers=2, num_heads=3, hidden_dim=48, intermediate_dim=64, vocabulary_size=100, max_positions=512)
 ROW = 16
@@ -94,6 +95,32 @@ def test_what_is_not_trained_costs_less(keys: dict[str, Any], weights: int, shar
         assert 2 / 3 < found.flops_per_token / whole.flops_per_token < 3 / 4
     else:
         assert found.flops_per_token == pytest.approx(share * whole.flops_per_token, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        (2, 12 * 6 * 768 + 2 * 768),  # output biases and norms of the layers, the norm of the embeddings
+        (8, 12 * (6 * 768 + 4 * 768**2 + 3 * 768) + 2 * 768),  # twelve heads are not shared by eight
+    ],
+)
+def test_weights_that_devices_share_out(parts: int, whole: int) -> None:
+    """Of weights, gradients and both moments a part, and of a layer's activations what lies within its halves."""
+    changes = {"training.devices": 2 * parts, "training.model_parallel": parts, "training.batch_size": 32}
+    found, apart = (estimate(recipes.load("imdb_bert", overrides=given), BASE, 10) for given in (changes, {}))
+    cut = BASE.parameters - whole
+    assert found.cut == pytest.approx(4 * cut, rel=1e-9)
+    assert found.state_bytes == pytest.approx(16 * (whole + cut / parts), rel=1e-6)
+    assert (apart.cut, apart.state_bytes) == (0, 16 * BASE.parameters)
+    by_heads = 2 if parts == 2 else 1
+    tokens, pairs = 32 // 2 * 512, 5 * 12 * 512 / by_heads  # two groups share the rows
+    per_layer = tokens * ((10 + 8 / by_heads + 16 / parts) * 768 + pairs)
+    assert found.activations["bfloat16"] == pytest.approx(12 * per_layer, rel=1e-6)
+    figures = asdict(found) | {"parameters": found.parameters, "state_bytes": found.state_bytes}
+    (told,) = divided_told(figures)
+    assert f"model_parallel {parts}: of weights, gradients and moments each device has" in told
+    assert f"{found.state_bytes / 1e6:,.0f} MB, in place of 1,752 MB" in told
+    assert divided_told(asdict(apart)) == divided_told({}) == []
 
 
 def test_scores_of_hidden_tokens() -> None:

@@ -34,6 +34,7 @@ from zoo.data.sources import locate_first
 from zoo.data.tokens import TokenTable, cut_told, doubts
 from zoo.errors import DataError, EnvironmentFault, OutputError, RecipeError, ZooError
 from zoo.recipe import Recipe
+from zoo.recipe.estimate import divided_told
 from zoo.recipe.faults import find_faults, in_stage, sound_part
 from zoo.recipe.length import run_length
 from zoo.recipe.reading import Overrides, profile_names, read_document, resolved
@@ -110,7 +111,7 @@ def _check_whole(
         report.deep |= found if stage is None else {stage: found}
         report.notes += [note for note in notes if note not in report.notes]
     figures, told = expense(recipe, rows, sum(map(_size, _files(recipe))))
-    report.notes += [("estimate", text) for text in told]
+    report.notes += [("estimate", text) for text in (*told, *divided_told(figures))]
     if (size := dimensions(recipe.model.backbone)) is not None:
         wanted = figures["disk_bytes"] = run_bytes(recipe, size)
         report.notes.append(("estimate", f"disk: {decimal(wanted)} at most, for its checkpoints and its model"))
@@ -382,6 +383,8 @@ def _check_backend(recipe: Recipe | None, report: Report) -> None:
     report.notes += backend.device_notes(choice.name)
     if recipe is None:
         return
+    if fault := backend.undivided(choice.name, recipe.training.model_parallel):
+        report.faults.append(fault)
     if backend.by_own_rows(choice.name) and (beyond := beyond_own_rows(recipe)):
         report.faults.append(RecipeError(beyond))
     asked, multiplied = recipe.training.precision, backend.precisions_here(choice.name)

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from zoo import cli
-from zoo.backend import choose, launch, place_in_launch, to_launch
+from zoo.backend import choose, launch, place_in_launch, to_launch, undivided
 from zoo.check import placed_faults, readable_parts, row_faults
 from zoo.data.against_catalog import disagreements
 from zoo.data.backbones import bring, missing
@@ -286,7 +286,10 @@ def run(
     if to_launch(loaded.backend, loaded.training.devices):
         if faults := [fault for each in loaded.staged() for fault in beyond_own_rows(each)]:
             raise RecipeError(dict.fromkeys(faults))
-        folder = out or str(default_folder(loaded.name, choose(loaded.backend).name))
+        name = choose(loaded.backend).name
+        if fault := undivided(name, max(each.training.model_parallel for each in loaded.staged())):
+            raise fault
+        folder = out or str(default_folder(loaded.name, name))
         options = {"--profile": [profile] if profile else [], "--set": overrides, "--log": log or [], "--out": [folder]}
         words = [word for option, values in options.items() for value in values for word in (option, value)]
         flags = ["--resume"] * resume + ["--debug"] * debug + ["--format", output]

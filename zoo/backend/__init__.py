@@ -35,6 +35,7 @@ from zoo.backend.devices import (
     device_notes,
     precisions_here,
     tensorflow_notes,
+    undivided,
     unused,
 )
 from zoo.backend.launching import launch
@@ -72,6 +73,7 @@ __all__ = [
     "precisions_of_nvidia",
     "refusal",
     "to_launch",
+    "undivided",
     "versions",
     "without_tensorflow",
 ]

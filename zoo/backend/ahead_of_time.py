@@ -19,7 +19,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from zoo.backend.base import Adversary, Loss
 from zoo.backend.compiled_program import CompiledProgram, collectives, main_memory_bytes, own_kernels
 from zoo.backend.compilers import Target
-from zoo.backend.on_jax import ROWS, prediction_step, training_step, weight_groups
+from zoo.backend.jax_mesh import ROWS
+from zoo.backend.on_jax import prediction_step, training_step, weight_groups
 from zoo.backend.precision import Precision
 
 SLICES = {4: "2x2", 8: "2x4", 16: "4x4", 32: "4x8", 64: "8x8", 128: "8x16", 256: "16x16"}

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+from zoo.backend.devices import undivided
 from zoo.backend.peers import ALONE, Peers
 from zoo.backend.precision import ON_CPU, Precision, refusal
 from zoo.errors import EnvironmentFault, ZooError
@@ -19,6 +20,10 @@ Inputs = Mapping[str, Any]
 
 Loss = Callable[[Any, Any, Any], tuple[Any, Any]]
 """(outputs [batch, units] float32, targets [batch, ...], weights [batch] float32) -> sum of losses, sum of weights."""
+
+
+Cut = Callable[[str, tuple[int, ...]], int | None]
+"""(path, shape) of a weight -> the dimension along which it is cut in equal parts; None leaves it whole."""
 
 
 class Adversary(Protocol):
@@ -151,6 +156,23 @@ class Backend:
     def refuse_devices(self, asked: int) -> None:
         """Raise EnvironmentFault where so many devices cannot share a batch, as `training.devices` asks."""
         raise NotImplementedError
+
+    def refuse_model_parallel(self, asked: int) -> None:
+        """Raise EnvironmentFault where weights cannot be shared out, as `training.model_parallel` asks."""
+        if fault := undivided(self.name, asked):
+            raise fault
+
+    def dividing(self, devices: int, parts: int, cut: Cut) -> contextlib.AbstractContextManager[None]:
+        """A context in which a model is made with its weights in parts, each on another device.
+
+        Its trainers and predictors compute on these devices, with what an optimizer keeps in the same parts.
+
+        Args:
+            devices: how many share a batch.
+            parts: in how many parts a weight is, as `refuse_model_parallel` allows; a divisor of the devices.
+            cut: how.
+        """
+        return contextlib.nullcontext()
 
     def trainer(
         self,

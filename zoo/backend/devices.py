@@ -20,6 +20,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from zoo.backend.precision import ON_CPU, Precision, precisions_of_nvidia
+from zoo.errors import EnvironmentFault
 
 FILES, PCI = Path("/dev"), Path("/sys/bus/pci/devices")
 TPUS = {f"0x{number:04x}" for number in (0x27, 0x56, 0x5E, 0x62, 0x63, 0x6F, 0x76)}
@@ -78,6 +79,16 @@ def turned_off(kind: Kind, backend: str) -> bool:
     on_cpu = any(re.match(r"cpu\b", os.environ.get(name, "")) for name in DEVICE_VARIABLES.get(backend, ()))
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "all").split(",")[0].strip()
     return on_cpu or (kind == "nvidia" and first in ("", "-1"))
+
+
+def undivided(name: str, asked: int) -> EnvironmentFault | None:
+    """What a backend says to so many parts of a weight (`training.model_parallel`) whose devices each hold a whole
+    model."""
+    if asked == 1 or name == "jax":
+        return None
+    return EnvironmentFault(
+        f"training.model_parallel: got {asked}, but on {name} each device has all weights: use 1, or KERAS_BACKEND=jax"
+    )
 
 
 def by_processes(name: str) -> bool:

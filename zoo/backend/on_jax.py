@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import operator
 import platform as machine
 import re
@@ -13,10 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-from zoo.backend.base import Adversary, Backend, Inputs, Loss, Trainer, forced_platform
+from zoo.backend.base import Adversary, Backend, Cut, Inputs, Loss, Trainer, forced_platform
+from zoo.backend.jax_mesh import ROWS, Mesh, axes_of, in_mesh, mesh_of, mesh_of_weights
 from zoo.backend.jax_peers import joined
 from zoo.backend.peers import Peers
 from zoo.backend.precision import Precision, precisions_of_nvidia
@@ -68,7 +66,9 @@ class Jax(Backend):
     def kernels(self) -> Any:
         platform = self.platform()
         if platform == "cpu":
-            return super().kernels()
+            from zoo.backend.jax_layout import JaxKernels  # it imports Keras
+
+            return JaxKernels()
         from zoo.backend.transformer_jax import AcceleratorKernels  # it imports Pallas, half a second
 
         return AcceleratorKernels("tpu" if platform == "tpu" else "gpu")
@@ -109,6 +109,21 @@ class Jax(Backend):
                 f"training.devices: got {asked}, and jax has {here} here ({self.device()}): use at most {here}{more}"
             )
 
+    def refuse_model_parallel(self, asked: int) -> None:
+        if asked > 1 and self.peers.count > 1:
+            raise EnvironmentFault(
+                f"training.model_parallel: got {asked}, and the run has {self.peers.count} processes, expected one "
+                "process with all devices: use 1, or one machine"
+            )
+
+    def dividing(self, devices: int, parts: int, cut: Cut) -> contextlib.AbstractContextManager[None]:
+        if parts == 1:
+            return contextlib.nullcontext()
+        from zoo.backend.jax_layout import Divided  # it imports Keras
+
+        scope: contextlib.AbstractContextManager[None] = Divided(mesh_of(devices, parts), cut).scope()
+        return scope
+
     def trainer(
         self,
         model: Any,
@@ -121,14 +136,21 @@ class Jax(Backend):
         adversary: Adversary | None = None,
         devices: int = 1,
     ) -> Trainer:
-        step = training_step(model, optimizer, loss, precision=precision, accumulate=accumulate, adversary=adversary)
-        return _JaxTrainer(step, (*weight_groups(model), optimizer.variables), self._mesh(devices))
+        groups = (*weight_groups(model), optimizer.variables)
+        step = training_step(
+            *(model, optimizer, loss),
+            precision=precision,
+            accumulate=accumulate,
+            adversary=adversary,
+            places=tuple([axes_of(v.value) for v in group] for group in groups),
+        )
+        return _JaxTrainer(step, groups, mesh_of_weights(model.variables) or self._mesh(devices))
 
     def predictor(self, model: Any, *, precision: Precision, devices: int = 1) -> Callable[[Inputs], Any]:
-        forward, weights = prediction_step(model, precision), _Weights(model)
+        forward, weights, own = prediction_step(model, precision), _Weights(model), mesh_of_weights(model.variables)
 
         def predict(inputs: Inputs) -> Any:
-            mesh = self._mesh(devices)
+            mesh = own or self._mesh(devices)
             with mesh.used():
                 return forward(*weights.on(mesh), mesh.shared(dict(inputs)))
 
@@ -136,7 +158,7 @@ class Jax(Backend):
 
     def _mesh(self, devices: int) -> Mesh:
         """The devices that compute now: one process of several computes by itself where they do not share a batch."""
-        return _mesh_of(1 if self.peers.count > 1 and not self.peers.shares else devices)
+        return mesh_of(1 if self.peers.count > 1 and not self.peers.shares else devices)
 
     def gradient(self, model: Any, by: str) -> Callable[[Inputs, Any], Any]:
         @jax.jit
@@ -153,17 +175,6 @@ class Jax(Backend):
             return backward(*([v.value for v in group] for group in weight_groups(model)), dict(inputs), weights)
 
         return gradient
-
-
-ROWS = "data"
-"""What the axis of a mesh is called along which rows are shared out."""
-
-
-def in_mesh(array: Any, *axes: str | None) -> Any:
-    """An array of a traced step, as the devices of a mesh are to have it; nothing changes where there is none."""
-    if jax.sharding.get_abstract_mesh().empty:
-        return array
-    return jax.lax.with_sharding_constraint(array, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
 
 
 def _seen(array: Any) -> Any:
@@ -203,12 +214,14 @@ def training_step(
     precision: Precision,
     accumulate: int = 1,
     adversary: Adversary | None = None,
+    places: Any = None,
 ) -> Any:
     """The jitted function that `Jax.trainer` calls.
 
     Args:
         model, optimizer: a keras.Model and the optimizer built on it; their variables need a shape and no value.
         loss, precision, accumulate, adversary: see `Backend.trainer`.
+        places: of each array of a state what `axes_of` says; None is whole.
 
     Returns:
         (state, inputs, labels, weights) -> state, loss, logits [batch, units]; a state is (trainable, non_trainable,
@@ -264,55 +277,12 @@ def training_step(
         (value, (logits, non_trainable)), gradients = computed(trainable, non_trainable, inputs, labels, weights)
         squares = sum(jnp.sum(jnp.square(gradient)) for gradient in jax.tree.leaves(gradients))
         trainable, moments = optimizer.stateless_apply(moments, gradients, trainable)
-        state = jax.tree.map(in_mesh, (trainable, non_trainable, moments))
+        state = (trainable, non_trainable, moments)
+        whole = jax.tree.map(lambda array: (), state)
+        state = jax.tree.map(lambda array, axes: in_mesh(array, *axes), state, places or whole)
         return state, jnp.where(jnp.isfinite(squares), value, jnp.nan), _seen(logits)
 
     return jax.jit(step, donate_argnums=0)
-
-
-class Mesh:
-    """Devices in a row, which share batches by rows; one of them is no mesh, and all goes where it went."""
-
-    def __init__(self, devices: int) -> None:
-        kinds = {"axis_types": (jax.sharding.AxisType.Auto,)}
-        self._mesh = (
-            jax.make_mesh((devices,), (ROWS,), **kinds, devices=jax.devices()[:devices]) if devices > 1 else None
-        )
-
-    @property
-    def alone(self) -> bool:
-        return self._mesh is None
-
-    def used(self) -> contextlib.AbstractContextManager[Any]:
-        """What is traced and computed within, the mesh computes."""
-        return contextlib.nullcontext() if self._mesh is None else jax.set_mesh(self._mesh)
-
-    def everywhere(self, arrays: Any) -> Any:
-        """Arrays that each device has whole."""
-        return self._placed(arrays)
-
-    def shared(self, arrays: Any) -> Any:
-        """Arrays [rows, ...], of which each device has equally many rows."""
-        return self._placed(arrays, ROWS)
-
-    def _placed(self, arrays: Any, *axes: str) -> Any:
-        if self._mesh is None:
-            return arrays
-        place = NamedSharding(self._mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
-        if jax.process_count() == 1:
-            return jax.device_put(arrays, place)
-
-        def given(array: Any) -> Any:
-            array = np.asarray(array)  # each process has all of it, and gives what its devices take
-            return jax.make_array_from_callback(array.shape, place, lambda index: array[index])
-
-        return jax.tree.map(given, arrays)
-
-
-@functools.cache
-def _mesh_of(devices: int) -> Mesh:
-    """Made once: a predictor asks for it with each batch."""
-    return Mesh(devices)
 
 
 class _Weights:

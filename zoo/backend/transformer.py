@@ -143,10 +143,7 @@ class Kernels:
         hidden, heads, width = parts.query[0].shape
         # Two dimensions, not three: XLA's products are a fifth quicker by it.
         x = ops.reshape(x, (batch * length, hidden))
-        qkv = [
-            ops.matmul(x, ops.reshape(kernel, (hidden, heads * width))) + ops.reshape(bias, (heads * width,))
-            for kernel, bias in parts.attended
-        ]
+        qkv = self._projected(parts, x)
         query, key, value = (ops.reshape(part, (batch, length, heads, width)) for part in qkv)
         context = self._attention(query, key, value, mask, parts.weights_drop, states[0])
         context = ops.reshape(context, (-1, heads * width))
@@ -159,6 +156,14 @@ class Kernels:
         drop, norm = parts.feedforward_drop, parts.feedforward_norm
         x = self.closed(x, found, parts.outer[1], norm, parts.epsilon, drop, states[2])
         return ops.reshape(x, (batch, length, hidden))
+
+    def _projected(self, parts: LayerParts, x: Any) -> list[Any]:
+        """Queries, keys and values [rows, heads * width] of hidden states [rows, hidden]."""
+        hidden, heads, width = parts.query[0].shape
+        return [
+            ops.matmul(x, ops.reshape(kernel, (hidden, heads * width))) + ops.reshape(bias, (heads * width,))
+            for kernel, bias in parts.attended
+        ]
 
     def _attention(self, query: Any, key: Any, value: Any, mask: Any, drop: Drop, state: Any | None) -> Any:
         """Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), all [batch, length, heads, width]."""

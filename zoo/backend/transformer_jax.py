@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from keras import ops
 
 from zoo.backend import pallas_attention, pallas_attention_half, pallas_feedforward
+from zoo.backend.jax_layout import JaxKernels
+from zoo.backend.jax_mesh import divides
 from zoo.backend.pallas_attention import Platform, Shape
 from zoo.backend.transformer import Drop, Kernels, LayerParts, States, least_kept
 
@@ -22,7 +24,7 @@ PLAIN = Kernels()
 Halves = tuple[pallas_attention_half.Half, pallas_feedforward.Half]
 
 
-class AcceleratorKernels(Kernels):
+class AcceleratorKernels(JaxKernels):
     """Args:
     platform: whose kernels.
     interpret: whether a CPU computes them, operation by operation.
@@ -93,7 +95,8 @@ class AcceleratorKernels(Kernels):
     def _fuses(self, x: Any, heads: int, width: int) -> bool:
         # On a GPU torch's kernels of the same kind are slower in 4 bytes than plain products (docs/accelerators.md).
         quicker = self._platform == "tpu" or x.dtype.itemsize == 2 or self._interpret
-        return quicker and pallas_attention.fits(self._platform, x.shape[1], heads, width)
+        # Where devices share heads out, XLA does: a kernel would have to be told which of them are its own.
+        return quicker and not divides() and pallas_attention.fits(self._platform, x.shape[1], heads, width)
 
     def closed(
         self, residual: Any, x: Any, bias: Any, norm: tuple[Any, Any], epsilon: float, drop: Drop, state: Any

@@ -249,6 +249,15 @@ def build_model(
     return model
 
 
+def finished(model: Any, blueprint: Blueprint) -> Any:
+    """The keras.Model that is saved of one that was trained: of its weights, in float32, adapters added to kernels."""
+    trained = adapted.merged(model)
+    made = assemble_model(blueprint, precision="float32")
+    for variable in weights.parameters(made):
+        variable.assign(trained[variable.path])
+    return made
+
+
 def brings_head(preset: Preset, program: str) -> bool:
     """Whether a preset has a head of this kind, by transformers' name for models with one."""
     if preset.layout == "zoo":

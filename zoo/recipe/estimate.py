@@ -7,8 +7,9 @@ is measured here and nothing refused.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from zoo.recipe.dimensions import Dimensions
 from zoo.recipe.heads import MaskedHead
@@ -22,6 +23,7 @@ from zoo.recipe.trained_weights import (
     step_flops,
     trained_weights,
 )
+from zoo.recipe.training_group import Training
 from zoo.recipe.types import Keys
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -127,7 +129,11 @@ class Estimate:
     divisible: int = 1
     """Into how many parts a step that does not fit may still be cut."""
     devices: int = 1
-    """That share each batch; each has all weights, and the activations above."""
+    """That share each batch; each has the activations above, and all weights but for those that are cut."""
+    model_parallel: int = 1
+    """In how many parts these are cut, each on another device."""
+    cut: int = 0
+    """Numbers of weights, gradients and what the optimizer keeps, together, that are cut."""
 
     @property
     def parameters(self) -> int:
@@ -135,8 +141,9 @@ class Estimate:
 
     @property
     def state_bytes(self) -> int:
-        """Weights, gradients and what the optimizer keeps, each float32 in every precision."""
-        return 4 * (self.parameters + self.trained + self.moments)
+        """Weights, gradients and what the optimizer keeps on each device, each float32 in every precision."""
+        whole = self.parameters + self.trained + self.moments - self.cut
+        return 4 * (whole + self.cut // self.model_parallel)
 
     @property
     def copied_bytes(self) -> int:
@@ -162,7 +169,9 @@ class Estimate:
             return None
         machines = 1 if machine.memory is None else self.devices  # a CPU's devices are one machine
         arithmetic = self.operations / (machines * SHARE_OF_PEAK * machine.flops[precision])
-        traffic = OPTIMIZER_TRAFFIC * self.trained + 8 * self.moments + ACTIVATION_TRAFFIC * self.activations[precision]
+        held = self.state_bytes / (4 * (self.parameters + self.trained + self.moments))
+        optimizer = held * (OPTIMIZER_TRAFFIC * self.trained + 8 * self.moments)
+        traffic = optimizer + ACTIVATION_TRAFFIC * self.activations[precision]
         return max(arithmetic, self.steps * traffic / machine.bandwidth)
 
 
@@ -184,26 +193,65 @@ def moments(config: Optimizer, size: Dimensions, trained: TrainedWeights) -> int
     return 2 * trained.total
 
 
+def divided_told(figures: Mapping[str, Any]) -> list[str]:
+    """In words, what each device has of the state of a run whose weights are shared out.
+
+    Args:
+        figures: of an `Estimate` its fields and `state_bytes`; none where nothing is known.
+    """
+    if figures.get("model_parallel", 1) == 1:
+        return []
+    whole = 4 * sum(figures[name] for name in ("parameters", "trained", "moments"))
+    return [
+        f"model_parallel {figures['model_parallel']}: of weights, gradients and moments each device has "
+        f"{figures['state_bytes'] / 1e6:,.0f} MB, in place of {whole / 1e6:,.0f} MB"
+    ]
+
+
+def _cut(config: Training, size: Dimensions, trained: TrainedWeights, kept: int) -> int:
+    """Numbers that devices share out, see `Estimate.cut`; `zoo.models.divided` says which weights these are.
+
+    Args:
+        kept: numbers that the optimizer keeps.
+    """
+    h, i, parts = size.hidden_dim, size.intermediate_dim, config.model_parallel
+    by_width = size.parameters - size.layer_parameters - 2 * h  # the norm of the embeddings is whole
+    by_heads = size.num_layers * (4 * h * h + 3 * h)
+    by_inner = size.num_layers * (2 * h * i + i)
+    weights = sum(
+        count
+        for length, count in ((h, by_width), (size.num_heads, by_heads), (i, by_inner))
+        if parts > 1 and length % parts == 0
+    )
+    moved = trained.total if trained.matrices else 0  # of adapters and biases nearly all are whole
+    if isinstance(config.optimizer, Adafactor):  # it keeps rows and columns, which are small
+        kept = 0
+    return weights + round(weights / size.parameters * (moved + (kept if moved else 0)))
+
+
 def estimate(recipe: Keys, size: Dimensions, rows: int | None, parts: int | None = None) -> Estimate:
     """What training takes on `rows` training rows (None: not known, then no time). Raises what run_length raises.
 
     parts: in how many a step is computed; None is as few as the recipe allows.
     """
     batch, length = recipe.training.batch_size, recipe.tokens.max_length
-    parts = (parts or recipe.training.least_parts) * recipe.training.devices  # as far as activations go
+    parts = (parts or recipe.training.least_parts) * recipe.training.shares  # as far as activations go
     steps = recipe.training.steps if rows is None else run_length(recipe.training, rows=rows).steps
     trained = trained_weights(recipe.training, size)
     per_token = step_flops(recipe.training, size, length)
     if recipe.training.remat:  # forward twice: 8 in place of 6
         per_token = per_token * 4 // 3
-    # Korthikanti et al. 2022, equation 2: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask.
+    # Korthikanti et al. 2022, section 4: bytes a layer at 2 bytes a value, 1 byte a value of a dropout's mask. Devices
+    # that share weights out (equation 2) share what lies within attention, by heads, and the feed-forward half.
     # Hidden dropout keeps two masks; that of attention a mask and what it puts out. A rate that the recipe leaves to
     # the preset counts as above zero.
     rates = recipe.model.backbone
     attention_rate = rates.dropout if rates.attention_dropout is None else rates.attention_dropout
-    per_width = 32 if rates.dropout == 0.0 else 34
-    per_pair = 2 if attention_rate == 0.0 else 5
-    per_layer = batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length)
+    divided = recipe.training.model_parallel
+    by_heads, by_inner = (divided if n % divided == 0 else 1 for n in (size.num_heads, size.intermediate_dim))
+    per_width = (8 if rates.dropout == 0.0 else 10) + 8 / by_heads + 16 / by_inner
+    per_pair = (2 if attention_rate == 0.0 else 5) / by_heads
+    per_layer = round(batch * length * (per_width * size.hidden_dim + per_pair * size.num_heads * length))
     per_layer //= parts
     forward, layers = at_once(recipe.training), differentiated_layers(recipe.training, size)
     kept = forward * layers * per_layer
@@ -216,15 +264,18 @@ def estimate(recipe: Keys, size: Dimensions, rows: int | None, parts: int | None
         scores = 8 * hidden * size.vocabulary_size // parts
         of_scores = 6 * size.hidden_dim * (size.hidden_dim + size.vocabulary_size) * head.places(length) // length
         per_token += passes(recipe.training) * of_scores
+    kept_by_rule = moments(recipe.training.optimizer, size, trained)
     return Estimate(
         parts=size.parts,
         trained=trained.total,
-        moments=moments(recipe.training.optimizer, size, trained),
+        moments=kept_by_rule,
         activations={"float32": 2 * kept + scores, "tf32": 2 * kept + scores, "bfloat16": kept + scores},
         flops_per_token=per_token,
         rows=rows,
         steps=steps,
         operations=None if steps is None else float(steps) * batch * length * per_token,
-        divisible=batch // recipe.training.devices if recipe.training.accumulate == "auto" else 1,
+        divisible=batch // recipe.training.shares if recipe.training.accumulate == "auto" else 1,
         devices=recipe.training.devices,
+        model_parallel=divided,
+        cut=_cut(recipe.training, size, trained, kept_by_rule),
     )

@@ -90,6 +90,11 @@ class Training(Config):
     together they compute the step that one computes, by the gradient of the whole batch and under the same masks of
     portable dropout. The rows of a batch, or of a part of it where there are several, have to be a multiple. A run may
     go on on another number."""
+    model_parallel: Count = 1
+    """Over how many devices each large weight is shared out, with what the optimizer keeps of it, on jax: a divisor of
+    `devices`. So many devices together hold one model and compute the same rows, of which each group has its share. It
+    is for a model that does not fit on one device, on devices that are linked quickly: they talk in every layer. A run
+    may go on on another number."""
     remat: bool = False
     """Whether the backward pass computes each transformer layer again from what it was given, in place of keeping what
     lies between: a third more arithmetic, and a small share of the memory of activations (Chen et al. 2016). jax on a
@@ -173,7 +178,12 @@ class Training(Config):
     @property
     def least_rows(self) -> int:
         """What the rows of a part are a multiple of."""
-        return math.lcm(1 if self.mixup is None else 2, self.devices)
+        return math.lcm(1 if self.mixup is None else 2, self.shares)
+
+    @property
+    def shares(self) -> int:
+        """In how many shares the rows of a batch are computed at once: one for each group of devices with a model."""
+        return max(1, self.devices // self.model_parallel)
 
     def clashes(self) -> Iterator[Clash]:
         if self.epochs is not None and self.steps is not None:
@@ -200,17 +210,25 @@ class Training(Config):
 
     def _unshared(self) -> Iterator[Clash]:
         """What several devices could not share equally."""
-        if self.devices == 1:
+        if self.devices % self.model_parallel:
+            message = f"got {self.model_parallel} beside devices: {self.devices}, expected a divisor of it"
+            yield Clash(("model_parallel", "devices"), message)
             return
+        if self.shares == 1:
+            return
+        got = f"got {self.devices}"
+        if self.model_parallel > 1:
+            got += f", which are {self.shares} groups of model_parallel: {self.model_parallel},"
         if self.packing:
-            message = f"got {self.devices} beside packing: true, expected 1: packed rows are not shared out"
-            yield Clash(("devices",), message)
+            one = self.model_parallel
+            yield Clash(("devices",), f"{got} beside packing: true, expected {one}: packed rows are not shared out")
+        expected = "expected a divisor of" if self.model_parallel == 1 else "expected as many groups as divide"
         rows = self.batch_size // self.least_parts
-        if rows % self.devices:
-            message = f"got {self.devices} beside {rows} rows a step's part, expected a divisor of them"
+        if rows % self.shares:
+            message = f"{got} beside {rows} rows a step's part, {expected} them"
             yield Clash(("devices", "batch_size", "accumulate"), message)
-        if self.eval_batch_size is not None and self.eval_batch_size % self.devices:
-            message = f"got {self.devices} beside eval_batch_size: {self.eval_batch_size}, expected a divisor of it"
+        if self.eval_batch_size is not None and self.eval_batch_size % self.shares:
+            message = f"{got} beside eval_batch_size: {self.eval_batch_size}, {expected} it"
             yield Clash(("devices",), message)
 
     def _unpaired(self, alpha: float) -> Iterator[Clash]:

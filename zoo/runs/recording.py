@@ -34,7 +34,10 @@ from zoo.tasks.calibrated import fitted
 from zoo.training.checkpoint import Checkpoints, Progress
 from zoo.training.session import Session
 
-FREE = ("training.devices", "training.eval_batch_size", "training.checkpoint.minutes", "training.checkpoint.steps")
+FREE = (
+    *("training.devices", "training.model_parallel", "training.eval_batch_size"),
+    *("training.checkpoint.minutes", "training.checkpoint.steps"),
+)
 """Keys that may change when a run goes on: no weight depends on them, but by the rounding of sums over devices."""
 
 
@@ -90,6 +93,7 @@ class Recorder:
                 **account.environment(backend, session.precision, self._recipe.seed, text, self._dataset),
                 "profile": self._recipe.profile or self._folder.run.get("profile"),
                 "devices": self._recipe.training.devices,
+                "model_parallel": self._recipe.training.model_parallel,
                 "precision_trial": dict(session.trial.seconds) if session.trial else None,
                 "parameters": _parameters(session),
                 "compiled": session.compiled,
@@ -329,8 +333,9 @@ def _parameters_told(session: Session) -> str:
 
 
 def _device(session: Session, backend: Backend) -> str:
-    count = session.recipe.training.devices
-    return backend.device() if count == 1 else f"{count} devices, each {backend.device()}"
+    count, parts = session.recipe.training.devices, session.recipe.training.model_parallel
+    groups = f", {parts} to a model" if parts > 1 else ""
+    return backend.device() if count == 1 else f"{count} devices{groups}, each {backend.device()}"
 
 
 def _steps(session: Session, backend: Backend) -> str:

@@ -132,9 +132,15 @@ def answered(code: int, output: str) -> Answer:
 
 
 def _refuse_uneven(recipe: Recipe, devices: int) -> None:
-    """RecipeError for a number of devices that cannot be, or cannot share the batches of training and prediction."""
+    """RecipeError for a number of devices that cannot be, or cannot share the batches of training and prediction, and
+    for weights in parts."""
     if not 1 <= devices <= MOST_DEVICES:
         raise RecipeError(f"--devices: got {devices}, expected 1 to {MOST_DEVICES}")
+    if (parts := recipe.training.model_parallel) > 1:
+        raise RecipeError(
+            f"training.model_parallel: got {parts}, expected 1, as a step is compiled for devices that each have all "
+            "weights: pass --set training.model_parallel=1"
+        )
     sizes = {"batch_size": recipe.training.batch_size, "eval_batch_size": evaluation_rows(recipe.training)}
     faults = [
         f"--devices: got {devices}, expected a divisor of training.{key}, which is {rows}: "

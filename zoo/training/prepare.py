@@ -22,6 +22,7 @@ from zoo.data.trials import Trial, Trials
 from zoo.errors import RecipeError
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import build_model, plan
+from zoo.models.divided import dividing, whole_told
 from zoo.recipe import Recipe
 from zoo.recipe.estimate import Precision
 from zoo.recipe.sharing import beyond_own_rows
@@ -59,6 +60,7 @@ def activated(recipe: Recipe) -> Backend:
     backend.refuse("training.precision", recipe.training.precision)
     backend.refuse_compile(recipe.training.compile)
     backend.refuse_devices(recipe.training.devices)
+    backend.refuse_model_parallel(recipe.training.model_parallel)
     if by_own_rows(backend.name) and (faults := beyond_own_rows(recipe)):
         raise RecipeError(faults)
     return backend
@@ -74,16 +76,17 @@ def build(
     blueprint = plan(recipe, preset=parts.preset, tokenizer=parts.tokenizer, task=task)
     with waiting("trying how this device multiplies quickest", wait):
         precision, trial = _precision(recipe, blueprint, backend, begun.precision)
-    model = build_model(
-        blueprint,
-        preset=parts.preset,
-        seed=recipe.seed,
-        precision=precision,
-        dropout_masks=recipe.training.dropout_masks,
-        remat=recipe.training.remat,
-        lora=recipe.training.lora,
-        reinitialize=recipe.model.backbone.reinitialize,
-    )
+    with dividing(backend, recipe.training):
+        model = build_model(
+            blueprint,
+            preset=parts.preset,
+            seed=recipe.seed,
+            precision=precision,
+            dropout_masks=recipe.training.dropout_masks,
+            remat=recipe.training.remat,
+            lora=recipe.training.lora,
+            reinitialize=recipe.model.backbone.reinitialize,
+        )
     trained = Trained.of(recipe.training, model, blueprint.backbone.num_layers)
     trained.mark(model, 0)
     return Built(blueprint=blueprint, model=model, precision=precision, trial=trial, trained=trained)
@@ -106,7 +109,7 @@ def prepare(
         dataset: its rows; None fetches what is missing and reads them.
         backend: the active one, see `activated`; None activates the recipe's.
         stage: see `Stage`.
-        tell: called with what there is to say of the tokens.
+        tell: called with what there is to say of the tokens, and of weights that devices do not share.
         wait: told of trials while they go on.
         begun: what was measured when the run was begun that is gone on with: it goes on in the same way.
     """
@@ -126,6 +129,8 @@ def prepare(
         built = build(recipe, dataset.task, parts, backend, wait, begun)
         with waiting("trying whether a step is quicker compiled", wait):
             compiled, compile_trial = _compiled(recipe, built, backend, begun.compiled)
+    if tell is not None and (whole := whole_told(built.model.variables, recipe.training.model_parallel)):
+        tell(whole)
     return Session(
         recipe=recipe,
         backend=backend,

@@ -23,9 +23,10 @@ from zoo.data.mixup import mixed
 from zoo.data.packing import PACKED, balanced_order, packed_batches, row_width
 from zoo.data.tokens import Tokenizer, TokenTable
 from zoo.data.trials import Trial
-from zoo.models import adapted, heads, inference, weights
+from zoo.models import heads, inference
 from zoo.models.blueprint import Blueprint
-from zoo.models.builder import POLICIES, assemble_model
+from zoo.models.builder import POLICIES, finished
+from zoo.models.divided import dividing
 from zoo.models.in_training import in_training
 from zoo.models.places import judged
 from zoo.recipe import Recipe
@@ -358,10 +359,8 @@ class Session:
         It computes in float32 as that does, and its outputs are in the unit of the data.
         """
         if POLICIES[self.precision] != POLICIES["float32"] or self.recipe.training.lora is not None:
-            trained = adapted.merged(self.model)
-            self.model = assemble_model(self.blueprint, precision="float32")
-            for variable in weights.parameters(self.model):
-                variable.assign(trained[variable.path])
+            with dividing(self.backend, self.recipe.training):
+                self.model = finished(self.model, self.blueprint)
         if self.task.scale is not None:
             heads.rescale(self.model, *self.task.scale)
             self.task = self.task.unscaled()
