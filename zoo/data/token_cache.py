@@ -100,18 +100,21 @@ class _Kept:
             except DataError:  # which is so each time
                 shutil.rmtree(self._partial, ignore_errors=True)
                 raise
-        found = self._kept()
-        assert found is not None
-        return found
+        return self._mapped()
 
     def _kept(self) -> TokenTable | None:
         """The table that is there, mapped into memory; None where it is damaged, which is told."""
         note = held(self._folder)
-        wrong = note if isinstance(note, str) else self._misfit(note) or wrong_with(self._folder, note)
+        if isinstance(note, str):
+            wrong: str | None = note
+        elif note.done != self._texts:
+            wrong = f"it is of {note.done:,} texts, not of {self._texts:,}"
+        else:
+            wrong = self._misfit(note) or wrong_with(self._folder, note)
         if wrong is not None:
             self._tell(f"{self._folder}, the cache of tokens, is damaged ({wrong}): it is made anew")
             return None
-        return TokenTable(**{name: self._mapped(name) for name in self._names}, pad=self._pad)
+        return self._mapped()
 
     def _make(self, parts: Callable[[int], Iterator[TokenTable]], progress: Callable[[int], None], lock: Lock) -> None:
         """Write what is not there yet, and put it in its place."""
@@ -133,7 +136,7 @@ class _Kept:
     def _begun(self) -> Held | None:
         """What an interrupted process has left; None, and an empty folder, where there is nothing to go on with."""
         note = held(self._partial)
-        if isinstance(note, Held) and wrong_with(self._partial, note, whole=False) is None:
+        if isinstance(note, Held) and not (self._misfit(note) or wrong_with(self._partial, note, whole=False)):
             return note
         shutil.rmtree(self._partial, ignore_errors=True)
         self._partial.mkdir()
@@ -165,16 +168,18 @@ class _Kept:
         return {"ids", "offsets", "second", "full", "owners"} | ({"spans"} if self._spans else set())
 
     def _misfit(self, note: Held) -> str | None:
-        """Why what is held cannot be a table of these texts."""
-        if note.files.keys() != {*map(_file, self._names)} or note.done != self._texts:
-            return "it is of other texts"
-        return None
+        """Why what is held cannot be a table, or a part of one."""
+        return None if note.files.keys() == {*map(_file, self._names)} else "it has other files"
 
-    def _mapped(self, name: str) -> np.ndarray:
-        """An array, read when it is looked at."""
-        kind, path = "<i8" if name == "offsets" else "<i4", self._folder / _file(name)
-        flat = np.asarray(np.memmap(path, kind, "r")) if path.stat().st_size else np.zeros(0, kind)
-        return flat.reshape(-1, 2) if name == "spans" else flat
+    def _mapped(self) -> TokenTable:
+        """The table, whose arrays are read where they are looked at."""
+        return TokenTable(**{name: _mapped(name, self._folder / _file(name)) for name in self._names}, pad=self._pad)
+
+
+def _mapped(name: str, path: Path) -> np.ndarray:
+    kind = "<i8" if name == "offsets" else "<i4"
+    flat = np.asarray(np.memmap(path, kind, "r")) if path.stat().st_size else np.zeros(0, kind)
+    return flat.reshape(-1, 2) if name == "spans" else flat
 
 
 def _file(name: str) -> str:
