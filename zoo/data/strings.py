@@ -23,7 +23,7 @@ BLOCK = 4096
 class Strings(Sequence[str]):
     """Strings by row, [rows]; of columns as they were read also None, where a row has nothing.
 
-    A slice is of the same memory, and `take` makes anew.
+    A slice is a list; `take` gives packed ones.
     """
 
     def __init__(self, packed: pyarrow.LargeStringArray) -> None:
@@ -61,10 +61,11 @@ class Strings(Sequence[str]):
     @overload
     def __getitem__(self, chosen: int) -> str: ...
     @overload
-    def __getitem__(self, chosen: slice) -> Strings: ...
-    def __getitem__(self, chosen: int | slice) -> str | Strings:
+    def __getitem__(self, chosen: slice) -> list[str]: ...
+    def __getitem__(self, chosen: int | slice) -> str | list[str]:
         if isinstance(chosen, slice):
-            return type(self)(self._packed[chosen])
+            some: list[str] = self._packed[chosen].to_pylist()
+            return some
         found: str = self._packed[int(chosen)].as_py()
         return found
 
