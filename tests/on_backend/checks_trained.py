@@ -102,6 +102,19 @@ class TestWhatIsTrained:
         assert {path for path in changed ^ expected if not path.endswith("/key/bias")} == set()
         assert {v.path for v in model.trainable_variables} == expected
 
+    def test_a_predictor_goes_on_where_others_are_trained(self, backend: Backend) -> None:
+        """As after each epoch of a run whose layers join one after the other."""
+        model = zoo.build(recipe())
+        predict = backend.predictor(model, precision="float32")
+        names = inference.input_names(model)
+        ones = {name: np.ones((4, 8), np.int32) for name in names}
+        longer = {name: np.concatenate([ones[name], np.zeros((4, 4), np.int32)], axis=1) for name in names}
+        before = inference.to_host(predict(ones))
+        for variable in model.trainable_variables[:5]:
+            variable.trainable = False
+        for inputs in (ones, longer):  # of a shape that was traced before, and of one that was not
+            np.testing.assert_allclose(inference.to_host(predict(inputs)), before, rtol=0, atol=1e-5)
+
     def test_layers_join_from_the_last_one_down(self) -> None:
         model = zoo.build(recipe({"unfreeze": {"layers": 1, "epochs": 2}}))
         parts = Trained(

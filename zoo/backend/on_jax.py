@@ -289,12 +289,13 @@ class _Weights:
     """A model's weights on a mesh, placed anew where they have changed."""
 
     def __init__(self, model: Any) -> None:
-        self._groups = weight_groups(model)
+        self._model = model
         self._values: list[Any] = []
         self._placed: Any = None
 
     def on(self, mesh: Mesh) -> Any:
-        groups = [[v.value for v in group] for group in self._groups]
+        # Which weights are trained may change from epoch to epoch.
+        groups = [[v.value for v in group] for group in weight_groups(self._model)]
         if mesh.alone or jax.process_count() == 1:
             return mesh.everywhere(groups)
         values = [*groups[0], *groups[1]]
