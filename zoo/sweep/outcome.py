@@ -19,7 +19,7 @@ from zoo.recipe.showing import as_cell
 from zoo.runs.recorded import RUN
 from zoo.runs.run_folder import RunFolder
 from zoo.sweep.space import Plan
-from zoo.sweep.study import ERROR, NUMBER, WORKER
+from zoo.sweep.study import NUMBER, WORKER, why_failed
 
 if TYPE_CHECKING:
     import optuna
@@ -96,7 +96,7 @@ def _row(number: int, attempts: Sequence[optuna.trial.FrozenTrial], plan: Plan, 
         seconds=None if out is None else seconds_of(trial_folder(out, number)),
         attempts=sum(trial.datetime_start is not None for trial in attempts),
         worker=last.user_attrs.get(WORKER),
-        error=last.user_attrs.get(ERROR),
+        error=why_failed(last),
     )
 
 
