@@ -27,7 +27,7 @@ from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.locking import MARKS, Lock
 from zoo.data.room import refuse_full_cache
 from zoo.data.writing import make_folder, remove_empty, storage_errors, write_atomically
-from zoo.errors import OutputError, RecipeError, ZooError
+from zoo.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, OutputError, RecipeError, ZooError
 from zoo.recipe import dump_recipe
 from zoo.recipe.hiding import hide_in, show
 from zoo.recipe.showing import as_json
@@ -36,6 +36,7 @@ from zoo.runs.json_values import plain
 from zoo.runs.resuming import called
 from zoo.runs.screen import Screen
 from zoo.runs.tracking import Family, refuse_loggers
+from zoo.stopping import Terminated, leave
 from zoo.sweep.conclusion import conclude
 from zoo.sweep.ledger import Ledger
 from zoo.sweep.reading import SEARCH, read_kept, read_plan, refuse_rows, texts_of
@@ -124,7 +125,10 @@ def sweep(
     refuse_loggers(log or ())
     loggers = [word for name in log or () for word in ("--log", name)]
     if worker is not None:
-        _work(out or Path(), worker, timeout=timeout, storage=storage, log=log or ())
+        try:
+            _work(out or Path(), worker, timeout=timeout, storage=storage, log=log or ())
+        except (KeyboardInterrupt, Terminated) as error:  # who started it says so, and how it goes on
+            leave(EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_TERMINATED)
         return 0
     plan = read_plan(search, cli.find_recipe)
     if trials is not None:
@@ -161,12 +165,8 @@ def sweep(
                 family.end({f"validation/{found['monitor']}": found["best"]["value"]}, found["best"]["values"])
         except BaseException as error:
             if not isinstance(error, ZooError):
-                given: dict[str, object] = {
-                    "--out": out,
-                    "--workers": workers,
-                    "--timeout": timeout,
-                    "--engine": engine,
-                }
+                given: dict[str, object] = {"--out": out, "--workers": workers, "--trials": trials}
+                given |= {"--timeout": timeout, "--engine": engine}
                 given |= {"--cpus-per-trial": cpus, "--gpus-per-trial": gpus}
                 if storage is not None and os.environ.get(STORAGE) != storage:
                     given["--storage"] = hide_in(storage)

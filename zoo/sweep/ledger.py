@@ -132,8 +132,9 @@ class Ledger:
         try:
             yield
         except BaseException:
-            for trial, _, _ in self._given.values():
-                self._wait_again(trial, died=False)
+            for trial, number, _ in self._given.values():
+                if self._wait_again(trial, died=False):
+                    self._screen.say(f"trial {number}", "stopped: it waits again")
             raise
 
     def _wait_again(self, trial: optuna.Trial, *, died: bool) -> bool:

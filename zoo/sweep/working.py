@@ -104,7 +104,9 @@ def work(
                 gc_after_trial=True,
             )
         except BaseException:
-            if objective.at is not None:  # a later worker goes on with it
+            if objective.at is not None:
                 study.tell(objective.at, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
-                again(study, study.get_trials(deepcopy=False)[objective.at], died=False)
+                left_off = study.get_trials(deepcopy=False)[objective.at]
+                if left_off.state == optuna.trial.TrialState.FAIL and again(study, left_off, died=False):
+                    screen.say(f"trial {left_off.user_attrs[NUMBER]}", "stopped: it waits again")
             raise
