@@ -34,6 +34,7 @@ __all__ = [
         "importances",
         "rows_of",
         "seconds_of",
+        "told_best",
         "told_values",
         "trial_folder",
     ),
@@ -173,6 +174,11 @@ def told_values(values: Mapping[str, Any]) -> str:
         shown = f"{value:.3g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
         told.append(f"{brief(key) if names[brief(key)] == 1 else key} {shown}")
     return ", ".join(told)
+
+
+def told_best(best: Mapping[str, Any]) -> str:
+    """The values of the best trial, as sweep.json has it, for people."""
+    return f"{'the recipe as it is, ' if best['trial'] == 0 else ''}{told_values(best['values'])}"
 
 
 def brief(key: str) -> str:
