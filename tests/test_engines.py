@@ -1,6 +1,7 @@
-"""Predictions within Ray Data and Spark: what they call, with a run that needs no backend, and the real programs.
+"""Predictions within Ray Data and Spark, and trials within Ray Tune: what they call, with a run that needs no backend,
+and the real programs.
 
-The real ones want `pip install -e '.[ray,spark]'` and Debian's package openjdk-17-jre-headless.
+The real ones want `pip install -e '.[sweep,ray,spark]'`, Spark also Debian's package openjdk-17-jre-headless.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -161,3 +164,64 @@ def test_a_real_program_says_what_the_run_says(first_run: Path, tmp_path: Path, 
     if program == "ray":
         made = [path.name.partition("-")[0] for path in noted.iterdir()]
         assert (made.count("made"), made.count("batch")) == (1, 7), json.dumps(made)
+
+
+TRIED = """
+name: tried
+recipe: quickstart
+profile: smoke
+overrides: {training.epochs: 3, training.monitor: loss}
+search:
+  training.optimizer.learning_rate: [1.0e-3, 2.0e-3, 4.0e-3, 0.3, 1.0e+30]
+  training.batch_size: [8, 16]
+sampler: grid
+seeds: 1
+"""
+"""Its trials 1 and 8 diverge; the last one is worse than the median of the others after an epoch."""
+
+
+@pytest.mark.slow
+def test_ray_tune_tries_what_workers_try(tmp_path: Path) -> None:
+    """Four trials at two a time, of which one is killed; then workers go on, and then Ray again."""
+    assert importlib.util.find_spec("ray"), "run pip install -e '.[sweep,ray]': found no ray"
+    search, out = tmp_path / "tried.yaml", tmp_path / "out"
+    search.write_text(TRIED, encoding="utf-8")
+    around = os.environ | {"KERAS_BACKEND": "torch", "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
+
+    def begun(trials: int, *words: str) -> subprocess.Popen[str]:
+        command = ["-m", "zoo.sweep", str(search), "--out", str(out), "--workers", "2", "--trials", str(trials), *words]
+        return subprocess.Popen([sys.executable, *command], env=around, stderr=subprocess.PIPE, text=True)
+
+    def of_trial(number: int, name: str) -> str:
+        file = out / "trials" / f"{number:04d}" / name
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+    with begun(4, "--engine", "ray") as process:
+        while '"kind": "epoch"' not in of_trial(0, "history.jsonl"):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        psutil.Process(json.loads(of_trial(0, "run.json"))["owner"]["pid"]).kill()
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+    assert "its process is gone: it waits again" in said
+    found = json.loads((out / "sweep.json").read_text(encoding="utf-8"))
+    assert [trial["status"] for trial in found["trials"]] == ["complete", "failed", "complete", "complete"]
+    assert [trial["attempts"] for trial in found["trials"]] == [2, 1, 1, 1]
+    assert "became nan" in found["trials"][1]["error"]
+    assert found["seeds"]["runs"][0]["validation"] == found["best"]["value"]
+    assert "test" not in json.loads(of_trial(3, "run.json"))["metrics"]
+
+    for trials, words in ((9, ()), (10, ("--engine", "ray"))):
+        with begun(trials, "--resume", *words) as process:
+            _, said = process.communicate()
+        assert process.returncode == 0, said
+    last = json.loads((out / "sweep.json").read_text(encoding="utf-8"))["trials"][9]
+    assert (last["status"], last["epochs"]) == ("pruned", 1)
+    assert json.loads(of_trial(9, "run.json"))["status"] == "pruned"
+    assert not (out / "trials" / "0009" / "checkpoints").exists()
+
+    alone = tmp_path / "alone"
+    command = ["-m", "zoo.run", str(out / "trials" / "0003" / "recipe.yaml"), "--out", str(alone)]
+    subprocess.run([sys.executable, *command], env=around | {"OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    run = json.loads((alone / "run.json").read_text(encoding="utf-8"))
+    assert run["metrics"]["validation"]["loss"] == found["trials"][3]["value"]  # to the last digit

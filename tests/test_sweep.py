@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import matplotlib as mpl
 import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 from searches import RATE, SIZE, SOUND, read
 
 import recipes
@@ -13,8 +17,13 @@ from zoo import cli
 from zoo.data.dataset import load_dataset
 from zoo.errors import RecipeError
 from zoo.recipe import dump_recipe
+from zoo.sweep.outcome import Row
+from zoo.sweep.plots import parallel
 from zoo.sweep.reading import read_kept, read_plan, refuse_rows, texts_of
 from zoo.sweep.space import Choice, Interval, combinations
+
+REST: Any = {"epochs": 1, "seconds": 1.0, "attempts": 1, "worker": None, "error": None}
+"""What a row of a trial has besides, whatever it is."""
 
 # --- files --------------------------------------------------------------------------------------
 
@@ -160,3 +169,31 @@ def test_a_large_space_is_looked_at_by_pairs() -> None:
         for b in range(a)
     }
     assert len(seen) == 15 * 16
+
+
+# --- charts -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("falling", [False, True])
+def test_the_better_trial_is_the_stronger_and_the_higher_line(falling: bool) -> None:
+    """Each ends where the bar of colours says its figure."""
+    choice = Choice(key=SIZE, values=(8, 16, 32))
+    rows = [
+        Row(number=number, status="complete", value=value, values={SIZE: 8 * 2**number}, **REST)
+        for number, value in enumerate([0.5, 0.9, 0.8])
+    ]
+    figure = Figure()
+    with mpl.rc_context({"image.cmap": "Blues"}):
+        parallel(rows, [choice], named="accuracy", kind="share", falling=falling).paint(figure)
+    axes, bar = figure.axes
+    lines = [each for each in axes.collections if isinstance(each, LineCollection)]
+    ends = {line.get_segments()[0][0][1]: line.get_segments()[0][-1][1] for line in lines}
+    heights = [ends[place] for place in (0.0, 0.5, 1.0)]  # of 8, 16 and 32
+    assert heights == pytest.approx([1.0, 0.0, 0.25] if falling else [0.0, 1.0, 0.75])
+    brightness = {line.get_segments()[0][-1][1]: line.get_colors()[0][:3].sum() for line in lines}
+    assert min(brightness, key=brightness.__getitem__) == 1.0
+    for row, height in zip(rows, heights, strict=True):
+        on_bar = bar.transAxes.inverted().transform(bar.transData.transform((0.5, row.value)))[1]
+        beside = axes.transAxes.inverted().transform(axes.transData.transform((0.0, height)))[1]
+        assert on_bar == pytest.approx(beside)
+    assert lines[-1].get_segments()[0][-1][1] == 1.0  # the best is drawn over the others

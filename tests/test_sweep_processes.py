@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import pytest
 
-from zoo.errors import EXIT_TERMINATED
+from zoo.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 
 pytestmark = pytest.mark.slow
 
@@ -136,15 +136,22 @@ def test_a_killed_worker_costs_no_trial(search: Path, tmp_path: Path, database: 
     print(json.dumps(found["cost"]))
 
 
-def test_a_stopped_search_goes_on(search: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, EXIT_INTERRUPTED), (signal.SIGTERM, EXIT_TERMINATED)])
+def test_a_stopped_search_goes_on(search: Path, tmp_path: Path, stop: signal.Signals, code: int) -> None:
     out = tmp_path / "out"
     with begun(search, out, "--trials", "4") as process:
         wait_for_epochs(process, out)
         before = epochs(out)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(stop)
         _, said = process.communicate()
-    assert process.returncode == EXIT_TERMINATED, said
-    assert "--resume" in said.splitlines()[-1]
+    assert process.returncode == code, said
+    assert said.count("stopped: it waits again") == 3
+    *others, last = said.splitlines()
+    assert "zoo.run" not in said  # a trial is gone on with by its search
+    assert others[-1] == {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[stop]
+    assert "zoo.sweep" in last
+    assert "--trials 4" in last
+    assert last.endswith("--resume")
     for name in before:
         run = json.loads((out / "trials" / name / "run.json").read_text(encoding="utf-8"))
         assert run["status"] in ("interrupted", "done")

@@ -25,7 +25,8 @@ from zoo.sweep.outcome import Row, best_of, rows_of, trial_folder
 from zoo.sweep.reading import RECIPE, SEARCH
 from zoo.sweep.space import Plan
 from zoo.sweep.study import RETRIES, begin, give_back, line_up, open_study, refuse_missing, worker_lock
-from zoo.sweep.working import Train, work
+from zoo.sweep.trying import Train
+from zoo.sweep.working import work
 
 # --- workers, with a stand-in for training ------------------------------------------------------
 

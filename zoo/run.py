@@ -214,7 +214,7 @@ def _train(
         backend.keep_compiled(cache_folder() / "compiled")
     text = dump_recipe(recipe, out)
     with (
-        create_run(out, text, resume=resume, backend=backend.name, log=log, whole=whole) as folder,
+        create_run(out, text, resume=resume, backend=backend.name, log=log, whole=whole, told=tested) as folder,
         # Batches say themselves what would fit.
         within_memory(backend, "the model", "choose a smaller model.backbone, or take a machine with more memory"),
         logging_to(log, folder) as loggers,

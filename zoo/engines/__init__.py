@@ -1,1 +1,1 @@
-"""A run's predictions within programs that spread rows over many machines: Ray Data and Spark."""
+"""Programs that spread work over machines: a run's predictions within Ray Data and Spark, trials within Ray Tune."""

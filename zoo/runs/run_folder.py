@@ -63,8 +63,9 @@ class RunFolder:
         backend: str | None = None,
         log: Sequence[str] = (),
         whole: Path | None = None,
+        told: bool = True,
     ) -> None:
-        self.path, self._whole = path, whole or path
+        self.path, self._whole, self._told = path, whole or path, told
         self._lock, self._backend, self._loggers = lock, backend, log
 
     def __repr__(self) -> str:
@@ -216,7 +217,7 @@ class RunFolder:
             return
         status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         try:
-            if not isinstance(error, ZooError):  # those say themselves what to do
+            if self._told and not isinstance(error, ZooError):  # those say themselves what to do
                 note = f"go on with: {resuming(self._whole, self._backend, self._loggers)}"
                 if note not in getattr(error, "__notes__", ()):
                     error.add_note(note)
@@ -271,20 +272,22 @@ def create_run(
     backend: str | None = None,
     log: Sequence[str] = (),
     whole: Path | None = None,
+    told: bool = True,
 ) -> RunFolder:
     """Make the folder, lock it, and write recipe.yaml and a run.json with status `running`.
 
     With `resume` the folder may hold an earlier run: its recipe.yaml stays, what a crash left half-written
     goes, and the status becomes `running` again. Raises OutputError as the module says. Only who holds the lock
     removes anything: of two that start in one new folder, one gets it, and the other leaves it alone. Where the run is
-    stopped, the command that goes on with it names `backend` and the loggers `log`, and of a stage the run `whole`.
+    stopped, the command that goes on with it names `backend` and the loggers `log`, and of a stage the run `whole`; it
+    is not `told` of a trial, with which its search goes on.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file, expected a folder for the run: choose another --out")
     with storage_errors(path):
         lock, made = _take(path)
-    folder = RunFolder(path, lock, backend=backend, log=log, whole=whole)
+    folder = RunFolder(path, lock, backend=backend, log=log, whole=whole, told=told)
     try:
         _claim(folder, recipe_text, resume=resume)
     except BaseException:

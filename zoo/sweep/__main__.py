@@ -7,15 +7,16 @@ and a report. The parent imports no backend; its workers, a process each, train 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 import sys
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,21 +27,30 @@ from zoo.data.dataset import Dataset, load_dataset
 from zoo.data.locking import MARKS, Lock
 from zoo.data.room import refuse_full_cache
 from zoo.data.writing import make_folder, remove_empty, storage_errors, write_atomically
-from zoo.errors import OutputError, RecipeError, ZooError
+from zoo.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, OutputError, RecipeError, ZooError
 from zoo.recipe import dump_recipe
-from zoo.recipe.hiding import show
+from zoo.recipe.hiding import hide_in, show
 from zoo.recipe.showing import as_json
 from zoo.runs.default_folder import default_folder
 from zoo.runs.json_values import plain
 from zoo.runs.resuming import called
 from zoo.runs.screen import Screen
 from zoo.runs.tracking import Family, refuse_loggers
+from zoo.stopping import Terminated, leave
 from zoo.sweep.conclusion import conclude
+from zoo.sweep.ledger import Ledger
 from zoo.sweep.reading import SEARCH, read_kept, read_plan, refuse_rows, texts_of
 from zoo.sweep.space import Plan
 from zoo.sweep.study import JOURNAL, begin, line_up, open_study, refuse_missing, storage_problems, worker_lock
-from zoo.sweep.workers import call, environment, keep
+from zoo.sweep.workers import KINDS, call, environment, keep
 
+if TYPE_CHECKING:
+    from zoo.engines.on_ray_tune import Cluster
+
+Call = Callable[[Sequence[str]], None]
+"""Runs a Python process with these words behind the interpreter to its end."""
+STORAGE = "ZOO_SWEEP_STORAGE"
+"""What stands for `--storage` in the environment."""
 FREE = ("trials", "seeds", "pruner")
 """Keys of a search that may change when it goes on."""
 
@@ -53,7 +63,15 @@ def sweep(
         Path | None,
         typer.Option("--out", metavar="DIR", help="The sweep's folder, this very one. Default: runs/NAME/sweep-TIME."),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, help="Processes that train at once.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Trials that are trained at once. Default: 1, on a cluster as many as it has room for.",
+        ),
+    ] = None,
     trials: Annotated[
         int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all, in place of the file's.")
     ] = None,
@@ -66,9 +84,25 @@ def sweep(
         typer.Option(
             "--storage",
             metavar="URL",
-            envvar="ZOO_SWEEP_STORAGE",
+            envvar=STORAGE,
             help="A database for workers on several machines, as postgresql+psycopg://USER@HOST/NAME. Default: a file "
             "in the sweep's folder.",
+        ),
+    ] = None,
+    engine: Annotated[
+        Literal["ray"] | None,
+        typer.Option("--engine", help="A cluster to train on, by Ray Tune. Default: processes of this machine."),
+    ] = None,
+    cpus: Annotated[
+        float | None,
+        typer.Option(
+            "--cpus-per-trial", metavar="N", min=0.0, help="Cores of the cluster that a trial has. Default: 1."
+        ),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-trial", metavar="N", min=0.0, help="Its GPUs. Default: 1, or none where the cluster has none."
         ),
     ] = None,
     resume: Annotated[
@@ -86,11 +120,15 @@ def sweep(
 
     Example: python -m zoo.sweep recipes/sweeps/quickstart.yaml --workers 2 --out runs/sweep
     """
-    refuse_missing()
+    refuse_missing(engine)
+    _refuse_beside(engine, {"--storage": storage}, {"--cpus-per-trial": cpus, "--gpus-per-trial": gpus})
     refuse_loggers(log or ())
     loggers = [word for name in log or () for word in ("--log", name)]
     if worker is not None:
-        _work(out or Path(), worker, timeout=timeout, storage=storage, log=log or ())
+        try:
+            _work(out or Path(), worker, timeout=timeout, storage=storage, log=log or ())
+        except (KeyboardInterrupt, Terminated) as error:  # who started it says so, and how it goes on
+            leave(EXIT_INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_TERMINATED)
         return 0
     plan = read_plan(search, cli.find_recipe)
     if trials is not None:
@@ -103,32 +141,37 @@ def sweep(
     with folder_of(out, plan, storage, resume=resume) as kept:
         try:
             own = _begin(plan, dataset, out, storage, kept=kept, resume=resume)
-            around = environment(backend.name, workers)
-            command = [sys.executable, "-m", "zoo.sweep", str(out / SEARCH), "--out", str(out), *loggers]
-            if timeout is not None:
-                command += ["--timeout", str(timeout)]
-            if storage is not None:
-                around["ZOO_SWEEP_STORAGE"] = storage  # it may hold a password, and a command is seen by all
+            family = _family(plan, out, storage) if "mlflow" in (log or ()) else None
+            told = {"KERAS_BACKEND": backend.name, **(family.environment if family is not None else {})}
+            with contextlib.ExitStack() as connected:
+                if engine is None:
+                    limit = [] if timeout is None else ["--timeout", str(timeout)]
+                    run = _by_workers(plan, out, workers or 1, [*loggers, *limit], told, storage, screen)
+                else:
+                    from zoo.engines.on_ray_tune import cluster
 
-            family = None
-            if "mlflow" in (log or ()):
-                family = _family(plan, out, storage)
-                around |= family.environment
+                    nodes = connected.enter_context(cluster(told, cpus=1.0 if cpus is None else cpus, gpus=gpus))
+                    _on_cluster(nodes, plan, out, at_once=workers, timeout=timeout, log=log or (), screen=screen)
+                    run = nodes.call
 
-            def train_again(file: Path, changes: Mapping[str, int], folder: Path) -> None:
-                changed = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
-                run = ["zoo.run", str(file), *changed, "--out", str(folder), "--resume", *loggers]
-                call([sys.executable, "-m", *run], environment=around)
+                def train_again(file: Path, changes: Mapping[str, int], folder: Path) -> None:
+                    changed = [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+                    run(["-m", "zoo.run", str(file), *changed, "--out", str(folder), "--resume", *loggers])
 
-            keep(command, workers, most_deaths=plan.trials, environment=around, screen=screen)
-            with storage_problems():
-                study = open_study(plan, out, storage)
-                found = conclude(plan, study, dataset, out, train_again=train_again if own else None, screen=screen)
+                with storage_problems():
+                    study = open_study(plan, out, storage)
+                    found = conclude(plan, study, dataset, out, train_again=train_again if own else None, screen=screen)
             if family is not None:
                 family.end({f"validation/{found['monitor']}": found["best"]["value"]}, found["best"]["values"])
         except BaseException as error:
             if not isinstance(error, ZooError):
-                words = [search, "--out", str(out), "--workers", str(workers), *loggers, "--resume"]
+                given: dict[str, object] = {"--out": out, "--workers": workers, "--trials": trials}
+                given |= {"--timeout": timeout, "--engine": engine}
+                given |= {"--cpus-per-trial": cpus, "--gpus-per-trial": gpus}
+                if storage is not None and os.environ.get(STORAGE) != storage:
+                    given["--storage"] = hide_in(storage)
+                options = [word for name, value in given.items() if value is not None for word in (name, str(value))]
+                words = [search, *options, *loggers, "--resume"]
                 error.add_note(f"go on with: {called('zoo.sweep', words, backend.name)}")
             raise
     if output == "json":
@@ -136,6 +179,17 @@ def sweep(
     else:
         cli.tell(out)
     return 0
+
+
+def _refuse_beside(engine: str | None, alone: Mapping[str, object], with_it: Mapping[str, object]) -> None:
+    """RecipeError for options that an engine leaves no room for, and for those that are nothing without one."""
+    refused, why = (
+        (with_it, "without --engine, expected --engine ray beside it")
+        if engine is None
+        else (alone, f"beside --engine {engine}, expected none: leave it out")
+    )
+    if faults := [f"{option}: got one {why}" for option, value in refused.items() if value is not None]:
+        raise RecipeError(faults)
 
 
 def _rows(plan: Plan, screen: Screen) -> Dataset:
@@ -149,6 +203,61 @@ def _rows(plan: Plan, screen: Screen) -> Dataset:
     dataset = load_dataset(plan.recipe)
     refuse_rows(plan, dataset)
     return dataset
+
+
+def _by_workers(
+    plan: Plan,
+    out: Path,
+    count: int,
+    options: Sequence[str],
+    told: Mapping[str, str],
+    storage: str | None,
+    screen: Screen,
+) -> Call:
+    """Have the trials trained by processes of this machine; returns what runs a command as they do."""
+    around = {**environment(count), **told}
+    if storage is not None:
+        around[STORAGE] = storage  # it may hold a password, and a command is seen by all
+    command = [sys.executable, "-m", "zoo.sweep", str(out / SEARCH), "--out", str(out), *options]
+    keep(command, count, most_deaths=plan.trials, environment=around, screen=screen)
+    return functools.partial(call, environment=around)
+
+
+def _on_cluster(
+    nodes: Cluster,
+    plan: Plan,
+    out: Path,
+    *,
+    at_once: int | None,
+    timeout: float | None,
+    log: Sequence[str],
+    screen: Screen,
+) -> None:
+    """Have the trials trained by the nodes of a cluster, as what this process alone hands out."""
+    from zoo.run import train
+
+    begun, name = time.monotonic(), _name()
+    lock = worker_lock(out, name)
+    if not lock.take():
+        raise lock.refusal()
+    try:
+        ledger = Ledger(
+            plan,
+            open_study(plan, out, None, draw=(1, _finished(plan, out, None))),
+            out,
+            worker=name,
+            screen=screen,
+            over=lambda: timeout is not None and time.monotonic() - begun > timeout,
+        )
+        screen.say("ray", str(nodes))
+        if not nodes.room:
+            screen.on_note("no node has as much now: trials wait for one that does")
+        nodes.search(ledger, out, at_once=at_once, train=train, log=log)
+    finally:
+        lock.release()
+    if ledger.fault is not None:
+        kind = KINDS.get(ledger.fault.code, ZooError)
+        raise kind(f"{ledger.fault.error}: repair it, and go on with --resume")
 
 
 @contextlib.contextmanager
@@ -238,17 +347,15 @@ def _work(out: Path, number: int, *, timeout: float | None, storage: str | None,
     from zoo.run import train
     from zoo.sweep.working import work
 
-    begun, parent, host = time.monotonic(), os.getppid(), socket.gethostname()
-    plan, screen = read_kept(out), Screen()
-    name = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    begun, parent = time.monotonic(), os.getppid()
+    plan, screen, name = read_kept(out), Screen(), _name()
     lock = worker_lock(out, name)
     if not lock.take():
         raise lock.refusal()
     try:
         with storage_problems():
             # Workers draw apart, those of other machines too, and so do parts of a search that went on.
-            done = sum(trial.state.is_finished() for trial in open_study(plan, out, storage).get_trials(deepcopy=False))
-            draw = (number, done, *([zlib.crc32(name.encode())] if storage else []))
+            draw = (number, _finished(plan, out, storage), *([zlib.crc32(name.encode())] if storage else []))
             work(
                 plan,
                 open_study(plan, out, storage, draw=draw),
@@ -263,6 +370,16 @@ def _work(out: Path, number: int, *, timeout: float | None, storage: str | None,
             )
     finally:
         lock.release()
+
+
+def _name() -> str:
+    """What a storage knows this process by."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def _finished(plan: Plan, out: Path, storage: str | None) -> int:
+    """How many attempts at trials have ended."""
+    return sum(trial.state.is_finished() for trial in open_study(plan, out, storage).get_trials(deepcopy=False))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ from zoo.runs.json_values import plain
 from zoo.runs.opening import finished_run
 from zoo.runs.screen import Screen
 from zoo.score.seeds import seed_interval
-from zoo.sweep.outcome import Row, as_csv, best_of, costs, importances, rows_of, told_values
+from zoo.sweep.outcome import Row, as_csv, best_of, costs, importances, rows_of, told_best
 from zoo.sweep.page import write_page
 from zoo.sweep.space import Plan
 from zoo.tasks import Task
@@ -67,7 +67,7 @@ def conclude(
         recipe = plan.recipe_with(plan.values(_params(study, best)))
         found["best"] = {"trial": best.number, "value": best.value, "values": dict(best.values)}
         _write(out / BEST, dump_recipe(recipe))
-        screen.say("best", f"trial {best.number}: {told_values(best.values)}; {out / BEST}")
+        screen.say("best", f"trial {best.number}: {told_best(found['best'])}; {out / BEST}")
         if train_again is not None:
             found["seeds"] = _seeds(plan, recipe, best, task, out, train_again, screen)
     _write(out / TABLE, as_csv(rows, plan, monitor))

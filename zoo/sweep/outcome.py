@@ -19,7 +19,7 @@ from zoo.recipe.showing import as_cell
 from zoo.runs.recorded import RUN
 from zoo.runs.run_folder import RunFolder
 from zoo.sweep.space import Plan
-from zoo.sweep.study import ERROR, NUMBER, WORKER
+from zoo.sweep.study import NUMBER, WORKER, why_failed
 
 if TYPE_CHECKING:
     import optuna
@@ -34,6 +34,7 @@ __all__ = [
         "importances",
         "rows_of",
         "seconds_of",
+        "told_best",
         "told_values",
         "trial_folder",
     ),
@@ -96,7 +97,7 @@ def _row(number: int, attempts: Sequence[optuna.trial.FrozenTrial], plan: Plan, 
         seconds=None if out is None else seconds_of(trial_folder(out, number)),
         attempts=sum(trial.datetime_start is not None for trial in attempts),
         worker=last.user_attrs.get(WORKER),
-        error=last.user_attrs.get(ERROR),
+        error=why_failed(last),
     )
 
 
@@ -173,6 +174,11 @@ def told_values(values: Mapping[str, Any]) -> str:
         shown = f"{value:.3g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
         told.append(f"{brief(key) if names[brief(key)] == 1 else key} {shown}")
     return ", ".join(told)
+
+
+def told_best(best: Mapping[str, Any]) -> str:
+    """The values of the best trial, as sweep.json has it, for people."""
+    return f"{'the recipe as it is, ' if best['trial'] == 0 else ''}{told_values(best['values'])}"
 
 
 def brief(key: str) -> str:

@@ -15,14 +15,14 @@ from zoo.report import pages
 from zoo.report.drawing import Chart, Drawn, draw_each
 from zoo.runs.run_folder import UNENCODABLE
 from zoo.sweep import plots
-from zoo.sweep.outcome import Row, told_values
+from zoo.sweep.outcome import Row, told_best, told_values
 from zoo.sweep.space import Plan
 from zoo.tasks import Task
 
 __all__ = ["write_page"]
 
 CAPTIONS = {
-    "parallel": "A line a trial, the better in stronger colours; thin ones were pruned",
+    "parallel": "A line a trial, the better in stronger colours",
     "importance": "Of complete trials, by fANOVA (Hutter et al. 2014); with few trials it is a hint and no more",
     "progress": "Figures of validation, by which trials are chosen: the best of many is better than it is",
 }
@@ -35,12 +35,13 @@ def write_page(out: Path, plan: Plan, task: Task, rows: Sequence[Row], found: Ma
     falling = monitor in task.falling
     drawings: dict[str, Callable[[], Chart]] = {}
     if found["cost"]["trials"].get("complete", 0) > 1:
-        drawings["parallel"] = lambda: plots.parallel(rows, plan.parameters, named=named, kind=kind)
+        drawings["parallel"] = lambda: plots.parallel(rows, plan.parameters, named=named, kind=kind, falling=falling)
     if found["importance"]:
         drawings["importance"] = lambda: plots.importance(found["importance"])
     if found["best"]:
         drawings["progress"] = lambda: plots.progress(rows, named=named, kind=kind, falling=falling)
     charts, failed = draw_each(drawings, "plots/")
+    thin = "; thin ones were pruned" if "pruned" in found["cost"]["trials"] else ""
     page = pages.html(
         "sweep.html.j2",
         plan=plan,
@@ -48,8 +49,8 @@ def write_page(out: Path, plan: Plan, task: Task, rows: Sequence[Row], found: Ma
         named=named,
         rows=[(row, told_values(row.values)) for row in sorted(rows, key=lambda row: _order(row, falling))],
         found=found,
-        best=told_values(found["best"]["values"]) if found["best"] else None,
-        charts=[(CAPTIONS[name], chart) for name, chart in charts.items()],
+        best=told_best(found["best"]) if found["best"] else None,
+        charts=[(CAPTIONS[name] + thin * (name == "parallel"), chart) for name, chart in charts.items()],
         warnings=failed,
     )
     with storage_errors(out):

@@ -27,6 +27,8 @@ __all__ = ["importance", "parallel", "progress"]
 
 ROOM = 0.36
 """Inches of a bar with its name."""
+BEYOND = 0.04
+"""How much of its height an axis has left above and below its values."""
 SEEN = 0.25
 """Where in a map of colours the first begins that stands out from the paper."""
 
@@ -74,9 +76,9 @@ def progress(rows: Sequence[Row], *, named: str, kind: Kind, falling: bool) -> C
     return Chart(title=f"Validation {named}, trial by trial", size=(WIDTH, 3.0), paint=paint)
 
 
-def parallel(rows: Sequence[Row], parameters: Sequence[Parameter], *, named: str, kind: Kind) -> Chart:
-    """A line a trial through its values and its figure, the better ones in stronger colours; a pruned one is thin and
-    ends before the figure."""
+def parallel(rows: Sequence[Row], parameters: Sequence[Parameter], *, named: str, kind: Kind, falling: bool) -> Chart:
+    """A line a trial through its values and its figure, the better ones in stronger colours and higher; a pruned one is
+    thin and ends before the figure."""
     keys = [each.key for each in parameters]
     drawn = [row for row in rows if row.status in ("complete", "pruned") and {*row.values} >= {*keys}]
     complete = [row for row in drawn if row.status == "complete" and row.value is not None]
@@ -90,13 +92,15 @@ def parallel(rows: Sequence[Row], parameters: Sequence[Parameter], *, named: str
         axes = figure.subplots()
         whole = mpl.colormaps[mpl.rcParams["image.cmap"]]
         colours = whole(np.linspace(SEEN, 1.0, 256))
-        shades = mpl.colors.ListedColormap(colours)
-        for row in sorted(drawn, key=lambda row: (row.status == "complete", row.value or 0.0)):
+        shades = mpl.colors.ListedColormap(colours[::-1] if falling else colours)
+        for row in sorted(
+            drawn, key=lambda row: (row.status == "complete", (row.value or 0.0) * (-1 if falling else 1))
+        ):
             heights = [places[key][json.dumps(row.values[key])] for key in keys]
             done = row.status == "complete" and row.value is not None
-            shade = float(scale(row.value or 0.0))
-            heights += [shade] * done
-            colour = shades(shade) if done else mpl.rcParams["axes.edgecolor"]
+            share = float(scale(row.value or 0.0))
+            heights += [1.0 - share if falling else share] * done
+            colour = shades(share) if done else mpl.rcParams["axes.edgecolor"]
             points = list(enumerate(heights))
             axes.add_collection(
                 LineCollection([points], colors=[colour], linewidths=1.8 if done else 0.8, zorder=2 if done else 1)
@@ -114,11 +118,13 @@ def parallel(rows: Sequence[Row], parameters: Sequence[Parameter], *, named: str
                 )
         axes.set_xticks(range(len(keys)), [short(brief(key), 18) for key in keys])
         axes.set_xlim(-0.05, len(keys))
-        axes.set_ylim(-0.04, 1.04)
+        axes.set_ylim(-BEYOND, 1.0 + BEYOND)
         axes.set_yticks([])
         axes.grid(visible=False)
         bar = figure.colorbar(ScalarMappable(scale, shades), ax=axes, pad=0.0, aspect=30)
         bar.outline.set_visible(False)
+        ends = [scale.inverse(end) for end in (-BEYOND, 1.0 + BEYOND)]  # so that a line ends at its own figure
+        bar.ax.set_ylim(*(reversed(ends) if falling else ends))
         bar.set_label(f"validation {named}")
         _scaled(bar.ax.yaxis, kind)
 

@@ -40,6 +40,7 @@ __all__ = [
     "open_study",
     "refuse_missing",
     "storage_problems",
+    "why_failed",
     "worker_lock",
 ]
 
@@ -57,10 +58,14 @@ UNNAMED = 60.0
 """Seconds after which a trial of which no worker says that it has it counts as one of a dead worker."""
 
 
-def refuse_missing() -> None:
-    """EnvironmentFault where optuna is not installed."""
+def refuse_missing(engine: str | None = None) -> None:
+    """EnvironmentFault where optuna is not installed, or the engine that trials are to run on."""
     if importlib.util.find_spec("optuna") is None:
         raise EnvironmentFault("optuna is not installed, which zoo.sweep needs: pip install 'text-zoo[sweep]'")
+    if engine is not None and importlib.util.find_spec(engine) is None:
+        raise EnvironmentFault(
+            f"{engine} is not installed, which --engine {engine} needs: pip install 'text-zoo[sweep,{engine}]'"
+        )
 
 
 @contextlib.contextmanager
@@ -101,7 +106,7 @@ def _storage(out: Path, url: str | None) -> optuna.storages.BaseStorage:
                 engine_kwargs={"pool_pre_ping": True},
                 heartbeat_interval=HEARTBEAT,
                 grace_period=SILENCE,
-                heartbeat_stale_trial_callback=again,
+                heartbeat_stale_trial_callback=_silent,
             )
         except ImportError:
             repair = "pip install 'text-zoo[postgresql]'" if url.startswith("postgresql") else "install that"
@@ -180,14 +185,14 @@ def line_up(study: optuna.Study, plan: Plan) -> int:
     return max(total, len(known))
 
 
-def again(study: optuna.Study, trial: optuna.trial.FrozenTrial, *, died: bool = True) -> None:
+def again(study: optuna.Study, trial: optuna.trial.FrozenTrial, *, died: bool = True) -> bool:
     """Have a trial that has failed wait once more, with its values and what it has reported: it goes on in its run
-    folder. One whose process `died` too often is left as it is."""
+    folder. One whose process `died` too often is left as it is; returns whether it waits."""
     import optuna
 
     deaths = trial.user_attrs.get(DEATHS, 0) + died
     if NUMBER not in trial.user_attrs or deaths > RETRIES:
-        return
+        return False
     study.add_trial(
         optuna.trial.create_trial(
             state=optuna.trial.TrialState.WAITING,
@@ -198,6 +203,20 @@ def again(study: optuna.Study, trial: optuna.trial.FrozenTrial, *, died: bool = 
             intermediate_values=trial.intermediate_values,
         )
     )
+    return True
+
+
+def why_failed(trial: optuna.trial.FrozenTrial) -> str | None:
+    """The reason, of a trial that has failed for good."""
+    told: str | None = trial.user_attrs.get(ERROR)
+    if told is None and trial.state.name == "FAIL" and trial.user_attrs.get(DEATHS, 0) == RETRIES:
+        return f"its process died {RETRIES + 1} times: see its log.txt, and what the system's log says of it"
+    return told
+
+
+def _silent(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+    """What the heartbeat calls for a trial whose worker it has not heard of."""
+    again(study, trial)
 
 
 def worker_lock(out: Path, worker: str) -> Lock:

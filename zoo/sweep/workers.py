@@ -12,6 +12,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,7 +31,7 @@ from zoo.errors import (
 )
 from zoo.runs.screen import Screen
 
-__all__ = ["call", "environment", "keep"]
+__all__ = ["KINDS", "call", "environment", "keep"]
 
 LONGEST = 2000
 """Characters of what a command said last."""
@@ -44,11 +45,11 @@ KINDS: Mapping[int, type[ZooError]] = {
 STOPPED = (EXIT_INTERRUPTED, EXIT_TERMINATED)
 
 
-def environment(backend: str, workers: int) -> dict[str, str]:
-    """That of a worker: the backend, and its share of the processors where nobody has said how many threads it has."""
+def environment(workers: int) -> dict[str, str]:
+    """That of a worker: with its share of the processors where nobody has said how many threads it has."""
     cores = psutil.cpu_count(logical=False) or 1
     share = dict.fromkeys(THREADS, str(max(1, cores // workers))) if workers > 1 else {}
-    return {**share, **os.environ, "KERAS_BACKEND": backend}
+    return {**share, **os.environ}
 
 
 def keep(
@@ -98,10 +99,10 @@ def keep(
         raise
 
 
-def call(command: Sequence[str], *, environment: Mapping[str, str]) -> None:
-    """Run a command of the zoo to its end, which tells nobody how it goes; ZooError of the kind that it ended in."""
+def call(words: Sequence[str], *, environment: Mapping[str, str]) -> None:
+    """Run Python with some words to its end, which tells nobody how it goes; ZooError of the kind that it ended in."""
     process = subprocess.Popen(
-        command,
+        [sys.executable, *words],
         env=dict(environment),
         start_new_session=True,
         stdin=subprocess.DEVNULL,
@@ -116,7 +117,7 @@ def call(command: Sequence[str], *, environment: Mapping[str, str]) -> None:
         raise
     if process.returncode:
         kind = KINDS.get(process.returncode, ZooError)
-        raise kind(f"{shlex.join(command[1:])} ended in {process.returncode}: {told.strip()[-LONGEST:]}")
+        raise kind(f"{shlex.join(words)} ended in {process.returncode}: {told.strip()[-LONGEST:]}")
 
 
 def _stop(processes: Sequence[subprocess.Popen[Any]], error: BaseException) -> None:

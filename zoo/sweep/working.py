@@ -8,154 +8,60 @@ signal) ends the worker, and leaves the trial to be gone on with.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from zoo.errors import RecipeError, TrainingError
-from zoo.recipe import Recipe
-from zoo.runs.recorded import RUN
-from zoo.runs.run_folder import Pruned, RunFolder
+from zoo.runs.run_folder import Pruned
 from zoo.runs.screen import Screen
-from zoo.runs.staged import drop_models
-from zoo.sweep.outcome import best_of, rows_of, seconds_of, told_values, trial_folder
+from zoo.sweep.outcome import trial_folder
 from zoo.sweep.space import Plan
-from zoo.sweep.study import ERROR, NUMBER, WORKER, again, give_back
-from zoo.tasks.shown import figure
+from zoo.sweep.study import ERROR, NUMBER, again, give_back
+from zoo.sweep.trying import Attempts, Train, tried
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Train", "work"]
+__all__ = ["work"]
 
 WAIT = 1.0
 """Seconds between two looks for a trial, where all that are left are others'."""
-
-
-class Train(Protocol):
-    """Trains a recipe into a folder without a look at the test split; see `zoo.run.train`."""
-
-    def __call__(
-        self, recipe: Recipe, out: Path, *, resume: bool, progress: Screen, log: Sequence[str], tested: bool
-    ) -> object: ...
 
 
 class Surplus(Exception):
     """Another worker took the last trial that waited, and the study made one more, which is none of the search."""
 
 
-class Reporting(Screen):
-    """Shows nothing, and tells a trial the figure of each epoch.
-
-    Raises Pruned where the pruner says so. In the last epoch it is not asked: what is left is an evaluation.
-    """
-
-    def __init__(self, trial: optuna.Trial, monitor: str, reported: Mapping[int, float]) -> None:
-        """`reported`: figures of epochs that an earlier attempt has told."""
-        super().__init__(quiet=True)
-        self._trial, self._monitor, self._reported, self._steps = trial, monitor, reported, 0
-
-    def on_begin(self, step: int, steps: int) -> None:
-        super().on_begin(step, steps)
-        self._steps = steps
-
-    def on_row(self, row: Mapping[str, Any]) -> None:
-        super().on_row(row)
-        if row["kind"] != "epoch":
-            return
-        epoch, value = row["epoch"], row["validation"][self._monitor]
-        if epoch not in self._reported:
-            self._trial.report(value, epoch)
-        if row["step"] < self._steps and self._trial.should_prune():
-            raise Pruned(f"the pruner stopped it after epoch {epoch}, at {self._monitor} {value:.4g} on validation")
-
-
 class Objective:
     """What Optuna asks for the figure of a trial."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        study: optuna.Study,
-        out: Path,
-        *,
-        worker: str,
-        label: str,
-        train: Train,
-        log: Sequence[str],
-        screen: Screen,
-    ) -> None:
-        """worker: what the storage knows it by; label: what people do."""
-        self._plan, self._study, self._out, self._worker, self._label = plan, study, out, worker, label
-        self._train, self._log, self._screen = train, log, screen
-        self.at: optuna.trial.FrozenTrial | None = None
-        """The trial that goes on; None between two."""
+    def __init__(self, plan: Plan, out: Path, attempts: Attempts, *, train: Train, log: Sequence[str]) -> None:
+        self._plan, self._out, self._attempts, self._train, self._log = plan, out, attempts, train, log
+        self.at: int | None = None
+        """What the storage calls the trial that goes on; None between two."""
 
     def __call__(self, trial: optuna.Trial) -> float:
         import optuna
 
-        number = trial.user_attrs.get(NUMBER)
-        if number is None:
+        if NUMBER not in trial.user_attrs:
             raise Surplus
-        trial.set_user_attr(WORKER, self._worker)
-        values = self._plan.suggested(trial, untouched=number == 0)
-        self.at = self._study.get_trials(deepcopy=False)[trial.number]
-        folder, monitor = trial_folder(self._out, number), self._plan.recipe.monitor
-        told = told_values(values) if number else "the recipe as it is"
-        begun = "goes on" if (folder / RUN).is_file() else "begins"
-        self._say(number, f"{begun} in worker {self._label}: {told}")
+        self.at = trial.number
+        number, values, stops = self._attempts.begin(trial)
+        folder = trial_folder(self._out, number)
         try:
-            if (folder / RUN).is_file() and RunFolder(folder).run.get("status") == "pruned":
-                raise Pruned
-            self._train(
-                self._plan.recipe_with(values),
-                folder,
-                resume=True,
-                progress=Reporting(trial, monitor, self.at.intermediate_values),
-                log=self._log,
-                tested=False,
-            )
+            return tried(self._plan, values, folder, train=self._train, log=self._log, stops=stops)
         except Pruned:
             raise optuna.TrialPruned from None
         except (TrainingError, RecipeError) as error:
             trial.set_user_attr(ERROR, str(error))
             raise
-        drop_models(folder)  # the best recipe is run again, with the others the figures are wanted alone
-        value: float = RunFolder(folder).run["metrics"]["validation"][monitor]
-        return value
 
     def told(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-        """Say what came of a trial, and how it stands with the best one."""
+        """Say what came of a trial."""
         self.at = None
-        if NUMBER not in trial.user_attrs:
-            return
-        rows = {row.number: row for row in rows_of(study, self._plan, None)}
-        falling = study.direction.name == "MINIMIZE"
-        row, best = rows[trial.user_attrs[NUMBER]], best_of(list(rows.values()), falling=falling)
-        parts = [{"complete": "done", "failed": f"failed: {row.error}"}.get(row.status, row.status)]
-        if row.value is not None:
-            parts.append(f"{self._plan.recipe.monitor} {self._shown(row.value)}")
-        if row.epochs and row.status == "pruned":
-            parts.append(f"after {row.epochs} epoch{'s' * (row.epochs > 1)}")
-        if (seconds := seconds_of(trial_folder(self._out, row.number))) is not None:
-            parts.append(f"{seconds:.1f} s")
-        if best is not None and best.value is not None:
-            parts.append(f"best so far {self._shown(best.value)}, trial {best.number}")
-        self._say(row.number, "   ".join(parts))
-
-    def _shown(self, value: float) -> str:
-        return shown_figure(self._plan, value)
-
-    def _say(self, number: int, text: str) -> None:
-        self._screen.say(f"trial {number}", text)
-
-
-def shown_figure(plan: Plan, value: float) -> str:
-    """The monitored figure for people."""
-    from zoo.tasks import task_of
-
-    task = task_of(plan.recipe.model.head)
-    return figure(task.kind(plan.recipe.monitor.rpartition(".")[2]), value, None)
+        if NUMBER in trial.user_attrs:
+            self._attempts.say_ended(trial.user_attrs[NUMBER])
 
 
 def work(
@@ -171,11 +77,15 @@ def work(
     database: bool,
     over: Callable[[], bool],
 ) -> None:
-    """Take trials until none is left, the dead workers' included; `over` says when no other one is to be begun."""
+    """Take trials until none is left, the dead workers' included; `over` says when no other one is to be begun.
+
+    worker: what the storage knows it by; label: what people do.
+    """
     import optuna
 
     waiting, running = optuna.trial.TrialState.WAITING, optuna.trial.TrialState.RUNNING
-    objective = Objective(plan, study, out, worker=worker, label=label, train=train, log=log, screen=screen)
+    attempts = Attempts(plan, study, out, worker=worker, where=f" in worker {label}", screen=screen)
+    objective = Objective(plan, out, attempts, train=train, log=log)
     while not over():
         for number in give_back(study, out, own=worker, database=database):
             screen.say(f"trial {number}", "its worker is gone: it waits again")
@@ -194,7 +104,9 @@ def work(
                 gc_after_trial=True,
             )
         except BaseException:
-            if objective.at is not None:  # a later worker goes on with it
-                study.tell(objective.at.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
-                again(study, study.get_trials(deepcopy=False)[objective.at.number], died=False)
+            if objective.at is not None:
+                study.tell(objective.at, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+                left_off = study.get_trials(deepcopy=False)[objective.at]
+                if left_off.state == optuna.trial.TrialState.FAIL and again(study, left_off, died=False):
+                    screen.say(f"trial {left_off.user_attrs[NUMBER]}", "stopped: it waits again")
             raise
