@@ -210,3 +210,25 @@ def test_of_two_that_race_one_wins(tmp_path: Path) -> None:
         ((winner, _),) = [(pid, text) for at, pid, text in found if at == number and text == "won"]
         ((_, refused),) = [(pid, text) for at, pid, text in found if at == number and text != "won"]
         assert f"being written to by process {winner} on " in refused
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_an_owner_that_never_wrote_its_name_is_gone_after_a_while(
+    waiting: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kill, or a full disk, between the making of its file and the writing leaves it."""
+    monkeypatch.setattr(locking, "RENEWED", 0.05)
+    lock = Lock.beside(tmp_path / "table")
+    owner = tmp_path / "table.owner"
+    owner.touch()
+    if waiting:
+        threading.Timer(0.3, lambda: os.utime(owner, (0, 0))).start()  # a minute later
+        with lock.held():
+            assert owner.read_bytes()
+        return
+    monkeypatch.setattr(locking, "SILENCE", 0.1)
+    os.utime(owner)
+    assert not Lock.beside(tmp_path / "table").take()
+    os.utime(owner, (0, 0))
+    assert lock.take()
+    lock.release()

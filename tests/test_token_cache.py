@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
-from zoo.data import token_cache, tokens
+from tools.storage_calls import failed_at, killed_at
+from zoo.data import locking, token_cache, tokens
 from zoo.data.appending import NOTE, Held, held
 from zoo.data.catalog import vocabulary_folder
 from zoo.data.dataset import Dataset, Split
@@ -110,6 +114,32 @@ class TestCache:
         assert (sum(done), done[0]) == (40, begin or 3)
         assert told == ([f"tokens: {begin} of 40 texts were cut before, and are not cut again"] if begin else [])
         assert [folder.suffix for folder in self.tables()] == [""]
+
+    @pytest.mark.parametrize("way", ["kill", "once", "full"])
+    def test_a_call_that_fails_costs_work_and_nothing_else(
+        self, way: Literal["kill", "once", "full"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each storage call in turn, by `tools/storage_calls.py`: the next process has the same table."""
+        monkeypatch.setattr(tokens, "CHUNK", 2)
+        monkeypatch.setattr(token_cache, "SAFE", 8)
+        for name, seconds in (("SILENCE", 0.3), ("RENEWED", 0.1), ("WRITTEN", 0.0)):
+            monkeypatch.setattr(locking, name, seconds)  # so long an owner that could not write its name is waited for
+        texts, tokenizer = ["a b c", "d e", "", "f g h i"], nano()
+        whole = tokenizer.encode(texts, None, Tokens())
+        for number in itertools.count(1):
+            monkeypatch.setenv("ZOO_CACHE", str(tmp_path / str(number)))
+            action = partial(encode_cached, tokenizer, texts, None, Tokens())
+            if way == "kill":
+                met = killed_at(number, tmp_path, action)
+            else:
+                code = failed_at(number, tmp_path, action, way)
+                met = code is not None
+                assert code in (None, 0, OutputError.exit_code), number
+            if not met:
+                break
+            np.testing.assert_array_equal(action().ids, whole.ids, err_msg=str(number))
+            np.testing.assert_array_equal(action().offsets, whole.offsets, err_msg=str(number))
+        assert number > 15
 
     def test_a_table_that_another_process_makes_is_waited_for(self) -> None:
         begun, go_on, told = threading.Event(), threading.Event(), list[str]()

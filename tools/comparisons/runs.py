@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +34,11 @@ from tools.comparisons.rows import MOVED_WHOLE, RUNS, SMALL_RUNS
 from zoo.backend import activate
 from zoo.data.locking import MARKS
 from zoo.data.manifest import write_manifest
+from zoo.data.writing import PARTIAL
 from zoo.models.blueprint import Blueprint
 from zoo.models.builder import build_model
 from zoo.recipe import Recipe
+from zoo.runs.run_folder import CHECKPOINTS
 from zoo.runs.screen import Screen
 from zoo.training import prepare, session
 
@@ -82,6 +85,8 @@ class Copying(Screen):
 
     def on_step(self, step: int, epoch: int, tokens: int, loss: Callable[[], float], first: bool) -> None:
         if epoch == 2 and not self._copy.exists():
+            while any((self._run / CHECKPOINTS).glob(f".*{PARTIAL}")):  # written beside the steps
+                time.sleep(0.01)
             shutil.copytree(self._run, self._copy, ignore=shutil.ignore_patterns(*MARKS))
 
 

@@ -80,6 +80,7 @@ class Lock:
         seen = self._sign()
         try:
             self._take_kernels(PATIENCE)
+            self._drop_nameless()
             self._lease.acquire(timeout=2 * SILENCE, cancel_check=lambda: self._sign() not in (seen, None))
         except Timeout:
             self._kernel.release()
@@ -89,12 +90,17 @@ class Lock:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """The block, once it is this process's."""
-        self._take_kernels(-1)
-        try:
-            with self._lease:
-                yield
-        finally:
-            self._kernel.release()
+        with contextlib.ExitStack() as own:
+            self._take_kernels(-1)
+            own.callback(self._kernel.release)
+            taken = False
+            while not taken:
+                self._drop_nameless()
+                with contextlib.suppress(Timeout):
+                    self._lease.acquire(timeout=RENEWED)
+                    taken = True
+            own.callback(self._lease.release)
+            yield
 
     @property
     def lost(self) -> bool:
@@ -153,6 +159,14 @@ class Lock:
         except OSError as error:
             if isinstance(error, Timeout) or error.errno not in NO_LOCKS:
                 raise
+
+    def _drop_nameless(self) -> None:
+        """Remove an owner's file that says nothing for SILENCE seconds: its process was killed, or its disk was full,
+        before it had written who it is. By itself filelock takes it for one of an old release that writes nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            found = self._owner.stat()
+            if found.st_size == 0 and time.time() - found.st_mtime > SILENCE:
+                self._owner.unlink()
 
     def _sign(self) -> tuple[int, int] | None:
         """The owner's last sign of life."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import tokenizers
@@ -27,6 +29,8 @@ from zoo.data.tokens import Place, Tokenizer, TokenTable
 from zoo.data.writing import PARTIAL, make_folder, storage_errors, sync_folder
 from zoo.errors import DataError
 from zoo.recipe.types import Tokens
+
+Entered = TypeVar("Entered")
 
 FORMAT = "4"
 """Of the cached tables; another one is another folder."""
@@ -91,7 +95,7 @@ class _Kept:
         lock = Lock.beside(self._folder)
         if lock.alive:
             self._tell(f"{lock.owner() or 'another process'} cuts the same texts into tokens, and is waited for")
-        with lock.held():
+        with self._within(lock.held()):
             if absent and self._folder.exists() and (found := self._kept()) is not None:
                 progress(self._texts)
                 return found
@@ -130,6 +134,20 @@ class _Kept:
             os.replace(self._partial, self._folder)
             sync_folder(self._folder.parent)
 
+    @contextmanager
+    def _within(self, context: AbstractContextManager[Entered]) -> Iterator[Entered]:
+        """The context, of which what storage refuses is told; behind another fault that one alone."""
+        with self._storing():
+            entered = context.__enter__()
+        try:
+            yield entered
+        except BaseException:
+            with suppress(OSError):
+                context.__exit__(*sys.exc_info())
+            raise
+        with self._storing():
+            context.__exit__(None, None, None)
+
     def _storing(self) -> AbstractContextManager[None]:
         return storage_errors(self._folder.parent, ANOTHER_CACHE)
 
@@ -144,7 +162,7 @@ class _Kept:
 
     def _append(self, note: Held | None, parts: Iterator[TokenTable], lock: Lock) -> None:
         """Write further texts behind those that are held, and have all safe on the disk."""
-        with Appended(self._partial, map(_file, self._names), note) as files:
+        with self._within(Appended(self._partial, map(_file, self._names), note)) as files:
             if note is None:
                 files.append(_file("offsets"), _bytes(np.zeros(1, np.int64)))
             done, tokens = (0, 0) if note is None else (note.done, note.files[_file("ids")].size // 4)
