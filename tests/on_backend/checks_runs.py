@@ -133,7 +133,7 @@ class TestRuns:
         self, whole: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """In parts, and so in other batches, each row gets what it gets among all."""
-        texts = [f"{text} {number}" for number, text in enumerate(load_dataset(smoke()).test.texts * 2)]
+        texts = [f"{text} {number}" for number, text in enumerate([*load_dataset(smoke()).test.texts] * 2)]
         monkeypatch.setattr("zoo.data.streams.ROWS", 40)
         (tmp_path / "rows.txt").write_text("\n".join(texts))
         assert predict.main([str(whole.path), "--file", str(tmp_path / "rows.txt"), "--format", "jsonl"]) == 0
