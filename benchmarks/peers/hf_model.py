@@ -167,7 +167,7 @@ def _tokenize(theirs: Any, ours: Tokenizer, dataset: Dataset, name: str, recipe:
     split: Split = getattr(dataset, name)
     labels = split.labels.astype(np.int64)
     if recipe.tokens.truncation == "head" and split.pairs is None:
-        ids = theirs(split.texts, truncation=True, max_length=recipe.tokens.max_length, return_token_type_ids=False)
+        ids = theirs([*split.texts], truncation=True, max_length=recipe.tokens.max_length, return_token_type_ids=False)
         return Rows(ids=ids["input_ids"], segments=None, labels=labels)
     table = encode_splits(ours, dataset, recipe.tokens)[name]
     rows = [row.tolist() for row in np.split(table.ids, table.offsets[1:-1])]
