@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from shared_runs import assert_alike, by_processes, command, recipe, wait_for
+from shared_runs import STRATEGIES, assert_alike, by_processes, command, recipe, wait_for
 
 import zoo
 from zoo.backend import Backend, on_tensorflow
@@ -73,15 +73,8 @@ def test_copies_stay_alike_and_optimizers_know_them() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"training.adversarial": {"epsilon": 1.0}, "training.accumulate": 2},
-        {"training.r_drop": {}, "training.average": {"type": "ema", "decay": 0.9}},
-        {"training.mixup": {}},
-        {"training.unfreeze": {"epochs": 1}, "training.class_weights": "balanced"},
-        {"training.lora": {}, "training.remat": True, "training.optimizer.type": "lion"},
-        {"training.compile": "on"},
-    ],
-    ids=["adversarial", "r_drop", "mixup", "unfreeze", "lora", "compiled"],
+    [*STRATEGIES.values(), {"training.compile": "on"}],
+    ids=[*STRATEGIES, "compiled"],
 )
 def test_losses_of_strategies_are_those_of_one(changes: Mapping[str, Any], tmp_path: Path) -> None:
     of = recipe(**changes)

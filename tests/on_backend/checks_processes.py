@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from shared_runs import assert_alike, by_processes, command, recipe, wait_for
+from shared_runs import STRATEGIES, assert_alike, by_processes, command, recipe, wait_for
 
 import zoo
 from zoo.backend.torch_peers import take_device
@@ -86,15 +86,8 @@ def test_losses_are_those_of_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
-    [
-        {},
-        {"training.adversarial": {"epsilon": 1.0}, "training.accumulate": 2},
-        {"training.r_drop": {}, "training.average": {"type": "ema", "decay": 0.9}},
-        {"training.mixup": {}},
-        {"training.unfreeze": {"epochs": 1}, "training.class_weights": "balanced"},
-        {"training.lora": {}, "training.remat": True, "training.optimizer.type": "lion"},
-    ],
-    ids=["plain", "adversarial", "r_drop", "mixup", "unfreeze", "lora"],
+    [{}, *STRATEGIES.values()],
+    ids=["plain", *STRATEGIES],
 )
 def test_so_they_are_on_four_and_of_strategies(changes: Mapping[str, Any], tmp_path: Path) -> None:
     of = recipe(**changes)

@@ -24,6 +24,14 @@ WAYS: dict[str, Any] = {
     "data.limit": {"train": 58, "test": 16},
 }
 TEXTS = ["a truly great film", "boring"]
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "adversarial": {"training.adversarial": {"epsilon": 1.0}, "training.accumulate": 2},
+    "r_drop": {"training.r_drop": {}, "training.average": {"type": "ema", "decay": 0.9}},
+    "mixup": {"training.mixup": {}},
+    "unfreeze": {"training.unfreeze": {"epochs": 1}, "training.class_weights": "balanced"},
+    "lora": {"training.lora": {}, "training.remat": True, "training.optimizer.type": "lion"},
+}
+"""Ways of training that a share of the rows has to compute as all of them do."""
 
 
 def recipe(**more: Any) -> Recipe:

@@ -37,7 +37,7 @@ KEPT = 100
 
 
 def joined() -> Peers:
-    """The processes that the environment names , this one among them; without it: alone.
+    """The processes that the environment names, this one among them; without it: alone.
 
     To be called before jax is asked for a device. It waits for all processes.
     """

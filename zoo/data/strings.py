@@ -126,13 +126,21 @@ class Column:
 
     def _pack(self) -> None:
         values, self._waiting = self._waiting, []
-        if self._plain is None and {*map(type, values)} <= {str, type(None)}:
-            try:
-                self._blocks.append(pyarrow.array(values, pyarrow.large_string()))
-                return
-            except UnicodeEncodeError:  # half of a character, which is told with its row by who looks at texts
-                pass
+        if self._plain is None and (block := _packed(values)) is not None:
+            self._blocks.append(block)
+            return
         if self._plain is None:
             self._plain = [value for block in self._blocks for value in block.to_pylist()]
             self._blocks = []
         self._plain += values
+
+
+def _packed(values: list[Any]) -> pyarrow.LargeStringArray | None:
+    """Strings and None as one array; None where others are among them, or half of a character, which is told with its
+    row by who looks at texts."""
+    if not {*map(type, values)} <= {str, type(None)}:
+        return None
+    try:
+        return pyarrow.array(values, pyarrow.large_string())
+    except UnicodeEncodeError:
+        return None
